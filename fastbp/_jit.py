@@ -1,0 +1,224 @@
+"""The only caller of `numba.njit`: compile options, and a disk cache that can be trusted.
+
+Options are spelled out for every function, because Numba lets an unset one be inherited from whichever caller compiles first.
+No fast-math flag is set: the order of every sum is fixed by explicit vector code, and NaN and infinity are kept.
+
+Numba's own disk cache does not see edits in other files or of flags, and a damaged file in it is an error for ever. Entries
+(the functions that Python calls) are therefore cached here: one file an entry, in a private directory named by a hash of all
+sources, versions, flags and the target CPU; a file carries the digest of its content and is compiled anew if that is wrong.
+
+Environment: ``FASTBP_CACHE_DIR`` moves the cache, ``FASTBP_CACHE=0`` switches it off.
+"""
+
+import hashlib
+import inspect
+import os
+import pickle
+import stat
+import sys
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
+from types import FunctionType
+
+import llvmlite
+import numba
+from numba.core import cgutils, compiler, config, serialize, types, typing
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+from fastbp._linker import EntryCompiler, PartCompiler
+
+OPTIONS = {
+    "error_model": "numpy",
+    "fastmath": False,
+    "nogil": True,
+    "boundscheck": None,
+    "no_cfunc_wrapper": True,
+    "no_cpython_wrapper": True,
+    "pipeline_class": PartCompiler,
+}
+ENTRY_OPTIONS = {**OPTIONS, "no_cpython_wrapper": False, "pipeline_class": EntryCompiler, "forceinline": False}
+PACKAGE = Path(__file__).parent
+
+
+def _name_uniquely(function: FunctionType) -> FunctionType:
+    """Put what a generated function closes over into its name.
+
+    Numba derives symbol names from it, and two functions of one name in two cached files are taken for the same one.
+    """
+    parts = []
+    for cell in function.__closure__ or ():
+        value = cell.cell_contents
+        inner = getattr(value, "py_func", None) or getattr(value, "_defn", None)
+        parts.append(inner.__qualname__ if inner is not None else repr(value))
+    if parts:
+        digest = hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]
+        function.__qualname__ = f"{function.__qualname__}_{digest}"
+    return function
+
+
+def inline(function):
+    """Compile a helper that is always inlined: vector formulas, address arithmetic."""
+    return numba.njit(**OPTIONS, forceinline=True)(_name_uniquely(function))
+
+
+def kernel(function):
+    """Compile a function called from other kernels: a loop nest with a name of its own."""
+    return numba.njit(**OPTIONS, forceinline=False)(_name_uniquely(function))
+
+
+class Entry:
+    """A function that Python calls: one signature per dtype, compiled (or loaded) when first asked for.
+
+    Parameters
+    ----------
+    function : callable
+        Takes arrays and integers, returns an integer.
+    signature : callable
+        ``signature(dtype)`` gives the Numba signature for a Numba float type.
+    """
+
+    def __init__(self, function, signature):
+        self.function, self.signature = function, signature
+        self.__doc__ = function.__doc__
+        self._compiled = {}
+
+    def __getitem__(self, dtype):
+        """The compiled function for ``"float32"`` or ``"float64"``."""
+        name = str(dtype)
+        if name not in self._compiled:
+            self._compiled[name] = self._compile(name)
+        return self._compiled[name]
+
+    def _compile(self, name):
+        function = self.function
+        unique = FunctionType(function.__code__, function.__globals__, f"{function.__name__}_{name}")
+        unique.__qualname__ = unique.__name__
+        dispatcher = numba.njit(**ENTRY_OPTIONS)(unique)
+        dispatcher._cache = DiskCache(unique.__name__)
+        dispatcher.compile(self.signature(getattr(numba.types, name)))
+        dispatcher.disable_compile()
+        return dispatcher
+
+
+def entry(signature):
+    """Decorator: make an `Entry` of a function."""
+    return lambda function: Entry(function, signature)
+
+
+@cache
+def source_key() -> str:
+    """Hash of everything the machine code depends on: sources, versions, flags, target CPU."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    flags = sorted((k, repr(getattr(config, k))) for k in ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT"))
+    versions = (sys.version, numba.__version__, llvmlite.__version__, cpu_target.target_context.codegen().magic_tuple())
+    digest.update(repr((flags, versions)).encode())
+    return digest.hexdigest()[:24]
+
+
+def _is_private(path: Path) -> bool:
+    """Whether only this user may write into a directory: the files in it are run."""
+    state = path.lstat()
+    mine = not hasattr(os, "geteuid") or state.st_uid == os.geteuid()
+    return stat.S_ISDIR(state.st_mode) and mine and (os.name == "nt" or not state.st_mode & 0o022)
+
+
+def cache_directory() -> Path | None:
+    """Directory of this version's compiled kernels, made if need be; None if there is none that can be trusted or written."""
+    if os.environ.get("FASTBP_CACHE", "1") == "0":
+        return None
+    base = os.environ.get("FASTBP_CACHE_DIR")
+    if base is None:
+        base = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME") or "~/.cache"
+        base = Path(base, "fastbp")
+    try:
+        directory = Path(base).expanduser() / source_key()
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not (_is_private(directory) and os.access(directory, os.W_OK)):
+            return None
+        return directory
+    except (OSError, RuntimeError):
+        return None
+
+
+class DiskCache:
+    """What a Numba dispatcher asks for and gives its machine code to: one checked file."""
+
+    MAGIC = b"fastbp machine code\n"
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def _path(self) -> Path | None:
+        directory = cache_directory()
+        return directory / f"{self.name}.bin" if directory else None
+
+    def load_overload(self, sig, target_context):
+        """The stored compile result, or None."""
+        target_context.refresh()
+        path = self._path()
+        try:
+            blob = path.read_bytes() if path else None
+        except OSError:
+            return None
+        if blob is None:
+            return None
+        start = len(self.MAGIC) + 32
+        if blob[:start] != self.MAGIC + hashlib.sha256(blob[start:]).digest():
+            warnings.warn(f"{path} is damaged; compiling again", RuntimeWarning, stacklevel=2)
+            return None
+        return compiler.CompileResult._rebuild(target_context, *pickle.loads(blob[start:]))
+
+    def save_overload(self, sig, result):
+        """Store a compile result; without a usable directory this does nothing."""
+        path = self._path()
+        if path is None:
+            return
+        content = serialize.dumps(result._reduce())
+        try:
+            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+                file.write(self.MAGIC + hashlib.sha256(content).digest() + content)
+            os.replace(file.name, path)
+        except OSError:
+            return
+
+
+def switch(functions):
+    """A function ``(code, *args)`` for use in kernels that calls ``functions[code](*args)``: one jump, which can be cached.
+
+    All functions take the same types and return the same type; codes out of range have no effect on the choice's cost and must
+    not occur.
+    """
+
+    def choose(typingctx, code, *args):
+        plain = tuple(types.unliteral(arg) for arg in args)
+        callees = [typingctx.resolve_value_type(function) for function in functions]
+        signatures = [callee.get_call_type(typingctx, plain, {}) for callee in callees]
+        result = signatures[0].return_type
+
+        def codegen(context, builder, signature, values):
+            outcome = cgutils.alloca_once(builder, context.get_value_type(result))
+            done = builder.append_basic_block("chosen")
+            branches = [builder.append_basic_block(f"choice.{i}") for i in range(len(functions))]
+            jump = builder.switch(values[0], branches[-1])
+            for i, (callee, callee_signature) in enumerate(zip(callees, signatures, strict=True)):
+                jump.add_case(values[0].type(i), branches[i])
+                builder.position_at_end(branches[i])
+                implementation = context.get_function(callee, callee_signature)
+                context.add_linking_libs(getattr(implementation, "libs", ()))
+                builder.store(implementation(builder, values[1:]), outcome)
+                builder.branch(done)
+            builder.position_at_end(done)
+            return builder.load(outcome)
+
+        return typing.signature(result, types.int64, *plain), codegen
+
+    # Numba folds arguments by the signature, which must not have a star
+    names = ["typingctx", "code", *inspect.signature(functions[0].py_func).parameters]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    choose.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])
+    return intrinsic(choose)

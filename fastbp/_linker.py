@@ -1,0 +1,93 @@
+"""Compile each function once: Numba functions become parts, and an entry links all of its parts before anything is optimised.
+
+Numba optimises and emits every function by itself, with a copy of all that it calls: in a call tree seven deep the innermost loop
+is compiled eight times. A part is only lowered; the entry gathers the whole tree, marks everything but itself as internal (so that
+LLVM may inline what is called once and drop what is not called) and runs LLVM once.
+"""
+
+import llvmlite.binding as llvm
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
+from numba.core.registry import cpu_target
+
+
+class _QuietCodegen:
+    """The code generator of a part: its functions are never called from Python, so they get no environment."""
+
+    def __init__(self, codegen):
+        self._codegen = codegen
+
+    def __getattr__(self, name):
+        return getattr(self._codegen, name)
+
+    def set_env(self, env_name, env):
+        """Nothing to set: the part is not in memory."""
+
+
+class PartLibrary(JITCodeLibrary):
+    """Code of one function, not optimised and not emitted."""
+
+    @property
+    def codegen(self):
+        """The code generator."""
+        return _QuietCodegen(self._codegen)
+
+    def _optimize_functions(self, ll_module):
+        ll_module.data_layout = self._codegen._data_layout
+
+    def finalize(self):
+        """Close the library; linking is left to the entry."""
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name):
+        """0: there is no machine code."""
+        self._ensure_finalized()
+        return 0
+
+
+class EntryLibrary(JITCodeLibrary):
+    """Code of a function that Python calls, with all parts that it reaches."""
+
+    def _optimize_functions(self, ll_module):
+        ll_module.data_layout = self._codegen._data_layout
+
+    def finalize(self):
+        """Link every part once, keep only the entry's own functions visible, optimise, emit."""
+        self._raise_if_finalized()
+        own = {function.name for function in self._final_module.functions if not function.is_declaration}
+        parts, waiting = {}, list(self._linking_libraries)
+        while waiting:
+            library = waiting.pop()
+            if library not in parts:
+                parts[library] = None
+                waiting.extend(library._linking_libraries)
+        for library in parts:
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.name not in own:
+                function.linkage = llvm.Linkage.internal
+        self._optimize_final_module()
+        self._final_module.verify()
+        self._finalize_final_module()
+
+    def _optimize_final_module(self):
+        manager, builder = self._codegen._module_pass_manager()
+        manager.run(self._final_module, builder)
+
+
+def _compiler(library_class):
+    class LinkedCompiler(Compiler):
+        """Numba's compiler with a library class of its own."""
+
+        def define_pipelines(self):
+            codegen = cpu_target.target_context.codegen()
+            self.state.library = library_class(codegen, self.state.func_id.func_qualname)
+            self.state.library.enable_object_caching()
+            return super().define_pipelines()
+
+    return LinkedCompiler
+
+
+PartCompiler = _compiler(PartLibrary)
+EntryCompiler = _compiler(EntryLibrary)

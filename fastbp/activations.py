@@ -1,0 +1,264 @@
+"""Activations: one class each, with its formula, its slope and its shape parameter.
+
+To add one, write a class with the two static methods below and decorate it; its name, code, kernels, tests and table of the
+documentation follow.
+
+``value(z, alpha)`` is a = f(z) and ``slope(z, a, alpha)`` is f'(z), on registers of float32 or float64. `slope` may use whichever
+of z and a is cheaper; a class that reads z sets ``needs_z``, and z is then kept beside a. The law the tests check over all of
+them: slope is the derivative of value.
+"""
+
+from fastbp._jit import inline, kernel, switch
+from fastbp._registry import Described, Registry, positive
+from fastbp.kernels.simd import broadcast, fma, load, maximum, minimum, select, store, width
+from fastbp.kernels.vmath import erf, exp, expm1, sigmoid, softplus, tanh
+
+ACTIVATIONS = Registry("activation")
+
+
+class Activation(Described):
+    """Base: an elementwise function of the raw output z of a layer, with an optional shape parameter ``alpha``."""
+
+    needs_z = False
+    alpha = 0.0
+
+
+@ACTIVATIONS.register
+class Identity(Activation):
+    """f(z) = z, f' = 1."""
+
+    name = "identity"
+
+    @staticmethod
+    def value(z, alpha):
+        return z
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return alpha * 0.0 + 1.0
+
+
+@ACTIVATIONS.register
+class ReLU(Activation):
+    """f(z) = max(z, 0); f' = 1 for z > 0, else 0 (also at 0)."""
+
+    name = "relu"
+
+    @staticmethod
+    def value(z, alpha):
+        return maximum(z, z * 0.0)
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return select(a > 0.0, alpha * 0.0 + 1.0, alpha * 0.0)
+
+
+@ACTIVATIONS.register
+class Sigmoid(Activation):
+    """f(z) = 1 / (1 + exp(-z)), f' = a (1 - a)."""
+
+    name = "sigmoid"
+
+    @staticmethod
+    def value(z, alpha):
+        return sigmoid(z)
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return a * (1.0 - a)
+
+
+@ACTIVATIONS.register
+class Tanh(Activation):
+    """f(z) = tanh(z), f' = 1 - a^2."""
+
+    name = "tanh"
+
+    @staticmethod
+    def value(z, alpha):
+        return tanh(z)
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return (1.0 - a) * (1.0 + a)
+
+
+@ACTIVATIONS.register
+class LeakyReLU(Activation):
+    """f(z) = z for z > 0, else alpha z; f' = 1 or alpha (alpha at 0).
+
+    Parameters
+    ----------
+    alpha : float, default 0.01
+        Slope on the negative side, > 0 (for 0 use ReLU).
+    """
+
+    name = "leaky_relu"
+
+    def __init__(self, alpha: float = 0.01):
+        self.alpha = positive("alpha", alpha)
+
+    @staticmethod
+    def value(z, alpha):
+        return select(z > 0.0, z, alpha * z)
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return select(a > 0.0, alpha * 0.0 + 1.0, alpha)
+
+
+@ACTIVATIONS.register
+class ELU(Activation):
+    """f(z) = z for z > 0, else alpha (exp(z) - 1); f' = 1 or a + alpha (Clevert et al., 2016).
+
+    Parameters
+    ----------
+    alpha : float, default 1.0
+        Minus the limit at -infinity, > 0.
+    """
+
+    name = "elu"
+
+    def __init__(self, alpha: float = 1.0):
+        self.alpha = positive("alpha", alpha)
+
+    @staticmethod
+    def value(z, alpha):
+        return select(z > 0.0, z, alpha * expm1(minimum(z, z * 0.0)))
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return select(a > 0.0, alpha * 0.0 + 1.0, a + alpha)
+
+
+SELU_SCALE = 1.0507009873554805
+SELU_ALPHA = 1.6732632423543772
+
+
+@ACTIVATIONS.register
+class SELU(Activation):
+    """f(z) = s z for z > 0, else s alpha (exp(z) - 1), with s = 1.0507... and alpha = 1.6732... (Klambauer et al., 2017)."""
+
+    name = "selu"
+
+    @staticmethod
+    def value(z, alpha):
+        return SELU_SCALE * select(z > 0.0, z, SELU_ALPHA * expm1(minimum(z, z * 0.0)))
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return select(a > 0.0, alpha * 0.0 + SELU_SCALE, a + SELU_SCALE * SELU_ALPHA)
+
+
+@ACTIVATIONS.register
+class Softplus(Activation):
+    """f(z) = log(1 + exp(z)), f' = sigmoid(z) = 1 - exp(-a)."""
+
+    name = "softplus"
+    needs_z = True
+
+    @staticmethod
+    def value(z, alpha):
+        return softplus(z)
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return sigmoid(z)
+
+
+@ACTIVATIONS.register
+class SiLU(Activation):
+    """f(z) = z sigmoid(z), f' = s + a (1 - s) with s = sigmoid(z) (Elfwing et al., 2018)."""
+
+    name = "silu"
+    needs_z = True
+
+    @staticmethod
+    def value(z, alpha):
+        return z * sigmoid(z)
+
+    @staticmethod
+    def slope(z, a, alpha):
+        s = sigmoid(z)
+        return fma(a, 1.0 - s, s)
+
+
+@ACTIVATIONS.register
+class GELU(Activation):
+    """f(z) = z Phi(z), f' = Phi(z) + z phi(z), Phi and phi of the standard normal distribution (Hendrycks & Gimpel, 2016)."""
+
+    name = "gelu"
+    needs_z = True
+
+    @staticmethod
+    def value(z, alpha):
+        return z * (0.5 * (1.0 + erf(z * 0.7071067811865476)))
+
+    @staticmethod
+    def slope(z, a, alpha):
+        cumulative = 0.5 * (1.0 + erf(z * 0.7071067811865476))
+        return fma(z, 0.3989422804014327 * exp(-0.5 * (z * z)), cumulative)
+
+
+@ACTIVATIONS.register
+class HardSigmoid(Activation):
+    """f(z) = min(max(z / 6 + 1/2, 0), 1), f' = 1/6 where 0 < a < 1, else 0."""
+
+    name = "hard_sigmoid"
+
+    @staticmethod
+    def value(z, alpha):
+        zero = z * 0.0
+        return minimum(maximum(z * (1.0 / 6.0) + 0.5, zero), zero + 1.0)
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return select((a > 0.0) & (a < 1.0), alpha * 0.0 + 1.0 / 6.0, alpha * 0.0)
+
+
+class Softmax(Activation):
+    """f(z)_k = exp(z_k) / sum_j exp(z_j): the output of a network trained with cross-entropy, which owns it."""
+
+    name = "softmax"
+
+
+def get(value) -> Activation:
+    """The activation meant by a name, class or instance; see `Registry.get`."""
+    return ACTIVATIONS.get(value)
+
+
+# --- over memory: the choice is made once a block, outside the loop ----------------------------------------------------------
+
+
+def _sweeps(cls):
+    value, slope = inline(cls.value), inline(cls.slope)
+
+    @kernel
+    def value_block(z, count, alpha):
+        alpha = broadcast(alpha, 0)
+        for i in range(0, count, width(z)):
+            store(z, i, value(load(z, i), alpha))
+
+    @kernel
+    def slope_block(z, a, d, count, alpha):
+        alpha = broadcast(alpha, 0)
+        for i in range(0, count, width(z)):
+            store(d, i, load(d, i) * slope(load(z, i), load(a, i), alpha))
+
+    return value_block, slope_block
+
+
+_VALUES, _SLOPES = zip(*(_sweeps(cls) for cls in ACTIVATIONS.classes), strict=True)
+_choose_value, _choose_slope = switch(_VALUES), switch(_SLOPES)
+
+
+@kernel
+def activate(code, z, count, alpha):
+    """a = f(z) in place on `count` numbers, a multiple of W; `alpha` points to the shape parameter."""
+    _choose_value(code, z, count, alpha)
+
+
+@kernel
+def multiply_slope(code, z, a, d, count, alpha):
+    """d = d f'(z) in place on `count` numbers, a multiple of W; z is read only by activations with ``needs_z``."""
+    _choose_slope(code, z, a, d, count, alpha)

@@ -1,0 +1,186 @@
+"""Model files: one network, readable without running anything that is in the file.
+
+Layout, all numbers little-endian: `MAGIC`, format version (u32), length of the header (u32), length of the data (u64), header
+(JSON, UTF-8), data (the flat parameter vector), SHA-256 of everything before it. The header holds exactly `HEADER_KEYS`.
+
+A file appears under its name complete or not at all: it is written beside it, synced, and renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastbp.layout import parameter_offsets
+
+if TYPE_CHECKING:
+    from fastbp.network import Network
+
+MAGIC = b"\x89fastbp\n"
+VERSION = 1
+HEADER_KEYS = {"sizes", "dtype", "hidden", "output", "loss", "extra"}
+MAX_LAYERS = 1000
+_LENGTHS = struct.Struct("<8sIIQ")
+_DIGEST_BYTES = 32
+
+
+class ModelFormatError(ValueError):
+    """A model file that is damaged, is of a newer format, or is no model file."""
+
+
+def save(net: Network, path: str | Path, extra: dict[str, Any] | None = None) -> None:
+    """Write a network to a file, replacing it in one step.
+
+    Parameters
+    ----------
+    net : Network
+        Its sizes, activations, loss, dtype and parameters are kept to the bit.
+    path : str or path
+        Where to write.
+    extra : dict, optional
+        More to keep with the network: anything JSON can hold exactly. `read_header` gives it back.
+
+    Raises
+    ------
+    ValueError
+        If `extra` holds NaN or infinity.
+    TypeError
+        If `extra` holds what JSON cannot.
+    OSError
+        If the file cannot be written; a file that was there before is still there.
+    """
+    loss = net.loss_function
+    header = {
+        "sizes": [int(size) for size in net.sizes],
+        "dtype": np.dtype(net.dtype).name,
+        "hidden": [_describe(activation) for activation in net.hidden],
+        "output": None if loss.link else _describe(net.output),
+        "loss": _describe(loss),
+        "extra": {} if extra is None else extra,
+    }
+    text = json.dumps(header, allow_nan=False, sort_keys=True, separators=(",", ":")).encode()
+    data = np.ascontiguousarray(net.params, dtype=np.dtype(net.dtype).newbyteorder("<"))
+    _replace(Path(path), _sealed(text, data.tobytes()))
+
+
+def load(path: str | Path) -> Network:
+    """Read a network from a file.
+
+    Parameters
+    ----------
+    path : str or path
+        What `Network.save` wrote.
+
+    Returns
+    -------
+    Network
+        Equal to the saved one to the bit. The state of an optimiser is not part of it.
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is damaged in any way, is of a newer format, or is no model file.
+    OSError
+        If the file cannot be read.
+    """
+    from fastbp import activations, losses
+    from fastbp.network import Network
+
+    header, data = _read(path)
+    sizes = header["sizes"]
+    if not (isinstance(sizes, list) and 2 <= len(sizes) <= MAX_LAYERS and all(type(n) is int and n > 0 for n in sizes)):
+        raise ModelFormatError(f"{path} is damaged: its sizes are no list of layer sizes")
+    if header["dtype"] not in ("float32", "float64"):
+        raise ModelFormatError(f"{path} is damaged: its dtype is {header['dtype']!r}")
+    dtype = np.dtype(header["dtype"]).newbyteorder("<")
+    if len(data) != dtype.itemsize * parameter_offsets(sizes)[-1][-1]:
+        raise ModelFormatError(f"{path} is damaged: its data do not fit its sizes {sizes}")
+    try:
+        net = Network(
+            sizes,
+            hidden=[_build(activations, description) for description in header["hidden"]],
+            loss=_build(losses, header["loss"]),
+            output=None if header["output"] is None else _build(activations, header["output"]),
+            dtype=header["dtype"],
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelFormatError(f"{path} describes a network that cannot be built: {error}") from error
+    net.params[:] = np.frombuffer(data, dtype)
+    return net
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """Read what a model file says about its network, and the ``extra`` it was saved with; raises as `load` does."""
+    return _read(path)[0]
+
+
+def _describe(part: Any) -> dict[str, Any]:
+    return {"name": part.name, "parameters": part.parameters()}
+
+
+def _build(registry: Any, description: Any) -> Any:
+    """An activation or loss from its description: the name is only ever looked up in the registry."""
+    part = registry.get(str(description["name"]))
+    return type(part)(**description["parameters"])
+
+
+def _sealed(header: bytes, data: bytes) -> bytes:
+    content = _LENGTHS.pack(MAGIC, VERSION, len(header), len(data)) + header + data
+    return content + hashlib.sha256(content).digest()
+
+
+def _read(path: str | Path) -> tuple[dict[str, Any], memoryview]:
+    """Header and data of a file, after every check that does not need the network."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(_LENGTHS.size)
+        if start[: len(MAGIC)] != MAGIC:
+            raise ModelFormatError(f"{path} is no fastbp model file")
+        if len(start) < _LENGTHS.size:
+            raise ModelFormatError(f"{path} is damaged: it is cut short")
+        _, version, n_header, n_data = _LENGTHS.unpack(start)
+        if version > VERSION:
+            raise ModelFormatError(
+                f"{path} has format {version}, but this fastbp reads up to {VERSION}: upgrade fastbp (or the file is damaged)"
+            )
+        if version < 1 or size != _LENGTHS.size + n_header + n_data + _DIGEST_BYTES:
+            raise ModelFormatError(f"{path} is damaged: its length is not what it says")
+        content = memoryview(start + file.read())
+    if len(content) != size or hashlib.sha256(content[:-_DIGEST_BYTES]).digest() != content[-_DIGEST_BYTES:]:
+        raise ModelFormatError(f"{path} is damaged: its checksum does not match")
+    end = _LENGTHS.size + n_header
+    try:
+        header = json.loads(bytes(content[_LENGTHS.size : end]))
+    except (ValueError, RecursionError) as error:
+        raise ModelFormatError(f"{path} is damaged: its header is no JSON") from error
+    if not (isinstance(header, dict) and set(header) == HEADER_KEYS and isinstance(header["extra"], dict)):
+        raise ModelFormatError(f"{path} is damaged: its header lacks what describes a network")
+    return header, content[end:-_DIGEST_BYTES]
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Give a file new content so that, whatever happens meanwhile, it holds all of the old or all of the new."""
+    path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name != "nt":
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

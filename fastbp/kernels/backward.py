@@ -1,0 +1,52 @@
+"""Backward: d = (d' W) * f'(a), the delta recursion fused with the slope.
+
+Legend: B rows (samples) of the block; I inputs and O outputs of the layer that the deltas come from; P columns of a panel.
+"""
+
+from fastbp._jit import kernel
+from fastbp.activations import multiply_slope
+from fastbp.kernels.forward import IDENTITY, RELU, product, rows_in_group
+from fastbp.kernels.gemm import STORE, WHERE_ABOVE, ZERO, count_panels, panel_columns, panel_width, share
+from fastbp.kernels.packing import transposed_stride
+from fastbp.layout import (
+    ACTIVATION,
+    CODE,
+    COEFFICIENTS,
+    COLUMNS,
+    DELTA,
+    N_COEFFICIENTS,
+    N_IN,
+    N_OUT,
+    PANEL_STRIDE,
+    RAW,
+    TABLE,
+    TRANSPOSE,
+    TRANSPOSED,
+)
+
+
+@kernel
+def backward(plan, layer, work, rows, member, members):
+    """D (B, I) = (D' W) * f'(A) from a layer to the one below, this member's share.
+
+    Reads D' (B, O), the transposed weights and the activations below; overwrites the deltas below.
+    """
+    row = plan + TABLE + layer * COLUMNS
+    below = row - COLUMNS
+    n_in, n_out, stride, panel = row[N_IN], row[N_OUT], plan[PANEL_STRIDE], panel_width(work)
+    panels = count_panels(n_in, work)
+    group = rows_in_group(rows, n_out, panels, members)
+    groups = (rows + group - 1) // group
+    code, alpha = below[CODE], work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer - 1
+    first, last = share(groups * panels, member, members)
+    for unit in range(first, last):
+        top, p = unit // panels * group, unit % panels
+        count = min(group, rows - top)
+        out = p * stride + top * panel
+        w = work + plan[TRANSPOSED] + row[TRANSPOSE] + p * transposed_stride(n_out, work)
+        d, a = work + below[DELTA] + out, work + below[ACTIVATION] + out
+        finish = WHERE_ABOVE if code == RELU else STORE
+        deltas = work + row[DELTA] + top * panel
+        product(deltas, stride, n_out, w, d, count, panel_columns(p, n_in, work), ZERO, w, finish, a)
+        if code != RELU and code != IDENTITY:
+            multiply_slope(code, work + below[RAW] + out, a, d, count * panel, alpha)

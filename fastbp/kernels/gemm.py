@@ -1,0 +1,204 @@
+"""Matrix products from register tiles, on matrices stored as column panels.
+
+Every matrix of a mini-batch and every packed weight matrix is stored the same way: cut into panels of P columns, each panel
+row after row. All strides inside a panel are then constants of the code, each tile reads its operands as contiguous streams,
+and no product needs a copy: the panel of one product is the operand of the next.
+
+Legend: W lanes of a register; P = 2 W columns of a panel; K depth of a product; B rows (samples); I inputs, O outputs of a layer.
+A (B, I) and D (B, O) have panels of ``capacity`` >= B rows; packed weights (I + 1, O) have panels of I + 1 rows, the last the bias.
+"""
+
+from fastbp._jit import inline, kernel, switch
+from fastbp.kernels import simd
+from fastbp.kernels.simd import (
+    broadcast,
+    like,
+    load,
+    store,
+    tile_axpy,
+    tile_floor,
+    tile_load,
+    tile_rank1,
+    tile_store,
+    tile_where_above,
+    tile_zero,
+    width,
+)
+
+ROWS = simd.tile_rows()
+
+# how a tile starts and what is done to it before it is stored
+ZERO, BIAS, CONTINUE = 0, 1, 2
+STORE, FLOOR, WHERE_ABOVE, ADD_SCALED = 0, 1, 2, 3
+
+
+@inline
+def panel_width(pointer):
+    """P of the pointer's dtype."""
+    return 2 * width(pointer)
+
+
+@inline
+def count_panels(columns, pointer):
+    """Panels that hold so many columns."""
+    return (columns + panel_width(pointer) - 1) // panel_width(pointer)
+
+
+@inline
+def panel_columns(panel, columns, pointer):
+    """Registers (1 or 2) that the numbers of a panel fill in each row."""
+    left = columns - panel * panel_width(pointer)
+    return 1 if left <= width(pointer) else 2
+
+
+@inline
+def split(rows):
+    """Blocks of at most ROWS rows, as equal as can be: (blocks of height + 1, blocks of height, height)."""
+    blocks = (rows + ROWS - 1) // ROWS
+    height = rows // blocks
+    return rows - blocks * height, blocks * (height + 1) - rows, height
+
+
+@inline
+def share(count, member, members):
+    """The part [start, stop) of `count` equal pieces of work that falls to one member of a team."""
+    return count * member // members, count * (member + 1) // members
+
+
+def _strip(rows, columns):
+    zero, load_tile, spread = tile_zero(rows, columns), tile_load(rows, columns), tile_load(rows, columns, spread=True)
+    rank1 = tile_rank1(2)
+
+    @kernel
+    def strip(a, a_panel, depth, m, c, blocks, start, bias, finish, aux):
+        """C = start + A M for `blocks` blocks of rows of one panel of C; see `panel_product`."""
+        panel = panel_width(a)
+        for block in range(blocks):
+            c_block = c + block * rows * panel
+            if start == ZERO:
+                tile = zero(a)
+            elif start == BIAS:
+                tile = spread(bias, panel)
+            else:
+                tile = load_tile(c_block, panel)
+            a_k = a + block * rows * panel
+            m_k = m
+            left = depth
+            while left > 0:
+                # C[r, :] += A[r, k] M[k, :]
+                for k in range(min(left, panel)):
+                    tile = rank1(tile, a_k + k, m_k + k * panel)
+                a_k = a_k + a_panel
+                m_k = m_k + panel * panel
+                left -= panel
+            if finish == FLOOR:
+                tile = tile_floor(tile, like(load(m, 0), 0.0))
+            elif finish == WHERE_ABOVE:
+                tile = tile_where_above(tile, load_tile(aux + block * rows * panel, panel), like(load(m, 0), 0.0))
+            tile_store(tile, c_block, panel)
+
+    return strip
+
+
+_strips = switch([_strip(rows, columns) for columns in (1, 2) for rows in range(1, ROWS + 1)])
+
+
+@kernel
+def panel_product(a, a_panel, depth, m, c, rows, columns, start, bias, finish, aux):
+    """C = start + A M for one panel of C.
+
+    Parameters
+    ----------
+    a : pointer, (rows, depth)
+        Panels, `a_panel` numbers apart, from the first row and column wanted.
+    m : pointer, (depth, P)
+        One panel.
+    c : pointer, (rows, P)
+        One panel, overwritten; read first if `start` is CONTINUE.
+    columns : int
+        Registers of each row that are computed, 1 or 2.
+    start : int
+        ZERO, BIAS (the row at `bias`), or CONTINUE from c.
+    finish : int
+        STORE; FLOOR: max(c, 0); WHERE_ABOVE: 0 where not aux > 0, `aux` a panel like c.
+    """
+    taller, lower, height = split(rows)
+    code = (columns - 1) * ROWS + height - 1
+    if taller > 0:
+        _strips(code + 1, a, a_panel, depth, m, c, taller, start, bias, finish, aux)
+    if lower > 0:
+        skip = taller * (height + 1) * panel_width(a)
+        _strips(code, a + skip, a_panel, depth, m, c + skip, lower, start, bias, finish, aux + skip)
+
+
+def _outer(rows, columns):
+    zero, load_tile = tile_zero(rows, columns), tile_load(rows, columns)
+    rank1 = tile_rank1(0)
+
+    @kernel
+    def outer(a, d, depth, g, blocks, start, finish, scale):
+        """G = start + A^T D for `blocks` blocks of rows of a panel of G; see `outer_product`."""
+        panel = panel_width(a)
+        for block in range(blocks):
+            a_b = a + block * rows
+            g_block = g + block * rows * panel
+            tile = load_tile(g_block, panel) if start == CONTINUE else zero(a)
+            for b in range(depth):
+                # G[i, :] += A[b, i] D[b, :]
+                tile = rank1(tile, a_b + b * panel, d + b * panel)
+            if finish == ADD_SCALED:
+                tile = tile_axpy(broadcast(scale, 0), tile, load_tile(g_block, panel))
+            tile_store(tile, g_block, panel)
+
+    return outer
+
+
+_outers = switch([_outer(rows, columns) for columns in (1, 2) for rows in range(1, ROWS + 1)])
+
+
+@kernel
+def outer_product(a, d, depth, g, rows, columns, start, finish, scale):
+    """G = start + A^T D: the sum over `depth` samples of the outer products of a row of A with a row of D.
+
+    Parameters
+    ----------
+    a : pointer, (depth, P)
+        One panel; its first `rows` <= P columns are used.
+    d : pointer, (depth, P)
+        One panel.
+    g : pointer, (rows, P)
+        Overwritten; read first if `start` is CONTINUE or `finish` is ADD_SCALED.
+    finish : int
+        STORE; ADD_SCALED (with start ZERO): g + scale * product is stored instead, the whole step of plain gradient descent.
+    scale : pointer to one number
+    """
+    taller, lower, height = split(rows)
+    code = (columns - 1) * ROWS + height - 1
+    if taller > 0:
+        _outers(code + 1, a, d, depth, g, taller, start, finish, scale)
+    if lower > 0:
+        skip = taller * (height + 1)
+        _outers(code, a + skip, d, depth, g + skip * panel_width(a), lower, start, finish, scale)
+
+
+@kernel
+def column_sums(d, depth, total, start):
+    """total (P,) = start + the sum over the rows of one panel d (depth, P): the gradient of a bias. `total` is overwritten.
+
+    Four partial sums run side by side, for one alone would wait for its own additions.
+    """
+    panel = panel_width(d)
+    for column in range(0, panel, width(d)):
+        zero = like(load(d, column), 0.0)
+        s0, s1, s2, s3 = load(total, column) if start == CONTINUE else zero, zero, zero, zero
+        row = d + column
+        quads = depth // 4
+        for _ in range(quads):
+            s0 = s0 + load(row, 0)
+            s1 = s1 + load(row, panel)
+            s2 = s2 + load(row, 2 * panel)
+            s3 = s3 + load(row, 3 * panel)
+            row = row + 4 * panel
+        for b in range(depth - 4 * quads):
+            s0 = s0 + load(row, b * panel)
+        store(total, column, (s0 + s1) + (s2 + s3))

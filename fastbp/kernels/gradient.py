@@ -1,0 +1,116 @@
+"""Gradient: W -= step(d'^T a), outer products over the mini-batch fused with the update.
+
+For plain gradient descent the gradient never reaches memory: the tile of outer products is scaled and added to the tile of weights
+in registers. Other rules take it from a block of P x P numbers in the first-level cache, with their slots, in the same pass.
+
+Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P columns of a panel.
+"""
+
+from fastbp._jit import kernel
+from fastbp.kernels.gemm import (
+    ADD_SCALED,
+    CONTINUE,
+    STORE,
+    ZERO,
+    column_sums,
+    count_panels,
+    outer_product,
+    panel_columns,
+    panel_width,
+    share,
+)
+from fastbp.kernels.packing import fill
+from fastbp.layout import (
+    COEFFICIENTS,
+    COLUMNS,
+    DELTA,
+    GRADIENT,
+    INPUT,
+    LANES,
+    LANES_STRIDE,
+    N_COEFFICIENTS,
+    N_IN,
+    N_OUT,
+    PACK,
+    PACKED,
+    PANEL_STRIDE,
+    RULE,
+    SEPARATE,
+    SLOT_1,
+    SLOT_2,
+    TABLE,
+)
+from fastbp.optimizers import SGD, update
+
+PLAIN = SGD.code
+DEPTH = 256  # samples summed in one go: a panel of A and one of D so long stay in the first-level cache
+
+
+@kernel
+def update_part(plan, work, offset, gradient, count, is_bias):
+    """One step of the rule on `count` packed parameters from `offset` on."""
+    coefficients = work + plan[COEFFICIENTS]
+    update(
+        plan[RULE],
+        work + plan[PACKED] + offset,
+        gradient,
+        work + plan[SLOT_1] + offset,
+        work + plan[SLOT_2] + offset,
+        count,
+        coefficients + is_bias * N_COEFFICIENTS,
+        coefficients + 2 * N_COEFFICIENTS + is_bias,
+    )
+
+
+@kernel
+def gradient(plan, layer, work, rows, is_first, is_last, penalised, member, members):
+    """G (I + 1, O) = A^T D (its last row the column sums of D) and, with the last block of the mini-batch, the step; a share of it.
+
+    Overwrites the packed weights and slots, or the gradient in `work` where it is summed over blocks or wanted for itself.
+    """
+    row = plan + TABLE + layer * COLUMNS
+    n_in, n_out, stride, panel = row[N_IN], row[N_OUT], plan[PANEL_STRIDE], panel_width(work)
+    panels_in, panels_out = count_panels(n_in, work), count_panels(n_out, work)
+    in_memory = plan[SEPARATE] == 1 or not (is_first and is_last)
+    steps_now = is_last and plan[SEPARATE] == 0
+    in_registers = not in_memory and plan[RULE] == PLAIN and not penalised and rows <= DEPTH
+    scratch = work + plan[LANES] + (member + 1) * plan[LANES_STRIDE] - panel * panel
+    first, last = share(panels_out * (panels_in + 1), member, members)
+    for unit in range(first, last):
+        p, q = unit // (panels_in + 1), unit % (panels_in + 1)
+        columns = panel_columns(p, n_out, work)
+        offset = row[PACK] + (p * (n_in + 1) + min(q * panel, n_in)) * panel
+        d = work + row[DELTA] + p * stride
+        g = work + plan[GRADIENT] + offset if in_memory else scratch
+        start = ZERO if is_first or not in_memory else CONTINUE
+        if q == panels_in:
+            column_sums(d, rows, g, start)
+            if steps_now:
+                update_part(plan, work, offset, g, panel, 1)
+            continue
+        a = work + row[INPUT] + q * stride
+        inputs = min(panel, n_in - q * panel)
+        if in_registers:
+            scale = work + plan[COEFFICIENTS] + 1
+            outer_product(a, d, rows, work + plan[PACKED] + offset, inputs, columns, ZERO, ADD_SCALED, scale)
+            continue
+        if columns == 1 and not in_memory:
+            fill(g, inputs * panel, 0.0)
+        for b in range(0, rows, DEPTH):
+            begin = start if b == 0 else CONTINUE
+            outer_product(a + b * panel, d + b * panel, min(DEPTH, rows - b), g, inputs, columns, begin, STORE, g)
+        if steps_now:
+            update_part(plan, work, offset, g, inputs * panel, 0)
+
+
+@kernel
+def update_from_memory(plan, layer, work, member, members):
+    """The step of one layer from the gradient in `work`, a share of it."""
+    row = plan + TABLE + layer * COLUMNS
+    n_in, panel = row[N_IN], panel_width(work)
+    first, last = share(count_panels(row[N_OUT], work), member, members)
+    for p in range(first, last):
+        offset = row[PACK] + p * (n_in + 1) * panel
+        update_part(plan, work, offset, work + plan[GRADIENT] + offset, n_in * panel, 0)
+        offset += n_in * panel
+        update_part(plan, work, offset, work + plan[GRADIENT] + offset, panel, 1)

@@ -1,0 +1,188 @@
+"""One mini-batch: gather, forward, loss, delta recursion, gradients and step, by all members of a team.
+
+Legend: B samples of the mini-batch, taken S at a time; L layers; O outputs of the network; W lanes of a register.
+"""
+
+from fastbp._jit import inline, kernel
+from fastbp.activations import multiply_slope
+from fastbp.kernels.backward import backward
+from fastbp.kernels.forward import IDENTITY, forward
+from fastbp.kernels.gemm import count_panels, panel_width, share
+from fastbp.kernels.gradient import gradient, update_from_memory
+from fastbp.kernels.packing import fill, from_lanes, gather_rows, to_lanes, transpose_weights
+from fastbp.kernels.simd import horizontal_sum, like, load, select, store, width
+from fastbp.kernels.team import barrier
+from fastbp.layout import (
+    ACTIVATION,
+    BLOCK,
+    CODE,
+    COEFFICIENTS,
+    COLUMNS,
+    DELTA,
+    INPUT,
+    LABELS,
+    LANES,
+    LANES_STRIDE,
+    LOSS,
+    LOSSES,
+    N_COEFFICIENTS,
+    N_IN,
+    N_LAYERS,
+    N_OUT,
+    PACK,
+    PACKED,
+    PANEL_STRIDE,
+    PENALISED,
+    RAW,
+    RULE,
+    SEPARATE,
+    TABLE,
+    TRANSPOSE,
+    TRANSPOSED,
+    WEIGHTED,
+)
+from fastbp.losses import loss_block
+from fastbp.optimizers import prepare
+
+# positions in `reals`: hyper-parameters of the rule come first
+L2, LOSS_SCALE, LOSS_SUM, WEIGHT_SUM = 8, 9, 10, 11
+NO_RULE = -1
+
+
+@kernel
+def transpose_layers(plan, work, member, members):
+    """W^T of every layer but the first, for the delta recursion; a share of the panels of each."""
+    for layer in range(1, plan[N_LAYERS]):
+        row = plan + TABLE + layer * COLUMNS
+        first, last = share(count_panels(row[N_IN], work), member, members)
+        packed, transposed = work + plan[PACKED] + row[PACK], work + plan[TRANSPOSED] + row[TRANSPOSE]
+        transpose_weights(packed, transposed, row[N_IN], row[N_OUT], first, last)
+
+
+@kernel
+def squared_weights(plan, packed):
+    """Sum over all weights, not biases, of their squares."""
+    total = 0.0
+    for layer in range(plan[N_LAYERS]):
+        row = plan + TABLE + layer * COLUMNS
+        for p in range(count_panels(row[N_OUT], packed)):
+            w = packed + row[PACK] + p * (row[N_IN] + 1) * panel_width(packed)
+            part = like(load(packed, 0), 0.0)
+            for i in range(0, row[N_IN] * panel_width(packed), width(packed)):
+                part = part + load(w, i) * load(w, i)
+            total += horizontal_sum(part)
+    return total
+
+
+@inline
+def _targets(plan, y, labels, order, top, count, n_out, block):
+    """Lane block (O, W) of the targets of `count` <= W samples."""
+    lanes = width(block)
+    fill(block, n_out * lanes, 0.0)
+    for j in range(count):
+        sample = order[top + j]
+        if plan[LABELS] == 1:
+            block[labels[sample] * lanes + j] = 1
+        else:
+            for k in range(n_out):
+                block[k * lanes + j] = y[sample * n_out + k]
+
+
+@kernel
+def loss_and_delta(plan, work, reals, y, labels, sample_weight, order, rows, inverse, differentiate, member, members):
+    """Losses of the samples, summed W by W, and D (B, O) = dC/dz of the last layer; a share of it.
+
+    C is the weighted mean over the mini-batch: `inverse` is 1 over the sum of its weights.
+    """
+    last_layer = plan[N_LAYERS] - 1
+    row = plan + TABLE + last_layer * COLUMNS
+    n_out, stride, lanes = row[N_OUT], plan[PANEL_STRIDE], width(work)
+    room = count_panels(n_out, work) * panel_width(work) * lanes
+    x = work + plan[LANES] + member * plan[LANES_STRIDE]
+    targets, d, weights = x + room, x + 2 * room, x + 3 * room
+    alpha = work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + last_layer
+    first, last = share((rows + lanes - 1) // lanes, member, members)
+    for block in range(first, last):
+        top = block * lanes
+        count = min(lanes, rows - top)
+        to_lanes(work + row[ACTIVATION], stride, top, n_out, x)
+        _targets(plan, y, labels, order, top, count, n_out, targets)
+        for j in range(lanes):
+            weights[j] = 0
+        for j in range(count):
+            weights[j] = sample_weight[order[top + j]] if plan[WEIGHTED] == 1 else 1
+        losses = loss_block(plan[LOSS], x, targets, d, n_out, reals[LOSS_SCALE])
+        weight = load(weights, 0)
+        work[plan[LOSSES] + block] = horizontal_sum(select(weight > 0.0, losses * weight, losses * 0.0))
+        if differentiate:
+            scale = weight * inverse
+            for k in range(0, n_out * lanes, lanes):
+                store(d, k, load(d, k) * scale)
+            fill(d + n_out * lanes, room - n_out * lanes, 0.0)
+            from_lanes(d, n_out, work + row[DELTA], stride, top)
+            if row[CODE] != IDENTITY:
+                for p in range(count_panels(n_out, work)):
+                    out = p * stride + top * panel_width(work)
+                    a, z, delta = work + row[ACTIVATION] + out, work + row[RAW] + out, work + row[DELTA] + out
+                    multiply_slope(row[CODE], z, a, delta, count * panel_width(work), alpha)
+
+
+@kernel
+def minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order, batch, differentiate, meeting, member, members):
+    """One step of training on the samples order[:batch], or (with NO_RULE) their loss and gradient.
+
+    Adds the weighted sum of the losses to ``reals[LOSS_SUM]`` and the weights to ``reals[WEIGHT_SUM]``. `rate` is the learning rate.
+    Everything in `work` may be overwritten but the packed weights and slots, which the rule changes.
+    """
+    n_layers, n_in = plan[N_LAYERS], plan[TABLE + N_IN]
+    weight_sum = float(batch)
+    if plan[WEIGHTED] == 1:
+        weight_sum = 0.0
+        for j in range(batch):
+            weight_sum += sample_weight[order[j]]
+    inverse = 1.0 / weight_sum if weight_sum > 0.0 else 0.0
+    coefficients = work + plan[COEFFICIENTS]
+    if member == 0:
+        if plan[RULE] != NO_RULE:
+            reals[0] = rate
+            prepare(plan[RULE], reals, coefficients)
+            for i in range(1, N_COEFFICIENTS):
+                coefficients[N_COEFFICIENTS + i] = coefficients[i]
+            coefficients[0] = 1
+            coefficients[N_COEFFICIENTS] = 0
+            coefficients[2 * N_COEFFICIENTS] = reals[L2]
+            coefficients[2 * N_COEFFICIENTS + 1] = 0
+        reals[WEIGHT_SUM] += weight_sum
+        if plan[PENALISED] == 1:
+            reals[LOSS_SUM] += 0.5 * reals[L2] * squared_weights(plan, work + plan[PACKED]) * weight_sum
+    if differentiate:
+        transpose_layers(plan, work, member, members)
+
+    block = plan[BLOCK]
+    for top in range(0, batch, block):
+        rows = min(block, batch - top)
+        is_first, is_last = top == 0, top + block >= batch
+        samples = order + top
+        first, last = share(rows, member, members)
+        gather_rows(x, n_in, samples, first, last, work + plan[TABLE + INPUT], plan[PANEL_STRIDE])
+        barrier(meeting, members)
+        for layer in range(n_layers):
+            forward(plan, layer, work, rows, differentiate, member, members)
+            barrier(meeting, members)
+        loss_and_delta(plan, work, reals, y, labels, sample_weight, samples, rows, inverse, differentiate, member, members)
+        barrier(meeting, members)
+        if member == 0:
+            for i in range((rows + width(work) - 1) // width(work)):
+                reals[LOSS_SUM] += work[plan[LOSSES] + i]
+        if differentiate:
+            for layer in range(n_layers - 1, -1, -1):
+                if layer > 0:
+                    backward(plan, layer, work, rows, member, members)
+                gradient(plan, layer, work, rows, is_first, is_last, plan[PENALISED] == 1, member, members)
+                barrier(meeting, members)
+        else:
+            barrier(meeting, members)
+    if plan[SEPARATE] == 1 and plan[RULE] != NO_RULE:
+        for layer in range(n_layers):
+            update_from_memory(plan, layer, work, member, members)
+        barrier(meeting, members)

@@ -1,0 +1,136 @@
+"""Moving matrices between the user's rows, the panels of the products, and lanes over samples.
+
+Legend: see :mod:`fastbp.kernels.gemm`. A lane block is (n, W): W samples side by side, one row a feature or output.
+"""
+
+from fastbp._jit import inline, kernel
+from fastbp.kernels.gemm import count_panels, panel_width
+from fastbp.kernels.simd import like, load, square_load, store, tile_store, tile_transpose, width
+
+
+@inline
+def transpose_square(source, source_stride, target, target_stride):
+    """target (W, W) = source (W, W)^T, rows so many numbers apart."""
+    tile_store(tile_transpose(square_load(source, source_stride)), target, target_stride)
+
+
+@inline
+def fill(target, count, value):
+    """Write `value` to `count` numbers, a multiple of W."""
+    constant = like(load(target, 0), value)
+    for i in range(0, count, width(target)):
+        store(target, i, constant)
+
+
+@inline
+def copy(source, target, count):
+    """Copy `count` numbers, of which the last few one by one."""
+    whole = count - count % width(source)
+    for i in range(0, whole, width(source)):
+        store(target, i, load(source, i))
+    for i in range(whole, count):
+        target[i] = source[i]
+
+
+@kernel
+def pack_weights(w, b, packed, n_in, n_out, first, last):
+    """Panels [first, last) of packed (I + 1, O) from w (O, I) row-major and b (O,); columns past O are zero."""
+    panel, lanes, zero = panel_width(packed), width(packed), w[0] * 0
+    for p in range(first, last):
+        target = packed + p * (n_in + 1) * panel
+        for column in range(0, panel, lanes):
+            o = p * panel + column
+            whole = n_in - n_in % lanes if o + lanes <= n_out else 0
+            for i in range(0, whole, lanes):
+                transpose_square(w + o * n_in + i, n_in, target + i * panel + column, panel)
+            for i in range(whole, n_in):
+                for j in range(lanes):
+                    target[i * panel + column + j] = w[(o + j) * n_in + i] if o + j < n_out else zero
+            for j in range(lanes):
+                target[n_in * panel + column + j] = b[o + j] if o + j < n_out else zero
+
+
+@kernel
+def unpack_weights(packed, w, b, n_in, n_out):
+    """w (O, I) and b (O,) from packed (I + 1, O)."""
+    panel, lanes = panel_width(packed), width(packed)
+    for o in range(0, n_out, lanes):
+        source = packed + o // panel * (n_in + 1) * panel + o % panel
+        whole = n_in - n_in % lanes if o + lanes <= n_out else 0
+        for i in range(0, whole, lanes):
+            transpose_square(source + i * panel, panel, w + o * n_in + i, n_in)
+        for j in range(min(lanes, n_out - o)):
+            for i in range(whole, n_in):
+                w[(o + j) * n_in + i] = source[i * panel + j]
+            b[o + j] = source[n_in * panel + j]
+
+
+@inline
+def transposed_stride(n_out, pointer):
+    """Numbers from one panel of transposed weights to the next: room for whole squares."""
+    lanes = width(pointer)
+    return (n_out + lanes - 1) // lanes * lanes * panel_width(pointer)
+
+
+@kernel
+def transpose_weights(packed, transposed, n_in, n_out, first, last):
+    """Panels [first, last) of transposed (O, I) from packed (I + 1, O), the bias left out and columns past I zero."""
+    panel, lanes, zero = panel_width(packed), width(packed), packed[0] * 0
+    for p in range(first, last):
+        target = transposed + p * transposed_stride(n_out, packed)
+        for column in range(0, panel, lanes):
+            i = p * panel + column
+            for o in range(0, n_out, lanes):
+                source = packed + o // panel * (n_in + 1) * panel + o % panel
+                if i + lanes <= n_in:
+                    transpose_square(source + i * panel, panel, target + o * panel + column, panel)
+                else:
+                    for j in range(min(lanes, n_out - o)):
+                        for k in range(lanes):
+                            target[(o + j) * panel + column + k] = source[(i + k) * panel + j] if i + k < n_in else zero
+
+
+@kernel
+def gather_rows(x, row_length, order, first, last, panels, panel_stride):
+    """Rows order[first:last] of x (N, row_length) into rows first.. of panels, columns past the row zero."""
+    panel = panel_width(x)
+    for b in range(first, last):
+        source = x + order[b] * row_length
+        target = panels + b * panel
+        for p in range(count_panels(row_length, x)):
+            left = row_length - p * panel
+            if left >= panel:
+                store(target, 0, load(source, 0))
+                store(target, width(x), load(source, width(x)))
+            else:
+                fill(target, panel, 0.0)
+                copy(source, target, left)
+            source = source + panel
+            target = target + panel_stride
+
+
+@kernel
+def to_lanes(panels, panel_stride, first, count, block):
+    """The lane block (count, W) of the W samples from row `first` on."""
+    panel, lanes = panel_width(panels), width(panels)
+    for k in range(0, count, lanes):
+        source = panels + k // panel * panel_stride + first * panel + k % panel
+        transpose_square(source, panel, block + k * lanes, lanes)
+
+
+@kernel
+def from_lanes(block, count, panels, panel_stride, first):
+    """Write a lane block (count, W) as the W rows from `first` on; rows of the block from `count` on must be zero."""
+    panel, lanes = panel_width(panels), width(panels)
+    for k in range(0, count_panels(count, panels) * panel, lanes):
+        target = panels + k // panel * panel_stride + first * panel + k % panel
+        transpose_square(block + k * lanes, lanes, target, panel)
+
+
+@kernel
+def rows_from_panels(panels, panel_stride, rows, columns, out):
+    """out (rows, columns), row-major, from panels."""
+    panel = panel_width(panels)
+    for p in range(count_panels(columns, panels)):
+        for b in range(rows):
+            copy(panels + p * panel_stride + b * panel, out + b * columns + p * panel, min(panel, columns - p * panel))

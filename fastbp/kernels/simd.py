@@ -1,0 +1,734 @@
+"""A SIMD vector type for Numba: what the kernels are written in.
+
+``Vec(dtype, lanes)`` is one hardware register. It is loaded from and stored to pointers, combined with ``+ - * /`` (a scalar
+operand is converted to the vector's dtype and splatted), compared into masks and selected by them. ``tile_*`` treat several
+registers as one block of a matrix, the unit in which the products of :mod:`fastbp.kernels.gemm` are computed.
+
+The width follows what Numba compiles for, not the host (``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` are honoured), so it is a
+function of Numba's own cache key. Nothing here depends on an instruction set: AVX-512, AVX2, NEON and SSE2 differ in `lanes`.
+
+Legend: W lanes of a register, R rows of a tile, C columns of a tile (in registers).
+"""
+
+import operator
+from functools import cache
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, typing
+from numba.core.registry import cpu_target
+from numba.core.typing.templates import AbstractTemplate, infer_global
+from numba.extending import intrinsic, lower_builtin, models, register_model
+
+I32 = ir.IntType(32)
+
+
+@cache
+def register_bytes() -> int:
+    """Bytes of the widest vector register of the target: 64, 32 or 16."""
+    _, cpu, features = cpu_target.target_context.codegen().magic_tuple()
+    flags = set(features.split(","))
+    if "+avx512f" in flags or cpu in ("x86-64-v4", "skylake-avx512", "icelake-server", "sapphirerapids", "znver4", "znver5"):
+        return 64
+    if "+avx2" in flags or cpu in ("x86-64-v3", "haswell", "skylake", "znver2", "znver3"):
+        return 32
+    return 16
+
+
+def tile_rows() -> int:
+    """R of the largest tile of two columns that the register file holds beside its operands: 12 of 32 registers, 6 of 16."""
+    triple, *_ = cpu_target.target_context.codegen().magic_tuple()
+    return 12 if register_bytes() == 64 or triple.startswith(("aarch64", "arm64")) else 6
+
+
+def lanes(dtype: types.Float) -> int:
+    """W: how many numbers of a Numba float type one register holds."""
+    return register_bytes() * 8 // dtype.bitwidth
+
+
+class Vec(types.Type):
+    """Numba type of a register of `lanes` numbers (or of booleans: a mask)."""
+
+    def __init__(self, dtype, lanes):
+        self.dtype, self.lanes = dtype, lanes
+        super().__init__(f"Vec({dtype},{lanes})")
+
+
+class Tile(types.Type):
+    """Numba type of rows x columns registers: a block of a matrix held in the register file."""
+
+    def __init__(self, dtype, lanes, rows, columns):
+        self.dtype, self.lanes, self.rows, self.columns = dtype, lanes, rows, columns
+        super().__init__(f"Tile({dtype},{lanes},{rows},{columns})")
+
+
+def _vector(vec) -> ir.Type:
+    element = {"float32": ir.FloatType(), "float64": ir.DoubleType(), "bool": ir.IntType(1)}[str(vec.dtype)]
+    return ir.VectorType(element, vec.lanes)
+
+
+@register_model(Vec)
+class _VecModel(models.PrimitiveModel):
+    def __init__(self, manager, vec):
+        super().__init__(manager, vec, _vector(vec))
+
+
+@register_model(Tile)
+class _TileModel(models.PrimitiveModel):
+    def __init__(self, manager, tile):
+        super().__init__(manager, tile, ir.ArrayType(_vector(tile), tile.rows * tile.columns))
+
+
+# --- code generation helpers -------------------------------------------------------------------------------------------------
+
+
+def _call(builder, name, result, args):
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, [a.type for a in args]), name)
+    return builder.call(function, args)
+
+
+def _suffix(vector: ir.VectorType) -> str:
+    return f"v{vector.count}f{64 if isinstance(vector.element, ir.DoubleType) else 32}"
+
+
+def _integers(vector: ir.VectorType) -> ir.VectorType:
+    return ir.VectorType(ir.IntType(64 if isinstance(vector.element, ir.DoubleType) else 32), vector.count)
+
+
+def _constant(vector: ir.VectorType, value) -> ir.Constant:
+    return ir.Constant(vector, [value] * vector.count)
+
+
+def _splat(builder, scalar, vector):
+    undefined = ir.Constant(vector, ir.Undefined)
+    lane0 = builder.insert_element(undefined, scalar, I32(0))
+    return builder.shuffle_vector(lane0, undefined, ir.Constant(ir.VectorType(I32, vector.count), [0] * vector.count))
+
+
+def _at(builder, pointer, offset):
+    return builder.gep(pointer, [offset if isinstance(offset, ir.Value) else ir.Constant(ir.IntType(64), offset)])
+
+
+def _load(builder, pointer, offset, vector, bits):
+    value = builder.load(builder.bitcast(_at(builder, pointer, offset), ir.PointerType(vector)))
+    value.align = bits // 8
+    return value
+
+
+def _store(builder, value, pointer, offset, bits):
+    builder.store(value, builder.bitcast(_at(builder, pointer, offset), ir.PointerType(value.type))).align = bits // 8
+
+
+def _fma(builder, a, b, c):
+    # fmuladd, not fma: without an FMA unit the latter becomes one libm call a lane
+    return _call(builder, f"llvm.fmuladd.{_suffix(a.type)}", a.type, [a, b, c])
+
+
+def _lowered(symbol, result):
+    """Decorator: emit code for an operator on the types for which ``result(*types)`` is not None.
+
+    Numba's `overload` would compile a function for each combination of types; this emits the instructions in place.
+    """
+
+    def register(codegen):
+        class Operator(AbstractTemplate):
+            key = symbol
+
+            def generic(self, args, kws):
+                args = tuple(types.unliteral(arg) for arg in args)
+                value = result(*args)
+                if value is None:
+                    return None
+                lower_builtin(symbol, *args)(codegen)
+                return typing.signature(value, *args)
+
+        infer_global(symbol)(Operator)
+        return codegen
+
+    return register
+
+
+# --- pointers ----------------------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def pointer(typingctx, array):
+    """Pointer to the first element of a contiguous array."""
+
+    def codegen(context, builder, signature, args):
+        return context.make_array(array)(context, builder, args[0]).data
+
+    return types.CPointer(array.dtype)(array), codegen
+
+
+def _is_offset(ptr, offset) -> bool:
+    return isinstance(ptr, types.CPointer) and isinstance(offset, types.Integer)
+
+
+@_lowered(operator.add, lambda ptr, offset: ptr if _is_offset(ptr, offset) else None)
+def _pointer_add(context, builder, signature, args):
+    """``p + k``: k elements further."""
+    return _at(builder, args[0], context.cast(builder, args[1], signature.args[1], types.intp))
+
+
+@_lowered(operator.sub, lambda ptr, offset: ptr if _is_offset(ptr, offset) else None)
+def _pointer_subtract(context, builder, signature, args):
+    """``p - k``: k elements back."""
+    return _at(builder, args[0], builder.neg(context.cast(builder, args[1], signature.args[1], types.intp)))
+
+
+@intrinsic
+def prefetch(typingctx, ptr, offset):
+    """Ask for the cache line of ``ptr[offset]``; never faults."""
+
+    def codegen(context, builder, signature, args):
+        byte = ir.PointerType(ir.IntType(8))
+        address = builder.bitcast(_at(builder, *args), byte)
+        _call(builder, "llvm.prefetch.p0i8", ir.VoidType(), [address, I32(0), I32(3), I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(ptr, types.intp), codegen
+
+
+# --- one register ------------------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def width(typingctx, ptr):
+    """W of the pointer's dtype, a constant of the compiled code."""
+    count = lanes(ptr.dtype)
+
+    def codegen(context, builder, signature, args):
+        return context.get_constant(types.intp, count)
+
+    return types.intp(ptr), codegen
+
+
+@intrinsic
+def load(typingctx, ptr, offset):
+    """The W numbers from ``ptr[offset]`` on, at any alignment."""
+    vec = Vec(ptr.dtype, lanes(ptr.dtype))
+
+    def codegen(context, builder, signature, args):
+        return _load(builder, *args, _vector(vec), ptr.dtype.bitwidth)
+
+    return vec(ptr, types.intp), codegen
+
+
+@intrinsic
+def store(typingctx, ptr, offset, value):
+    """Write W numbers from ``ptr[offset]`` on, at any alignment."""
+
+    def codegen(context, builder, signature, args):
+        _store(builder, args[2], args[0], args[1], ptr.dtype.bitwidth)
+        return context.get_dummy_value()
+
+    return types.void(ptr, types.intp, value), codegen
+
+
+@intrinsic
+def splat(typingctx, scalar):
+    """A register with the same float in every lane."""
+    vec = Vec(scalar, lanes(scalar))
+
+    def codegen(context, builder, signature, args):
+        return _splat(builder, args[0], _vector(vec))
+
+    return vec(scalar), codegen
+
+
+@intrinsic
+def broadcast(typingctx, ptr, offset):
+    """A register with ``ptr[offset]`` in every lane."""
+    vec = Vec(ptr.dtype, lanes(ptr.dtype))
+
+    def codegen(context, builder, signature, args):
+        return _splat(builder, builder.load(_at(builder, *args)), _vector(vec))
+
+    return vec(ptr, types.intp), codegen
+
+
+@intrinsic
+def like(typingctx, vec, scalar):
+    """A register of `vec`'s type with the number `scalar` (converted to its dtype) in every lane."""
+
+    def codegen(context, builder, signature, args):
+        value = context.cast(builder, args[1], scalar, vec.dtype)
+        return _splat(builder, value, _vector(vec))
+
+    return vec(vec, scalar), codegen
+
+
+def _is_vector(t) -> bool:
+    return isinstance(t, Vec) and isinstance(t.dtype, types.Float)
+
+
+def _binary(emit):
+    """An intrinsic of two registers of one type."""
+
+    @intrinsic
+    def op(typingctx, a, b):
+        def codegen(context, builder, signature, args):
+            return emit(builder, *args)
+
+        return a(a, b), codegen
+
+    return op
+
+
+def _mask(vec):
+    return Vec(types.boolean, vec.lanes)
+
+
+def _operator(symbol, emit, result=lambda vec: vec):
+    """Let an operator take two registers of floats, or one and a number."""
+
+    def result_type(a, b):
+        if _is_vector(a) and (a == b or isinstance(b, types.Number)):
+            return result(a)
+        return result(b) if isinstance(a, types.Number) and _is_vector(b) else None
+
+    @_lowered(symbol, result_type)
+    def codegen(context, builder, signature, args):
+        vec = next(arg for arg in signature.args if _is_vector(arg))
+        registers = [
+            arg if _is_vector(t) else _splat(builder, context.cast(builder, arg, t, vec.dtype), _vector(vec))
+            for arg, t in zip(args, signature.args, strict=True)
+        ]
+        return emit(builder, *registers)
+
+
+_operator(operator.add, lambda builder, a, b: builder.fadd(a, b))
+_operator(operator.sub, lambda builder, a, b: builder.fsub(a, b))
+_operator(operator.mul, lambda builder, a, b: builder.fmul(a, b))
+_operator(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
+_operator(operator.lt, lambda builder, a, b: builder.fcmp_ordered("<", a, b), _mask)
+_operator(operator.le, lambda builder, a, b: builder.fcmp_ordered("<=", a, b), _mask)
+_operator(operator.gt, lambda builder, a, b: builder.fcmp_ordered(">", a, b), _mask)
+_operator(operator.ge, lambda builder, a, b: builder.fcmp_ordered(">=", a, b), _mask)
+_operator(operator.eq, lambda builder, a, b: builder.fcmp_ordered("==", a, b), _mask)
+
+
+@_lowered(operator.neg, lambda a: a if _is_vector(a) else None)
+def _negate(context, builder, signature, args):
+    return builder.fneg(args[0])
+
+
+def _is_mask(t) -> bool:
+    return isinstance(t, Vec) and t.dtype is types.boolean
+
+
+@_lowered(operator.and_, lambda a, b: a if _is_mask(a) and a == b else None)
+def _and(context, builder, signature, args):
+    return builder.and_(*args)
+
+
+@_lowered(operator.or_, lambda a, b: a if _is_mask(a) and a == b else None)
+def _or(context, builder, signature, args):
+    return builder.or_(*args)
+
+
+@intrinsic
+def isnan(typingctx, a):
+    """Mask of the lanes that are NaN."""
+
+    def codegen(context, builder, signature, args):
+        return builder.fcmp_unordered("uno", args[0], args[0])
+
+    return _mask(a)(a), codegen
+
+
+@intrinsic
+def select(typingctx, mask, a, b):
+    """Lane by lane: a where the mask holds, b elsewhere."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(*args)
+
+    return a(mask, a, a), codegen
+
+
+@intrinsic
+def fma(typingctx, a, b, c):
+    """a * b + c, rounded once where the target has the instruction."""
+
+    def codegen(context, builder, signature, args):
+        return _fma(builder, *args)
+
+    return a(a, a, a), codegen
+
+
+def _choose(predicate):
+    # a NaN in either operand reaches the result: in b by the order of the operands, in a by the second select
+    def emit(builder, a, b):
+        chosen = builder.select(builder.fcmp_ordered(predicate, a, b), a, b)
+        return builder.select(builder.fcmp_unordered("uno", a, a), a, chosen)
+
+    return _binary(emit)
+
+
+minimum = _choose("<")
+maximum = _choose(">")
+
+
+@intrinsic
+def floor_at(typingctx, a, low):
+    """max(a, low), NaN in `a` kept: one instruction (`low` must not be NaN)."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(builder.fcmp_ordered(">", args[1], args[0]), args[1], args[0])
+
+    return a(a, a), codegen
+
+
+def _unary(name):
+    @intrinsic
+    def op(typingctx, a):
+        def codegen(context, builder, signature, args):
+            return _call(builder, f"llvm.{name}.{_suffix(args[0].type)}", args[0].type, args)
+
+        return a(a), codegen
+
+    return op
+
+
+sqrt = _unary("sqrt")
+absolute = _unary("fabs")
+
+
+@intrinsic
+def copysign(typingctx, magnitude, sign):
+    """|magnitude| with the sign of `sign`."""
+
+    def codegen(context, builder, signature, args):
+        return _call(builder, f"llvm.copysign.{_suffix(args[0].type)}", args[0].type, args)
+
+    return magnitude(magnitude, magnitude), codegen
+
+
+def _float_format(vector):
+    """(mantissa bits, exponent bias) of IEEE 754 binary32 or binary64."""
+    return (52, 1023) if isinstance(vector.element, ir.DoubleType) else (23, 127)
+
+
+@intrinsic
+def round_even(typingctx, a):
+    """The nearest integer, ties to even, of lanes with |a| < 2**22 (float32) or 2**51: the 1.5 * 2**m trick, on every target."""
+
+    def codegen(context, builder, signature, args):
+        magic = _constant(args[0].type, 1.5 * 2.0 ** _float_format(args[0].type)[0])
+        return builder.fsub(builder.fadd(args[0], magic), magic)
+
+    return a(a), codegen
+
+
+@intrinsic
+def power_of_two(typingctx, n):
+    """2**n of integral lanes within the exponents of normal numbers."""
+
+    def codegen(context, builder, signature, args):
+        vector = args[0].type
+        mantissa, bias = _float_format(vector)
+        integers = _integers(vector)
+        # adding 1.5 * 2**m puts the integer n into the low bits: no float-to-integer conversion, which AVX2 lacks for int64
+        magic = 1.5 * 2.0**mantissa
+        bits = builder.bitcast(builder.fadd(args[0], _constant(vector, magic + bias)), integers)
+        return builder.bitcast(builder.shl(bits, _constant(integers, mantissa)), vector)
+
+    return n(n), codegen
+
+
+@intrinsic
+def exponent(typingctx, a):
+    """floor(log2(a)) as a float, of positive normal lanes."""
+
+    def codegen(context, builder, signature, args):
+        vector = args[0].type
+        mantissa, bias = _float_format(vector)
+        integers = _integers(vector)
+        biased = builder.lshr(builder.bitcast(args[0], integers), _constant(integers, mantissa))
+        magic = 2.0**mantissa  # as an integer, its low bits are free to hold the exponent
+        bits = 0x4330000000000000 if mantissa == 52 else 0x4B000000
+        number = builder.bitcast(builder.or_(biased, _constant(integers, bits)), vector)
+        return builder.fsub(number, _constant(vector, magic + bias))
+
+    return a(a), codegen
+
+
+@intrinsic
+def significand(typingctx, a):
+    """a / 2**exponent(a), in [1, 2), of positive normal lanes."""
+
+    def codegen(context, builder, signature, args):
+        vector = args[0].type
+        mantissa, bias = _float_format(vector)
+        integers = _integers(vector)
+        bits = builder.and_(builder.bitcast(args[0], integers), _constant(integers, (1 << mantissa) - 1))
+        return builder.bitcast(builder.or_(bits, _constant(integers, bias << mantissa)), vector)
+
+    return a(a), codegen
+
+
+@intrinsic
+def lane(typingctx, a, index):
+    """The number in lane `index`."""
+
+    def codegen(context, builder, signature, args):
+        return builder.extract_element(args[0], builder.trunc(args[1], I32))
+
+    return a.dtype(a, types.intp), codegen
+
+
+@intrinsic
+def lane_numbers(typingctx, a):
+    """0, 1, ..., W - 1 in a register of a's type."""
+
+    def codegen(context, builder, signature, args):
+        return ir.Constant(args[0].type, [float(i) for i in range(args[0].type.count)])
+
+    return a(a), codegen
+
+
+def _halve(reduce):
+    """Fold a register onto its lower half until one lane is left: a fixed order, whatever the compiler."""
+
+    @intrinsic
+    def op(typingctx, a):
+        def codegen(context, builder, signature, args):
+            value = args[0]
+            while value.type.count > 1:
+                half = value.type.count // 2
+                low, high = (
+                    builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(I32, half), list(range(start, start + half))))
+                    for start in (0, half)
+                )
+                value = reduce(builder, low, high)
+            return builder.extract_element(value, I32(0))
+
+        return a.dtype(a), codegen
+
+    return op
+
+
+horizontal_sum = _halve(lambda builder, a, b: builder.fadd(a, b))
+
+
+@intrinsic
+def as_register(typingctx, x):
+    """A scalar in every lane of a register; a register as it is."""
+
+    def codegen(context, builder, signature, args):
+        return args[0] if _is_vector(x) else _splat(builder, args[0], _vector(vec))
+
+    vec = x if _is_vector(x) else Vec(x, lanes(x))
+    return vec(x), codegen
+
+
+@intrinsic
+def as_argument(typingctx, a, x):
+    """Undo `as_register(x)`: lane 0 of the register `a` if x is a scalar, else `a`."""
+
+    def codegen(context, builder, signature, args):
+        return args[0] if _is_vector(x) else builder.extract_element(args[0], I32(0))
+
+    return x(a, x), codegen
+
+
+@intrinsic
+def exponent_field(typingctx, a):
+    """The lowest bits of `a` moved up into its exponent: 2**n if they hold n + bias, and zero or infinity at the ends."""
+
+    def codegen(context, builder, signature, args):
+        vector = args[0].type
+        integers = _integers(vector)
+        bits = builder.shl(builder.bitcast(args[0], integers), _constant(integers, _float_format(vector)[0]))
+        return builder.bitcast(bits, vector)
+
+    return a(a), codegen
+
+
+def polynomial(float32, float64):
+    """An intrinsic: x -> c[0] + c[1] x + c[2] x**2 + ... by Horner's rule; the coefficients are chosen by the dtype of x."""
+
+    @intrinsic
+    def op(typingctx, x):
+        coefficients = {"float32": float32, "float64": float64}[str(x.dtype)]
+
+        def codegen(context, builder, signature, args):
+            *lower, value = (_constant(args[0].type, c) for c in coefficients)
+            for c in reversed(lower):
+                value = _fma(builder, value, args[0], c)
+            return value
+
+        return x(x), codegen
+
+    return op
+
+
+# --- a block of registers ----------------------------------------------------------------------------------------------------
+
+
+@cache
+def tile_zero(rows: int, columns: int):
+    """An intrinsic: (ptr) -> a tile of zeros of the pointer's dtype."""
+
+    @intrinsic
+    def op(typingctx, ptr):
+        tile = Tile(ptr.dtype, lanes(ptr.dtype), rows, columns)
+
+        def codegen(context, builder, signature, args):
+            return ir.Constant(ir.ArrayType(_vector(tile), rows * columns), None)
+
+        return tile(ptr), codegen
+
+    return op
+
+
+@cache
+def tile_load(rows: int, columns: int, spread: bool = False):
+    """An intrinsic: (ptr, stride) -> the tile whose row r starts at ``ptr[r * stride]``; `spread` loads row 0 into every row."""
+
+    @intrinsic
+    def op(typingctx, ptr, stride):
+        tile = Tile(ptr.dtype, lanes(ptr.dtype), rows, columns)
+
+        def codegen(context, builder, signature, args):
+            vector = _vector(tile)
+            value = ir.Constant(ir.ArrayType(vector, rows * columns), ir.Undefined)
+            for row in range(rows):
+                if row == 0 or not spread:
+                    start = _at(builder, args[0], builder.mul(args[1], ir.Constant(args[1].type, row)))
+                    registers = [_load(builder, start, c * tile.lanes, vector, ptr.dtype.bitwidth) for c in range(columns)]
+                for c in range(columns):
+                    value = builder.insert_value(value, registers[c], row * columns + c)
+            return value
+
+        return tile(ptr, types.intp), codegen
+
+    return op
+
+
+@intrinsic
+def tile_store(typingctx, tile, ptr, stride):
+    """Write row r of the tile from ``ptr[r * stride]`` on."""
+
+    def codegen(context, builder, signature, args):
+        for row in range(tile.rows):
+            start = _at(builder, args[1], builder.mul(args[2], ir.Constant(args[2].type, row)))
+            for c in range(tile.columns):
+                _store(builder, builder.extract_value(args[0], row * tile.columns + c), start, c * tile.lanes, ptr.dtype.bitwidth)
+        return context.get_dummy_value()
+
+    return types.void(tile, ptr, types.intp), codegen
+
+
+@cache
+def tile_rank1(a_stride_row: int):
+    """An intrinsic: (tile, a, b) -> tile + a b^T, with a[r] at ``a[r * stride]`` and b the registers at ``b[0], b[W], ...``.
+
+    `a_stride_row` is in registers (0: a is contiguous), so that the stride is a constant of the code: W * a_stride_row numbers.
+    """
+
+    @intrinsic
+    def op(typingctx, tile, a, b):
+        def codegen(context, builder, signature, args):
+            value, a_ptr, b_ptr = args
+            vector = _vector(tile)
+            stride = a_stride_row * tile.lanes or 1
+            columns = [_load(builder, b_ptr, c * tile.lanes, vector, tile.dtype.bitwidth) for c in range(tile.columns)]
+            for row in range(tile.rows):
+                factor = _splat(builder, builder.load(_at(builder, a_ptr, row * stride)), vector)
+                for c, column in enumerate(columns):
+                    index = row * tile.columns + c
+                    value = builder.insert_value(value, _fma(builder, factor, column, builder.extract_value(value, index)), index)
+            return value
+
+        return tile(tile, a, b), codegen
+
+    return op
+
+
+@intrinsic
+def tile_floor(typingctx, tile, low):
+    """max(tile, low) of every register, NaN kept."""
+
+    def codegen(context, builder, signature, args):
+        value = args[0]
+        for i in range(tile.rows * tile.columns):
+            register = builder.extract_value(value, i)
+            value = builder.insert_value(value, builder.select(builder.fcmp_ordered(">", args[1], register), args[1], register), i)
+        return value
+
+    return tile(tile, low), codegen
+
+
+@intrinsic
+def tile_where_above(typingctx, tile, aux, cut):
+    """The tile where ``aux > cut``, zero elsewhere."""
+
+    def codegen(context, builder, signature, args):
+        value = args[0]
+        zero = ir.Constant(_vector(tile), None)
+        for i in range(tile.rows * tile.columns):
+            keep = builder.fcmp_ordered(">", builder.extract_value(args[1], i), args[2])
+            value = builder.insert_value(value, builder.select(keep, builder.extract_value(value, i), zero), i)
+        return value
+
+    return tile(tile, tile, cut), codegen
+
+
+@intrinsic
+def tile_axpy(typingctx, alpha, x, y):
+    """alpha x + y of two tiles, alpha a register."""
+
+    def codegen(context, builder, signature, args):
+        factor, value, addend = args
+        for i in range(x.rows * x.columns):
+            register = _fma(builder, factor, builder.extract_value(value, i), builder.extract_value(addend, i))
+            value = builder.insert_value(value, register, i)
+        return value
+
+    return x(alpha, x, x), codegen
+
+
+@intrinsic
+def square_load(typingctx, ptr, stride):
+    """The tile of W rows and one column: W x W numbers, row r from ``ptr[r * stride]`` on."""
+    tile = Tile(ptr.dtype, lanes(ptr.dtype), lanes(ptr.dtype), 1)
+
+    def codegen(context, builder, signature, args):
+        vector = _vector(tile)
+        value = ir.Constant(ir.ArrayType(vector, tile.lanes), ir.Undefined)
+        for row in range(tile.lanes):
+            start = _at(builder, args[0], builder.mul(args[1], ir.Constant(args[1].type, row)))
+            value = builder.insert_value(value, _load(builder, start, 0, vector, ptr.dtype.bitwidth), row)
+        return value
+
+    return tile(ptr, types.intp), codegen
+
+
+@intrinsic
+def tile_transpose(typingctx, tile):
+    """The transpose of a tile of W rows and one column: W x W numbers, in log2(W) rounds of shuffles."""
+
+    def codegen(context, builder, signature, args):
+        count = tile.lanes
+        rows = [builder.extract_value(args[0], i) for i in range(count)]
+        half = count // 2
+        while half:
+            # swap the off-diagonal half x half blocks of every 2 half x 2 half block
+            keep = [i + count - half if i & half else i for i in range(count)]
+            swap = [i + count if i & half else i + half for i in range(count)]
+            index = ir.VectorType(I32, count)
+            for i in range(count):
+                if not i & half:
+                    low, high = rows[i], rows[i + half]
+                    rows[i] = builder.shuffle_vector(low, high, ir.Constant(index, keep))
+                    rows[i + half] = builder.shuffle_vector(low, high, ir.Constant(index, swap))
+            half //= 2
+        value = args[0]
+        for i, row in enumerate(rows):
+            value = builder.insert_value(value, row, i)
+        return value
+
+    return tile(tile), codegen

@@ -1,0 +1,80 @@
+"""A team of threads that run one kernel together and meet at a barrier.
+
+Each member calls the same compiled function with its number. Work is divided by output, never inside a sum, so that the number of
+members does not change a bit of the result. The barrier spins, for a meeting costs 0.1 us where waking a thread costs 10; it
+gives way to the operating system when the others take long.
+"""
+
+import sys
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastbp._jit import kernel
+
+SPINS = 4096  # about 20 us of spinning before the first yield
+
+
+@intrinsic
+def _fetch_add(typingctx, counter, value):
+    """Add to an integer that threads share; the value before."""
+
+    def codegen(context, builder, signature, args):
+        return builder.atomic_rmw("add", args[0], args[1], "acq_rel")
+
+    return types.int64(counter, types.int64), codegen
+
+
+@intrinsic
+def load_shared(typingctx, counter):
+    """Read an integer that other threads write."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load_atomic(args[0], "acquire", 8)
+
+    return types.int64(counter), codegen
+
+
+@intrinsic
+def _relax(typingctx):
+    """Tell the core that this is a spin loop, where it has an instruction for that."""
+
+    def codegen(context, builder, signature, args):
+        triple = builder.module.triple
+        if triple.startswith(("x86_64", "i386", "i686")):
+            pause = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, pause, "llvm.x86.sse2.pause"), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def _yield(typingctx):
+    """Let another thread have this core."""
+
+    def codegen(context, builder, signature, args):
+        name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
+        function = ir.FunctionType(ir.IntType(32), [])
+        builder.call(cgutils.get_or_insert_function(builder.module, function, name), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@kernel
+def barrier(meeting, members):
+    """Wait until all members are here. `meeting` points to a shared counter that only ever grows, 0 before the first meeting."""
+    if members == 1:
+        return
+    arrived = _fetch_add(meeting, 1)
+    target = (arrived // members + 1) * members
+    spins = 0
+    while load_shared(meeting) < target:
+        spins += 1
+        if spins < SPINS:
+            _relax()
+        else:
+            _yield()

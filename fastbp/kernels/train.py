@@ -1,0 +1,248 @@
+"""Epochs of mini-batches in one compiled call: the functions that Python calls, one compile a dtype for every network.
+
+Legend: N samples of the data; m rows visited in an epoch; L layers; all other letters as in :mod:`fastbp.kernels.minibatch`.
+"""
+
+from math import isfinite, sqrt
+
+from numba import types
+
+from fastbp._jit import entry, kernel
+from fastbp.activations import activate
+from fastbp.kernels.forward import forward
+from fastbp.kernels.gemm import count_panels, panel_width, share
+from fastbp.kernels.minibatch import LOSS_SUM, WEIGHT_SUM, minibatch
+from fastbp.kernels.packing import from_lanes, gather_rows, pack_weights, rows_from_panels, to_lanes, unpack_weights
+from fastbp.kernels.random import draw_with_replacement, shuffle
+from fastbp.kernels.simd import horizontal_sum, like, load, pointer, width
+from fastbp.kernels.team import barrier
+from fastbp.layout import (
+    ACTIVATION,
+    BATCH,
+    BIASES,
+    BLOCK,
+    COLUMNS,
+    DIVERGED,
+    EPOCH,
+    EPOCHS,
+    FIRST,
+    GIVEN,
+    GRADIENT,
+    INPUT,
+    LANES,
+    LANES_STRIDE,
+    N_IN,
+    N_LAYERS,
+    N_OUT,
+    ORDER,
+    ORDER_STRIDE,
+    OUTPUT,
+    PACK,
+    PACKED,
+    PANEL_STRIDE,
+    POPULATION,
+    ROWS,
+    SEED,
+    SEPARATE,
+    SHUFFLED,
+    SOFTMAX,
+    STATUS,
+    STEPS,
+    TABLE,
+    WEIGHTS,
+)
+from fastbp.losses import softmax_block
+
+# what a call does
+TRAIN, DIFFERENTIATE, EVALUATE, PREDICT = range(4)
+
+
+@kernel
+def pack_layers(plan, params, packed, member, members):
+    """The packed parameters of every layer from the user's flat vector; a share of the panels of each."""
+    for layer in range(plan[N_LAYERS]):
+        row = plan + TABLE + layer * COLUMNS
+        first, last = share(count_panels(row[N_OUT], packed), member, members)
+        w, b = params + row[WEIGHTS], params + row[BIASES]
+        pack_weights(w, b, packed + row[PACK], row[N_IN], row[N_OUT], first, last)
+
+
+@kernel
+def unpack_layers(plan, packed, params):
+    """The user's flat vector from packed parameters (or their gradients)."""
+    for layer in range(plan[N_LAYERS]):
+        row = plan + TABLE + layer * COLUMNS
+        unpack_weights(packed + row[PACK], params + row[WEIGHTS], params + row[BIASES], row[N_IN], row[N_OUT])
+
+
+@kernel
+def _norm(x, count):
+    total = like(load(x, 0), 0.0)
+    for i in range(0, count, width(x)):
+        total = total + load(x, i) * load(x, i)
+    return horizontal_sum(total)
+
+
+@kernel
+def write_norms(plan, packed, out):
+    """out (L, 2): Euclidean norms of each layer's weights and biases, or of their gradients."""
+    for layer in range(plan[N_LAYERS]):
+        row = plan + TABLE + layer * COLUMNS
+        weights = biases = 0.0
+        for p in range(count_panels(row[N_OUT], packed)):
+            w = packed + row[PACK] + p * (row[N_IN] + 1) * panel_width(packed)
+            weights += _norm(w, row[N_IN] * panel_width(packed))
+            biases += _norm(w + row[N_IN] * panel_width(packed), panel_width(packed))
+        out[2 * layer] = sqrt(weights)
+        out[2 * layer + 1] = sqrt(biases)
+
+
+@kernel
+def _begin_epoch(plan, order, epoch):
+    if plan[ORDER] == SHUFFLED:
+        shuffle(order, plan[ROWS], plan[SEED], epoch)
+    elif plan[ORDER] != GIVEN:
+        draw_with_replacement(order, plan[ROWS], plan[POPULATION], plan[SEED], epoch)
+
+
+@kernel
+def _end_epoch(plan, work, reals, record):
+    record[0] = reals[LOSS_SUM] / reals[WEIGHT_SUM]
+    reals[LOSS_SUM] = reals[WEIGHT_SUM] = 0.0
+    if plan[SEPARATE] == 1:
+        write_norms(plan, work + plan[PACKED], record + 1)
+        write_norms(plan, work + plan[GRADIENT], record + 1 + 2 * plan[N_LAYERS])
+    if not isfinite(record[0]):
+        plan[STATUS] = DIVERGED
+
+
+@kernel
+def train(plan, work, reals, rates, record, x, y, labels, sample_weight, order, meeting, member, members):
+    """Mini-batches from the cursor (EPOCH, FIRST) on, until EPOCHS or STEPS are reached or the loss is not finite."""
+    epoch, first, rows, batch = plan[EPOCH], plan[FIRST], plan[ROWS], plan[BATCH]
+    record_width = 1 + 4 * plan[N_LAYERS]
+    steps = 0
+    while epoch < plan[EPOCHS] and steps < plan[STEPS] and plan[STATUS] != DIVERGED:
+        if first == 0 and plan[ORDER] != GIVEN:
+            if member == 0:
+                _begin_epoch(plan, order, epoch)
+            barrier(meeting, members)
+        samples = order + epoch * plan[ORDER_STRIDE]
+        while first < rows and steps < plan[STEPS]:
+            count = min(batch, rows - first)
+            minibatch(
+                plan, work, reals, rates[epoch], x, y, labels, sample_weight, samples + first, count, True, meeting, member, members
+            )
+            first += count
+            steps += 1
+        if first >= rows:
+            if member == 0:
+                _end_epoch(plan, work, reals, record + epoch * record_width)
+            barrier(meeting, members)
+            epoch += 1
+            first = 0
+    barrier(meeting, members)
+    if member == 0:
+        plan[EPOCH] = epoch
+        plan[FIRST] = first
+
+
+@kernel
+def predict(plan, work, x, order, out, meeting, member, members):
+    """out (N, O) = the network's outputs for rows `order` of x."""
+    last = plan + TABLE + (plan[N_LAYERS] - 1) * COLUMNS
+    n_out, stride, panel, lanes = last[N_OUT], plan[PANEL_STRIDE], panel_width(work), width(work)
+    block = work + plan[LANES] + member * plan[LANES_STRIDE]
+    for top in range(0, plan[ROWS], plan[BLOCK]):
+        rows = min(plan[BLOCK], plan[ROWS] - top)
+        begin, end = share(rows, member, members)
+        gather_rows(x, plan[TABLE + N_IN], order + top, begin, end, work + plan[TABLE + INPUT], stride)
+        barrier(meeting, members)
+        for layer in range(plan[N_LAYERS]):
+            forward(plan, layer, work, rows, False, member, members)
+            barrier(meeting, members)
+        if member == 0:
+            z = work + last[ACTIVATION]
+            if plan[OUTPUT] == SOFTMAX:
+                for first in range(0, rows, lanes):
+                    to_lanes(z, stride, first, n_out, block)
+                    softmax_block(block, n_out)
+                    from_lanes(block, n_out, z, stride, first)
+            else:
+                for p in range(count_panels(n_out, work)):
+                    activate(plan[OUTPUT], z + p * stride, rows * panel, work)
+            rows_from_panels(z, stride, rows, n_out, out + top * n_out)
+        barrier(meeting, members)
+
+
+def _signature(dtype):
+    vector, ints, reals = dtype[::1], types.int64[::1], types.float64[::1]
+    data = types.Array(dtype, 1, "C", readonly=True)
+    rows = types.Array(types.int64, 1, "C", readonly=True)
+    return types.void(
+        types.int64, types.int64, types.int64, ints, vector, vector, reals, reals, reals, data, data, rows, data, ints, vector, ints
+    )
+
+
+@entry(_signature)
+def run(mode, member, members, plan, work, params, reals, rates, record, x, y, labels, sample_weight, order, out, meeting):
+    """What one member of a team does in one call; all arrays are one-dimensional.
+
+    Parameters
+    ----------
+    mode : int
+        TRAIN: `train`, parameters packed before and unpacked after. DIFFERENTIATE: `out` = the gradient of the mean loss of rows
+        order[:ROWS], laid out like `params`. EVALUATE: their loss only. PREDICT: `out` = the outputs (ROWS, O).
+    member, members : int
+        This thread's number and how many run this call together, all with the same arrays.
+    plan, work, params : arrays
+        See :mod:`fastbp.layout`. `work` is overwritten, and `params` by TRAIN.
+    reals : array of float64
+        Hyper-parameters and sums; see :mod:`fastbp.kernels.minibatch`.
+    rates, record : arrays of float64
+        Learning rate of each epoch, and (epochs, 1 + 4 L): loss, norms of weights and biases, norms of their gradients.
+    x, y, labels, sample_weight, order : arrays
+        (N, n_in); (N, O) or empty; (N,) or empty; (N,) or empty; row numbers, overwritten where the kernel draws them.
+    meeting : array of int64
+        The team's counter; see :mod:`fastbp.kernels.team`.
+    """
+    plan_, work_, params_, meeting_ = pointer(plan), pointer(work), pointer(params), pointer(meeting)
+    reals_, order_, out_ = pointer(reals), pointer(order), pointer(out)
+    x_, y_, labels_, sample_weight_ = pointer(x), pointer(y), pointer(labels), pointer(sample_weight)
+    packed = work_ + plan[PACKED]
+    pack_layers(plan_, params_, packed, member, members)
+    barrier(meeting_, members)
+    if mode == TRAIN:
+        rates_, record_ = pointer(rates), pointer(record)
+        train(
+            plan_, work_, reals_, rates_, record_, x_, y_, labels_, sample_weight_, order_, meeting_, member, members
+        )
+        if member == 0:
+            unpack_layers(plan_, packed, params_)
+    elif mode == PREDICT:
+        predict(plan_, work_, x_, order_, out_, meeting_, member, members)
+    else:
+        minibatch(
+            plan_,
+            work_,
+            reals_,
+            0.0,
+            x_,
+            y_,
+            labels_,
+            sample_weight_,
+            order_,
+            plan[ROWS],
+            mode == DIFFERENTIATE,
+            meeting_,
+            member,
+            members,
+        )
+        if mode == DIFFERENTIATE and member == 0:
+            unpack_layers(plan_, work_ + plan[GRADIENT], out_)
+
+
+@entry(lambda dtype: types.void(types.int64[::1], types.int64, types.int64))
+def draw_order(order, seed, epoch):
+    """order (m,) = the rows that an epoch of a shuffled fit with this seed visits. `order` is overwritten."""
+    shuffle(pointer(order), order.size, seed, epoch)

@@ -1,0 +1,197 @@
+"""Where everything is: sizes to offsets into flat buffers. Integer arithmetic only.
+
+Three buffers reach the kernels. ``params`` is the user's flat vector [W0, b0, W1, b1, ...], row-major, of which weights and biases
+are views. ``work`` holds what the kernels keep: packed and transposed weights, slots, gradients, activations, deltas. ``plan`` is
+an integer array: settings by the names below, then one row of the layer table for each layer.
+
+Legend: L layers; W lanes of a register; P = 2 W columns of a panel; S samples processed together (a whole mini-batch, or a part).
+"""
+
+import numpy as np
+
+# settings: positions in `plan`
+(
+    N_LAYERS,
+    ROWS,  # rows visited in an epoch
+    BATCH,  # samples in a mini-batch
+    BLOCK,  # S
+    PANEL_STRIDE,  # numbers from one panel of S samples to the next
+    LOSS,
+    RULE,
+    OUTPUT,  # code of the activation that predictions end with
+    LABELS,  # 1: targets are class numbers, 0: rows of numbers
+    WEIGHTED,  # 1: samples have weights
+    ORDER,  # how the rows of an epoch are ordered: one of the codes below
+    ORDER_STRIDE,  # numbers from one epoch's rows to the next in `order`
+    POPULATION,  # samples there are
+    STATUS,  # written by the kernel: RUNNING or DIVERGED
+    SEED,
+    SEPARATE,  # 1: gradients go to memory before the step, for their norms
+    EPOCH,  # cursor: where training goes on
+    FIRST,
+    EPOCHS,  # epochs in this call, at most
+    STEPS,  # mini-batches in this call, at most
+    PENALISED,  # 1: the loss has a penalty on the weights
+    PACKED,  # offsets into `work`
+    TRANSPOSED,
+    GRADIENT,
+    SLOT_1,
+    SLOT_2,
+    COEFFICIENTS,
+    LANES,  # lane blocks, one set for each member of the team
+    LANES_STRIDE,
+    LOSSES,  # one sum of losses for each register of samples
+    NORMS,
+    N_PACKED,
+) = range(32)
+TABLE = 40  # first row of the layer table
+
+# columns of the layer table; offsets of one layer
+(
+    N_IN,
+    N_OUT,
+    WEIGHTS,  # into params
+    BIASES,
+    PACK,  # into each of the packed buffers
+    TRANSPOSE,  # into the transposed weights
+    INPUT,  # into work: activations of the layer below
+    ACTIVATION,  # activations of this layer
+    RAW,  # z, kept beside a where the slope needs it (else the place of a)
+    DELTA,  # dC/dz
+    CODE,  # of the activation in training: identity where the loss owns the link
+    NEEDS_Z,
+) = range(12)
+COLUMNS = 16
+
+GIVEN, SHUFFLED, WITH_REPLACEMENT = range(3)
+RUNNING, DIVERGED = range(2)
+SOFTMAX = -1  # OUTPUT
+MAX_STEPS = 1 << 40
+
+N_COEFFICIENTS = 8
+ALIGNMENT = 64  # bytes
+
+
+def parameter_offsets(sizes) -> list[tuple[int, int, int]]:
+    """(offset of W, offset of b, end) of each layer in the flat parameter vector."""
+    offsets, start = [], 0
+    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        biases = start + n_in * n_out
+        offsets.append((start, biases, biases + n_out))
+        start = biases + n_out
+    return offsets
+
+
+def views(params: np.ndarray, sizes) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Weights (n_out, n_in) and biases (n_out,) of each layer as views of the flat vector."""
+    weights, biases = [], []
+    for (w, b, end), n_in, n_out in zip(parameter_offsets(sizes), sizes[:-1], sizes[1:], strict=True):
+        weights.append(params[w:b].reshape(n_out, n_in))
+        biases.append(params[b:end])
+    return weights, biases
+
+
+def aligned(count: int, dtype) -> np.ndarray:
+    """Zeros, the first of them on a 64-byte boundary."""
+    itemsize = np.dtype(dtype).itemsize
+    buffer = np.zeros(count + ALIGNMENT // itemsize, dtype)
+    start = -buffer.ctypes.data % ALIGNMENT // itemsize
+    return buffer[start : start + count]
+
+
+def round_up(count: int, unit: int) -> int:
+    """The smallest multiple of `unit` that is at least `count`."""
+    return -(-count // unit) * unit
+
+
+class Allocator:
+    """Hands out offsets into a buffer that does not exist yet."""
+
+    def __init__(self, unit: int):
+        self.unit, self.total = unit, 0
+
+    def take(self, count: int) -> int:
+        """Offset of `count` more numbers."""
+        start = self.total
+        self.total += round_up(count, self.unit)
+        return start
+
+
+def block_rows(batch: int, sizes, itemsize: int) -> int:
+    """S: the whole mini-batch, or a part whose activations and deltas stay in the cache when the mini-batch is long."""
+    row_bytes = 2 * itemsize * sum(round_up(n, ALIGNMENT // itemsize) for n in sizes)
+    if batch * row_bytes <= 1 << 18 or batch <= 1024:
+        return batch
+    return min(batch, max(96, (1 << 18) // row_bytes // 96 * 96))
+
+
+def make_plan(sizes, activations, *, panel: int, rows_together: int, slots: int, members: int, itemsize: int):
+    """The integer plan of a network and the length of its work buffer.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+    activations : sequence
+        Activation of each layer in training (identity where the loss owns the link).
+    panel : int
+        P.
+    rows_together : int
+        S.
+    slots : int
+        Slots of the rule (0 to 2), or -1 if no gradient is ever needed.
+    members : int
+        Threads of the team.
+    itemsize : int
+        Bytes of a number.
+
+    Returns
+    -------
+    plan : ndarray of int64
+        Settings that depend on anything else are left 0.
+    length : int
+        Numbers in `work`.
+    """
+    lanes = panel // 2
+    n_layers = len(sizes) - 1
+    plan = np.zeros(TABLE + COLUMNS * n_layers, np.int64)
+    table = plan[TABLE:].reshape(n_layers, COLUMNS)
+    work = Allocator(ALIGNMENT // itemsize)
+
+    packed, transposed = Allocator(ALIGNMENT // itemsize), Allocator(ALIGNMENT // itemsize)
+    for row, n_in, n_out, offsets in zip(table, sizes[:-1], sizes[1:], parameter_offsets(sizes), strict=True):
+        row[[N_IN, N_OUT]] = n_in, n_out
+        row[[WEIGHTS, BIASES]] = offsets[:2]
+        row[PACK] = packed.take(round_up(n_out, panel) * (n_in + 1))
+        if row[WEIGHTS] > 0 and slots >= 0:
+            row[TRANSPOSE] = transposed.take(round_up(n_in, panel) * round_up(n_out, lanes))
+    plan[N_PACKED] = packed.total
+    plan[PACKED] = work.take(packed.total)
+    plan[TRANSPOSED] = work.take(transposed.total)
+    plan[GRADIENT] = work.take(packed.total) if slots >= 0 else 0
+    plan[SLOT_1] = work.take(packed.total) if slots >= 1 else plan[GRADIENT]
+    plan[SLOT_2] = work.take(packed.total) if slots >= 2 else plan[SLOT_1]
+
+    capacity = round_up(rows_together, lanes)
+    if capacity * panel * itemsize % 4096 == 0:
+        capacity += lanes  # panels a page apart would compete for the same cache lines
+    stride = capacity * panel
+    plan[[N_LAYERS, BLOCK, PANEL_STRIDE]] = n_layers, rows_together, stride
+
+    def take_matrix(columns: int) -> int:
+        return work.take(round_up(columns, panel) // panel * stride)
+
+    below = take_matrix(sizes[0])
+    for row, n_out, activation in zip(table, sizes[1:], activations, strict=True):
+        row[INPUT] = below
+        row[ACTIVATION] = below = take_matrix(n_out)
+        row[NEEDS_Z] = activation.needs_z
+        row[RAW] = take_matrix(n_out) if activation.needs_z and slots >= 0 else row[ACTIVATION]
+        row[DELTA] = take_matrix(n_out) if slots >= 0 else 0
+        row[CODE] = activation.code
+
+    plan[COEFFICIENTS] = work.take(2 * N_COEFFICIENTS + 8 + n_layers)
+    plan[LANES_STRIDE] = (3 * round_up(sizes[-1], panel) + 1) * lanes + panel * panel
+    plan[LANES] = work.take(members * int(plan[LANES_STRIDE]))
+    plan[LOSSES] = work.take(capacity)
+    plan[NORMS] = work.take(2 * n_layers)
+    return plan, work.total

@@ -1,0 +1,299 @@
+"""`Network`: a fully connected network whose every computation is a compiled kernel."""
+
+from collections import namedtuple
+from itertools import pairwise
+
+import numpy as np
+
+from fastbp import activations, initializers, layout, losses, validation
+from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT
+from fastbp.session import Session
+
+Gradients = namedtuple("Gradients", "weights biases params")
+Gradients.__doc__ = "Gradient of the mean loss: lists of arrays shaped like the weights and biases, and the flat vector behind them."
+Trace = namedtuple("Trace", "a z delta")
+Trace.__doc__ = """The quantities of backpropagation, a row for each sample.
+
+``a[0]`` is the input and ``a[l]`` the activations of layer l; ``z[l - 1]`` its raw outputs a[l-1] W^T + b; ``delta[l - 1]`` the
+derivative of the mean loss with respect to them (None without targets).
+"""
+
+
+class Network:
+    """A fully connected network: z_l = a_(l-1) W_l^T + b_l, a_l = f_l(z_l), a_0 = x.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Numbers of inputs, of units of each hidden layer, and of outputs.
+    hidden : str, Activation or list of them, default "relu"
+        Activation of the hidden layers: one for all, or one each.
+    loss : str or Loss, default "squared"
+        "squared", "cross_entropy" (owns softmax) or "binary_cross_entropy" (owns sigmoid).
+    output : str or Activation, optional
+        Activation of the output layer, for a loss without a link of its own; default identity.
+    dtype : {"float32", "float64"}, default "float32"
+        Of parameters and computation.
+    init : str or Initializer, optional
+        How weights are drawn; default by the activation of their layer: He for the rectifiers, LeCun for selu, else Glorot.
+    weights, biases : list of array_like, optional
+        The parameters themselves: weights[l] (n_out, n_in), biases[l] (n_out,). Copied.
+    rng : None, int or numpy.random.Generator, optional
+        Source of the random weights, and of the seed of `fit`.
+
+    Attributes
+    ----------
+    params : ndarray (n_params,)
+        [W_1, b_1, W_2, b_2, ...], each row-major. What the kernels read and train.
+    weights, biases : lists of ndarray
+        Writable views of `params`: (n_out, n_in) and (n_out,) of each layer.
+    hidden, output, loss_function : list of Activation, Activation, Loss
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument at fault.
+
+    Examples
+    --------
+    >>> net = Network([2, 3, 1], hidden="tanh", rng=0)
+    >>> net(np.zeros((5, 2))).shape
+    (5, 1)
+    """
+
+    def __init__(
+        self, sizes, hidden="relu", loss="squared", *, output=None, dtype="float32", init=None, weights=None, biases=None, rng=None
+    ):
+        self.sizes = validation.layer_sizes(sizes)
+        self.loss_function = losses.get(loss)
+        self.hidden = self._hidden_activations(hidden)
+        self.output = self._output_activation(output)
+        self.dtype = _dtype(dtype)
+        self.rng = np.random.default_rng(rng)
+        self.params = layout.aligned(layout.parameter_offsets(self.sizes)[-1][2], self.dtype)
+        self.weights, self.biases = layout.views(self.params, self.sizes)
+        self._idle: list[Session] = []  # sessions of predictions, each used by one thread at a time
+        self._initialise(init, weights, biases)
+
+    def _hidden_activations(self, hidden):
+        count = len(self.sizes) - 2
+        if isinstance(hidden, list | tuple):
+            if len(hidden) != count:
+                raise ValueError(f"hidden must name one activation for each of the {count} hidden layers, got {len(hidden)}")
+            return [activations.get(item) for item in hidden]
+        return [activations.get(hidden)] * count
+
+    def _output_activation(self, output):
+        link = self.loss_function.link
+        if link is None:
+            return activations.get("identity" if output is None else output)
+        if output is not None and output != link and getattr(output, "name", None) != link:
+            raise ValueError(f"output must be left out or {link!r}: {self.loss_function.name} is computed together with it")
+        return activations.Softmax() if link == "softmax" else activations.get(link)
+
+    def _initialise(self, init, weights, biases):
+        shared = None if init is None else initializers.get(init)
+        layers = [*self.hidden, self.output]
+        for name, given, own in (("weights", weights, self.weights), ("biases", biases, self.biases)):
+            if given is not None and len(given) != len(own):
+                raise ValueError(f"{name} must hold {len(own)} arrays, one a layer, got {len(given)}")
+        for layer, ((n_in, n_out), activation) in enumerate(zip(pairwise(self.sizes), layers, strict=True)):
+            initializer = shared or initializers.default_for(activation.name)
+            if weights is None:
+                self.weights[layer][:] = initializer.weights(self.rng, n_out, n_in)
+            else:
+                self.weights[layer][:] = _parameter(f"weights[{layer}]", weights[layer], (n_out, n_in), self.dtype)
+            if biases is None:
+                self.biases[layer][:] = 0.0 if weights is not None else initializer.biases(self.rng, n_out)
+            else:
+                self.biases[layer][:] = _parameter(f"biases[{layer}]", biases[layer], (n_out,), self.dtype)
+
+    def __repr__(self) -> str:
+        hidden = [activation.name for activation in self.hidden]
+        return f"Network({list(self.sizes)}, hidden={hidden}, loss={self.loss_function!r}, dtype={self.dtype.name!r})"
+
+    def __getstate__(self):
+        state = self.__dict__.copy()
+        for name in ("weights", "biases", "_idle"):
+            del state[name]
+        return state
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self.weights, self.biases = layout.views(self.params, self.sizes)
+        self._idle = []
+
+    def copy(self) -> "Network":
+        """A network with equal settings and parameters of its own."""
+        return Network(
+            self.sizes,
+            list(self.hidden),
+            self.loss_function,
+            output=self.output,
+            dtype=self.dtype,
+            weights=self.weights,
+            biases=self.biases,
+        )
+
+    # --- outputs ---------------------------------------------------------------------------------------------------------
+
+    def __call__(self, X) -> np.ndarray:
+        """Outputs of the network.
+
+        Parameters
+        ----------
+        X : array_like, (n_samples, n_inputs) or (n_inputs,)
+
+        Returns
+        -------
+        ndarray, (n_samples, n_outputs) or (n_outputs,)
+            Activations of the last layer: probabilities for the cross-entropies. A row's result does not depend on the others.
+        """
+        single = np.ndim(X) == 1
+        rows = validation.samples("X", np.reshape(X, (1, -1)) if single else X, self.sizes[0], self.dtype)
+        out = self._forward(rows)
+        return out[0] if single else out
+
+    def _forward(self, rows):
+        block = min(len(rows), 256)
+        try:
+            session = self._idle.pop()
+        except IndexError:
+            session = None
+        if session is None or session.plan[layout.BATCH] < block:
+            session = Session(self, block)
+        session.set_data(rows)
+        out = np.empty((len(rows), self.sizes[-1]), self.dtype)
+        session.out = out.reshape(-1)
+        session.call(PREDICT)
+        session.set_data(rows[:0])
+        session.out = session.x
+        self._idle.append(session)
+        return out
+
+    def predict(self, X) -> np.ndarray:
+        """Predictions.
+
+        Returns
+        -------
+        ndarray
+            Cross-entropy: class numbers (n_samples,). Binary cross-entropy: 0 or 1. Squared error: the outputs. The latter two are
+            (n_samples,) for one output, else (n_samples, n_outputs).
+        """
+        rows = validation.samples("X", X, self.sizes[0], self.dtype)
+        outputs = self._forward(rows)
+        if self.loss_function.task == "labels":
+            return outputs.argmax(axis=1)
+        if self.loss_function.task == "binary":
+            outputs = (outputs > 0.5).astype(np.int64)
+        return outputs[:, 0] if self.sizes[-1] == 1 else outputs
+
+    def score(self, X, y) -> float:
+        """Accuracy of the predictions (all outputs right, if there are several), or R^2 for the squared error.
+
+        R^2 is averaged over the outputs; an output whose targets are all equal counts 1 if it is met exactly, else 0.
+        """
+        rows = validation.samples("X", X, self.sizes[0], self.dtype)
+        task = self.loss_function.task
+        values, labels = validation.targets("y", y, len(rows), self.sizes[-1], task, self.dtype)
+        outputs = self._forward(rows)
+        if task == "labels":
+            return float(np.mean(outputs.argmax(axis=1) == (labels if labels.size else values.argmax(axis=1))))
+        if task == "binary":
+            return float(np.mean(((outputs > 0.5) == (values > 0.5)).all(axis=1)))
+        wide = values.astype(np.float64)
+        residual = ((wide - outputs) ** 2).sum(axis=0)
+        total = ((wide - wide.mean(axis=0)) ** 2).sum(axis=0)
+        constant = total == 0
+        return float(np.mean(np.where(constant, residual == 0, 1 - residual / np.where(constant, 1, total))))
+
+    # --- loss and gradients ----------------------------------------------------------------------------------------------
+
+    def _session(self, X, y, sample_weight, **options):
+        rows = validation.samples("X", X, self.sizes[0], self.dtype)
+        values, labels = validation.targets("y", y, len(rows), self.sizes[-1], self.loss_function.task, self.dtype)
+        weights = validation.weights_of_samples(sample_weight, len(rows), self.dtype)
+        session = Session(self, len(rows), **options)
+        session.set_data(rows, values, labels, weights)
+        return session
+
+    def loss(self, X, y, sample_weight=None) -> float:
+        """Weighted mean of the samples' losses.
+
+        Parameters
+        ----------
+        X : array_like (n_samples, n_inputs)
+        y : array_like
+            Class numbers (n_samples,) or rows of probabilities for cross-entropy; numbers in [0, 1] for binary cross-entropy;
+            targets for the squared error. The latter two (n_samples, n_outputs), or (n_samples,) for one output.
+        sample_weight : array_like (n_samples,), optional
+            Not negative.
+        """
+        session = self._session(X, y, sample_weight)
+        session.call(EVALUATE)
+        return session.mean_loss()
+
+    def value_and_grad(self, X, y, sample_weight=None) -> tuple[float, Gradients]:
+        """The loss, and its gradient with respect to every weight and bias; parameters as for `loss`."""
+        session = self._session(X, y, sample_weight, differentiate=True)
+        session.out = layout.aligned(self.params.size, self.dtype)
+        session.call(DIFFERENTIATE)
+        return session.mean_loss(), Gradients(*layout.views(session.out, self.sizes), session.out)
+
+    def trace(self, X, y=None) -> Trace:
+        """a, z and delta of every layer for the samples of X: the quantities in the four equations of backpropagation."""
+        rows = validation.samples("X", X, self.sizes[0], self.dtype)
+        dummy = np.zeros(len(rows)) if self.loss_function.task == "labels" else np.zeros((len(rows), self.sizes[-1]))
+        session = self._session(rows, dummy if y is None else y, None, differentiate=True, keep_all=True)
+        session.out = layout.aligned(self.params.size, self.dtype)
+        session.call(DIFFERENTIATE)
+        layers = range(len(self.weights))
+        a = [session.matrix(layer, layout.ACTIVATION) for layer in layers]
+        if self.loss_function.link:
+            a[-1] = self._forward(rows)
+        delta = None if y is None else [session.matrix(layer, layout.DELTA) for layer in layers]
+        return Trace([rows, *a], [session.matrix(layer, layout.RAW) for layer in layers], delta)
+
+    def check_gradients(self, X, y, eps=None, scheme="central"):
+        """Compare backpropagation with finite differences; see `fastbp.gradcheck.check_gradients`."""
+        from fastbp.gradcheck import check_gradients
+
+        return check_gradients(self, X, y, eps=eps, scheme=scheme)
+
+    # --- training --------------------------------------------------------------------------------------------------------
+
+    def fit(self, X, y, **options):
+        """Train from the present parameters; see `fastbp.training.fit` for the options.
+
+        Returns
+        -------
+        History
+        """
+        from fastbp.training import fit
+
+        return fit(self, X, y, **options)
+
+    def save(self, path, extra=None) -> None:
+        """Write the network to a file; see `fastbp.checkpoint.save`."""
+        from fastbp.checkpoint import save
+
+        save(self, path, extra)
+
+
+def _dtype(value) -> np.dtype:
+    try:
+        dtype = np.dtype(value)
+    except TypeError as error:
+        raise TypeError(f"dtype must be 'float32' or 'float64', got {value!r}") from error
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype.name!r}")
+    return dtype
+
+
+def _parameter(name, value, shape, dtype):
+    array = validation.numbers(name, value, dtype)
+    if len(shape) == 1 and array.shape == (*shape, 1):
+        array = array[:, 0]
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    return array

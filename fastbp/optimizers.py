@@ -1,0 +1,308 @@
+"""Update rules: one class each, with its formula and its hyper-parameters.
+
+``step(w, g, c)`` (no slot), ``step(w, g, s, c)`` or ``step(w, g, s, v, c)`` gives the new weight, and the new slots with it, on
+registers; c is a tuple of registers, the coefficients of this step. ``prepare(h, c)`` computes them once a step from the
+hyper-parameters h, in float64: it may keep running products in h. ``hyper()`` gives h. c[0] is 0 for biases and 1 for weights.
+
+g is the gradient of the mean loss of the mini-batch plus penalties. Slots start at zero.
+"""
+
+from math import sqrt
+
+from fastbp._jit import inline, kernel, switch
+from fastbp._registry import Described, Registry, positive
+from fastbp.kernels import simd
+from fastbp.kernels.simd import broadcast, fma, load, store, width
+
+OPTIMIZERS = Registry("optimizer")
+N_HYPER = 8  # numbers in h; h[0] is the learning rate, set anew every epoch
+N_COEFFICIENTS = 8
+
+
+class Optimizer(Described):
+    """Base of the rules: a learning rate, and how many slots (numbers kept for each parameter) the rule has."""
+
+    slots = 0
+
+    def __init__(self, learning_rate: float = 0.01):
+        self.learning_rate = positive("learning_rate", learning_rate)
+
+    def hyper(self) -> tuple:
+        """h: at most `N_HYPER` numbers, the learning rate first."""
+        return (self.learning_rate,)
+
+
+@OPTIMIZERS.register
+class SGD(Optimizer):
+    """w <- w - lr g.
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.01
+    """
+
+    name = "sgd"
+
+    @staticmethod
+    def prepare(h, c):
+        c[1] = -h[0]
+
+    @staticmethod
+    def step(w, g, c):
+        return fma(c[1], g, w)
+
+
+class _Momentum(Optimizer):
+    slots = 1
+
+    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.9):
+        super().__init__(learning_rate)
+        self.momentum = positive("momentum", momentum, zero=True, below=1.0)
+
+    def hyper(self) -> tuple:
+        return self.learning_rate, self.momentum
+
+    @staticmethod
+    def prepare(h, c):
+        c[1] = -h[0]
+        c[2] = h[1]
+
+
+@OPTIMIZERS.register
+class Momentum(_Momentum):
+    """v <- mu v - lr g, w <- w + v (Polyak, 1964).
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.01
+    momentum : float, default 0.9
+        mu, in [0, 1).
+    """
+
+    name = "momentum"
+
+    @staticmethod
+    def step(w, g, s, c):
+        s = fma(c[2], s, c[1] * g)
+        return w + s, s
+
+
+@OPTIMIZERS.register
+class Nesterov(_Momentum):
+    """v <- mu v - lr g, w <- w + mu v - lr g (Sutskever et al., 2013, in the form of scikit-learn and Keras).
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.01
+    momentum : float, default 0.9
+        mu, in [0, 1).
+    """
+
+    name = "nesterov"
+
+    @staticmethod
+    def step(w, g, s, c):
+        down = c[1] * g
+        s = fma(c[2], s, down)
+        return w + fma(c[2], s, down), s
+
+
+@OPTIMIZERS.register
+class RMSprop(Optimizer):
+    """s <- rho s + (1 - rho) g^2, w <- w - lr g / (sqrt(s) + epsilon) (Tieleman & Hinton, 2012).
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.001
+    rho : float, default 0.9
+        Decay of the mean square, in [0, 1).
+    epsilon : float, default 1e-8
+    """
+
+    name = "rmsprop"
+    slots = 1
+
+    def __init__(self, learning_rate: float = 0.001, rho: float = 0.9, epsilon: float = 1e-8):
+        super().__init__(learning_rate)
+        self.rho = positive("rho", rho, zero=True, below=1.0)
+        self.epsilon = positive("epsilon", epsilon)
+
+    def hyper(self) -> tuple:
+        return self.learning_rate, self.rho, self.epsilon
+
+    @staticmethod
+    def prepare(h, c):
+        c[1] = -h[0]
+        c[2] = h[1]
+        c[3] = 1.0 - h[1]
+        c[4] = h[2]
+
+    @staticmethod
+    def step(w, g, s, c):
+        s = fma(c[2], s, c[3] * (g * g))
+        return w + c[1] * g / (simd.sqrt(s) + c[4]), s
+
+
+class _Adam(Optimizer):
+    slots = 2
+
+    def __init__(self, learning_rate: float = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8):
+        super().__init__(learning_rate)
+        self.beta_1 = positive("beta_1", beta_1, zero=True, below=1.0)
+        self.beta_2 = positive("beta_2", beta_2, zero=True, below=1.0)
+        self.epsilon = positive("epsilon", epsilon)
+
+    def hyper(self) -> tuple:
+        # the last two are beta_1^t and beta_2^t
+        return self.learning_rate, self.beta_1, self.beta_2, self.epsilon, 0.0, 1.0, 1.0
+
+    @staticmethod
+    def prepare(h, c):
+        h[5] *= h[1]
+        h[6] *= h[2]
+        # m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) = k m / (sqrt(v) + eps sqrt(1 - b2^t)) with one k for all parameters
+        root = sqrt(1.0 - h[6])
+        c[1] = -h[0] * root / (1.0 - h[5])
+        c[2] = h[1]
+        c[3] = 1.0 - h[1]
+        c[4] = h[2]
+        c[5] = 1.0 - h[2]
+        c[6] = h[3] * root
+        c[7] = -h[0] * h[4]
+
+
+@OPTIMIZERS.register
+class Adam(_Adam):
+    """Algorithm 1 of Kingma & Ba (2015).
+
+    m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- w - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon).
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.001
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        b1 and b2, in [0, 1).
+    epsilon : float, default 1e-8
+    """
+
+    name = "adam"
+
+    @staticmethod
+    def step(w, g, s, v, c):
+        s = fma(c[2], s, c[3] * g)
+        v = fma(c[4], v, c[5] * (g * g))
+        return w + c[1] * s / (simd.sqrt(v) + c[6]), s, v
+
+
+@OPTIMIZERS.register
+class AdamW(_Adam):
+    """Adam with decoupled weight decay: also w <- w - lr weight_decay w, weights only (Loshchilov & Hutter, 2019).
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.001
+    beta_1, beta_2 : float, default 0.9 and 0.999
+    epsilon : float, default 1e-8
+    weight_decay : float, default 0.01
+    """
+
+    name = "adamw"
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.01,
+    ):
+        super().__init__(learning_rate, beta_1, beta_2, epsilon)
+        self.weight_decay = positive("weight_decay", weight_decay, zero=True)
+
+    def hyper(self) -> tuple:
+        return self.learning_rate, self.beta_1, self.beta_2, self.epsilon, self.weight_decay, 1.0, 1.0
+
+    @staticmethod
+    def step(w, g, s, v, c):
+        s = fma(c[2], s, c[3] * g)
+        v = fma(c[4], v, c[5] * (g * g))
+        return fma(c[0] * c[7], w, w) + c[1] * s / (simd.sqrt(v) + c[6]), s, v
+
+
+def get(value) -> Optimizer:
+    """The rule meant by a name, class or instance; see `Registry.get`."""
+    return OPTIMIZERS.get(value)
+
+
+# --- over memory: the choice is made once a block, outside the loop ----------------------------------------------------------
+
+
+@inline
+def _coefficients(c):
+    return (
+        broadcast(c, 0),
+        broadcast(c, 1),
+        broadcast(c, 2),
+        broadcast(c, 3),
+        broadcast(c, 4),
+        broadcast(c, 5),
+        broadcast(c, 6),
+        broadcast(c, 7),
+    )
+
+
+def _sweep(cls):
+    step = inline(cls.step)
+    if cls.slots == 0:
+
+        @kernel
+        def update_block(w, g, s, v, count, c, l2):
+            c, l2 = _coefficients(c), broadcast(l2, 0)
+            for i in range(0, count, width(w)):
+                weight = load(w, i)
+                store(w, i, step(weight, fma(l2, weight, load(g, i)), c))
+
+    elif cls.slots == 1:
+
+        @kernel
+        def update_block(w, g, s, v, count, c, l2):
+            c, l2 = _coefficients(c), broadcast(l2, 0)
+            for i in range(0, count, width(w)):
+                weight = load(w, i)
+                weight, slot = step(weight, fma(l2, weight, load(g, i)), load(s, i), c)
+                store(w, i, weight)
+                store(s, i, slot)
+
+    else:
+
+        @kernel
+        def update_block(w, g, s, v, count, c, l2):
+            c, l2 = _coefficients(c), broadcast(l2, 0)
+            for i in range(0, count, width(w)):
+                weight = load(w, i)
+                weight, slot, second = step(weight, fma(l2, weight, load(g, i)), load(s, i), load(v, i), c)
+                store(w, i, weight)
+                store(s, i, slot)
+                store(v, i, second)
+
+    return update_block
+
+
+_choose_update = switch([_sweep(cls) for cls in OPTIMIZERS.classes])
+_choose_prepare = switch([inline(cls.prepare) for cls in OPTIMIZERS.classes])
+
+
+@kernel
+def update(code, w, g, s, v, count, c, l2):
+    """One step of a rule on `count` parameters, a multiple of W.
+
+    w, s, v (weights and slots) are overwritten; slots a rule lacks are not touched. c points to the step's coefficients, l2 to the
+    factor of the weights that is added to the gradient g.
+    """
+    _choose_update(code, w, g, s, v, count, c, l2)
+
+
+@kernel
+def prepare(code, h, c):
+    """Coefficients c (float64) of the next step from the hyper-parameters h (float64), which keep running products."""
+    _choose_prepare(code, h, c)

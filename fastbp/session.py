@@ -1,0 +1,142 @@
+"""A network's buffers for one kind of call, and the call itself, alone or by a team of threads."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from fastbp import layout
+from fastbp.activations import Identity
+from fastbp.kernels import simd
+from fastbp.kernels.minibatch import L2, LOSS_SCALE, LOSS_SUM, NO_RULE, WEIGHT_SUM
+from fastbp.kernels.train import run
+from fastbp.optimizers import N_HYPER, Optimizer
+
+
+class Session:
+    """Plan, work buffer and data of a sequence of kernel calls on one network.
+
+    Parameters
+    ----------
+    net : Network
+    batch : int
+        Samples in a mini-batch (or all samples, where there are none).
+    optimizer : Optimizer, optional
+        Without one no step is taken.
+    differentiate : bool
+        Whether gradients are needed at all.
+    keep_all : bool
+        Keep z of every layer, and all samples at once, so that they can be read afterwards.
+    members : int
+        Threads.
+    """
+
+    def __init__(self, net, batch: int, *, optimizer: Optimizer | None = None, differentiate=False, keep_all=False, members=1):
+        self.net, self.members = net, members
+        self.dtype = net.dtype
+        loss = net.loss_function
+        training = [*net.hidden, Identity() if loss.link else net.output]
+        kept = [_Kept(a) for a in training] if keep_all else training
+        panel = 2 * simd.register_bytes() // self.dtype.itemsize
+        slots = optimizer.slots if optimizer else 0 if differentiate else -1
+        rows = batch if keep_all else layout.block_rows(batch, net.sizes, self.dtype.itemsize)
+        self.plan, length = layout.make_plan(
+            net.sizes, kept, panel=panel, rows_together=rows, slots=slots, members=members, itemsize=self.dtype.itemsize
+        )
+        self.work = layout.aligned(length, self.dtype)
+        alphas = self.plan[layout.COEFFICIENTS] + 2 * layout.N_COEFFICIENTS + 8
+        self.work[alphas : alphas + len(training)] = [activation.alpha for activation in training]
+        self.plan[layout.BATCH] = batch
+        self.plan[layout.LOSS] = loss.code
+        self.plan[layout.RULE] = optimizer.code if optimizer else NO_RULE
+        self.plan[layout.SEPARATE] = optimizer is None
+        self.plan[layout.OUTPUT] = net.output.code if loss.link != "softmax" else layout.SOFTMAX
+        if not loss.link:
+            self.plan[layout.OUTPUT] = Identity.code
+        self.plan[layout.STEPS] = layout.MAX_STEPS
+        self.reals = np.zeros(N_HYPER + 4 + 4)
+        if optimizer:
+            hyper = optimizer.hyper()
+            self.reals[: len(hyper)] = hyper
+        self.reals[LOSS_SCALE] = loss.scale(net.sizes[-1])
+        self.rates = self.record = np.zeros(1)
+        self.meeting = np.zeros(8, np.int64)
+        self.x = self.y = self.sample_weight = self.out = np.zeros(0, self.dtype)
+        self.labels = self.order = np.zeros(0, np.int64)
+        self._run = run[self.dtype]
+        self._threads = ThreadPoolExecutor(members - 1) if members > 1 else None
+
+    def set_data(self, x, y=None, labels=None, sample_weight=None, order=None):
+        """Give the data of the following calls: arrays that have passed validation.
+
+        x (N, n_in); y (N, n_out) or empty; labels (N,) or empty; sample_weight (N,) or empty; order (m,), by default all rows.
+        """
+        self.x = x.reshape(-1)
+        self.y = self.x[:0] if y is None else y.reshape(-1)
+        self.labels = self.labels[:0] if labels is None else labels
+        self.sample_weight = self.x[:0] if sample_weight is None else sample_weight
+        self.order = np.arange(len(x)) if order is None else order.reshape(-1)
+        self.plan[layout.POPULATION] = len(x)
+        self.plan[layout.ROWS] = len(self.order) if order is None else order.shape[-1]
+        self.plan[layout.LABELS] = self.labels.size > 0
+        self.plan[layout.WEIGHTED] = self.sample_weight.size > 0
+
+    def set_penalty(self, factor: float):
+        """Add factor/2 times the sum of the squared weights to the loss."""
+        self.reals[L2] = factor
+        self.plan[layout.PENALISED] = factor > 0
+
+    def call(self, mode: int):
+        """Run the kernel once, by all members."""
+        arguments = (
+            self.plan,
+            self.work,
+            self.net.params,
+            self.reals,
+            self.rates,
+            self.record,
+            self.x,
+            self.y,
+            self.labels,
+            self.sample_weight,
+            self.order,
+            self.out,
+            self.meeting,
+        )
+        if self._threads is None:
+            self._run(mode, 0, 1, *arguments)
+            return
+        self.meeting[:] = 0
+        others = [self._threads.submit(self._run, mode, member, self.members, *arguments) for member in range(1, self.members)]
+        self._run(mode, 0, self.members, *arguments)
+        for other in others:
+            other.result()
+
+    def mean_loss(self) -> float:
+        """Loss of the samples of the last call, and forget it."""
+        loss = self.reals[LOSS_SUM] / self.reals[WEIGHT_SUM]
+        self.reals[[LOSS_SUM, WEIGHT_SUM]] = 0.0
+        return float(loss)
+
+    def matrix(self, layer: int, column: int) -> np.ndarray:
+        """Rows (N, n) of what the layer table calls `column` of a layer, copied out of its panels."""
+        plan = self.plan
+        row = plan[layout.TABLE :].reshape(-1, layout.COLUMNS)[layer]
+        count = int(row[layout.N_OUT])
+        stride, panel = int(plan[layout.PANEL_STRIDE]), 2 * simd.register_bytes() // self.dtype.itemsize
+        start, panels = int(row[column]), -(-count // panel)
+        block = self.work[start : start + panels * stride].reshape(panels, -1, panel)[:, : plan[layout.ROWS]]
+        return np.ascontiguousarray(block.transpose(1, 0, 2).reshape(-1, panels * panel)[:, :count])
+
+    def close(self):
+        """Let the threads go."""
+        if self._threads is not None:
+            self._threads.shutdown()
+
+
+class _Kept:
+    """An activation whose z is kept beside a, whether or not its slope needs it."""
+
+    needs_z = True
+
+    def __init__(self, activation):
+        self.code, self.alpha = activation.code, activation.alpha

@@ -1,0 +1,340 @@
+"""Supervises a fit: epochs, stopping, callbacks, History. The arithmetic is in the kernels."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from fastbp import layout, optimizers, validation
+from fastbp.kernels.train import TRAIN
+from fastbp.session import Session
+
+CALL_SECONDS = 0.05  # aim of one kernel call, so that Ctrl-C is honoured soon
+NO_RATE = 5e9  # flop/s assumed for the first call
+
+
+class DivergenceError(ValueError):
+    """The loss or a parameter is no longer finite; the network has the last finite parameters."""
+
+
+@dataclass
+class History:
+    """What happened in a fit; one entry an epoch in each list that was asked for.
+
+    Attributes
+    ----------
+    loss : list of float
+        Mean over the epoch's samples of the loss each mini-batch had before its step, penalty included.
+    validation_loss, validation_score : list of float
+        After the epoch, on the validation data.
+    score : list of float
+        After the epoch, on the training data, with ``record_score=True``.
+    learning_rate : list of float
+    time : list of float
+        Seconds since the fit began.
+    weight_norms, gradient_norms : list of list of float
+        Euclidean norm of each layer's weights after the epoch and of their gradient at its last step, with ``record_norms=True``.
+    stopped_by : str or None
+        "tol", "gradient_tol", "patience", "callback", or None if all epochs were run.
+    """
+
+    loss: list = field(default_factory=list)
+    validation_loss: list = field(default_factory=list)
+    score: list = field(default_factory=list)
+    validation_score: list = field(default_factory=list)
+    learning_rate: list = field(default_factory=list)
+    time: list = field(default_factory=list)
+    weight_norms: list = field(default_factory=list)
+    gradient_norms: list = field(default_factory=list)
+    stopped_by: str | None = None
+
+    def to_dict(self) -> dict:
+        """The lists that were filled, and why the fit stopped."""
+        return {name: value for name, value in vars(self).items() if value != []}
+
+    def save(self, path) -> None:
+        """Write `to_dict` as JSON."""
+        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+
+
+def flop_of_sample(sizes) -> int:
+    """Floating-point operations of one step on one sample: 6 P - 2 P_1.
+
+    P weights take 2 P forward, 2 P in the gradient and 2 P in the delta recursion, which the first layer's P_1 do not need.
+    """
+    weights = [a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+    return 6 * sum(weights) - 2 * weights[0]
+
+
+def epoch_order(seed: int, epoch: int, n_samples: int) -> np.ndarray:
+    """The order in which `fit` visits the rows in an epoch (from 0) when it shuffles with this seed."""
+    from fastbp.kernels.train import draw_order
+
+    order = np.empty(n_samples, np.int64)
+    draw_order["float32"](order, seed, epoch)
+    return order
+
+
+def fit(
+    net,
+    X,
+    y,
+    *,
+    epochs=10,
+    batch_size=32,
+    optimizer="sgd",
+    shuffle=True,
+    order=None,
+    sample_weight=None,
+    l2=0.0,
+    validation_data=None,
+    validation_fraction=0.0,
+    tol=None,
+    n_iter_no_change=10,
+    gradient_tol=None,
+    patience=None,
+    record_norms=False,
+    record_score=False,
+    callbacks=(),
+    progress=False,
+    n_threads=None,
+    rng=None,
+) -> History:
+    """Train a network by mini-batch gradient descent, from its present parameters.
+
+    Parameters
+    ----------
+    net : Network
+    X : array_like (n_samples, n_inputs)
+    y : array_like
+        Targets; see `Network.loss`.
+    epochs : int, default 10
+    batch_size : int, default 32
+        At most n_samples is used. A last, shorter mini-batch is used too, and divided by its own size.
+    optimizer : str or Optimizer, default "sgd"
+    shuffle : bool or "replacement", default True
+        Visit the rows in a new order every epoch; False keeps theirs; "replacement" draws each row anew.
+    order : array_like of int, (epochs, m) or (m,), optional
+        Visit these rows instead.
+    sample_weight : array_like (n_samples,), optional
+        The loss of a mini-batch is its weighted mean.
+    l2 : float, default 0
+        The textbook's lambda: l2 / (2 n_samples) sum W^2 over all weights, not biases, is added to the loss.
+    validation_data : (X, y), optional
+    validation_fraction : float, default 0
+        Without `validation_data`, keep this part of the rows, drawn at random, for validation.
+    tol : float, optional
+        Stop when the loss has not improved on its best by more than `tol` for `n_iter_no_change` epochs running.
+    gradient_tol : float, optional
+        Stop after an epoch in whose last step the norms of all weight and bias gradients add up to at most this.
+    patience : int, optional
+        Stop after so many epochs without a better validation loss, and restore the parameters of the best.
+    record_norms, record_score : bool, default False
+        Fill the lists of the same names in the history.
+    callbacks : iterable of callable
+        ``callback(epoch, net, history)`` after every epoch (from 0); one that returns True stops the fit.
+    progress : bool, default False
+        Show a tqdm bar.
+    n_threads : int, optional
+        The most threads to use. The result does not depend on it.
+    rng : None, int or numpy.random.Generator, optional
+        Source of the seed of the shuffling; default the network's.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument at fault, before anything is changed.
+    DivergenceError
+        When the loss or a parameter is no longer finite; the network then has the parameters it had before the call of the
+        kernel in which that happened.
+    """
+    epochs = validation.integer("epochs", epochs)
+    batch_size = validation.integer("batch_size", batch_size)
+    rule = optimizers.get(optimizer)
+    l2 = validation.real("l2", l2)
+    rows = validation.samples("X", X, net.sizes[0], net.dtype)
+    task, n_out = net.loss_function.task, net.sizes[-1]
+    values, labels = validation.targets("y", y, len(rows), n_out, task, net.dtype)
+    weights = validation.weights_of_samples(sample_weight, len(rows), net.dtype)
+    rng = net.rng if rng is None else np.random.default_rng(rng)
+    held_out = _validation_data(net, validation_data)
+    validation_fraction = validation.real("validation_fraction", validation_fraction)
+    if held_out is None and validation_fraction > 0:
+        rows, values, labels, weights, held_out = _split(rng, rows, values, labels, weights, validation_fraction)
+    if patience is not None:
+        patience = validation.integer("patience", patience)
+        if held_out is None:
+            raise ValueError("patience needs validation_data or validation_fraction")
+    n_iter_no_change = validation.integer("n_iter_no_change", n_iter_no_change)
+    tol = None if tol is None else validation.real("tol", tol)
+    gradient_tol = None if gradient_tol is None else validation.real("gradient_tol", gradient_tol)
+    if shuffle not in (True, False, "replacement"):
+        raise ValueError(f"shuffle must be True, False or 'replacement', got {shuffle!r}")
+    given = None if order is None else validation.row_order(order, epochs, len(rows))
+    members = _members(n_threads)
+
+    session = Session(net, min(batch_size, len(rows)), optimizer=rule, members=members)
+    plan = session.plan
+    session.set_data(rows, values, labels, weights, given)
+    session.set_penalty(l2 / len(rows))
+    plan[layout.SEPARATE] = record_norms or gradient_tol is not None
+    if given is not None:
+        plan[layout.ORDER], plan[layout.ORDER_STRIDE] = layout.GIVEN, given.shape[1] if len(given) > 1 else 0
+    else:
+        plan[layout.ORDER] = {True: layout.SHUFFLED, False: layout.GIVEN, "replacement": layout.WITH_REPLACEMENT}[shuffle]
+        plan[layout.SEED] = rng.integers(1 << 63) if shuffle else 0
+    session.rates = np.full(epochs, rule.learning_rate)
+    session.record = np.full((epochs, 1 + 4 * (len(net.sizes) - 1)), np.nan).reshape(-1)
+
+    watch = _Watch(net, rows, values, labels, weights, held_out, tol, n_iter_no_change, gradient_tol, patience)
+    watch.record_norms, watch.record_score, watch.callbacks = record_norms, record_score, tuple(callbacks)
+    bar = _bar(epochs, progress)
+    try:
+        _run(session, watch, epochs, bar)
+    finally:
+        session.close()
+        if bar is not None:
+            bar.close()
+    return watch.history
+
+
+def _run(session, watch, epochs, bar):
+    """Call the kernel until all epochs are done or the watch says stop; calls are kept short by counting mini-batches."""
+    plan, net = session.plan, session.net
+    steps = max(1, int(CALL_SECONDS * NO_RATE / (int(plan[layout.BATCH]) * flop_of_sample(net.sizes) + 5000)))
+    start = perf_counter()
+    while plan[layout.EPOCH] < epochs:
+        before, finite = int(plan[layout.EPOCH]), net.params.copy()
+        plan[layout.EPOCHS] = before + 1 if watch.is_needed_every_epoch() else epochs
+        plan[layout.STEPS] = steps
+        call_start = perf_counter()
+        session.call(TRAIN)
+        seconds = perf_counter() - call_start
+        if plan[layout.STATUS] == layout.DIVERGED or not np.isfinite(net.params).all():
+            net.params[:] = finite
+            rate = session.rates[before]
+            raise DivergenceError(
+                f"training diverged in epoch {int(plan[layout.EPOCH])}: the loss or a weight is not finite. The weights of before"
+                f" epoch {before + 1} were restored. Lower the learning rate (now {rate:g}) or scale X to mean 0 and deviation 1"
+            )
+        if seconds < CALL_SECONDS / 2:
+            steps = min(steps * 2, layout.MAX_STEPS)
+        elif seconds > CALL_SECONDS * 2:
+            steps = max(1, steps // 2)
+        done = int(plan[layout.EPOCH])
+        for epoch in range(before, done):
+            elapsed = call_start - start + seconds * (epoch + 1 - before) / (done - before)
+            if watch.after(epoch, session, elapsed):
+                plan[layout.EPOCH] = epochs
+        if bar is not None and done > before:
+            bar.set_postfix(watch.summary(), refresh=False)
+            bar.update(done - before)
+    if watch.best is not None:
+        net.params[:] = watch.best
+
+
+class _Watch:
+    """Looks at each epoch: fills the history and decides whether to stop."""
+
+    def __init__(self, net, rows, values, labels, weights, held_out, tol, n_iter_no_change, gradient_tol, patience):
+        self.net, self.history = net, History()
+        self.training = rows, labels if labels.size else values
+        self.held_out, self.tol, self.n_iter_no_change = held_out, tol, n_iter_no_change
+        self.gradient_tol, self.patience = gradient_tol, patience
+        self.record_norms = self.record_score = False
+        self.callbacks = ()
+        self.best = None
+        self.best_loss = self.best_validation_loss = np.inf
+        self.without_progress = self.without_better = 0
+
+    def is_needed_every_epoch(self) -> bool:
+        """Whether anything has to be looked at, or may stop the fit, between two epochs."""
+        return bool(
+            self.held_out is not None or self.tol is not None or self.gradient_tol is not None or self.record_score or self.callbacks
+        )
+
+    def after(self, epoch, session, elapsed) -> bool:
+        """Record an epoch; True to stop."""
+        history, n_layers = self.history, len(self.net.weights)
+        loss, *norms = session.record.reshape(-1, 1 + 4 * n_layers)[epoch].tolist()
+        history.loss.append(loss)
+        history.learning_rate.append(float(session.rates[epoch]))
+        history.time.append(elapsed)
+        if self.record_norms:
+            history.weight_norms.append(norms[: 2 * n_layers : 2])
+            history.gradient_norms.append(norms[2 * n_layers :: 2])
+        if self.record_score:
+            history.score.append(self.net.score(*self.training))
+        if self.held_out is not None:
+            history.validation_loss.append(self.net.loss(*self.held_out))
+            history.validation_score.append(self.net.score(*self.held_out))
+        history.stopped_by = self._reason(loss, sum(norms[2 * n_layers :]))
+        for callback in self.callbacks:
+            if callback(epoch, self.net, history) is True and history.stopped_by is None:
+                history.stopped_by = "callback"
+        return history.stopped_by is not None
+
+    def _reason(self, loss, gradient_norm):
+        if self.gradient_tol is not None and gradient_norm <= self.gradient_tol:
+            return "gradient_tol"
+        if self.tol is not None:
+            self.without_progress = 0 if loss < self.best_loss - self.tol else self.without_progress + 1
+            self.best_loss = min(loss, self.best_loss)
+            if self.without_progress >= self.n_iter_no_change:
+                return "tol"
+        if self.patience is not None:
+            validation_loss = self.history.validation_loss[-1]
+            if validation_loss < self.best_validation_loss:
+                self.best_validation_loss, self.best, self.without_better = validation_loss, self.net.params.copy(), 0
+            else:
+                self.without_better += 1
+            if self.without_better >= self.patience:
+                return "patience"
+        return None
+
+    def summary(self) -> dict:
+        """What the progress bar shows."""
+        shown = {"loss": self.history.loss[-1]}
+        if self.held_out is not None:
+            shown |= {"validation loss": self.history.validation_loss[-1], "score": self.history.validation_score[-1]}
+        return {name: f"{value:.4g}" for name, value in shown.items()}
+
+
+def _validation_data(net, data):
+    if data is None:
+        return None
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise TypeError("validation_data must be a pair (X, y)")
+    rows = validation.samples("validation_data[0]", data[0], net.sizes[0], net.dtype)
+    values, labels = validation.targets("validation_data[1]", data[1], len(rows), net.sizes[-1], net.loss_function.task, net.dtype)
+    return rows, labels if labels.size else values
+
+
+def _split(rng, rows, values, labels, weights, fraction):
+    count = round(fraction * len(rows))
+    if not 0 < count < len(rows):
+        raise ValueError(f"validation_fraction must leave rows on both sides, got {fraction:g} of {len(rows)} rows")
+    mixed = rng.permutation(len(rows))
+    kept, held = mixed[count:], mixed[:count]
+    part = [array[kept] if array.size else array for array in (rows, values, labels, weights)]
+    return *part, (rows[held], labels[held] if labels.size else values[held])
+
+
+def _members(n_threads) -> int:
+    if n_threads is None:
+        return 1
+    return validation.integer("n_threads", n_threads)
+
+
+def _bar(epochs, progress):
+    if not progress:
+        return None
+    from tqdm.auto import tqdm
+
+    return tqdm(total=epochs, unit="epoch")

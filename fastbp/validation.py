@@ -1,0 +1,132 @@
+"""Checks of what users pass in: every message names the argument and what to do, and nothing is changed before all have passed."""
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+
+import numpy as np
+
+
+def integer(name: str, value, *, least: int = 1) -> int:
+    """`value` as an int of at least `least`."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return int(value)
+
+
+def real(name: str, value, *, least: float = 0.0, open_end: bool = False) -> float:
+    """`value` as a finite float, at least (or, with `open_end`, more than) `least`."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    number = float(value)
+    if not np.isfinite(number) or number < least or (open_end and number == least):
+        raise ValueError(f"{name} must be finite and {'more than' if open_end else 'at least'} {least:g}, got {value!r}")
+    return number
+
+
+def layer_sizes(sizes) -> tuple[int, ...]:
+    """Sizes of input, hidden and output layers as a tuple of ints."""
+    if isinstance(sizes, str) or not isinstance(sizes, Sequence | np.ndarray):
+        raise TypeError(f"sizes must be a sequence of integers, got {sizes!r}")
+    if len(sizes) < 2:
+        raise ValueError(f"sizes must name at least an input and an output layer, got {list(sizes)}")
+    return tuple(integer(f"sizes[{i}]", size) for i, size in enumerate(sizes))
+
+
+def numbers(name: str, value, dtype) -> np.ndarray:
+    """`value` as a C-contiguous array of finite numbers of a dtype; not copied when it is one already."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask would be ignored; fill it first, e.g. with {name}.filled()")
+    if hasattr(value, "toarray"):
+        raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray()")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from error
+    if array.dtype.kind in "cmMV":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    if array.dtype.kind in "OSU":
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} must hold numbers, got dtype {array.dtype}: {error}") from error
+    if array.size == 0:
+        raise ValueError(f"{name} is empty: shape {array.shape}")
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(array, dtype)
+    if not np.isfinite(converted).all():
+        if array.dtype.kind in "biu" or np.isfinite(array).all():
+            raise ValueError(f"{name} holds a value too large for dtype {np.dtype(dtype).name}")
+        raise ValueError(f"{name} holds NaN or infinity; drop or impute these samples")
+    return converted.reshape(array.shape)
+
+
+def samples(name: str, value, n_features: int, dtype) -> np.ndarray:
+    """`value` as a (n_samples, n_features) matrix."""
+    array = numbers(name, value, dtype)
+    if array.ndim != 2:
+        hint = f"; reshape it with {name}.reshape(-1, 1) or {name}.reshape(1, -1)" if array.ndim == 1 else ""
+        raise ValueError(f"{name} must be two-dimensional (n_samples, {n_features}), got shape {array.shape}{hint}")
+    if array.shape[1] != n_features:
+        raise ValueError(f"{name} has {array.shape[1]} columns, but the network has {n_features} inputs")
+    return array
+
+
+def class_numbers(name: str, value, n_samples: int, n_classes: int) -> np.ndarray:
+    """`value` as int64 class numbers in [0, n_classes)."""
+    array = numbers(name, value, np.float64)
+    if array.shape != (n_samples,):
+        raise ValueError(f"{name} must have one label a sample: shape ({n_samples},), got {array.shape}")
+    labels = array.astype(np.int64)
+    if (labels != array).any():
+        raise ValueError(f"{name} must hold whole class numbers")
+    if labels.min() < 0 or labels.max() >= n_classes:
+        raise ValueError(f"{name} holds labels from {labels.min()} to {labels.max()}, but the network has classes 0 to {n_classes - 1}")
+    return labels
+
+
+def targets(name: str, value, n_samples: int, n_outputs: int, task: str, dtype) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, labels): targets as a (n_samples, n_outputs) matrix, or as class numbers; the other of the two is empty.
+
+    Class numbers are taken where `task` is "labels" and `value` has one dimension.
+    """
+    none, no_labels = np.empty(0, dtype), np.empty(0, np.int64)
+    if np.ndim(value) == 1 and task == "labels" and n_outputs > 1:
+        return none, class_numbers(name, value, n_samples, n_outputs)
+    array = numbers(name, value, dtype)
+    if array.ndim == 1 and n_outputs == 1:
+        array = array.reshape(-1, 1)
+    if array.shape != (n_samples, n_outputs):
+        raise ValueError(f"{name} must have shape ({n_samples}, {n_outputs}), got {array.shape}")
+    if task == "labels" and (array.min() < 0 or not np.allclose(array.sum(axis=1), 1, atol=1e-3)):
+        raise ValueError(f"{name} must hold class numbers, or rows of probabilities that are >= 0 and add up to 1")
+    if task == "binary" and (array.min() < 0 or array.max() > 1):
+        raise ValueError(f"{name} must be between 0 and 1 for binary cross-entropy, got {array.min():g} to {array.max():g}")
+    return array, no_labels
+
+
+def weights_of_samples(value, n_samples: int, dtype) -> np.ndarray:
+    """Sample weights (n_samples,), none negative and not all zero; empty if not given."""
+    if value is None:
+        return np.empty(0, dtype)
+    array = numbers("sample_weight", value, dtype)
+    if array.shape != (n_samples,):
+        raise ValueError(f"sample_weight must have shape ({n_samples},), got {array.shape}")
+    if array.min() < 0:
+        raise ValueError(f"sample_weight must not be negative, got {array.min():g}")
+    if not array.any():
+        raise ValueError("sample_weight must not be all zero")
+    return array
+
+
+def row_order(value, epochs: int, n_samples: int) -> np.ndarray:
+    """Row numbers (epochs or 1, m) of an explicit order."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"order must hold integers, got dtype {array.dtype}")
+    if array.ndim not in (1, 2) or array.size == 0 or (array.ndim == 2 and array.shape[0] != epochs):
+        raise ValueError(f"order must have shape (m,) or ({epochs}, m) with m >= 1, got {array.shape}")
+    if array.min() < 0 or array.max() >= n_samples:
+        raise ValueError(f"order holds rows from {array.min()} to {array.max()}, but there are rows 0 to {n_samples - 1}")
+    return np.array(array.reshape(-1, array.shape[-1]), np.int64, order="C")

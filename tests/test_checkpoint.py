@@ -1,0 +1,301 @@
+"""Model files: equal to the bit, every damage found, nothing run, never half written."""
+
+import errno
+import hashlib
+import json
+import os
+import stat
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import checkpoint
+from fastbp.checkpoint import ModelFormatError, read_header, save
+
+HEAD = struct.Struct("<8sIIQ")
+
+
+def sealed(header, data=b"", version=1):
+    """A file with a right checksum, whatever it holds."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    content = HEAD.pack(checkpoint.MAGIC, version, len(text), len(data)) + text + data
+    return content + hashlib.sha256(content).digest()
+
+
+@pytest.fixture
+def net():
+    return fastbp.Network([2, 3, 1], hidden=fastbp.LeakyReLU(0.1), loss="squared", rng=0)
+
+
+@pytest.fixture
+def path(net, tmp_path):
+    save(net, tmp_path / "net.fastbp")
+    return tmp_path / "net.fastbp"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"sizes": [1, 1]},
+        {"sizes": [3, 5, 2], "hidden": "tanh", "loss": "cross_entropy"},
+        {"sizes": [3, 5, 2], "hidden": "gelu", "loss": "binary_cross_entropy"},
+        {"sizes": [4, 7, 6, 2], "hidden": [fastbp.ELU(0.25), "silu"], "output": "sigmoid"},
+        {"sizes": [4, 1], "loss": fastbp.SquaredError(reduction="mean"), "output": fastbp.LeakyReLU(1 / 3)},
+    ],
+    ids=["smallest", "cross-entropy", "binary", "per layer", "hyper-parameters"],
+)
+def test_round_trip_is_exact(tmp_path, settings, dtype):
+    net = fastbp.Network(**settings, dtype=dtype, rng=1)
+    net.params[0], net.params[-1] = -0.0, np.finfo(dtype).smallest_subnormal
+    net.save(tmp_path / "net.fastbp")
+    again = fastbp.load(tmp_path / "net.fastbp")
+    assert again.params.tobytes() == net.params.tobytes()
+    assert list(again.sizes) == list(net.sizes)
+    assert again.dtype == net.dtype
+    assert (again.hidden, again.output, again.loss_function) == (net.hidden, net.output, net.loss_function)
+    X = np.random.default_rng(0).normal(size=(5, net.sizes[0])).astype(dtype)
+    assert again(X).tobytes() == net(X).tobytes()
+    assert again.weights[0].flags.writeable
+
+
+def test_same_network_same_bytes(net, path, tmp_path):
+    save(net.copy(), tmp_path / "copy.fastbp")
+    assert (tmp_path / "copy.fastbp").read_bytes() == path.read_bytes()
+
+
+def test_extra_comes_back(net, tmp_path):
+    extra = {"classes": ["ä", "b"], "mean": [0.1, 1 / 3, 5e-324], "columns": {"n": 3, "none": None, "yes": True}}
+    save(net, tmp_path / "net.fastbp", extra)
+    assert read_header(tmp_path / "net.fastbp")["extra"] == extra
+    assert set(read_header(tmp_path / "net.fastbp")) == checkpoint.HEADER_KEYS
+
+
+def test_every_truncation_is_rejected(path):
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(ModelFormatError, match=r"net\.fastbp"):
+            fastbp.load(path)
+    path.write_bytes(content + b"\0")
+    with pytest.raises(ModelFormatError, match="length"):
+        fastbp.load(path)
+
+
+def test_every_flipped_bit_is_rejected(path):
+    content = bytearray(path.read_bytes())
+    for i in range(len(content)):
+        for bit in range(8):
+            content[i] ^= 1 << bit
+            path.write_bytes(content)
+            with pytest.raises(ModelFormatError, match=r"net\.fastbp"):
+                read_header(path)
+            content[i] ^= 1 << bit
+    path.write_bytes(content)
+    read_header(path)
+
+
+def test_newer_format_says_upgrade(path):
+    path.write_bytes(sealed({}, version=checkpoint.VERSION + 1))
+    with pytest.raises(ModelFormatError, match=r"has format 2, but this fastbp reads up to 1: upgrade fastbp"):
+        fastbp.load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x04K\x01.", b"x" * 1000])
+def test_other_files_are_no_models(path, content):
+    path.write_bytes(content)
+    with pytest.raises(ModelFormatError, match="is no fastbp model file"):
+        fastbp.load(path)
+
+
+VALID = {
+    "sizes": [2, 3, 1],
+    "dtype": "float32",
+    "hidden": [{"name": "relu", "parameters": {}}],
+    "output": {"name": "identity", "parameters": {}},
+    "loss": {"name": "squared", "parameters": {"reduction": "sum"}},
+    "extra": {},
+}
+DATA = bytes(4 * 13)
+
+
+def test_a_sealed_header_is_accepted(path):
+    path.write_bytes(sealed(VALID, DATA))
+    net = fastbp.load(path)
+    assert not net.params.any()
+    assert net.loss_function == fastbp.SquaredError("sum")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sizes": [2, 3, 2]}, "data do not fit"),
+        ({"sizes": [2**62, 2**62, 1]}, "data do not fit"),
+        ({"sizes": [1] * 5000}, "sizes"),
+        ({"sizes": [2, 0, 1]}, "sizes"),
+        ({"sizes": [2, True, 1]}, "sizes"),
+        ({"sizes": [2.0, 3, 1]}, "sizes"),
+        ({"sizes": [2]}, "sizes"),
+        ({"sizes": "231"}, "sizes"),
+        ({"sizes": None}, "sizes"),
+        ({"dtype": "float16"}, "dtype"),
+        ({"dtype": "object"}, "dtype"),
+        ({"dtype": ["float32"]}, "dtype"),
+        ({"dtype": "float64"}, "data do not fit"),
+        ({"hidden": [{"name": "os.system", "parameters": {}}]}, "'os.system' is not known"),
+        ({"hidden": [{"name": "relu", "parameters": {"alpha": 1}}]}, "cannot be built"),
+        ({"hidden": [{"name": "elu", "parameters": {"alpha": -1}}]}, "alpha"),
+        ({"hidden": [{"name": "elu", "parameters": {"alpha": float("nan")}}]}, "alpha"),
+        ({"hidden": [{"name": "elu", "parameters": {"alpha": [1]}}]}, "alpha"),
+        ({"hidden": [{"name": "elu", "parameters": [1]}]}, "cannot be built"),
+        ({"hidden": [{"name": "relu"}]}, "parameters"),
+        ({"hidden": [{"parameters": {}}]}, "name"),
+        ({"hidden": ["relu"]}, "cannot be built"),
+        ({"hidden": []}, "cannot be built"),
+        ({"hidden": None}, "cannot be built"),
+        ({"output": 3}, "cannot be built"),
+        ({"output": {"name": "softmax", "parameters": {}}}, "cannot be built"),
+        ({"loss": None}, "cannot be built"),
+        ({"loss": {"name": "squared", "parameters": {"reduction": "product"}}}, "reduction"),
+        ({"loss": {"name": "squared", "parameters": {"reduction": []}}}, "cannot be built"),
+        (
+            {"loss": {"name": "cross_entropy", "parameters": {}}, "output": {"name": "relu", "parameters": {}}},
+            "cannot be built",
+        ),
+        ({"extra": None}, "header"),
+        ({"more": 1}, "header"),
+    ],
+)
+def test_a_forged_header_is_rejected(path, change, message):
+    path.write_bytes(sealed(VALID | change, DATA))
+    with pytest.raises(ModelFormatError, match=message):
+        fastbp.load(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"[]", b"null", b"{", b"\xff\xfe", b"[" * 100_000, b'{"sizes": ' + b"9" * 10_000 + b"}"],
+    ids=["empty", "list", "null", "open", "no utf-8", "deep", "huge number"],
+)
+def test_a_header_that_is_no_json_object_is_rejected(path, text):
+    path.write_bytes(sealed(text, DATA))
+    with pytest.raises(ModelFormatError, match="header"):
+        fastbp.load(path)
+
+
+def test_lengths_are_checked_before_memory_is_taken(path):
+    path.write_bytes(HEAD.pack(checkpoint.MAGIC, 1, 2**32 - 1, 2**63) + bytes(32))
+    with pytest.raises(ModelFormatError, match="length"):
+        fastbp.load(path)
+
+
+LOAD_UNDER_AUDIT = """
+import sys
+import fastbp
+
+fastbp.load(sys.argv[1])  # what is imported lazily is imported now
+seen = set()
+
+def hook(event, arguments):
+    writes = event == "open" and arguments[1] not in ("r", "rb", None)
+    if writes or event in ("exec", "compile", "import", "marshal.loads", "ctypes.dlopen") or event.startswith(
+        ("pickle.", "os.", "subprocess.", "socket.", "shutil.")
+    ):
+        seen.add((event, str(arguments)[:80]))
+
+sys.addaudithook(hook)
+fastbp.load(sys.argv[1])
+print(sorted(seen))
+eval("1")
+assert seen, "the hook sees nothing"
+"""
+
+
+def test_loading_runs_imports_and_writes_nothing(path):
+    done = subprocess.run([sys.executable, "-c", LOAD_UNDER_AUDIT, path], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == "[]"
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_a_failed_save_leaves_the_old_file(net, path, monkeypatch, function):
+    old = path.read_bytes()
+
+    def fail(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, function, fail)
+    net.params[:] = 7.0
+    with pytest.raises(OSError, match="No space left"):
+        save(net, path)
+    assert path.read_bytes() == old
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize(("extra", "error"), [({"x": float("nan")}, ValueError), ({"x": {1, 2}}, TypeError)])
+def test_what_json_cannot_hold_is_refused(net, path, extra, error):
+    old = path.read_bytes()
+    with pytest.raises(error):
+        save(net, path, extra)
+    assert path.read_bytes() == old
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_missing_directory_and_file(net, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        save(net, tmp_path / "absent" / "net.fastbp")
+    with pytest.raises(FileNotFoundError):
+        fastbp.load(tmp_path / "absent.fastbp")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX file modes")
+def test_mode_and_links_are_those_of_an_ordinary_file(net, tmp_path):
+    (tmp_path / "real").mkdir()
+    target = tmp_path / "real" / "net.fastbp"
+    save(net, target)
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert stat.S_IMODE(target.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+    link = tmp_path / "link.fastbp"
+    link.symlink_to(target)
+    net.params[:] = 1.0
+    save(net, link)
+    assert link.is_symlink()
+    assert (fastbp.load(target).params == 1.0).all()
+
+
+KILL_DURING_SAVES = """
+import os, random, signal, sys, time
+import fastbp
+from fastbp.checkpoint import save
+
+path = sys.argv[1]
+net = fastbp.Network([300, 200, 1], rng=0)
+net.params[:] = 0.0
+save(net, path)
+random.seed(0)
+for attempt in range(30):
+    child = os.fork()
+    if child == 0:
+        while True:
+            net.params += 1.0
+            save(net, path)
+    time.sleep(random.uniform(0.0, 0.05))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    params = fastbp.load(path).params
+    assert (params == params[0]).all(), "half of one model, half of another"
+    net.params[:] = params
+print("saved", net.params[0])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_kill_during_saves_leaves_a_whole_model(tmp_path):
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", KILL_DURING_SAVES, tmp_path / "net.fastbp"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[1]) > 0, "no save was ever completed"
