@@ -41,6 +41,7 @@ OPTIONS = {
 }
 ENTRY_OPTIONS = {**OPTIONS, "no_cpython_wrapper": False, "pipeline_class": EntryCompiler, "forceinline": False}
 PACKAGE = Path(__file__).parent
+SOURCES = ["_jit.py", "_linker.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "kernels/*.py"]
 
 
 def _name_uniquely(function: FunctionType) -> FunctionType:
@@ -65,8 +66,14 @@ def inline(function):
 
 
 def kernel(function):
-    """Compile a function called from other kernels: a loop nest with a name of its own."""
-    return numba.njit(**OPTIONS, forceinline=False)(_name_uniquely(function))
+    """Compile a function called from other kernels: a loop nest with a name of its own.
+
+    Numba would compile it anew for each constant among its arguments; here a constant is an argument like any other.
+    """
+    dispatcher = numba.njit(**OPTIONS, forceinline=False)(_name_uniquely(function))
+    template = dispatcher.get_call_template
+    dispatcher.get_call_template = lambda args, kws: template(tuple(types.unliteral(arg) for arg in args), kws)
+    return dispatcher
 
 
 class Entry:
@@ -112,7 +119,7 @@ def entry(signature):
 def source_key() -> str:
     """Hash of everything the machine code depends on: sources, versions, flags, target CPU."""
     digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path in sorted(path for pattern in SOURCES for path in PACKAGE.glob(pattern)):
         digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     flags = sorted((k, repr(getattr(config, k))) for k in ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT"))
     versions = (sys.version, numba.__version__, llvmlite.__version__, cpu_target.target_context.codegen().magic_tuple())

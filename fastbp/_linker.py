@@ -7,8 +7,18 @@ LLVM may inline what is called once and drop what is not called) and runs LLVM o
 
 import llvmlite.binding as llvm
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler
+from numba.core.compiler import CompilerBase
+from numba.core.compiler_machinery import PassManager
 from numba.core.registry import cpu_target
+from numba.core.typed_passes import (
+    AnnotateTypes,
+    IRLegalization,
+    NativeLowering,
+    NoPythonBackend,
+    NopythonTypeInference,
+    PreLowerStripPhis,
+)
+from numba.core.untyped_passes import FixupArgs, IRProcessing, ReconstructSSA, TranslateByteCode
 
 
 class _QuietCodegen:
@@ -76,15 +86,34 @@ class EntryLibrary(JITCodeLibrary):
         manager.run(self._final_module, builder)
 
 
+# Numba's pipeline less what kernels have no use for: object mode, closures, array expressions, overload inlining. Half the time
+PASSES = (
+    TranslateByteCode,
+    FixupArgs,
+    IRProcessing,
+    ReconstructSSA,
+    NopythonTypeInference,
+    AnnotateTypes,
+    PreLowerStripPhis,
+    IRLegalization,
+    NativeLowering,
+    NoPythonBackend,
+)
+
+
 def _compiler(library_class):
-    class LinkedCompiler(Compiler):
-        """Numba's compiler with a library class of its own."""
+    class LinkedCompiler(CompilerBase):
+        """Numba's compiler with a library class of its own and a short pipeline."""
 
         def define_pipelines(self):
             codegen = cpu_target.target_context.codegen()
             self.state.library = library_class(codegen, self.state.func_id.func_qualname)
             self.state.library.enable_object_caching()
-            return super().define_pipelines()
+            manager = PassManager("fastbp")
+            for each in PASSES:
+                manager.add_pass(each, each.__name__)
+            manager.finalize()
+            return [manager]
 
     return LinkedCompiler
 

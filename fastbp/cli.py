@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp import datasets
+from fastbp import datasets, validation
 from fastbp._version import __version__
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--target", metavar="COLUMN", help="what to predict; for a file (default: y)")
     train.add_argument("--task", choices=datasets.TASKS, help="default: found from the target")
     train.add_argument(
-        "--hidden", type=_sizes, default=(128, 64), metavar="N,N", help="sizes of the hidden layers (default: 128,64)"
+        "--hidden", type=_sizes, default=(256, 128), metavar="N,N", help="sizes of the hidden layers (default: 256,128)"
     )
-    train.add_argument("--epochs", type=int, default=60, help="default: %(default)s")
+    train.add_argument("--epochs", type=int, default=40, help="default: %(default)s")
     train.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
     train.add_argument("--lr", type=float, help="learning rate (default: the optimizer's own)")
     train.add_argument("--optimizer", choices=OPTIMIZERS.names, default="adam", help="default: %(default)s")
@@ -102,7 +102,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    return tuple(int(size) for size in text.split(",") if size.strip())
+    try:
+        return tuple(int(size) for size in text.split(",") if text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be whole numbers with commas between them, not {text!r}") from error
 
 
 def _open(source: str, target: str | None, task: str | None) -> datasets.Dataset:
@@ -129,12 +132,17 @@ def _train(arguments: argparse.Namespace) -> None:
     from fastbp.network import Network
     from fastbp.training import flop_of_sample
 
+    validation.integer("--seed", arguments.seed, least=0)
     data = _open(arguments.data, arguments.target, arguments.task)
+    model = arguments.out or Path(f"{Path(arguments.data).stem}.fastbp")
+    history_file, picture = model.with_suffix(".history.json"), model.with_suffix(".loss.png")
+    if not model.parent.is_dir():
+        raise ValueError(f"--out: there is no directory {model.parent}")
     classes = data.task == "classification"
     X_train, X_test, y_train, y_test = train_test_split(
         data.X, data.y, test_size=TEST_FRACTION, random_state=arguments.seed, stratify=data.y if classes else None
     )
-    transformer = datasets.preprocessor(X_train).fit(X_train)
+    transformer = datasets.preprocessor(X_train, data.same_unit)
     X_train, X_test = (transformer.transform(X).astype(np.float32) for X in (X_train, X_test))
     target = {"mean": 0.0, "scale": 1.0}
     if not classes:
@@ -160,8 +168,6 @@ def _train(arguments: argparse.Namespace) -> None:
         rng=arguments.seed,
     )
 
-    model = arguments.out or Path(f"{Path(arguments.data).stem}.fastbp")
-    history_file, picture = model.with_suffix(".history.json"), model.with_suffix(".loss.png")
     net.save(
         model,
         extra={
@@ -273,9 +279,9 @@ def _info(arguments: argparse.Namespace) -> None:
     from fastbp._jit import cache_directory
     from fastbp.kernels.simd import register_bytes
 
-    width = 8 * register_bytes()
-    directory, files = cache_directory(), _cached_kernels()
-    facts = {
+    width, directory, files = 8 * register_bytes(), cache_directory(), _cached_kernels()
+    n_bytes = sum(file.stat().st_size for file in files)
+    facts: dict[str, Any] = {
         "fastbp": __version__,
         "python": platform.python_version(),
         **{
@@ -288,15 +294,14 @@ def _info(arguments: argparse.Namespace) -> None:
         "vector_bits": width,
         "cache": str(directory) if directory else None,
         "cached_kernels": len(files),
-        "cached_bytes": sum(file.stat().st_size for file in files),
+        "cached_bytes": n_bytes,
     }
     if arguments.json:
         print(json.dumps(facts, indent=2))
         return
-    facts["cores"] = f"{facts['cores']} usable"
-    facts["vector_bits"] = f"{width} bits: {width // 32} float32 or {width // 64} float64"
-    facts["cache"] = facts["cache"] or "none: switched off, or no private directory that can be written"
-    facts["cached_kernels"] = f"{len(files)} files, {facts.pop('cached_bytes') / 1e6:.1f} MB" + ("" if files else " (cold)")
+    facts["vector_bits"] = f"{width}: {width // 32} float32 or {width // 64} float64"
+    facts["cache"] = facts["cache"] or "none: switched off, or no private directory can be written"
+    facts["cached_bytes"] = f"{n_bytes / 1e6:.1f} MB" if files else "none: the next command compiles"
     _table((name.replace("_", " "), "not installed" if value is None else value) for name, value in facts.items())
 
 

@@ -38,6 +38,8 @@ class Dataset:
         One per column of `X`.
     target_names : list of str
         The classes in the order of their numbers; for regression the name of the target.
+    same_unit : bool
+        Whether the features are measurements of one kind, such as pixels, which are then scaled alike.
     """
 
     X: NDArray[Any]
@@ -45,6 +47,7 @@ class Dataset:
     task: str
     feature_names: list[str]
     target_names: list[str]
+    same_unit: bool = False
 
 
 def load(name: str) -> Dataset:
@@ -81,7 +84,8 @@ def load(name: str) -> Dataset:
     X, features = bunch.data.astype(np.float64), [str(feature) for feature in bunch.feature_names]
     if name == "diabetes":
         return Dataset(X, bunch.target.astype(np.float64), "regression", features, ["progression"])
-    return Dataset(X, bunch.target.astype(np.int64), "classification", features, [str(label) for label in bunch.target_names])
+    classes = [str(label) for label in bunch.target_names]
+    return Dataset(X, bunch.target.astype(np.int64), "classification", features, classes, same_unit=name == "digits")
 
 
 def read(path: str | Path, target: str | None = None, task: str | None = None) -> Dataset:
@@ -150,18 +154,21 @@ def read_features(path: str | Path, names: list[str], categorical: list[int]) ->
     return _matrix({name: table[name] for name in names}, path)
 
 
-def preprocessor(X: NDArray[Any]) -> ColumnTransformer:
-    """Scikit-learn's transformer for a feature matrix, not yet fitted: numbers standardised, categories one-hot encoded.
+def preprocessor(X: NDArray[Any], same_unit: bool = False) -> ColumnTransformer:
+    """Fit scikit-learn's transformers to a feature matrix: numbers standardised, categories one-hot encoded.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
         As `Dataset.X`.
+    same_unit : bool, default False
+        Divide all numeric features by their common standard deviation: one that hardly varies, such as a pixel at the edge,
+        then stays small instead of being blown up.
 
     Returns
     -------
     ColumnTransformer
-        Its output is the numeric columns, then the categories of each categorical one; one not seen in training is all zeros.
+        Its output is the numeric columns, then the categories of each categorical one; one not seen here is all zeros.
 
     Raises
     ------
@@ -172,7 +179,12 @@ def preprocessor(X: NDArray[Any]) -> ColumnTransformer:
     for i in categorical:
         if (count := len(set(X[:, i]))) > MAX_CATEGORIES:
             raise ValueError(f"feature {i} has {count} different strings, more than {MAX_CATEGORIES} categories: drop it")
-    return _transformer([i for i in range(X.shape[1]) if i not in categorical], categorical, "auto")
+    transformer = _transformer([i for i in range(X.shape[1]) if i not in categorical], categorical, "auto").fit(X)
+    if same_unit:
+        scaler = transformer.named_transformers_["numeric"]
+        scaler.scale_ = np.full_like(scaler.scale_, scaler.var_.mean() ** 0.5 or 1.0)
+        scaler.var_ = scaler.scale_**2
+    return transformer
 
 
 def preprocessor_state(transformer: ColumnTransformer) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def loss_curve(history: History, ax: Axes | None = None) -> Axes:
     ax.set(xlabel="epoch", ylabel="loss")
     if min(history.loss + history.validation_loss) > 0:
         ax.set_yscale("log")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10], integer=True))
     ax.grid(alpha=0.3)
     top = ax
     if history.score or history.validation_score:

@@ -178,7 +178,7 @@ def test_missing_pandas_names_the_extra(tmp_path, monkeypatch):
 def test_preprocessor_standardises_and_encodes(mixed, tmp_path):
     mixed.to_csv(tmp_path / "table.csv", index=False)
     X = datasets.read(tmp_path / "table.csv", "bought").X
-    out = datasets.preprocessor(X).fit_transform(X)
+    out = datasets.preprocessor(X).transform(X)
     assert out.shape == (60, 2 + 3 + 2)
     assert out.dtype == np.float64
     age = mixed["age"].to_numpy(float)
@@ -192,16 +192,27 @@ def test_restored_preprocessor_is_the_same_to_the_bit(mixed, tmp_path, columns):
     names = [["age", "colour", "income", "shape"][i] for i in columns]
     mixed[[*names, "bought"]].to_csv(tmp_path / "table.csv", index=False)
     X = datasets.read(tmp_path / "table.csv", "bought").X
-    fitted = datasets.preprocessor(X[:40]).fit(X[:40])
+    fitted = datasets.preprocessor(X[:40])
     state = json.loads(json.dumps(datasets.preprocessor_state(fitted), allow_nan=False))
     restored = datasets.restore_preprocessor(state)
     assert restored.transform(X).tobytes() == fitted.transform(X).tobytes()
     assert datasets.preprocessor_state(restored) == state
 
 
+def test_features_of_one_unit_share_a_scale():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, 3)) * [1.0, 0.01, 0.0] + [5.0, 0.0, 2.0]
+    out = datasets.preprocessor(X, same_unit=True).transform(X)
+    assert np.allclose(out.mean(axis=0), 0.0, atol=1e-12)
+    assert np.isclose(out.var(), 1.0)
+    assert np.allclose(out.std(axis=0) / out.std(axis=0)[0], X.std(axis=0) / X.std(axis=0)[0])
+    assert datasets.load("digits").same_unit
+    assert not datasets.load("wine").same_unit
+
+
 def test_unseen_category_is_all_zeros():
     X = np.array([["a"], ["b"]], dtype=object)
-    restored = datasets.restore_preprocessor(datasets.preprocessor_state(datasets.preprocessor(X).fit(X)))
+    restored = datasets.restore_preprocessor(datasets.preprocessor_state(datasets.preprocessor(X)))
     assert restored.transform(np.array([["c"], ["b"]], dtype=object)).tolist() == [[0.0, 0.0], [0.0, 1.0]]
 
 

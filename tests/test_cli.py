@@ -1,0 +1,263 @@
+"""The commands, run in this process on small data."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fastbp
+from fastbp import cli, datasets
+from fastbp.checkpoint import read_header
+from fastbp.comparison import Comparison, compare
+
+SMALL = ["--hidden", "8,4", "--epochs", "3"]
+
+
+@pytest.fixture(autouse=True)
+def in_tmp_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def short_comparison(monkeypatch):
+    monkeypatch.setattr("fastbp.comparison.MOST_TURNS", 2)
+    monkeypatch.setattr("fastbp.comparison.TURN_SECONDS", 0.01)
+
+
+def made(n_samples=120):
+    """A table whose classes and whose price follow from its columns."""
+    rng = np.random.default_rng(0)
+    size, colour = rng.normal(10.0, 2.0, n_samples), rng.choice(["red", "green", "blue"], n_samples)
+    price = 1000.0 + 50.0 * size + np.where(colour == "red", 200.0, 0.0)
+    kind = np.where(size > 10.0, "big", np.where(colour == "red", "small red", "small"))
+    return pd.DataFrame({"size": size, "colour": colour, "price": price, "kind": kind})
+
+
+def predictions(text):
+    header, *rows = csv.reader(text.splitlines())
+    return header, [row[0] for row in rows]
+
+
+def test_train_digits_reaches_its_accuracy_and_saves_everything(tmp_path, capsys):
+    assert cli.main(["train", "digits"]) == 0
+    out, err = capsys.readouterr()
+    table = dict(line.split("  ", 1) for line in out.splitlines())
+    assert float(table["test"].split()[1]) >= 97.5
+    assert "450 held-out rows" in table["test"]
+    assert "64-256-128-10" in table["network"]
+    assert "epochs/s" in table["speed"]
+    assert "GFLOP/s" in table["speed"]
+    assert "x NumPy" in table["speed-up"]
+    assert "loss=" in err
+    assert fastbp.load(tmp_path / "digits.fastbp").sizes == (64, 256, 128, 10)
+    history = json.loads((tmp_path / "digits.history.json").read_text())
+    assert len(history["loss"]) == len(history["score"]) == 40
+    assert history["loss"][-1] < history["loss"][0]
+    assert (tmp_path / "digits.loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", datasets.NAMES)
+def test_train_every_named_dataset(name, tmp_path, capsys):
+    assert cli.main(["train", name, *SMALL]) == 0
+    out = capsys.readouterr().out
+    assert ("R^2" if name == "diabetes" else "accuracy") in out
+    assert f"{name}.fastbp" in out
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.{end}" for end in ("fastbp", "history.json", "loss.png")}
+
+
+def test_options_are_obeyed(tmp_path, capsys):
+    options = ["--hidden", "", "--epochs", "2", "--batch-size", "7", "--lr", "0.25", "--optimizer", "momentum"]
+    assert cli.main(["train", "wine", *options, "--validation-fraction", "0.2", "--seed", "3", "--out", "a.model"]) == 0
+    assert fastbp.load("a.model").sizes == (13, 3)
+    history = json.loads((tmp_path / "a.history.json").read_text())
+    assert history["learning_rate"] == [0.25, 0.25]
+    assert len(history["validation_loss"]) == len(history["validation_score"]) == 2
+    assert "2 epochs of 106 rows" in capsys.readouterr().out
+
+
+def test_same_seed_same_model(tmp_path):
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        assert cli.main(["train", "iris", *SMALL, "--seed", seed, "--out", name]) == 0
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert (tmp_path / "a").read_bytes() != (tmp_path / "c").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "npz"])
+def test_classes_of_a_mixed_table(suffix, tmp_path, capsys):
+    table = made()
+    path = tmp_path / f"table.{suffix}"
+    if suffix == "npz":
+        np.savez(path, **{name: table[name].to_numpy(np.str_ if name in ("colour", "kind") else float) for name in table})
+    else:
+        table.to_csv(path, index=False) if suffix == "csv" else table.to_parquet(path)
+    assert cli.main(["train", path.name, "--target", "kind", "--hidden", "16", "--epochs", "60", "--lr", "0.01"]) == 0
+    assert float(capsys.readouterr().out.split("accuracy ")[1].split()[0]) > 85
+    assert cli.main(["predict", "table.fastbp", path.name]) == 0
+    header, predicted = predictions(capsys.readouterr().out)
+    assert header == ["kind"]
+
+    net, extra = fastbp.load("table.fastbp"), read_header("table.fastbp")["extra"]
+    X = datasets.read_features(path, extra["feature_names"], extra["preprocessor"]["categorical"])
+    classes = net.predict(datasets.restore_preprocessor(extra["preprocessor"]).transform(X))
+    assert predicted == [extra["target_names"][k] for k in classes]
+    assert np.mean(np.array(predicted) == table["kind"]) > 0.9
+
+
+def test_regression_predicts_in_the_units_of_the_target(tmp_path, capsys):
+    table = made()
+    table.to_csv("table.csv", index=False)
+    options = ["--target", "price", "--hidden", "16", "--epochs", "100", "--lr", "0.01"]
+    assert cli.main(["train", "table.csv", *options]) == 0
+    assert float(capsys.readouterr().out.split("R^2 ")[1].split()[0]) > 0.9
+    table.drop(columns="price").sample(frac=1.0, random_state=0).to_csv("new.csv", index=False)
+    assert cli.main(["predict", "table.fastbp", "new.csv", "--out", "out.csv"]) == 0
+    assert capsys.readouterr().out == ""
+    header, predicted = predictions((tmp_path / "out.csv").read_text())
+    assert header == ["price"]
+    wanted = table["price"].sample(frac=1.0, random_state=0).to_numpy()
+    assert np.abs(np.array(predicted, float) - wanted).mean() < 0.3 * wanted.std()
+
+
+def test_task_can_be_forced(capsys):
+    np.savez("data.npz", X=np.random.default_rng(0).normal(size=(60, 2)), y=np.arange(60) % 3)
+    assert cli.main(["train", "data.npz", *SMALL]) == 0
+    assert "accuracy" in capsys.readouterr().out
+    assert cli.main(["train", "data.npz", *SMALL, "--task", "regression"]) == 0
+    assert "R^2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("scheme", ["central", "forward"])
+def test_check_gradients(scheme, capsys):
+    assert cli.main(["train", "iris", *SMALL, "--out", "iris.fastbp"]) == 0
+    np.savez(
+        "data.npz",
+        **dict(zip(datasets.load("iris").feature_names, datasets.load("iris").X.T, strict=True)),
+        y=np.arange(150) % 3,
+    )
+    capsys.readouterr()
+    assert cli.main(["check-gradients", "iris.fastbp", "iris", "--scheme", scheme, "--samples", "5"]) == 0
+    assert "layer" in capsys.readouterr().out
+
+
+BAD = {
+    "no such dataset": (["train", "mnist"], "mnist is neither a dataset"),
+    "no such file": (["train", "absent.csv"], "there is no file absent.csv"),
+    "target of a named dataset": (["train", "iris", "--target", "x"], "--target and --task are for files"),
+    "no such column": (["train", "good.csv", "--target", "y"], "no column 'y'"),
+    "one class": (["train", "good.csv", "--target", "one"], "one class only"),
+    "a class of one row": (["train", "good.csv", "--target", "rare"], "least populated class"),
+    "wrong task": (["train", "good.csv", "--target", "text", "--task", "regression"], "holds strings"),
+    "no epochs": (["train", "iris", "--epochs", "0"], "epochs must be at least 1"),
+    "no rows in a batch": (["train", "iris", "--batch-size", "0"], "batch_size must be at least 1"),
+    "negative rate": (["train", "iris", "--lr", "-1"], "learning_rate must be"),
+    "empty layer": (["train", "iris", "--hidden", "3,0"], "sizes[2] must be at least 1"),
+    "negative seed": (["train", "iris", "--seed", "-1"], "--seed"),
+    "everything held out": (["train", "iris", "--validation-fraction", "1"], "validation_fraction"),
+    "no directory": (["train", "iris", "--out", "absent/a.fastbp"], "there is no directory absent"),
+    "divergence": (["train", "good.csv", "--target", "x", "--optimizer", "sgd", "--lr", "1e30"], "diverged"),
+    "no model": (["predict", "absent.fastbp", "good.csv"], "No such file"),
+    "no model file": (["predict", "good.csv", "good.csv"], "is no fastbp model file"),
+    "model without preprocessing": (["predict", "plain.fastbp", "good.csv"], "was not saved by 'fastbp train'"),
+    "missing column": (["predict", "table.fastbp", "good.csv"], "has no column 'size'"),
+    "other features": (["check-gradients", "table.fastbp", "iris"], "was not trained on iris"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_line(case, tmp_path, capsys):
+    arguments, message = BAD[case]
+    n = np.arange(40)
+    columns = {"x": n * 1.5, "one": 1, "text": [f"t{i % 2}" for i in n], "rare": ["a"] * 39 + ["b"]}
+    pd.DataFrame(columns).to_csv("good.csv", index=False)
+    fastbp.Network([3, 2], rng=0).save("plain.fastbp")
+    extra = {
+        "task": "regression",
+        "feature_names": ["size"],
+        "target": "price",
+        "target_names": ["price"],
+        "target_scaling": {"mean": 0.0, "scale": 1.0},
+        "preprocessor": {"numeric": [0], "mean": [0.0], "scale": [1.0], "categorical": [], "categories": []},
+    }
+    fastbp.Network([1, 1], rng=0).save("table.fastbp", extra)
+    before = sorted(tmp_path.iterdir())
+    assert cli.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    last = err.splitlines()[-1]
+    assert last.startswith(f"fastbp {arguments[0]}: ")
+    assert message in last
+    assert "Traceback" not in err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["fly"], ["train"], ["train", "iris", "--hidden", "8,x"], ["train", "iris", "--optimizer", "x"]]
+)
+def test_bad_usage_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert "usage: fastbp" in capsys.readouterr().err
+
+
+def test_interrupt_is_no_traceback(monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_open", interrupt)
+    assert cli.main(["train", "iris"]) == 130
+
+
+def test_info(capsys):
+    assert cli.main(["info"]) == 0
+    text = capsys.readouterr().out
+    assert cli.main(["info", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["fastbp"] == fastbp.__version__
+    assert facts["numpy"] == np.__version__
+    assert facts["cores"] >= 1
+    assert facts["vector_bits"] in (128, 256, 512)
+    assert facts["cpu"]
+    for fact in ("numba", "cpu", "cache"):
+        assert str(facts[fact]) in text
+
+
+def test_info_without_a_cache(monkeypatch, capsys):
+    monkeypatch.setenv("FASTBP_CACHE", "0")
+    assert cli.main(["info", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["cache"] is None
+    assert facts["cached_kernels"] == 0
+
+
+def test_python_m_fastbp():
+    command = [sys.executable, "-m", "fastbp", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(fastbp.__file__).parents[1])
+    assert done.stdout == f"fastbp {fastbp.__version__}\n"
+
+
+def test_comparison_leaves_the_network_and_agrees():
+    data = datasets.load("wine")
+    X = datasets.preprocessor(data.X).transform(data.X)
+    net = fastbp.Network([13, 8, 3], loss="cross_entropy", dtype="float64", rng=0)
+    before = net.params.copy()
+    result = compare(net, X, data.y, 32, "adam")
+    assert np.array_equal(net.params, before)
+    assert result.difference < 1e-12
+    assert result.rows_per_second > 0
+    assert (result.ratios > 0).all()
+
+
+def test_no_speed_is_claimed_for_other_weights():
+    wrong = Comparison(difference=0.5, rows_per_second=1e6, ratios=np.array([100.0]), steps=10)
+    speed, against = dict(cli._speed(wrong, 1000, 10**6)).values()
+    assert speed == "1000.0 epochs/s, 1000.00 GFLOP/s"
+    assert against.startswith("none claimed")
+    assert "100" not in against
+    assert cli._speed(wrong._replace(difference=np.nan), 1000, 1)[1][1].startswith("none claimed")
+    assert "100.0 x NumPy" in cli._speed(wrong._replace(difference=1e-6), 1000, 1)[1][1]
