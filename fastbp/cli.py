@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fastbp.network import Network
 
 TEST_FRACTION = 0.25
+REGRESSION_VALIDATION, PATIENCE = 0.2, 10
 SAME_WEIGHTS = 1e-3  # relative; the two round differently, and what float32 rounds grows with the steps
 
 
@@ -74,7 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--lr", type=float, help="learning rate (default: the optimizer's own)")
     train.add_argument("--optimizer", choices=OPTIMIZERS.names, default="adam", help="default: %(default)s")
     train.add_argument("--seed", type=int, default=0, help="of the split, the first weights and the shuffles (default: 0)")
-    train.add_argument("--validation-fraction", type=float, default=0.0, help="of the training rows (default: 0)")
+    train.add_argument(
+        "--validation-fraction",
+        type=float,
+        help=f"held out of training, to stop early by (default: 0; {REGRESSION_VALIDATION} for regression)",
+    )
     train.add_argument(
         "--out", type=Path, metavar="MODEL", help="model file; history and picture go beside it (default: NAME.fastbp)"
     )
@@ -154,6 +159,9 @@ def _train(arguments: argparse.Namespace) -> None:
     optimizer = optimizers.get(arguments.optimizer)
     if arguments.lr is not None:
         optimizer = type(optimizer)(arguments.lr)
+    fraction = arguments.validation_fraction
+    if fraction is None:
+        fraction = 0.0 if classes else REGRESSION_VALIDATION
     first = net.copy()
     _compile(first, X_train, y_train, optimizer)
     history = net.fit(
@@ -162,7 +170,8 @@ def _train(arguments: argparse.Namespace) -> None:
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
         optimizer=optimizer,
-        validation_fraction=arguments.validation_fraction,
+        validation_fraction=fraction,
+        patience=PATIENCE if fraction else None,
         record_score=True,
         progress=True,
         rng=arguments.seed,
@@ -184,7 +193,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
     comparison = compare(first, X_train, y_train, arguments.batch_size, optimizer)
     test = net.score(X_test, y_test)
-    n_rows = len(X_train) - round(arguments.validation_fraction * len(X_train))
+    n_rows = len(X_train) - round(fraction * len(X_train))
     _table(
         [
             ("network", f"{'-'.join(map(str, sizes))}, {net.params.size} parameters, {net.dtype}"),
@@ -216,7 +225,7 @@ def _speed(comparison: Comparison, n_rows: int, flop: int) -> list[tuple[str, st
     else:
         low, middle, high = np.quantile(comparison.ratios, [0.1, 0.5, 0.9])
         turns = f"{len(comparison.ratios)} turns of {steps} steps; weights agree to {comparison.difference:.0e}"
-        against = f"{middle:.1f} x NumPy ({low:.1f} to {high:.1f} in {turns})"
+        against = f"{middle:.1f} x NumPy, one thread each ({low:.1f} to {high:.1f} in {turns})"
     return [("speed", speed), ("speed-up", against)]
 
 

@@ -1,4 +1,4 @@
-"""How much faster the kernels are than the NumPy baseline, measured on the same steps in turns."""
+"""How much faster the kernels are than the NumPy baseline: the same steps in turns, one thread each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Comparison(NamedTuple):
     rows_per_second : float
         Median speed of the kernels in training, in rows visited.
     ratios : ndarray
-        Time of the baseline divided by that of the kernels, one for each turn.
+        Time of the baseline divided by that of the kernels, one for each turn after the first.
     steps : int
         Mini-batches in a turn.
     """
@@ -40,6 +40,8 @@ class Comparison(NamedTuple):
 def compare(net: Network, X: NDArray[Any], y: NDArray[Any], batch_size: int, optimizer: str | Optimizer) -> Comparison:
     """Train copies of a network by the kernels and by the baseline, the same mini-batches from the same weights, in turns.
 
+    Both have one thread: a BLAS that spins on more threads than there are idle cores would be slowed down many times.
+
     Parameters
     ----------
     net : Network
@@ -52,29 +54,28 @@ def compare(net: Network, X: NDArray[Any], y: NDArray[Any], batch_size: int, opt
     Returns
     -------
     Comparison
-        After about 2 s, or at least one turn.
+        After about 2 s. The first turn, in which both warm up, is checked but not timed.
     """
+    from threadpoolctl import threadpool_limits
+
     from fastbp import baseline
 
     rng = np.random.default_rng(0)
-    contestants = net.copy(), baseline.from_network(net)
-
-    def turn(steps: int) -> list[float]:
-        order = rng.integers(len(X), size=steps * batch_size)
-        seconds = []
-        for contestant in contestants:
-            begin = time.perf_counter()
-            contestant.fit(X, y, epochs=1, batch_size=batch_size, optimizer=optimizer, order=order)
-            seconds.append(time.perf_counter() - begin)
-        return seconds
-
+    ours, theirs = net.copy(), baseline.from_network(net)
+    turns: list[tuple[float, float]] = []
+    steps = CHECKED_STEPS
     start = time.perf_counter()
-    seconds_of_baseline = turn(CHECKED_STEPS)[1]
-    ours, theirs = (contestant.params.astype(np.float64) for contestant in contestants)
-    difference = float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
-    steps = max(1, min(MOST_STEPS, int(CHECKED_STEPS * TURN_SECONDS / seconds_of_baseline)))
-    turns = [turn(steps)]
-    while len(turns) < MOST_TURNS and time.perf_counter() - start < MOST_SECONDS:
-        turns.append(turn(steps))
-    times = np.array(turns)
+    with threadpool_limits(1, user_api="blas"):
+        while len(turns) < MOST_TURNS and (len(turns) < 2 or time.perf_counter() - start < MOST_SECONDS):
+            order = rng.integers(len(X), size=steps * batch_size)
+            begin = time.perf_counter()
+            ours.fit(X, y, epochs=1, batch_size=batch_size, optimizer=optimizer, order=order, n_threads=1)
+            middle = time.perf_counter()
+            theirs.fit(X, y, epochs=1, batch_size=batch_size, optimizer=optimizer, order=order)
+            turns.append((middle - begin, time.perf_counter() - middle))
+            if len(turns) == 1:
+                mine, other = (contestant.params.astype(np.float64) for contestant in (ours, theirs))
+                difference = float(np.linalg.norm(mine - other) / np.linalg.norm(other))
+                steps = max(1, min(MOST_STEPS, int(CHECKED_STEPS * TURN_SECONDS / turns[0][1])))
+    times = np.array(turns[1:])
     return Comparison(difference, float(steps * batch_size / np.median(times[:, 0])), times[:, 1] / times[:, 0], steps)

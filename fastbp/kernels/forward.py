@@ -5,7 +5,18 @@ Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P co
 
 from fastbp._jit import kernel
 from fastbp.activations import Identity, ReLU, activate
-from fastbp.kernels.gemm import BIAS, CONTINUE, FLOOR, STORE, count_panels, panel_columns, panel_product, panel_width, share
+from fastbp.kernels.gemm import (
+    BIAS,
+    CONTINUE,
+    FLOOR,
+    ROWS,
+    STORE,
+    count_panels,
+    panel_columns,
+    panel_product,
+    panel_width,
+    share,
+)
 from fastbp.kernels.packing import copy
 from fastbp.layout import (
     ACTIVATION,
@@ -31,23 +42,25 @@ GROUP = 1 << 16  # numbers of A that stay in the second-level cache while all pa
 
 @kernel
 def rows_in_group(rows, depth, panels, members):
-    """Rows of A that one unit of work covers: a cacheful, but no so many that a member of the team has nothing to do."""
-    group = min(rows, max(48, GROUP // depth))
-    if members > 1 and panels * ((rows + group - 1) // group) < 2 * members:
-        group = max(1, (rows + 2 * members - 1) // (2 * members))
-    return group
+    """Rows of A that one unit of work covers: a cacheful, but not so many that a member of the team has nothing to do."""
+    groups = (rows + max(48, GROUP // depth) - 1) // max(48, GROUP // depth)
+    if members > 1 and panels * groups < 2 * members:
+        groups = 2 * members
+    return (rows + groups * ROWS - 1) // (groups * ROWS) * ROWS
 
 
 @kernel
 def product(a, stride, depth, m, c, rows, columns, start, bias, finish, aux):
     """`panel_product` with the depth cut into pieces: C = start + A M, the same sums in the same order."""
     panel = panel_width(a)
-    for k in range(0, depth, DEPTH):
-        first, last = k == 0, k + DEPTH >= depth
+    pieces = (depth + DEPTH - 1) // DEPTH
+    piece = (depth + pieces * panel - 1) // (pieces * panel) * panel
+    for k in range(0, depth, piece):
+        first, last = k == 0, k + piece >= depth
         panel_product(
             a + k // panel * stride,
             stride,
-            min(DEPTH, depth - k),
+            min(piece, depth - k),
             m + k * panel,
             c,
             rows,
