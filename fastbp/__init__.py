@@ -16,7 +16,7 @@ _MODULES = {
     "losses": "BinaryCrossEntropy CrossEntropy SquaredError",
     "network": "Network",
     "optimizers": "SGD Adam AdamW Momentum Nesterov RMSprop",
-    "training": "History",
+    "training": "DivergenceError History",
 }
 _HOME = {name: f"fastbp.{module}" for module, names in _MODULES.items() for name in names.split()}
 

@@ -24,4 +24,5 @@ from fastbp.optimizers import AdamW as AdamW
 from fastbp.optimizers import Momentum as Momentum
 from fastbp.optimizers import Nesterov as Nesterov
 from fastbp.optimizers import RMSprop as RMSprop
+from fastbp.training import DivergenceError as DivergenceError
 from fastbp.training import History as History

@@ -121,7 +121,8 @@ def source_key() -> str:
     digest = hashlib.sha256()
     for path in sorted(path for pattern in SOURCES for path in PACKAGE.glob(pattern)):
         digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    flags = sorted((k, repr(getattr(config, k))) for k in ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT"))
+    names = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")
+    flags = [(name, repr(getattr(config, name))) for name in names]
     versions = (sys.version, numba.__version__, llvmlite.__version__, cpu_target.target_context.codegen().magic_tuple())
     digest.update(repr((flags, versions)).encode())
     return digest.hexdigest()[:24]

@@ -82,8 +82,11 @@ class EntryLibrary(JITCodeLibrary):
         self._finalize_final_module()
 
     def _optimize_final_module(self):
-        manager, builder = self._codegen._module_pass_manager()
-        manager.run(self._final_module, builder)
+        # the vectors are explicit already: LLVM's vectorisers and unrolling would only swell the scalar loops of the edges
+        options = llvm.create_pipeline_tuning_options(speed_level=2)
+        options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+        builder = llvm.create_pass_builder(self._codegen._tm, options)
+        builder.getModulePassManager().run(self._final_module, builder)
 
 
 # Numba's pipeline less what kernels have no use for: object mode, closures, array expressions, overload inlining. Half the time

@@ -1,6 +1,27 @@
 """Registries: where the classes of activations, losses, rules and initialisers are found by name."""
 
 
+class Described:
+    """Base of registered classes: a name, a code, and equality and representation from the hyper-parameters."""
+
+    name = ""
+    code = -1
+
+    def parameters(self) -> dict:
+        """Hyper-parameters by name, enough to build an equal instance."""
+        return dict(vars(self))
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.parameters().items())
+        return f"{type(self).__name__}({arguments})"
+
+    def __eq__(self, other) -> bool:
+        return type(self) is type(other) and self.parameters() == other.parameters()
+
+    def __hash__(self) -> int:
+        return hash((type(self), tuple(self.parameters().items())))
+
+
 class Registry:
     """Classes of one kind by name; a class's place in it is the code the kernels know it by.
 
@@ -12,7 +33,7 @@ class Registry:
 
     def __init__(self, argument: str):
         self.argument = argument
-        self.classes: list[type] = []
+        self.classes: list[type[Described]] = []
 
     def register(self, cls):
         """Decorator: add a class that has a ``name``."""
@@ -47,26 +68,6 @@ class Registry:
         raise TypeError(f"{self.argument} must be a name ({', '.join(self.names)}) or an instance of such a class, got {value!r}")
 
 
-class Described:
-    """Base of registered classes: equality and representation from the hyper-parameters."""
-
-    name = ""
-
-    def parameters(self) -> dict:
-        """Hyper-parameters by name, enough to build an equal instance."""
-        return dict(vars(self))
-
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.parameters().items())
-        return f"{type(self).__name__}({arguments})"
-
-    def __eq__(self, other) -> bool:
-        return type(self) is type(other) and self.parameters() == other.parameters()
-
-    def __hash__(self) -> int:
-        return hash((type(self), tuple(self.parameters().items())))
-
-
 def positive(name: str, value, *, zero: bool = False, below: float = float("inf")) -> float:
     """`value` as a float after checking that it is a finite number in (0, below), or [0, below) if `zero`.
 
@@ -75,10 +76,10 @@ def positive(name: str, value, *, zero: bool = False, below: float = float("inf"
     TypeError, ValueError
         Naming the argument `name`.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) and not hasattr(value, "__float__"):
+    if isinstance(value, bool | str) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number, got {value!r}")
     number = float(value)
-    if not (0.0 <= number if zero else 0.0 < number) or not number < below:
+    if not (number >= 0.0 if zero else number > 0.0) or not number < below:
         bounds = f"{'>= 0' if zero else '> 0'}{'' if below == float('inf') else f' and < {below:g}'}"
         raise ValueError(f"{name} must be finite and {bounds}, got {value!r}")
     return number

@@ -10,7 +10,7 @@ them: slope is the derivative of value.
 
 from fastbp._jit import inline, kernel, switch
 from fastbp._registry import Described, Registry, positive
-from fastbp.kernels.simd import broadcast, fma, load, maximum, minimum, select, store, width
+from fastbp.kernels.simd import broadcast, floor_at, fma, like, load, minimum, select, store, width
 from fastbp.kernels.vmath import erf, exp, expm1, sigmoid, softplus, tanh
 
 ACTIVATIONS = Registry("activation")
@@ -35,7 +35,7 @@ class Identity(Activation):
 
     @staticmethod
     def slope(z, a, alpha):
-        return alpha * 0.0 + 1.0
+        return like(z, 1.0)
 
 
 @ACTIVATIONS.register
@@ -46,11 +46,11 @@ class ReLU(Activation):
 
     @staticmethod
     def value(z, alpha):
-        return maximum(z, z * 0.0)
+        return floor_at(z, like(z, 0.0))
 
     @staticmethod
     def slope(z, a, alpha):
-        return select(a > 0.0, alpha * 0.0 + 1.0, alpha * 0.0)
+        return select(a > 0.0, like(z, 1.0), like(z, 0.0))
 
 
 @ACTIVATIONS.register
@@ -104,7 +104,7 @@ class LeakyReLU(Activation):
 
     @staticmethod
     def slope(z, a, alpha):
-        return select(a > 0.0, alpha * 0.0 + 1.0, alpha)
+        return select(a > 0.0, like(z, 1.0), alpha)
 
 
 @ACTIVATIONS.register
@@ -124,11 +124,11 @@ class ELU(Activation):
 
     @staticmethod
     def value(z, alpha):
-        return select(z > 0.0, z, alpha * expm1(minimum(z, z * 0.0)))
+        return select(z > 0.0, z, alpha * expm1(minimum(z, like(z, 0.0))))
 
     @staticmethod
     def slope(z, a, alpha):
-        return select(a > 0.0, alpha * 0.0 + 1.0, a + alpha)
+        return select(a > 0.0, like(z, 1.0), a + alpha)
 
 
 SELU_SCALE = 1.0507009873554805
@@ -143,11 +143,11 @@ class SELU(Activation):
 
     @staticmethod
     def value(z, alpha):
-        return SELU_SCALE * select(z > 0.0, z, SELU_ALPHA * expm1(minimum(z, z * 0.0)))
+        return SELU_SCALE * select(z > 0.0, z, SELU_ALPHA * expm1(minimum(z, like(z, 0.0))))
 
     @staticmethod
     def slope(z, a, alpha):
-        return select(a > 0.0, alpha * 0.0 + SELU_SCALE, a + SELU_SCALE * SELU_ALPHA)
+        return select(a > 0.0, like(z, SELU_SCALE), a + SELU_SCALE * SELU_ALPHA)
 
 
 @ACTIVATIONS.register
@@ -208,12 +208,11 @@ class HardSigmoid(Activation):
 
     @staticmethod
     def value(z, alpha):
-        zero = z * 0.0
-        return minimum(maximum(z * (1.0 / 6.0) + 0.5, zero), zero + 1.0)
+        return minimum(floor_at(z * (1.0 / 6.0) + 0.5, like(z, 0.0)), like(z, 1.0))
 
     @staticmethod
     def slope(z, a, alpha):
-        return select((a > 0.0) & (a < 1.0), alpha * 0.0 + 1.0 / 6.0, alpha * 0.0)
+        return select((a > 0.0) & (a < 1.0), like(z, 1.0 / 6.0), like(z, 0.0))
 
 
 class Softmax(Activation):

@@ -67,9 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("data", help=sources)
     train.add_argument("--target", metavar="COLUMN", help="what to predict; for a file (default: y)")
     train.add_argument("--task", choices=datasets.TASKS, help="default: found from the target")
-    train.add_argument(
-        "--hidden", type=_sizes, default=(256, 128), metavar="N,N", help="sizes of the hidden layers (default: 256,128)"
-    )
+    train.add_argument("--hidden", type=_sizes, default=(128,), metavar="N,N", help="sizes of the hidden layers (default: 128)")
     train.add_argument("--epochs", type=int, default=40, help="default: %(default)s")
     train.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
     train.add_argument("--lr", type=float, help="learning rate (default: the optimizer's own)")

@@ -7,6 +7,8 @@ an integer array: settings by the names below, then one row of the layer table f
 Legend: L layers; W lanes of a register; P = 2 W columns of a panel; S samples processed together (a whole mini-batch, or a part).
 """
 
+from itertools import pairwise
+
 import numpy as np
 
 # settings: positions in `plan`
@@ -41,10 +43,15 @@ import numpy as np
     LANES,  # lane blocks, one set for each member of the team
     LANES_STRIDE,
     LOSSES,  # one sum of losses for each register of samples
-    NORMS,
+    PARTIALS,  # of narrow networks: gradients not yet summed over the lanes
     N_PACKED,
-) = range(32)
+    NARROW,  # 1: the plan is that of a narrow network
+) = range(33)
 TABLE = 40  # first row of the layer table
+
+# positions in `reals`: hyper-parameters of the rule come first
+L2, LOSS_SCALE, LOSS_SUM, WEIGHT_SUM = 8, 9, 10, 11
+N_REALS = 16
 
 # columns of the layer table; offsets of one layer
 (
@@ -75,7 +82,7 @@ ALIGNMENT = 64  # bytes
 def parameter_offsets(sizes) -> list[tuple[int, int, int]]:
     """(offset of W, offset of b, end) of each layer in the flat parameter vector."""
     offsets, start = [], 0
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in pairwise(sizes):
         biases = start + n_in * n_out
         offsets.append((start, biases, biases + n_out))
         start = biases + n_out
@@ -193,5 +200,45 @@ def make_plan(sizes, activations, *, panel: int, rows_together: int, slots: int,
     plan[LANES_STRIDE] = (3 * round_up(sizes[-1], panel) + 1) * lanes + panel * panel
     plan[LANES] = work.take(members * int(plan[LANES_STRIDE]))
     plan[LOSSES] = work.take(capacity)
-    plan[NORMS] = work.take(2 * n_layers)
+    return plan, work.total
+
+
+NARROW_LIMIT = 12  # units of the widest layer up to which lanes over samples are the faster way
+NARROW_BLOCK = 64  # samples at a time
+
+
+def make_narrow_plan(sizes, activations, *, lanes: int, batch: int, slots: int, itemsize: int):
+    """Like `make_plan`, for :mod:`fastbp.kernels.narrow`."""
+    n_layers = len(sizes) - 1
+    plan = np.zeros(TABLE + COLUMNS * n_layers, np.int64)
+    table = plan[TABLE:].reshape(n_layers, COLUMNS)
+    work = Allocator(ALIGNMENT // itemsize)
+    samples = min(round_up(batch, 2 * lanes), NARROW_BLOCK)
+    plan[[N_LAYERS, BLOCK, NARROW]] = n_layers, samples, 1
+
+    start = 0
+    for row, n_in, n_out, offsets in zip(table, sizes[:-1], sizes[1:], parameter_offsets(sizes), strict=True):
+        row[[N_IN, N_OUT]] = n_in, n_out
+        row[[WEIGHTS, BIASES]] = offsets[:2]
+        row[PACK] = start
+        start += n_out * (n_in + 1)
+    packed = round_up(start, lanes)
+    plan[N_PACKED] = packed
+    plan[PACKED] = work.take(packed)
+    plan[GRADIENT] = work.take(packed)
+    plan[SLOT_1] = work.take(packed) if slots >= 1 else plan[GRADIENT]
+    plan[SLOT_2] = work.take(packed) if slots >= 2 else plan[SLOT_1]
+    plan[PARTIALS] = work.take(packed * lanes)
+
+    below = work.take((sizes[0] + 1) * samples)
+    for row, n_out, activation in zip(table, sizes[1:], activations, strict=True):
+        row[INPUT] = below
+        row[ACTIVATION] = below = work.take((n_out + 1) * samples)
+        row[NEEDS_Z] = activation.needs_z
+        row[RAW] = work.take(n_out * samples) if activation.needs_z else row[ACTIVATION]
+        row[DELTA] = work.take(n_out * samples)
+        row[CODE] = activation.code
+
+    plan[COEFFICIENTS] = work.take(2 * N_COEFFICIENTS + 8 + n_layers)
+    plan[LANES] = work.take(samples + lanes * lanes + sizes[-1] * samples)
     return plan, work.total

@@ -4,9 +4,9 @@ A loss with a link acts on the raw outputs z of the last layer and names the act
 and cross-entropy, sigmoid and binary cross-entropy cannot be paired wrongly, and the loss is computed without ever forming a
 probability close to 0. A loss without a link acts on the activations a of the last layer.
 
-``block(x, y, d, count, scale)`` takes lane blocks (count, W), W samples side by side: x the outputs (z or a), y the targets; it
-writes d = dl/dx and returns l of the W samples. ``scale`` is the loss's one hyper-parameter. The law the tests check: d is the
-derivative of l.
+``block(x, y, d, count, stride, scale)`` takes W samples side by side in the lanes: x the outputs (z or a) and y the targets,
+`count` rows each, `stride` numbers apart; it writes d = dl/dx and returns l of the W samples. ``scale`` is the loss's one
+hyper-parameter. The law the tests check: d is the derivative of l.
 """
 
 from fastbp._jit import kernel, switch
@@ -58,9 +58,9 @@ class SquaredError(Loss):
         return {"half_sum": 0.5, "sum": 1.0, "mean": 1.0 / n_out}[self.reduction]
 
     @staticmethod
-    def block(x, y, d, count, scale):
-        total = scale * 0.0
-        for k in range(0, count * width(x), width(x)):
+    def block(x, y, d, count, stride, scale):
+        total = like(scale, 0.0)
+        for k in range(0, count * stride, stride):
             error = load(x, k) - load(y, k)
             total = fma(error, error, total)
             store(d, k, 2.0 * scale * error)
@@ -76,14 +76,14 @@ class CrossEntropy(Loss):
     task = "labels"
 
     @staticmethod
-    def block(x, y, d, count, scale):
-        end = count * width(x)
+    def block(x, y, d, count, stride, scale):
+        end = count * stride
         highest = load(x, 0)
-        for k in range(width(x), end, width(x)):
+        for k in range(stride, end, stride):
             highest = maximum(highest, load(x, k))
         # exp(z - max): the largest term is 1, so nothing overflows and the sum is at least 1
-        total, mass, match = scale * 0.0, scale * 0.0, scale * 0.0
-        for k in range(0, end, width(x)):
+        total, mass, match = like(scale, 0.0), like(scale, 0.0), like(scale, 0.0)
+        for k in range(0, end, stride):
             shifted = load(x, k) - highest
             target = load(y, k)
             term = exp(shifted)
@@ -92,7 +92,7 @@ class CrossEntropy(Loss):
             mass = mass + target
             match = fma(target, shifted, match)
         norm = mass / total
-        for k in range(0, end, width(x)):
+        for k in range(0, end, stride):
             store(d, k, fma(load(d, k), norm, -load(y, k)))
         return fma(mass, log(total), -match)
 
@@ -106,9 +106,9 @@ class BinaryCrossEntropy(Loss):
     task = "binary"
 
     @staticmethod
-    def block(x, y, d, count, scale):
-        total = scale * 0.0
-        for k in range(0, count * width(x), width(x)):
+    def block(x, y, d, count, stride, scale):
+        total = like(scale, 0.0)
+        for k in range(0, count * stride, stride):
             z, target = load(x, k), load(y, k)
             total = total + fma(-target, z, softplus(z))
             store(d, k, sigmoid(z) - target)
@@ -124,9 +124,9 @@ _choose = switch([kernel(cls.block) for cls in LOSSES.classes])
 
 
 @kernel
-def loss_block(code, x, y, d, count, scale):
+def loss_block(code, x, y, d, count, stride, scale):
     """l of W samples, and d = dl/dx, for the loss of a code; see the module's docstring."""
-    return _choose(code, x, y, d, count, like(load(x, 0), scale))
+    return _choose(code, x, y, d, count, stride, like(load(x, 0), scale))
 
 
 @kernel
@@ -136,7 +136,7 @@ def softmax_block(x, count):
     highest = load(x, 0)
     for k in range(width(x), end, width(x)):
         highest = maximum(highest, load(x, k))
-    total = highest * 0.0
+    total = like(highest, 0.0)
     for k in range(0, end, width(x)):
         term = exp(load(x, k) - highest)
         store(x, k, term)

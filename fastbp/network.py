@@ -10,7 +10,9 @@ from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT
 from fastbp.session import Session
 
 Gradients = namedtuple("Gradients", "weights biases params")
-Gradients.__doc__ = "Gradient of the mean loss: lists of arrays shaped like the weights and biases, and the flat vector behind them."
+Gradients.__doc__ = (
+    "Gradient of the mean loss: lists of arrays shaped like the weights and biases, and the flat vector behind them."
+)
 Trace = namedtuple("Trace", "a z delta")
 Trace.__doc__ = """The quantities of backpropagation, a row for each sample.
 
@@ -62,7 +64,17 @@ class Network:
     """
 
     def __init__(
-        self, sizes, hidden="relu", loss="squared", *, output=None, dtype="float32", init=None, weights=None, biases=None, rng=None
+        self,
+        sizes,
+        hidden="relu",
+        loss="squared",
+        *,
+        output=None,
+        dtype="float32",
+        init=None,
+        weights=None,
+        biases=None,
+        rng=None,
     ):
         self.sizes = validation.layer_sizes(sizes)
         self.loss_function = losses.get(loss)

@@ -20,9 +20,13 @@ N_COEFFICIENTS = 8
 
 
 class Optimizer(Described):
-    """Base of the rules: a learning rate, and how many slots (numbers kept for each parameter) the rule has."""
+    """Base of the rules: a learning rate, and how many slots (numbers kept for each parameter) the rule has.
+
+    A rule that treats weights and biases differently sets ``decays``.
+    """
 
     slots = 0
+    decays = False
 
     def __init__(self, learning_rate: float = 0.01):
         self.learning_rate = positive("learning_rate", learning_rate)
@@ -207,6 +211,7 @@ class AdamW(_Adam):
     """
 
     name = "adamw"
+    decays = True
 
     def __init__(
         self,

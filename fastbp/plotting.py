@@ -65,7 +65,7 @@ def loss_curve(history: History, ax: Axes | None = None) -> Axes:
         draw(scores, history.score, "score", color="C0", linestyle="--")
         draw(scores, history.validation_score, "validation score", color="C1", linestyle="--")
         scores.set_ylabel("score")
-    top.legend(handles=lines, loc="center right")
+    top.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(lines), frameon=False)
     return ax
 
 
@@ -122,7 +122,7 @@ def decision_boundary(net: Network, X: ArrayLike, y: ArrayLike, ax: Axes | None 
 
     ax = _figure().subplots() if ax is None else ax
     ax.imshow(
-        np.clip(0.4 + 0.6 * (chances @ colours), 0.0, 1.0),
+        np.clip(0.5 + 0.5 * (chances @ colours), 0.0, 1.0),
         extent=(low[0], high[0], low[1], high[1]),
         origin="lower",
         aspect="auto",

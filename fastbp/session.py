@@ -7,9 +7,9 @@ import numpy as np
 from fastbp import layout
 from fastbp.activations import Identity
 from fastbp.kernels import simd
-from fastbp.kernels.minibatch import L2, LOSS_SCALE, LOSS_SUM, NO_RULE, WEIGHT_SUM
+from fastbp.kernels.minibatch import NO_RULE
 from fastbp.kernels.train import run
-from fastbp.optimizers import N_HYPER, Optimizer
+from fastbp.optimizers import Optimizer
 
 
 class Session:
@@ -26,22 +26,40 @@ class Session:
         Whether gradients are needed at all.
     keep_all : bool
         Keep z of every layer, and all samples at once, so that they can be read afterwards.
+    narrow : bool
+        Train with lanes over samples, for networks of narrow layers; by one thread, no penalty, no norms.
     members : int
         Threads.
     """
 
-    def __init__(self, net, batch: int, *, optimizer: Optimizer | None = None, differentiate=False, keep_all=False, members=1):
+    def __init__(
+        self,
+        net,
+        batch: int,
+        *,
+        optimizer: Optimizer | None = None,
+        differentiate=False,
+        keep_all=False,
+        narrow=False,
+        members=1,
+    ):
         self.net, self.members = net, members
         self.dtype = net.dtype
         loss = net.loss_function
         training = [*net.hidden, Identity() if loss.link else net.output]
         kept = [_Kept(a) for a in training] if keep_all else training
-        panel = 2 * simd.register_bytes() // self.dtype.itemsize
+        itemsize = self.dtype.itemsize
+        lanes = simd.register_bytes() // itemsize
         slots = optimizer.slots if optimizer else 0 if differentiate else -1
-        rows = batch if keep_all else layout.block_rows(batch, net.sizes, self.dtype.itemsize)
-        self.plan, length = layout.make_plan(
-            net.sizes, kept, panel=panel, rows_together=rows, slots=slots, members=members, itemsize=self.dtype.itemsize
-        )
+        if narrow:
+            self.plan, length = layout.make_narrow_plan(
+                net.sizes, training, lanes=lanes, batch=batch, slots=slots, itemsize=itemsize
+            )
+        else:
+            rows = batch if keep_all else layout.block_rows(batch, net.sizes, itemsize)
+            self.plan, length = layout.make_plan(
+                net.sizes, kept, panel=2 * lanes, rows_together=rows, slots=slots, members=members, itemsize=itemsize
+            )
         self.work = layout.aligned(length, self.dtype)
         alphas = self.plan[layout.COEFFICIENTS] + 2 * layout.N_COEFFICIENTS + 8
         self.work[alphas : alphas + len(training)] = [activation.alpha for activation in training]
@@ -53,11 +71,11 @@ class Session:
         if not loss.link:
             self.plan[layout.OUTPUT] = Identity.code
         self.plan[layout.STEPS] = layout.MAX_STEPS
-        self.reals = np.zeros(N_HYPER + 4 + 4)
+        self.reals = np.zeros(layout.N_REALS)
         if optimizer:
             hyper = optimizer.hyper()
             self.reals[: len(hyper)] = hyper
-        self.reals[LOSS_SCALE] = loss.scale(net.sizes[-1])
+        self.reals[layout.LOSS_SCALE] = loss.scale(net.sizes[-1])
         self.rates = self.record = np.zeros(1)
         self.meeting = np.zeros(8, np.int64)
         self.x = self.y = self.sample_weight = self.out = np.zeros(0, self.dtype)
@@ -82,7 +100,7 @@ class Session:
 
     def set_penalty(self, factor: float):
         """Add factor/2 times the sum of the squared weights to the loss."""
-        self.reals[L2] = factor
+        self.reals[layout.L2] = factor
         self.plan[layout.PENALISED] = factor > 0
 
     def call(self, mode: int):
@@ -113,8 +131,8 @@ class Session:
 
     def mean_loss(self) -> float:
         """Loss of the samples of the last call, and forget it."""
-        loss = self.reals[LOSS_SUM] / self.reals[WEIGHT_SUM]
-        self.reals[[LOSS_SUM, WEIGHT_SUM]] = 0.0
+        loss = self.reals[layout.LOSS_SUM] / self.reals[layout.WEIGHT_SUM]
+        self.reals[[layout.LOSS_SUM, layout.WEIGHT_SUM]] = 0.0
         return float(loss)
 
     def matrix(self, layer: int, column: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 
@@ -64,7 +65,7 @@ def flop_of_sample(sizes) -> int:
 
     P weights take 2 P forward, 2 P in the gradient and 2 P in the delta recursion, which the first layer's P_1 do not need.
     """
-    weights = [a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+    weights = [a * b for a, b in pairwise(sizes)]
     return 6 * sum(weights) - 2 * weights[0]
 
 
@@ -179,11 +180,13 @@ def fit(
     given = None if order is None else validation.row_order(order, epochs, len(rows))
     members = _members(n_threads)
 
-    session = Session(net, min(batch_size, len(rows)), optimizer=rule, members=members)
+    separate = record_norms or gradient_tol is not None
+    narrow = max(net.sizes) <= layout.NARROW_LIMIT and not separate and l2 == 0 and not rule.decays
+    session = Session(net, min(batch_size, len(rows)), optimizer=rule, narrow=narrow, members=1 if narrow else members)
     plan = session.plan
     session.set_data(rows, values, labels, weights, given)
     session.set_penalty(l2 / len(rows))
-    plan[layout.SEPARATE] = record_norms or gradient_tol is not None
+    plan[layout.SEPARATE] = separate
     if given is not None:
         plan[layout.ORDER], plan[layout.ORDER_STRIDE] = layout.GIVEN, given.shape[1] if len(given) > 1 else 0
     else:
@@ -248,15 +251,19 @@ class _Watch:
         self.held_out, self.tol, self.n_iter_no_change = held_out, tol, n_iter_no_change
         self.gradient_tol, self.patience = gradient_tol, patience
         self.record_norms = self.record_score = False
-        self.callbacks = ()
+        self.callbacks: tuple = ()
         self.best = None
-        self.best_loss = self.best_validation_loss = np.inf
+        self.best_loss = self.best_validation_loss = float("inf")
         self.without_progress = self.without_better = 0
 
     def is_needed_every_epoch(self) -> bool:
         """Whether anything has to be looked at, or may stop the fit, between two epochs."""
         return bool(
-            self.held_out is not None or self.tol is not None or self.gradient_tol is not None or self.record_score or self.callbacks
+            self.held_out is not None
+            or self.tol is not None
+            or self.gradient_tol is not None
+            or self.record_score
+            or self.callbacks
         )
 
     def after(self, epoch, session, elapsed) -> bool:
@@ -301,8 +308,11 @@ class _Watch:
     def summary(self) -> dict:
         """What the progress bar shows."""
         shown = {"loss": self.history.loss[-1]}
+        if self.record_score:
+            shown["score"] = self.history.score[-1]
         if self.held_out is not None:
-            shown |= {"validation loss": self.history.validation_loss[-1], "score": self.history.validation_score[-1]}
+            shown["validation loss"] = self.history.validation_loss[-1]
+            shown["validation score"] = self.history.validation_score[-1]
         return {name: f"{value:.4g}" for name, value in shown.items()}
 
 

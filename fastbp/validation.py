@@ -82,7 +82,9 @@ def class_numbers(name: str, value, n_samples: int, n_classes: int) -> np.ndarra
     if (labels != array).any():
         raise ValueError(f"{name} must hold whole class numbers")
     if labels.min() < 0 or labels.max() >= n_classes:
-        raise ValueError(f"{name} holds labels from {labels.min()} to {labels.max()}, but the network has classes 0 to {n_classes - 1}")
+        raise ValueError(
+            f"{name} holds labels from {labels.min()} to {labels.max()}, but the network has classes 0 to {n_classes - 1}"
+        )
     return labels
 
 

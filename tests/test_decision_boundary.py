@@ -44,8 +44,8 @@ def test_colours_are_mixed_by_the_outputs():
     (image,) = ax.images
     shown = np.asarray(image.get_array())
     blue, orange = np.array([[31, 119, 180], [255, 127, 14]]) / 255
-    np.testing.assert_allclose(shown[0, 0], 0.4 + 0.6 * blue, atol=0.08)
-    np.testing.assert_allclose(shown[0, -1], np.minimum(0.4 + 0.6 * orange, 1), atol=0.02)
+    np.testing.assert_allclose(shown[0, 0], 0.5 + 0.5 * blue, atol=0.08)
+    np.testing.assert_allclose(shown[0, -1], np.minimum(0.5 + 0.5 * orange, 1), atol=0.02)
     assert tuple(image.get_extent()) == (-0.1, 1.1, -0.2, 2.2)
 
 

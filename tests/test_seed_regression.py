@@ -1,8 +1,8 @@
 """Numbers printed in a notebook on a 2-3-4-1 regression network with tanh, sigmoid and linear layers, cost in two conventions.
 
 Samples are columns there: S (2, 2), y (1, 2). The cost is the sum over outputs and the mean over samples of (g8 - y)^2; its
-other form there, the mean over both, is the same for one output. The parameters are printed with eight decimals, and so everything
-that follows from them is known to about as many.
+other form there, the mean over both, is the same for one output. The parameters are printed with eight decimals, so that what
+follows from them is known to about as many.
 """
 
 import numpy as np

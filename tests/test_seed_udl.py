@@ -1,7 +1,7 @@
 """Numbers printed in notebook 7.2 of "Understanding Deep Learning": five hidden relu layers of six neurons, squared error.
 
-Prince (2023), "Understanding Deep Learning", MIT Press, notebook 7.2. The printout that is followed here ends after the first row
-of weight 2.
+Prince (2023), "Understanding Deep Learning", MIT Press, notebook 7.2. The printout that is followed here ends after the first
+row of weight 2.
 """
 
 # ruff: noqa: NPY002 (the notebook draws from NumPy's global generator)

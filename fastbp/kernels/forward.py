@@ -99,5 +99,3 @@ def forward(plan, layer, work, rows, training, member, members):
             copy(z, work + row[RAW] + out, count * panel)
         if code != IDENTITY and finish == STORE:
             activate(code, z, count * panel, alpha)
-
-

@@ -67,7 +67,6 @@ def share(count, member, members):
 
 def _strip(rows, columns):
     zero, load_tile, spread = tile_zero(rows, columns), tile_load(rows, columns), tile_load(rows, columns, spread=True)
-    rank1 = tile_rank1(2)
 
     @kernel
     def strip(a, a_panel, depth, m, c, blocks, start, bias, finish, aux):
@@ -87,7 +86,7 @@ def _strip(rows, columns):
             while left > 0:
                 # C[r, :] += A[r, k] M[k, :]
                 for k in range(min(left, panel)):
-                    tile = rank1(tile, a_k + k, m_k + k * panel)
+                    tile = tile_rank1(tile, a_k + k, panel, m_k + k * panel)
                 a_k = a_k + a_panel
                 m_k = m_k + panel * panel
                 left -= panel
@@ -133,7 +132,6 @@ def panel_product(a, a_panel, depth, m, c, rows, columns, start, bias, finish, a
 
 def _outer(rows, columns):
     zero, load_tile = tile_zero(rows, columns), tile_load(rows, columns)
-    rank1 = tile_rank1(0)
 
     @kernel
     def outer(a, d, depth, g, blocks, start, finish, scale):
@@ -145,7 +143,7 @@ def _outer(rows, columns):
             tile = load_tile(g_block, panel) if start == CONTINUE else zero(a)
             for b in range(depth):
                 # G[i, :] += A[b, i] D[b, :]
-                tile = rank1(tile, a_b + b * panel, d + b * panel)
+                tile = tile_rank1(tile, a_b + b * panel, 1, d + b * panel)
             if finish == ADD_SCALED:
                 tile = tile_axpy(broadcast(scale, 0), tile, load_tile(g_block, panel))
             tile_store(tile, g_block, panel)

@@ -20,10 +20,13 @@ from fastbp.layout import (
     COLUMNS,
     DELTA,
     INPUT,
+    L2,
     LABELS,
     LANES,
     LANES_STRIDE,
     LOSS,
+    LOSS_SCALE,
+    LOSS_SUM,
     LOSSES,
     N_COEFFICIENTS,
     N_IN,
@@ -39,13 +42,12 @@ from fastbp.layout import (
     TABLE,
     TRANSPOSE,
     TRANSPOSED,
+    WEIGHT_SUM,
     WEIGHTED,
 )
 from fastbp.losses import loss_block
 from fastbp.optimizers import prepare
 
-# positions in `reals`: hyper-parameters of the rule come first
-L2, LOSS_SCALE, LOSS_SUM, WEIGHT_SUM = 8, 9, 10, 11
 NO_RULE = -1
 
 
@@ -111,7 +113,7 @@ def loss_and_delta(plan, work, reals, y, labels, sample_weight, order, rows, inv
             weights[j] = 0
         for j in range(count):
             weights[j] = sample_weight[order[top + j]] if plan[WEIGHTED] == 1 else 1
-        losses = loss_block(plan[LOSS], x, targets, d, n_out, reals[LOSS_SCALE])
+        losses = loss_block(plan[LOSS], x, targets, d, n_out, lanes, reals[LOSS_SCALE])
         weight = load(weights, 0)
         work[plan[LOSSES] + block] = horizontal_sum(select(weight > 0.0, losses * weight, losses * 0.0))
         if differentiate:
@@ -131,7 +133,7 @@ def loss_and_delta(plan, work, reals, y, labels, sample_weight, order, rows, inv
 def minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order, batch, differentiate, meeting, member, members):
     """One step of training on the samples order[:batch], or (with NO_RULE) their loss and gradient.
 
-    Adds the weighted sum of the losses to ``reals[LOSS_SUM]`` and the weights to ``reals[WEIGHT_SUM]``. `rate` is the learning rate.
+    Adds the weighted sum of the losses to ``reals[LOSS_SUM]`` and the weights to ``reals[WEIGHT_SUM]``; `rate` is lr.
     Everything in `work` may be overwritten but the packed weights and slots, which the rule changes.
     """
     n_layers, n_in = plan[N_LAYERS], plan[TABLE + N_IN]

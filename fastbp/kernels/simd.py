@@ -635,30 +635,63 @@ def tile_store(typingctx, tile, ptr, stride):
     return types.void(tile, ptr, types.intp), codegen
 
 
-@cache
-def tile_rank1(a_stride_row: int):
-    """An intrinsic: (tile, a, b) -> tile + a b^T, with a[r] at ``a[r * stride]`` and b the registers at ``b[0], b[W], ...``.
+@intrinsic
+def tile_rank1(typingctx, tile, a, stride, b):
+    """tile + a b^T, with a[r] at ``a[r * stride]`` and b the registers at ``b[0], b[W], ...``."""
 
-    `a_stride_row` is in registers (0: a is contiguous), so that the stride is a constant of the code: W * a_stride_row numbers.
-    """
+    def codegen(context, builder, signature, args):
+        value, a_ptr, a_stride, b_ptr = args
+        vector = _vector(tile)
+        columns = [_load(builder, b_ptr, c * tile.lanes, vector, tile.dtype.bitwidth) for c in range(tile.columns)]
+        for row in range(tile.rows):
+            number = builder.load(_at(builder, a_ptr, builder.mul(a_stride, ir.Constant(a_stride.type, row))))
+            factor = _splat(builder, number, vector)
+            for c, column in enumerate(columns):
+                index = row * tile.columns + c
+                value = builder.insert_value(value, _fma(builder, factor, column, builder.extract_value(value, index)), index)
+        return value
+
+    return tile(tile, a, types.intp, b), codegen
+
+
+@cache
+def tile_splat(rows: int, columns: int):
+    """An intrinsic: (ptr, stride) -> the tile whose row r holds ``ptr[r * stride]`` everywhere."""
 
     @intrinsic
-    def op(typingctx, tile, a, b):
+    def op(typingctx, ptr, stride):
+        tile = Tile(ptr.dtype, lanes(ptr.dtype), rows, columns)
+
         def codegen(context, builder, signature, args):
-            value, a_ptr, b_ptr = args
             vector = _vector(tile)
-            stride = a_stride_row * tile.lanes or 1
-            columns = [_load(builder, b_ptr, c * tile.lanes, vector, tile.dtype.bitwidth) for c in range(tile.columns)]
-            for row in range(tile.rows):
-                factor = _splat(builder, builder.load(_at(builder, a_ptr, row * stride)), vector)
-                for c, column in enumerate(columns):
-                    index = row * tile.columns + c
-                    value = builder.insert_value(value, _fma(builder, factor, column, builder.extract_value(value, index)), index)
+            value = ir.Constant(ir.ArrayType(vector, rows * columns), ir.Undefined)
+            for row in range(rows):
+                number = builder.load(_at(builder, args[0], builder.mul(args[1], ir.Constant(args[1].type, row))))
+                register = _splat(builder, number, vector)
+                for c in range(columns):
+                    value = builder.insert_value(value, register, row * columns + c)
             return value
 
-        return tile(tile, a, b), codegen
+        return tile(ptr, types.intp), codegen
 
     return op
+
+
+@intrinsic
+def tile_accumulate(typingctx, tile, a, b, stride):
+    """Add to register (0, c) of a one-row tile the product, lane by lane, of the registers at ``a[0]`` and ``b[c * stride]``."""
+
+    def codegen(context, builder, signature, args):
+        value, a_ptr, b_ptr, b_stride = args
+        vector = _vector(tile)
+        factor = _load(builder, a_ptr, 0, vector, tile.dtype.bitwidth)
+        for c in range(tile.columns):
+            start = _at(builder, b_ptr, builder.mul(b_stride, ir.Constant(b_stride.type, c)))
+            register = _load(builder, start, 0, vector, tile.dtype.bitwidth)
+            value = builder.insert_value(value, _fma(builder, factor, register, builder.extract_value(value, c)), c)
+        return value
+
+    return tile(tile, a, b, types.intp), codegen
 
 
 @intrinsic

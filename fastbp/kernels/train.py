@@ -11,7 +11,8 @@ from fastbp._jit import entry, kernel
 from fastbp.activations import activate
 from fastbp.kernels.forward import forward
 from fastbp.kernels.gemm import count_panels, panel_width, share
-from fastbp.kernels.minibatch import LOSS_SUM, WEIGHT_SUM, minibatch
+from fastbp.kernels.minibatch import minibatch
+from fastbp.kernels.narrow import narrow_minibatch, pack_narrow, unpack_narrow
 from fastbp.kernels.packing import from_lanes, gather_rows, pack_weights, rows_from_panels, to_lanes, unpack_weights
 from fastbp.kernels.random import draw_with_replacement, shuffle
 from fastbp.kernels.simd import horizontal_sum, like, load, pointer, width
@@ -31,9 +32,11 @@ from fastbp.layout import (
     INPUT,
     LANES,
     LANES_STRIDE,
+    LOSS_SUM,
     N_IN,
     N_LAYERS,
     N_OUT,
+    NARROW,
     ORDER,
     ORDER_STRIDE,
     OUTPUT,
@@ -49,6 +52,7 @@ from fastbp.layout import (
     STATUS,
     STEPS,
     TABLE,
+    WEIGHT_SUM,
     WEIGHTS,
 )
 from fastbp.losses import softmax_block
@@ -130,9 +134,11 @@ def train(plan, work, reals, rates, record, x, y, labels, sample_weight, order, 
         samples = order + epoch * plan[ORDER_STRIDE]
         while first < rows and steps < plan[STEPS]:
             count = min(batch, rows - first)
-            minibatch(
-                plan, work, reals, rates[epoch], x, y, labels, sample_weight, samples + first, count, True, meeting, member, members
-            )
+            rate, batch_order = rates[epoch], samples + first
+            if plan[NARROW] == 1:
+                narrow_minibatch(plan, work, reals, rate, x, y, labels, sample_weight, batch_order, count)
+            else:
+                minibatch(plan, work, reals, rate, x, y, labels, sample_weight, batch_order, count, True, meeting, member, members)
             first += count
             steps += 1
         if first >= rows:
@@ -180,7 +186,22 @@ def _signature(dtype):
     data = types.Array(dtype, 1, "C", readonly=True)
     rows = types.Array(types.int64, 1, "C", readonly=True)
     return types.void(
-        types.int64, types.int64, types.int64, ints, vector, vector, reals, reals, reals, data, data, rows, data, ints, vector, ints
+        types.int64,
+        types.int64,
+        types.int64,
+        ints,
+        vector,
+        vector,
+        reals,
+        reals,
+        reals,
+        data,
+        data,
+        rows,
+        data,
+        ints,
+        vector,
+        ints,
     )
 
 
@@ -210,14 +231,17 @@ def run(mode, member, members, plan, work, params, reals, rates, record, x, y, l
     reals_, order_, out_ = pointer(reals), pointer(order), pointer(out)
     x_, y_, labels_, sample_weight_ = pointer(x), pointer(y), pointer(labels), pointer(sample_weight)
     packed = work_ + plan[PACKED]
-    pack_layers(plan_, params_, packed, member, members)
+    if plan[NARROW] == 1:
+        pack_narrow(plan_, params_, packed)
+    else:
+        pack_layers(plan_, params_, packed, member, members)
     barrier(meeting_, members)
     if mode == TRAIN:
         rates_, record_ = pointer(rates), pointer(record)
-        train(
-            plan_, work_, reals_, rates_, record_, x_, y_, labels_, sample_weight_, order_, meeting_, member, members
-        )
-        if member == 0:
+        train(plan_, work_, reals_, rates_, record_, x_, y_, labels_, sample_weight_, order_, meeting_, member, members)
+        if plan[NARROW] == 1:
+            unpack_narrow(plan_, packed, params_)
+        elif member == 0:
             unpack_layers(plan_, packed, params_)
     elif mode == PREDICT:
         predict(plan_, work_, x_, order_, out_, meeting_, member, members)

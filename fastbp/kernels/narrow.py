@@ -1,0 +1,268 @@
+"""Networks whose layers are narrower than a panel: lanes over samples, everything in the first-level cache.
+
+Activations and deltas are stored feature by feature, S samples in a row, so that no lane is lost to a layer of three units. Weights
+and bias of a layer are one matrix (O, I + 1), the bias its last column, and the activations have a last row of ones: the bias
+gradient is then one more column of the same sum. The forward sums run in the order of the panel kernels, bit for bit.
+
+Legend: W lanes; S samples of a block, a multiple of 2 W; I inputs and O outputs of a layer; B samples of the mini-batch.
+"""
+
+from fastbp._jit import inline, kernel, switch
+from fastbp.activations import activate, multiply_slope
+from fastbp.kernels.forward import IDENTITY
+from fastbp.kernels.gemm import ROWS, split
+from fastbp.kernels.packing import copy, fill, transpose_square
+from fastbp.kernels.simd import (
+    horizontal_sum,
+    load,
+    select,
+    store,
+    tile_accumulate,
+    tile_load,
+    tile_rank1,
+    tile_splat,
+    tile_store,
+    tile_zero,
+    width,
+)
+from fastbp.layout import (
+    ACTIVATION,
+    BIASES,
+    BLOCK,
+    CODE,
+    COEFFICIENTS,
+    COLUMNS,
+    DELTA,
+    GRADIENT,
+    INPUT,
+    LABELS,
+    LANES,
+    LOSS,
+    LOSS_SCALE,
+    LOSS_SUM,
+    N_COEFFICIENTS,
+    N_IN,
+    N_LAYERS,
+    N_OUT,
+    N_PACKED,
+    NEEDS_Z,
+    PACK,
+    PACKED,
+    PARTIALS,
+    RAW,
+    RULE,
+    SLOT_1,
+    SLOT_2,
+    TABLE,
+    WEIGHT_SUM,
+    WEIGHTED,
+    WEIGHTS,
+)
+from fastbp.losses import loss_block
+from fastbp.optimizers import prepare, update
+
+CHAINS = 4  # sums over the samples that run side by side
+
+
+@kernel
+def pack_narrow(plan, params, packed):
+    """packed (O, I + 1) of each layer from the user's flat vector."""
+    for layer in range(plan[N_LAYERS]):
+        row = plan + TABLE + layer * COLUMNS
+        n_in = row[N_IN]
+        for j in range(row[N_OUT]):
+            target = packed + row[PACK] + j * (n_in + 1)
+            copy(params + row[WEIGHTS] + j * n_in, target, n_in)
+            target[n_in] = params[row[BIASES] + j]
+
+
+@kernel
+def unpack_narrow(plan, packed, params):
+    """The user's flat vector from packed parameters."""
+    for layer in range(plan[N_LAYERS]):
+        row = plan + TABLE + layer * COLUMNS
+        n_in = row[N_IN]
+        for j in range(row[N_OUT]):
+            source = packed + row[PACK] + j * (n_in + 1)
+            copy(source, params + row[WEIGHTS] + j * n_in, n_in)
+            params[row[BIASES] + j] = source[n_in]
+
+
+def _strip(rows):
+    zero, splat = tile_zero(rows, 2), tile_splat(rows, 2)
+
+    @kernel
+    def strip(w, w_row, w_depth, depth, b, c, samples, bias):
+        """C (rows, S) = bias + W B for W (rows, depth), B (depth, S); the bias is at w[bias], or 0 if `bias` is negative."""
+        for s in range(0, samples, 2 * width(b)):
+            tile = splat(w + bias, w_row) if bias >= 0 else zero(b)
+            for k in range(depth):
+                # C[r, :] += W[r, k] B[k, :]
+                tile = tile_rank1(tile, w + k * w_depth, w_row, b + k * samples + s)
+            tile_store(tile, c + s, samples)
+
+    return strip
+
+
+_strips = switch([_strip(rows) for rows in range(1, ROWS + 1)])
+
+
+@kernel
+def product(w, w_row, w_depth, rows, depth, b, c, samples, bias):
+    """C (rows, S) = bias + W B; rows and columns of W are `w_row` and `w_depth` numbers apart."""
+    if rows <= ROWS:
+        _strips(rows - 1, w, w_row, w_depth, depth, b, c, samples, bias)
+        return
+    taller, lower, height = split(rows)
+    for block in range(taller):
+        r = block * (height + 1)
+        _strips(height, w + r * w_row, w_row, w_depth, depth, b, c + r * samples, samples, bias)
+    for block in range(lower):
+        r = taller * (height + 1) + block * height
+        _strips(height - 1, w + r * w_row, w_row, w_depth, depth, b, c + r * samples, samples, bias)
+
+
+def _sums(chains):
+    zero, load_tile = tile_zero(1, chains), tile_load(1, chains)
+
+    @kernel
+    def sums(d, a, samples, partial, rows, partial_row, is_first):
+        """partial (rows, chains, W) += sums over S, W by W, of each row of D (rows, S) times each row of A (chains, S)."""
+        for _ in range(rows):
+            tile = zero(d) if is_first else load_tile(partial, 0)
+            for s in range(0, samples, width(d)):
+                tile = tile_accumulate(tile, d + s, a + s, samples)
+            tile_store(tile, partial, 0)
+            d = d + samples
+            partial = partial + partial_row
+
+    return sums
+
+
+_sum_chains = switch([_sums(chains) for chains in range(1, CHAINS + 1)])
+
+
+@kernel
+def outer_sums(d, a, n_in, n_out, samples, partial, is_first):
+    """partial (O, I + 1, W) += sums over the samples of D (O, S) times A (I + 1, S): the gradient, lane by lane."""
+    for k in range(0, n_in + 1, CHAINS):
+        chains = min(CHAINS, n_in + 1 - k)
+        target = partial + k * width(d)
+        _sum_chains(chains - 1, d, a + k * samples, samples, target, n_out, (n_in + 1) * width(d), is_first)
+
+
+@kernel
+def sum_lanes(partial, count, total, square):
+    """total (count,) = sums over the lanes of partial (count, W), count a multiple of W; `square` is room for W x W numbers."""
+    lanes = width(partial)
+    for i in range(0, count, lanes):
+        transpose_square(partial + i * lanes, lanes, square, lanes)
+        value = load(square, 0)
+        for j in range(1, lanes):
+            value = value + load(square, j * lanes)
+        store(total, i, value)
+
+
+@kernel
+def gather_columns(plan, x, y, labels, sample_weight, order, count, samples, a, targets, weights):
+    """Lanes of `count` samples: A (I, S), targets (O, S), weights (S,); places past them are 0."""
+    n_in, n_out = plan[TABLE + N_IN], plan[TABLE + (plan[N_LAYERS] - 1) * COLUMNS + N_OUT]
+    for k in range(n_in):
+        for s in range(count):
+            a[k * samples + s] = x[order[s] * n_in + k]
+    if plan[LABELS] == 1:
+        fill(targets, n_out * samples, 0.0)
+        for s in range(count):
+            targets[labels[order[s]] * samples + s] = 1
+    else:
+        for k in range(n_out):
+            for s in range(count):
+                targets[k * samples + s] = y[order[s] * n_out + k]
+    if plan[WEIGHTED] == 1:
+        for s in range(count):
+            weights[s] = sample_weight[order[s]]
+    else:
+        fill(weights, samples, 1.0)
+    for s in range(count, samples):
+        weights[s] = 0
+
+
+@kernel
+def forward_narrow(plan, work, samples):
+    """A (O, S) of every layer, and z where the slope needs it."""
+    for layer in range(plan[N_LAYERS]):
+        row = plan + TABLE + layer * COLUMNS
+        n_in, n_out = row[N_IN], row[N_OUT]
+        a = work + row[ACTIVATION]
+        product(work + plan[PACKED] + row[PACK], n_in + 1, 1, n_out, n_in, work + row[INPUT], a, samples, n_in)
+        if row[NEEDS_Z] == 1:
+            copy(a, work + row[RAW], n_out * samples)
+        if row[CODE] != IDENTITY:
+            activate(row[CODE], a, n_out * samples, work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer)
+
+
+@kernel
+def loss_narrow(plan, work, reals, samples, targets, weights, inverse):
+    """Sum of the weighted losses; D (O, S) = dC/dx of the last layer."""
+    row = plan + TABLE + (plan[N_LAYERS] - 1) * COLUMNS
+    n_out, total = row[N_OUT], 0.0
+    x, d = work + row[ACTIVATION], work + row[DELTA]
+    for s in range(0, samples, width(work)):
+        losses = loss_block(plan[LOSS], x + s, targets + s, d + s, n_out, samples, reals[LOSS_SCALE])
+        weight = load(weights, s)
+        total += horizontal_sum(select(weight > 0.0, losses * weight, losses * 0.0))
+        scale = weight * inverse
+        for k in range(0, n_out * samples, samples):
+            store(d, k + s, select(weight > 0.0, load(d, k + s) * scale, scale * 0.0))
+    return total
+
+
+@kernel
+def narrow_minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order, batch):
+    """One step of training on the samples order[:batch]; the counterpart of `fastbp.kernels.minibatch.minibatch`."""
+    n_layers, lanes = plan[N_LAYERS], width(work)
+    weight_sum = float(batch)
+    if plan[WEIGHTED] == 1:
+        weight_sum = 0.0
+        for j in range(batch):
+            weight_sum += sample_weight[order[j]]
+    inverse = 1.0 / weight_sum if weight_sum > 0.0 else 0.0
+    packed, gradient, partials = work + plan[PACKED], work + plan[GRADIENT], work + plan[PARTIALS]
+    weights = work + plan[LANES]
+    square = weights + plan[BLOCK]
+    targets = square + lanes * lanes
+    for top in range(0, batch, plan[BLOCK]):
+        count = min(plan[BLOCK], batch - top)
+        samples = (count + 2 * lanes - 1) // (2 * lanes) * 2 * lanes
+        _ones(plan, work, samples)
+        a = work + plan[TABLE + INPUT]
+        gather_columns(plan, x, y, labels, sample_weight, order + top, count, samples, a, targets, weights)
+        forward_narrow(plan, work, samples)
+        reals[LOSS_SUM] += loss_narrow(plan, work, reals, samples, targets, weights, inverse)
+        for layer in range(n_layers - 1, -1, -1):
+            row = plan + TABLE + layer * COLUMNS
+            n_in, n_out, d = row[N_IN], row[N_OUT], work + row[DELTA]
+            if row[CODE] != IDENTITY:
+                alpha = work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer
+                multiply_slope(row[CODE], work + row[RAW], work + row[ACTIVATION], d, n_out * samples, alpha)
+            if layer > 0:
+                below = work + (row - COLUMNS)[DELTA]
+                product(packed + row[PACK], 1, n_in + 1, n_in, n_out, d, below, samples, -1)
+            outer_sums(d, work + row[INPUT], n_in, n_out, samples, partials + row[PACK] * lanes, top == 0)
+    reals[WEIGHT_SUM] += weight_sum
+    sum_lanes(partials, plan[N_PACKED], gradient, square)
+    coefficients = work + plan[COEFFICIENTS]
+    reals[0] = rate
+    prepare(plan[RULE], reals, coefficients)
+    coefficients[0] = 1
+    coefficients[2 * N_COEFFICIENTS] = 0
+    c, l2 = coefficients, coefficients + 2 * N_COEFFICIENTS
+    update(plan[RULE], packed, gradient, work + plan[SLOT_1], work + plan[SLOT_2], plan[N_PACKED], c, l2)
+
+
+@inline
+def _ones(plan, work, samples):
+    """The last row of the input of every layer: its place depends on S."""
+    for layer in range(plan[N_LAYERS]):
+        row = plan + TABLE + layer * COLUMNS
+        fill(work + row[INPUT] + row[N_IN] * samples, samples, 1.0)

@@ -1,0 +1,106 @@
+"""What all tests share: one private cache of compiled kernels a session, and cases enumerated from the registries.
+
+``FASTBP_TEST_CACHE_DIR`` names a cache directory that outlives the session, so that the kernels are not compiled every time.
+"""
+
+import os
+import shutil
+import tempfile
+
+os.environ["MPLBACKEND"] = "Agg"
+os.environ["FASTBP_CACHE"] = "1"
+os.environ["FASTBP_CACHE_DIR"] = os.environ.get("FASTBP_TEST_CACHE_DIR") or tempfile.mkdtemp(prefix="fastbp-tests-")
+
+import hashlib
+import inspect
+from itertools import pairwise
+
+import hypothesis
+import numpy as np
+
+from fastbp import activations, baseline, losses, optimizers
+from fastbp._jit import Entry
+from fastbp.network import Network
+
+hypothesis.settings.register_profile("fastbp", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("fastbp")
+
+
+def pytest_unconfigure(config):
+    if "FASTBP_TEST_CACHE_DIR" not in os.environ:
+        shutil.rmtree(os.environ["FASTBP_CACHE_DIR"], ignore_errors=True)
+
+
+DTYPES = ("float32", "float64")
+# around the widths of registers, panels and tiles, and primes
+WIDTHS = (1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65)
+
+
+def _takes(cls, name):
+    return name in inspect.signature(cls).parameters
+
+
+# every activation, and those with a shape parameter once more with another one
+ACTIVATIONS = [cls() for cls in activations.ACTIVATIONS.classes]
+ACTIVATIONS += [cls(alpha=0.37) for cls in activations.ACTIVATIONS.classes if _takes(cls, "alpha")]
+LOSSES = [cls() for cls in losses.LOSSES.classes] + [losses.SquaredError(reduction) for reduction in ("sum", "mean")]
+RULES = [cls(0.01) for cls in optimizers.OPTIMIZERS.classes]
+KINKS = (-3.0, 0.0, 3.0)  # where the slope of some activation jumps
+
+
+def label(case):
+    """Name of a case in a test's id."""
+    return "-".join([case.name, *(str(value) for value in case.parameters().values())])
+
+
+def make_net(sizes, hidden="tanh", loss="squared", *, dtype="float64", seed=0, **settings):
+    """A network with random weights and biases, raw outputs of about 1."""
+    rng = np.random.default_rng(seed)
+    shapes = [(n_out, n_in) for n_in, n_out in pairwise(sizes)]
+    weights = [rng.normal(size=shape) / shape[1] ** 0.5 for shape in shapes]
+    biases = [rng.normal(size=n_out) / 2 for n_out, _ in shapes]
+    return Network(sizes, hidden, loss, dtype=dtype, weights=weights, biases=biases, rng=seed, **settings)
+
+
+def make_samples(n, n_in, dtype="float64", seed=0):
+    """(n, n_in) standard normal."""
+    return np.random.default_rng([seed, 1]).normal(size=(n, n_in)).astype(dtype)
+
+
+def make_targets(loss, n, n_out, dtype="float64", seed=0):
+    """Rows of targets (n, n_out) that suit a loss: any, probabilities, or from 0 to 1."""
+    rng, task = np.random.default_rng([seed, 2]), losses.get(loss).task
+    if task == "labels":
+        return rng.dirichlet(np.ones(n_out), n).astype(dtype)
+    return (rng.uniform(size=(n, n_out)) if task == "binary" else rng.normal(size=(n, n_out))).astype(dtype)
+
+
+def oracle(net):
+    """The same network in NumPy and float64."""
+    settings = {"output": net.output, "dtype": "float64", "weights": net.weights, "biases": net.biases}
+    return baseline.Network(net.sizes, net.hidden, net.loss_function, **settings)
+
+
+def flat(weights, biases):
+    """[W0, b0, W1, b1, ...] as one vector."""
+    return np.concatenate([np.ravel(array) for pair in zip(weights, biases, strict=True) for array in pair])
+
+
+def error(result, expected):
+    """Largest difference in units of the largest number expected."""
+    result, expected = np.asarray(result, np.float64), np.asarray(expected, np.float64)
+    assert result.shape == expected.shape
+    scale = np.abs(expected).max()
+    difference = np.abs(result - expected).max()
+    return float(difference / scale) if scale > 0 else float(difference)
+
+
+def compiled(signature):
+    """Decorator: an `Entry` with a name of its own for every state of its source, because the cache keys only the package's."""
+
+    def decorate(function):
+        digest = hashlib.sha256(inspect.getsource(function).encode()).hexdigest()[:12]
+        function.__name__ = function.__qualname__ = f"test_{function.__name__}_{digest}"
+        return Entry(function, signature)
+
+    return decorate

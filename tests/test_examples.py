@@ -1,0 +1,56 @@
+"""Every example runs on its own, without a warning, and leaves the computing to the package."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastbp
+
+EXAMPLES = sorted(Path(__file__).parents[1].joinpath("examples").glob("plot_*.py"))
+# what the examples print next to the numbers of their sources
+PRINTED = {
+    "plot_dixon_softmax": [r"200 steps, stopped by None", r"prediction: largest difference \d\.\de-0[89]"],
+    "plot_hidden_representation": [r"all below 1e-7: True", r"accuracy 1\.000", r"wrote hidden_representation\.gif"],
+    "plot_perceptrons": [r"blobs: accuracy on test data (0\.9[7-9]|1\.0)"],
+    "plot_tanh_sigmoid_regression": [
+        r"gradient of w1: largest difference \de-0[89]",
+        r"w3\[0, 0\] +-2\.15859016 +-2\.15859016 ",
+    ],
+    "plot_udl_deep_relu": [r"printed 1\.907, fastbp 1\.907", r"printed 327\.371, fastbp 327\.371"],
+    "plot_walkthrough_nudges": [r"z: \(1000, 3\) \(1000, 2\) \(1000, 1\)", r"printed 3\.1306526667222374, fastbp 3\.1306526"],
+}
+
+
+def test_all_are_here():
+    assert [path.stem for path in EXAMPLES] == sorted(PRINTED)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_runs_without_a_warning(path, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    paths = [str(Path(fastbp.__file__).parents[1]), *environment.get("PYTHONPATH", "").split(os.pathsep)]
+    environment |= {"MPLBACKEND": "Agg", "PYTHONPATH": os.pathsep.join(paths)}
+    # where there is no way to know that no display was meant (not Linux), matplotlib warns that Agg cannot show
+    command = [sys.executable, "-W", "error", "-W", "ignore:FigureCanvasAgg is non-interactive", str(path)]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "Warning" not in run.stderr
+    for pattern in PRINTED[path.stem]:
+        assert re.search(pattern, run.stdout), f"{pattern!r} is not in\n{run.stdout}"
+    pictures = [file.name for file in tmp_path.iterdir() if file.is_file()]
+    assert pictures == (["hidden_representation.gif"] if path.stem == "plot_hidden_representation" else [])
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_is_a_gallery_script_that_computes_nothing_itself(path):
+    source = path.read_text(encoding="utf-8")
+    title, underline = source.split("\n")[1:3]
+    assert source.startswith('"""\n')
+    assert underline == "=" * len(title)
+    assert source.count("\n# %%\n") >= 4
+    assert source.count("plt.show()") >= 2
+    assert not re.search(r"np\.(exp|tanh|log|maximum|outer|einsum)\b", source), "forward and backward passes belong to fastbp"
