@@ -41,7 +41,7 @@ OPTIONS = {
 }
 ENTRY_OPTIONS = {**OPTIONS, "no_cpython_wrapper": False, "pipeline_class": EntryCompiler, "forceinline": False}
 PACKAGE = Path(__file__).parent
-SOURCES = ["_jit.py", "_linker.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "kernels/*.py"]
+SOURCES = ["_jit.py", "_linker.py", "_registry.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "kernels/*.py"]
 
 
 def _name_uniquely(function: FunctionType) -> FunctionType:

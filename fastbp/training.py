@@ -8,7 +8,7 @@ from time import perf_counter
 
 import numpy as np
 
-from fastbp import layout, optimizers, validation
+from fastbp import layout, optimizers, threads, validation
 from fastbp.kernels.train import TRAIN
 from fastbp.session import Session
 
@@ -139,7 +139,7 @@ def fit(
     progress : bool, default False
         Show a tqdm bar.
     n_threads : int, optional
-        The most threads to use. The result does not depend on it.
+        The most threads to use; by default as many as the work of a mini-batch repays. The result does not depend on it.
     rng : None, int or numpy.random.Generator, optional
         Source of the seed of the shuffling; default the network's.
 
@@ -178,11 +178,13 @@ def fit(
     if shuffle not in (True, False, "replacement"):
         raise ValueError(f"shuffle must be True, False or 'replacement', got {shuffle!r}")
     given = None if order is None else validation.row_order(order, epochs, len(rows))
-    members = _members(n_threads)
+    n_threads = None if n_threads is None else validation.integer("n_threads", n_threads)
+    batch_size = min(batch_size, len(rows))
 
     separate = record_norms or gradient_tol is not None
     narrow = max(net.sizes) <= layout.NARROW_LIMIT and not separate and l2 == 0 and not rule.decays
-    session = Session(net, min(batch_size, len(rows)), optimizer=rule, narrow=narrow, members=1 if narrow else members)
+    members = 1 if narrow else threads.members_for(batch_size * flop_of_sample(net.sizes), n_threads)
+    session = Session(net, batch_size, optimizer=rule, narrow=narrow, members=members)
     plan = session.plan
     session.set_data(rows, values, labels, weights, given)
     session.set_penalty(l2 / len(rows))
@@ -334,12 +336,6 @@ def _split(rng, rows, values, labels, weights, fraction):
     kept, held = mixed[count:], mixed[:count]
     part = [array[kept] if array.size else array for array in (rows, values, labels, weights)]
     return *part, (rows[held], labels[held] if labels.size else values[held])
-
-
-def _members(n_threads) -> int:
-    if n_threads is None:
-        return 1
-    return validation.integer("n_threads", n_threads)
 
 
 def _bar(epochs, progress):

@@ -1,4 +1,7 @@
-"""Products and packing: component-wise error bounds, exact integers, nothing leaked, nothing touched that is not theirs."""
+"""Products and packing: component-wise error bounds, exact integers, nothing leaked, nothing touched that is not theirs.
+
+The three products of a layer are taken from networks that compute nothing else, so that these tests hold for any kernel.
+"""
 
 import os
 import subprocess
@@ -8,133 +11,51 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DTYPES, compiled, make_samples
+from conftest import DTYPES, compiled, make_net, make_samples, make_targets
 from numba import types
 
-from fastbp import layout
-from fastbp.kernels import forward, gemm, packing
+from fastbp import Network, layout
+from fastbp.kernels import gemm, packing
 from fastbp.kernels.simd import pointer, register_bytes, tile_rows
+from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
+from fastbp.optimizers import SGD
+from fastbp.session import Session
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
-FORWARD, BACKWARD, OUTER, ROUND_TRIP, LANES = range(5)
+LANES_OF = {dtype: register_bytes() // np.dtype(dtype).itemsize for dtype in DTYPES}
 
 
-def _signature(dtype):
-    vector, ints = dtype[::1], types.int64[::1]
-    return types.void(types.int64, types.int64, types.int64, types.int64, *[vector] * 8, ints, types.int64, types.int64)
+# --- products ----------------------------------------------------------------------------------------------------------------
 
 
-@compiled(_signature)
-def products(mode, rows, n_in, n_out, x, w, b, packed, transposed, a, c, out, order, stride, finish):
-    """The three products of a layer, through packing and back to rows.
-
-    FORWARD: out (rows, O) = x (rows, I) W^T + b. BACKWARD: out (rows, I) = x (rows, O) W. OUTER: w (O, I) = D^T x and b (O,) = the
-    sums of the rows of D (rows, O), which is given in `out`.
-    """
-    x_, w_, b_, packed_, transposed_ = pointer(x), pointer(w), pointer(b), pointer(packed), pointer(transposed)
-    a_, c_, out_, order_ = pointer(a), pointer(c), pointer(out), pointer(order)
-    panel = gemm.panel_width(x_)
-    panels_in, panels_out = gemm.count_panels(n_in, x_), gemm.count_panels(n_out, x_)
-    if mode <= BACKWARD:
-        depth, width = (n_in, n_out) if mode == FORWARD else (n_out, n_in)
-        packing.gather_rows(x_, depth, order_, 0, rows, a_, stride)
-        packing.pack_weights(w_, b_, packed_, n_in, n_out, 0, panels_out)
-        packing.transpose_weights(packed_, transposed_, n_in, n_out, 0, panels_in)
-        m, apart, start = packed_, (n_in + 1) * panel, gemm.BIAS
-        if mode == BACKWARD:
-            m, apart, start = transposed_, packing.transposed_stride(n_out, x_), gemm.ZERO
-        for p in range(gemm.count_panels(width, x_)):
-            bias, columns = m + n_in * panel, gemm.panel_columns(p, width, x_)
-            forward.product(a_, stride, depth, m, c_ + p * stride, rows, columns, start, bias, finish, c_)
-            m = m + apart
-        packing.rows_from_panels(c_, stride, rows, width, out_)
-    elif mode == OUTER:
-        packing.gather_rows(x_, n_in, order_, 0, rows, a_, stride)
-        packing.gather_rows(out_, n_out, order_, 0, rows, c_, stride)
-        for p in range(panels_out):
-            columns = gemm.panel_columns(p, n_out, x_)
-            for q in range(panels_in):
-                inputs = min(panel, n_in - q * panel)
-                g = packed_ + (p * (n_in + 1) + q * panel) * panel
-                for part in range(2):  # in two parts, the second going on from the first
-                    half = rows // 2
-                    skip = part * half * panel
-                    depth = rows - half if part == 1 else half
-                    if depth > 0:
-                        start = gemm.CONTINUE if part == 1 and half > 0 else gemm.ZERO
-                        d = c_ + p * stride + skip
-                        gemm.outer_product(a_ + q * stride + skip, d, depth, g, inputs, columns, start, gemm.STORE, g)
-            gemm.column_sums(c_ + p * stride, rows, packed_ + (p * (n_in + 1) + n_in) * panel, gemm.ZERO)
-        packing.unpack_weights(packed_, w_, b_, n_in, n_out)
-    elif mode == ROUND_TRIP:
-        packing.pack_weights(w_, b_, packed_, n_in, n_out, 0, panels_out)
-        packing.unpack_weights(packed_, out_, c_, n_in, n_out)
-    elif mode == LANES:
-        packing.gather_rows(x_, n_in, order_, 0, rows, a_, stride)
-        for first in range(0, rows, panel // 2):
-            packing.to_lanes(a_, stride, first, n_in, packed_)
-            packing.from_lanes(packed_, n_in, c_, stride, first)
-        packing.rows_from_panels(c_, stride, rows, n_in, out_)
-
-
-MARGIN = 64  # numbers around every operand that must not change
-CANARY = 1234.5
-
-
-class Operand:
-    """A vector with a margin on both sides, filled with NaN."""
-
-    def __init__(self, count, dtype):
-        self.memory = np.full(count + 2 * MARGIN, CANARY, dtype)
-        self.array = self.memory[MARGIN : MARGIN + count]
-        self.array[:] = np.nan
-
-    def check(self):
-        np.testing.assert_array_equal(self.memory[:MARGIN], CANARY)
-        np.testing.assert_array_equal(self.memory[-MARGIN:], CANARY)
-
-
-def run(mode, x, w, b, *, second=None, n_out=None, order=None, finish=0):
-    """Results of one mode: the rows in `out`, and w and b."""
-    dtype = x.dtype
-    rows = len(x) if order is None else len(order)
+def forward(x, w, b):
+    """x W^T + b."""
     n_out, n_in = w.shape
-    lanes = register_bytes() // dtype.itemsize
-    panel = 2 * lanes
-    round_up = layout.round_up
-    stride = round_up(rows, lanes) * panel
-    sizes = {
-        "x": x.size,
-        "w": w.size,
-        "b": b.size,
-        "packed": round_up(n_out, panel) * (n_in + 1) if mode != LANES else round_up(n_in, panel) * lanes,
-        "transposed": round_up(n_in, panel) * round_up(n_out, lanes),
-        "a": round_up(max(n_in, n_out), panel) // panel * stride,
-        "c": max(round_up(max(n_in, n_out), panel) // panel * stride, n_out),
-        "out": {BACKWARD: rows * n_in, ROUND_TRIP: w.size, LANES: rows * n_in}.get(mode, rows * n_out),
-    }
-    operands = {name: Operand(size, dtype) for name, size in sizes.items()}
-    for name, given in (("x", x), ("w", w), ("b", b), ("out", second)):
-        if given is not None:
-            operands[name].array[:] = given.ravel()
-    if mode == LANES:
-        operands["a"].array[:] = 0  # rows past the last are zero in a lane block
-    order = np.arange(rows) if order is None else np.asarray(order)
-    kept = order.copy()
-    arrays = [operand.array for operand in operands.values()]
-    products[dtype](mode, rows, n_in, n_out, *arrays, order, stride, finish)
-    for operand in operands.values():
-        operand.check()
-    np.testing.assert_array_equal(order, kept)
-    for name, given in (("x", x), ("w", w), ("b", b)):
-        if name == "x" or mode != OUTER:
-            np.testing.assert_array_equal(operands[name].array, given.ravel())
-    if mode in (FORWARD, BACKWARD):  # rows of the last panel past the last one
-        width = n_out if mode == FORWARD else n_in
-        panels = operands["c"].array[: round_up(width, panel) // panel * stride].reshape(-1, stride // panel, panel)
-        assert np.isnan(panels[:, rows:]).all()
-    result = {name: operand.array for name, operand in operands.items()}
-    return result["out"], result["w"].reshape(n_out, n_in), result["b"], result
+    return Network([n_in, n_out], weights=[w], biases=[b], dtype=x.dtype)(x)
+
+
+def shares(rows):
+    """Sample weights that add up to a power of two, so that the mean over the mini-batch rounds nothing; and that power."""
+    weights, total = np.ones(rows), 1 << rows.bit_length()
+    weights[0] = total - (rows - 1)
+    return weights, total
+
+
+def backward(y, w):
+    """D W, and D (rows, O), for targets y: the deltas of a network whose outputs are zero."""
+    n_out, n_in = w.shape
+    zeros = [np.zeros((n_in, 1)), w], [np.zeros(n_in), np.zeros(n_out)]
+    net = Network([1, n_in, n_out], "identity", weights=zeros[0], biases=zeros[1], dtype=w.dtype)
+    trace = net.trace(np.zeros((len(y), 1)), y)
+    return trace.delta[0], trace.delta[1]
+
+
+def outer(x, y):
+    """D^T x and the sums of the rows of D = -y s / total, with s and total of `shares`: exact for integers."""
+    n_in, n_out = x.shape[1], y.shape[1]
+    net = Network([n_in, n_out], weights=[np.zeros((n_out, n_in))], biases=[np.zeros(n_out)], dtype=x.dtype)
+    gradients = net.value_and_grad(x, y, shares(len(x))[0])[1]
+    return gradients.weights[0], gradients.biases[0]
 
 
 def gamma(terms, dtype):
@@ -143,15 +64,13 @@ def gamma(terms, dtype):
     return terms * unit / (1 - terms * unit)
 
 
-def within(result, exact, absolute, terms, dtype, context):
-    bound = gamma(terms, dtype) * absolute
-    if dtype == "float64":
+def within(result, exact, absolute, terms, context):
+    """|C - AB| <= gamma_k |A| |B| for every component."""
+    bound = gamma(terms, result.dtype) * absolute
+    if result.dtype == np.float64:
         bound = 2 * bound  # the reference is rounded as well
     assert np.isfinite(result).all(), context
-    assert (np.abs(result.reshape(exact.shape) - exact) <= bound).all(), context
-
-
-LANES_OF = {dtype: register_bytes() // np.dtype(dtype).itemsize for dtype in DTYPES}
+    assert (np.abs(result - exact) <= bound).all(), context
 
 
 def edges(*sizes):
@@ -175,17 +94,19 @@ def test_products_are_within_the_error_bound(dtype):
     count = 0
     for rows, n_in, n_out in shapes(dtype):
         x, w = make_samples(rows, n_in, dtype, seed=count), make_samples(n_out, n_in, dtype, seed=count + 1)
-        b, d = make_samples(1, n_out, dtype)[0], make_samples(rows, n_out, dtype, seed=count + 2)
-        wide_x, wide_w, wide_b, wide_d = (array.astype(float) for array in (x, w, b, d))
+        b, y = make_samples(1, n_out, dtype)[0], make_samples(rows, n_out, dtype, seed=count + 2)
+        wide_x, wide_w, wide_b = (array.astype(float) for array in (x, w, b))
         context = f"{rows} rows, {n_in} inputs, {n_out} outputs"
-        out, *_ = run(FORWARD, x, w, b)
         absolute = np.abs(wide_x) @ np.abs(wide_w.T) + np.abs(wide_b)
-        within(out, wide_x @ wide_w.T + wide_b, absolute, n_in + 1, dtype, context)
-        out, *_ = run(BACKWARD, d, w, b)
-        within(out, wide_d @ wide_w, np.abs(wide_d) @ np.abs(wide_w), n_out, dtype, context)
-        _, weights, biases, _ = run(OUTER, x, w, b, second=d)
-        within(weights, wide_d.T @ wide_x, np.abs(wide_d.T) @ np.abs(wide_x), rows, dtype, context)
-        within(biases, wide_d.sum(axis=0), np.abs(wide_d).sum(axis=0), rows, dtype, context)
+        within(forward(x, w, b), wide_x @ wide_w.T + wide_b, absolute, n_in + 1, context)
+        result, d = backward(y, w)
+        wide_d = d.astype(float)
+        within(result, wide_d @ wide_w, np.abs(wide_d) @ np.abs(wide_w), n_out, context)
+        weights, biases = outer(x, y)
+        s, total = shares(rows)
+        wide_d = -y.astype(float) * s[:, None] / total
+        within(weights, wide_d.T @ wide_x, np.abs(wide_d.T) @ np.abs(wide_x), rows + 1, context)  # 1 for the rounding of D
+        within(biases, wide_d.sum(axis=0), np.abs(wide_d).sum(axis=0), rows + 1, context)
         count += 1
     assert count >= 250
 
@@ -194,79 +115,185 @@ def test_products_are_within_the_error_bound(dtype):
 def test_products_of_small_integers_are_exact(dtype):
     rng = np.random.default_rng(0)
     for rows, n_in, n_out in shapes(dtype):
-        x, w, b, d = (rng.integers(-4, 5, shape) for shape in ((rows, n_in), (n_out, n_in), n_out, (rows, n_out)))
-        operands = [array.astype(dtype) for array in (x, w, b)]
+        x, w, b, y = (rng.integers(-4, 5, shape) for shape in ((rows, n_in), (n_out, n_in), n_out, (rows, n_out)))
         context = f"{rows} rows, {n_in} inputs, {n_out} outputs"
-        np.testing.assert_array_equal(run(FORWARD, *operands)[0], (x @ w.T + b).ravel(), context)
-        np.testing.assert_array_equal(run(BACKWARD, d.astype(dtype), *operands[1:])[0], (d @ w).ravel(), context)
-        _, weights, biases, _ = run(OUTER, *operands, second=d.astype(dtype))
+        given = [array.astype(dtype) for array in (x, w, b, y)]
+        kept = [array.copy() for array in given]
+        np.testing.assert_array_equal(forward(*given[:3]), x @ w.T + b, context)
+        s, total = shares(rows)
+        d = -y * s[:, None] / total
+        weights, biases = outer(given[0], given[3])
         np.testing.assert_array_equal(weights, d.T @ x, context)
         np.testing.assert_array_equal(biases, d.sum(axis=0), context)
+        if rows & (rows - 1) == 0:  # the mean of unweighted samples is exact
+            result, d = backward(given[3], given[1])
+            np.testing.assert_array_equal(d, -y / rows, context)
+            np.testing.assert_array_equal(result, d @ w, context)
+        for array, before in zip(given, kept, strict=True):
+            np.testing.assert_array_equal(array, before)
 
 
 @every_dtype
-def test_finishes(dtype):
-    for rows, n_in, n_out in combinations((1, 5, 13), (3, 17), (2, 9, 33)):
-        x, w, b = make_samples(rows, n_in, dtype), make_samples(n_out, n_in, dtype), make_samples(1, n_out, dtype)[0]
-        plain = run(FORWARD, x, w, b)[0]
-        np.testing.assert_array_equal(run(FORWARD, x, w, b, finish=gemm.FLOOR)[0], np.maximum(plain, 0))
+def test_rectifiers_of_products(dtype):
+    """The product that is cut off at zero, and the one that is masked, are the plain ones, cut off and masked."""
+    for rows, n_in, n_out in combinations((1, 5, 13), (3, 17, 400), (2, 9, 33)):
+        x, y = make_samples(rows, n_in, dtype), make_targets("squared", rows, 3, dtype)
+        nets = [make_net((n_in, n_out, 3), hidden, dtype=dtype) for hidden in ("identity", "relu")]
+        plain, cut = (net.trace(x, y) for net in nets)
+        np.testing.assert_array_equal(cut.z[0], plain.z[0])
+        np.testing.assert_array_equal(cut.a[1], np.maximum(plain.a[1], 0))
+        back = Network([3, n_out], weights=[nets[1].weights[1].T], biases=[np.zeros(n_out)], dtype=dtype)(cut.delta[1])
+        np.testing.assert_allclose(cut.delta[0], np.where(cut.z[0] > 0, back, 0), rtol=1e-5, atol=1e-7)
+        assert (cut.delta[0][cut.z[0] <= 0] == 0).all()
 
 
 @every_dtype
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_goes_where_it_must_and_nowhere_else(value, dtype):
-    rows, n_in, n_out = 14, 19, 21
-    x, w, b = make_samples(rows, n_in, dtype), make_samples(n_out, n_in, dtype), make_samples(1, n_out, dtype)[0]
-    d = make_samples(rows, n_out, dtype, seed=3)
-    plain = [run(FORWARD, x, w, b)[0], run(BACKWARD, d, w, b)[0], run(OUTER, x, w, b, second=d)[1:3]]
-    bad = [array.copy() for array in (x, w, d)]
-    bad[0][13, 18] = bad[1][20, 4] = bad[2][0, 16] = value
+    n_in, n_out = 19, 21
+    x, y = make_samples(14, n_in, dtype), make_targets("squared", 14, n_out, dtype)
+    for layer_sizes in ((n_in, n_out), (n_in, 5, n_out)):
+        net = make_net(layer_sizes, "identity", dtype=dtype)
+        outputs, deltas = net(x), net.trace(x, y).delta
+        net.weights[-1][20, 4] = value
+        touched = net(x)
+        assert not np.isfinite(touched[:, 20]).any()
+        np.testing.assert_array_equal(touched[:, :20], outputs[:, :20])
+        gradients = net.value_and_grad(x, y)[1]
+        assert not np.isfinite(gradients.weights[-1][20]).any()
+        assert np.isfinite(gradients.weights[-1][:20]).all()
+        assert not np.isfinite(gradients.biases[-1][20])
+        assert np.isfinite(gradients.biases[-1][:20]).all()
+        if len(deltas) == 2:
+            assert not np.isfinite(gradients.weights[0]).any()  # the delta of output 20 reaches every hidden unit
 
-    def check(result, expected, touched):
-        touched = touched.ravel()
-        assert not np.isfinite(result[touched]).any()
-        np.testing.assert_array_equal(result[~touched], expected[~touched])
 
-    row, column = np.arange(rows)[:, None], np.arange(n_out)
-    check(run(FORWARD, bad[0], w, b)[0], plain[0], (row == 13) & (column >= 0))
-    check(run(FORWARD, x, bad[1], b)[0], plain[0], (row >= 0) & (column == 20))
-    assert not np.isfinite(run(FORWARD, bad[0], w, b, finish=gemm.FLOOR)[0].reshape(rows, n_out)[13]).all() or value == -np.inf
-    check(run(BACKWARD, bad[2], w, b)[0], plain[1], (row == 0) & (np.arange(n_in) >= 0))
-    check(run(BACKWARD, d, bad[1], b)[0], plain[1], (row >= 0) & (np.arange(n_in) == 4))
-    _, weights, biases, _ = run(OUTER, bad[0], w, b, second=d)
-    check(weights.ravel(), plain[2][0].ravel(), (column[:, None] >= 0) & (np.arange(n_in) == 18))
-    np.testing.assert_array_equal(biases, plain[2][1])
-    _, weights, biases, _ = run(OUTER, x, w, b, second=bad[2])
-    check(weights.ravel(), plain[2][0].ravel(), (column[:, None] == 16) & (np.arange(n_in) >= 0))
-    check(biases, plain[2][1], column == 16)
+# --- what memory held before -------------------------------------------------------------------------------------------------
+
+
+@every_dtype
+@pytest.mark.parametrize("loss", ["squared", "cross_entropy", "binary_cross_entropy"])
+@pytest.mark.parametrize("sizes", [(1, 1), (3, 5, 2), (9, 17, 33, 1), (33, 7, 9)], ids=str)
+def test_old_contents_of_the_work_buffer_and_the_outputs_do_not_leak(sizes, loss, dtype):
+    for n in (1, 6, 17):
+        net = make_net(sizes, ["leaky_relu", "elu"][: len(sizes) - 2], loss, dtype=dtype)
+        X, y = make_samples(n, sizes[0], dtype), make_targets(loss, n, sizes[-1], dtype)
+        for mode, options, count in (
+            (PREDICT, {}, n * sizes[-1]),
+            (EVALUATE, {}, 0),
+            (DIFFERENTIATE, {"differentiate": True}, net.params.size),
+            (TRAIN, {"optimizer": SGD(0.1)}, 0),
+        ):
+            results = []
+            for poison in (False, True):
+                trained = net.copy()
+                session = Session(trained, min(n, 5) if mode == TRAIN else n, **options)
+                session.set_data(X, y)
+                session.plan[layout.EPOCHS] = 2
+                session.plan[layout.ORDER_STRIDE] = 0
+                session.rates, session.record = np.full(2, 0.1), np.zeros(2 * (1 + 4 * len(net.weights)))
+                session.out = np.zeros(count, dtype)
+                if poison:
+                    session.work[session.work == 0] = 777.0  # all but the shape parameters
+                    session.out[:] = session.record[:] = np.nan
+                session.call(mode)
+                losses = session.record[:: 1 + 4 * len(net.weights)] if mode == TRAIN else session.reals[10:12]
+                results.append((trained.params.tobytes(), session.out.tobytes(), losses.tobytes()))
+            assert results[0] == results[1], (mode, n)
+            assert np.isfinite(trained.params).all()
+
+
+# --- packing -----------------------------------------------------------------------------------------------------------------
+
+
+def _signature(dtype):
+    vector, ints = dtype[::1], types.int64[::1]
+    return types.void(types.int64, types.int64, types.int64, types.int64, *[vector] * 7, ints, types.int64)
+
+
+PACK, LANES = range(2)
+
+
+@compiled(_signature)
+def move(mode, rows, n_in, n_out, x, w, b, packed, transposed, panels, out, order, stride):
+    """PACK: w, b to packed, transposed, and back to `out`. LANES: rows of x to panels, to lanes, to panels, to rows in `out`."""
+    x_, w_, b_, packed_, transposed_ = pointer(x), pointer(w), pointer(b), pointer(packed), pointer(transposed)
+    panels_, out_, order_ = pointer(panels), pointer(out), pointer(order)
+    if mode == PACK:
+        packing.pack_weights(w_, b_, packed_, n_in, n_out, 0, gemm.count_panels(n_out, x_))
+        packing.transpose_weights(packed_, transposed_, n_in, n_out, 0, gemm.count_panels(n_in, x_))
+        packing.unpack_weights(packed_, out_, out_ + n_in * n_out, n_in, n_out)
+    else:
+        packing.gather_rows(x_, n_in, order_, 0, rows, panels_, stride)
+        for first in range(0, rows, gemm.panel_width(x_) // 2):
+            packing.to_lanes(panels_, stride, first, n_in, packed_)
+            packing.from_lanes(packed_, n_in, panels_, stride, first)
+        packing.rows_from_panels(panels_, stride, rows, n_in, out_)
+
+
+MARGIN, CANARY = 64, 1234.5  # numbers around every operand that must not change
+
+
+def moved(mode, x, w, b, order):
+    """The operands after a move, by name; their margins and the inputs are checked."""
+    dtype = x.dtype
+    rows, (n_out, n_in), lanes = len(order), w.shape, LANES_OF[dtype.name]
+    panel, round_up = 2 * lanes, layout.round_up
+    stride = round_up(rows, lanes) * panel
+    sizes = {
+        "x": x.size,
+        "w": w.size,
+        "b": b.size,
+        "packed": round_up(n_out, panel) * (n_in + 1) if mode == PACK else round_up(n_in, panel) * lanes,
+        "transposed": round_up(n_in, panel) * round_up(n_out, lanes),
+        "panels": round_up(n_in, panel) // panel * stride,
+        "out": w.size + b.size if mode == PACK else rows * n_in,
+    }
+    memory = {name: np.full(size + 2 * MARGIN, CANARY, dtype) for name, size in sizes.items()}
+    operands = {name: array[MARGIN:-MARGIN] for name, array in memory.items()}
+    for array in operands.values():
+        array[:] = np.nan
+    if mode == LANES:
+        operands["packed"][:] = 0  # rows of a lane block past the last are zero
+    for name, given in (("x", x), ("w", w), ("b", b)):
+        operands[name][:] = given.ravel()
+    move[dtype](mode, rows, n_in, n_out, *operands.values(), order, stride)
+    for name, array in memory.items():
+        assert (array[:MARGIN] == CANARY).all(), name
+        assert (array[-MARGIN:] == CANARY).all(), name
+    for name, given in (("x", x), ("w", w), ("b", b)):
+        np.testing.assert_array_equal(operands[name], given.ravel())
+    return operands
 
 
 @every_dtype
 def test_packing_and_back(dtype):
-    for n_in, n_out in combinations((1, 2, 7, 8, 9, 15, 16, 17, 33), repeat=2):
+    lanes = LANES_OF[dtype]
+    for n_in, n_out in combinations((1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33), repeat=2):
         w, b = make_samples(n_out, n_in, dtype), make_samples(1, n_out, dtype)[0]
-        out, _, _, operands = run(ROUND_TRIP, make_samples(1, n_in, dtype), w, b)
-        np.testing.assert_array_equal(out, w.ravel())
-        np.testing.assert_array_equal(operands["c"][:n_out], b)
-        panel = 2 * LANES_OF[dtype]
-        packed = operands["packed"].reshape(-1, n_in + 1, panel).transpose(0, 2, 1).reshape(-1, n_in + 1)
+        operands = moved(PACK, make_samples(1, n_in, dtype), w, b, np.zeros(1, np.int64))
+        np.testing.assert_array_equal(operands["out"], np.concatenate([w.ravel(), b]))
+        packed = operands["packed"].reshape(-1, n_in + 1, 2 * lanes).transpose(0, 2, 1).reshape(-1, n_in + 1)
         np.testing.assert_array_equal(packed[:n_out], np.column_stack([w, b]))
         np.testing.assert_array_equal(packed[n_out:], 0)  # padding
+        rows = layout.round_up(n_out, lanes)
+        transposed = operands["transposed"].reshape(-1, rows, 2 * lanes).transpose(1, 0, 2).reshape(rows, -1)
+        np.testing.assert_array_equal(transposed[:n_out, :n_in], w)
+        np.testing.assert_array_equal(transposed[:n_out, n_in:], 0)  # padding
 
 
 @every_dtype
 def test_gathering_and_lanes(dtype):
-    for rows, n_in in combinations((1, 3, 8, 9, 17), (1, 2, 7, 8, 9, 16, 17, 33)):
+    lanes = LANES_OF[dtype]
+    for rows, n_in in combinations((1, 3, 7, 8, 9, 17), (1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 33)):
         x = make_samples(20, n_in, dtype)
         order = np.random.default_rng(n_in).integers(0, 20, rows)
-        b, w = make_samples(1, 1, dtype)[0], make_samples(1, n_in, dtype)
-        out, *_, operands = run(LANES, x, w, b, order=order)
-        np.testing.assert_array_equal(out, x[order].ravel())
-        stride = layout.round_up(rows, LANES_OF[dtype]) * 2 * LANES_OF[dtype]
-        panels = operands["a"].reshape(-1, stride // (2 * LANES_OF[dtype]), 2 * LANES_OF[dtype])
-        gathered = panels.transpose(1, 0, 2).reshape(panels.shape[1], -1)[:rows]
-        np.testing.assert_array_equal(gathered[:, :n_in], x[order])
-        np.testing.assert_array_equal(gathered[:, n_in : layout.round_up(n_in, 2 * LANES_OF[dtype])], 0)  # padding
+        operands = moved(LANES, x, make_samples(1, n_in, dtype), make_samples(1, 1, dtype)[0], order)
+        np.testing.assert_array_equal(operands["out"], x[order].ravel())
+        capacity = layout.round_up(rows, lanes)
+        panels = operands["panels"].reshape(-1, capacity, 2 * lanes).transpose(1, 0, 2).reshape(capacity, -1)
+        np.testing.assert_array_equal(panels[:rows, :n_in], x[order])
+        np.testing.assert_array_equal(panels[:rows, n_in:], 0)  # padding
 
 
 # --- guard pages -------------------------------------------------------------------------------------------------------------

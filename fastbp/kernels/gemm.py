@@ -10,20 +10,8 @@ A (B, I) and D (B, O) have panels of ``capacity`` >= B rows; packed weights (I +
 
 from fastbp._jit import inline, kernel, switch
 from fastbp.kernels import simd
-from fastbp.kernels.simd import (
-    broadcast,
-    like,
-    load,
-    store,
-    tile_axpy,
-    tile_floor,
-    tile_load,
-    tile_rank1,
-    tile_store,
-    tile_where_above,
-    tile_zero,
-    width,
-)
+from fastbp.kernels.simd import broadcast, like, load, store, width
+from fastbp.kernels.tile import tile_axpy, tile_floor, tile_load, tile_rank1, tile_store, tile_where_above, tile_zero
 
 ROWS = simd.tile_rows()
 

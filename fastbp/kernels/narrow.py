@@ -12,19 +12,8 @@ from fastbp.activations import activate, multiply_slope
 from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.gemm import ROWS, split
 from fastbp.kernels.packing import copy, fill, transpose_square
-from fastbp.kernels.simd import (
-    horizontal_sum,
-    load,
-    select,
-    store,
-    tile_accumulate,
-    tile_load,
-    tile_rank1,
-    tile_splat,
-    tile_store,
-    tile_zero,
-    width,
-)
+from fastbp.kernels.simd import horizontal_sum, load, select, store, width
+from fastbp.kernels.tile import tile_accumulate, tile_load, tile_rank1, tile_splat, tile_store, tile_zero
 from fastbp.layout import (
     ACTIVATION,
     BIASES,

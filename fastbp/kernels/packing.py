@@ -5,7 +5,8 @@ Legend: see :mod:`fastbp.kernels.gemm`. A lane block is (n, W): W samples side b
 
 from fastbp._jit import inline, kernel
 from fastbp.kernels.gemm import count_panels, panel_width
-from fastbp.kernels.simd import like, load, square_load, store, tile_store, tile_transpose, width
+from fastbp.kernels.simd import like, load, store, width
+from fastbp.kernels.tile import square_load, tile_store, tile_transpose
 
 
 @inline

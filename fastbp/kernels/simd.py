@@ -1,13 +1,13 @@
 """A SIMD vector type for Numba: what the kernels are written in.
 
 ``Vec(dtype, lanes)`` is one hardware register. It is loaded from and stored to pointers, combined with ``+ - * /`` (a scalar
-operand is converted to the vector's dtype and splatted), compared into masks and selected by them. ``tile_*`` treat several
-registers as one block of a matrix, the unit in which the products of :mod:`fastbp.kernels.gemm` are computed.
+operand is converted to the vector's dtype and splatted), compared into masks and selected by them. Blocks of several
+registers, in which products are computed, are in :mod:`fastbp.kernels.tile`.
 
 The width follows what Numba compiles for, not the host (``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` are honoured), so it is a
 function of Numba's own cache key. Nothing here depends on an instruction set: AVX-512, AVX2, NEON and SSE2 differ in `lanes`.
 
-Legend: W lanes of a register, R rows of a tile, C columns of a tile (in registers).
+Legend: W lanes of a register.
 """
 
 import operator
@@ -15,12 +15,24 @@ from functools import cache
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, typing
+from numba.core import typing
 from numba.core.registry import cpu_target
 from numba.core.typing.templates import AbstractTemplate, infer_global
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
-I32 = ir.IntType(32)
+from fastbp.kernels.emit import (
+    I32,
+    at,
+    call,
+    constant,
+    emit_fma,
+    emit_load,
+    emit_splat,
+    emit_store,
+    integer_type,
+    suffix,
+    vector_type,
+)
 
 
 @cache
@@ -54,74 +66,10 @@ class Vec(types.Type):
         super().__init__(f"Vec({dtype},{lanes})")
 
 
-class Tile(types.Type):
-    """Numba type of rows x columns registers: a block of a matrix held in the register file."""
-
-    def __init__(self, dtype, lanes, rows, columns):
-        self.dtype, self.lanes, self.rows, self.columns = dtype, lanes, rows, columns
-        super().__init__(f"Tile({dtype},{lanes},{rows},{columns})")
-
-
-def _vector(vec) -> ir.Type:
-    element = {"float32": ir.FloatType(), "float64": ir.DoubleType(), "bool": ir.IntType(1)}[str(vec.dtype)]
-    return ir.VectorType(element, vec.lanes)
-
-
 @register_model(Vec)
 class _VecModel(models.PrimitiveModel):
     def __init__(self, manager, vec):
-        super().__init__(manager, vec, _vector(vec))
-
-
-@register_model(Tile)
-class _TileModel(models.PrimitiveModel):
-    def __init__(self, manager, tile):
-        super().__init__(manager, tile, ir.ArrayType(_vector(tile), tile.rows * tile.columns))
-
-
-# --- code generation helpers -------------------------------------------------------------------------------------------------
-
-
-def _call(builder, name, result, args):
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, [a.type for a in args]), name)
-    return builder.call(function, args)
-
-
-def _suffix(vector: ir.VectorType) -> str:
-    return f"v{vector.count}f{64 if isinstance(vector.element, ir.DoubleType) else 32}"
-
-
-def _integers(vector: ir.VectorType) -> ir.VectorType:
-    return ir.VectorType(ir.IntType(64 if isinstance(vector.element, ir.DoubleType) else 32), vector.count)
-
-
-def _constant(vector: ir.VectorType, value) -> ir.Constant:
-    return ir.Constant(vector, [value] * vector.count)
-
-
-def _splat(builder, scalar, vector):
-    undefined = ir.Constant(vector, ir.Undefined)
-    lane0 = builder.insert_element(undefined, scalar, I32(0))
-    return builder.shuffle_vector(lane0, undefined, ir.Constant(ir.VectorType(I32, vector.count), [0] * vector.count))
-
-
-def _at(builder, pointer, offset):
-    return builder.gep(pointer, [offset if isinstance(offset, ir.Value) else ir.Constant(ir.IntType(64), offset)])
-
-
-def _load(builder, pointer, offset, vector, bits):
-    value = builder.load(builder.bitcast(_at(builder, pointer, offset), ir.PointerType(vector)))
-    value.align = bits // 8
-    return value
-
-
-def _store(builder, value, pointer, offset, bits):
-    builder.store(value, builder.bitcast(_at(builder, pointer, offset), ir.PointerType(value.type))).align = bits // 8
-
-
-def _fma(builder, a, b, c):
-    # fmuladd, not fma: without an FMA unit the latter becomes one libm call a lane
-    return _call(builder, f"llvm.fmuladd.{_suffix(a.type)}", a.type, [a, b, c])
+        super().__init__(manager, vec, vector_type(vec))
 
 
 def _lowered(symbol, result):
@@ -168,13 +116,13 @@ def _is_offset(ptr, offset) -> bool:
 @_lowered(operator.add, lambda ptr, offset: ptr if _is_offset(ptr, offset) else None)
 def _pointer_add(context, builder, signature, args):
     """``p + k``: k elements further."""
-    return _at(builder, args[0], context.cast(builder, args[1], signature.args[1], types.intp))
+    return at(builder, args[0], context.cast(builder, args[1], signature.args[1], types.intp))
 
 
 @_lowered(operator.sub, lambda ptr, offset: ptr if _is_offset(ptr, offset) else None)
 def _pointer_subtract(context, builder, signature, args):
     """``p - k``: k elements back."""
-    return _at(builder, args[0], builder.neg(context.cast(builder, args[1], signature.args[1], types.intp)))
+    return at(builder, args[0], builder.neg(context.cast(builder, args[1], signature.args[1], types.intp)))
 
 
 @intrinsic
@@ -183,8 +131,8 @@ def prefetch(typingctx, ptr, offset):
 
     def codegen(context, builder, signature, args):
         byte = ir.PointerType(ir.IntType(8))
-        address = builder.bitcast(_at(builder, *args), byte)
-        _call(builder, "llvm.prefetch.p0i8", ir.VoidType(), [address, I32(0), I32(3), I32(1)])
+        address = builder.bitcast(at(builder, *args), byte)
+        call(builder, "llvm.prefetch.p0i8", ir.VoidType(), [address, I32(0), I32(3), I32(1)])
         return context.get_dummy_value()
 
     return types.void(ptr, types.intp), codegen
@@ -210,7 +158,7 @@ def load(typingctx, ptr, offset):
     vec = Vec(ptr.dtype, lanes(ptr.dtype))
 
     def codegen(context, builder, signature, args):
-        return _load(builder, *args, _vector(vec), ptr.dtype.bitwidth)
+        return emit_load(builder, *args, vector_type(vec), ptr.dtype.bitwidth)
 
     return vec(ptr, types.intp), codegen
 
@@ -220,7 +168,7 @@ def store(typingctx, ptr, offset, value):
     """Write W numbers from ``ptr[offset]`` on, at any alignment."""
 
     def codegen(context, builder, signature, args):
-        _store(builder, args[2], args[0], args[1], ptr.dtype.bitwidth)
+        emit_store(builder, args[2], args[0], args[1], ptr.dtype.bitwidth)
         return context.get_dummy_value()
 
     return types.void(ptr, types.intp, value), codegen
@@ -232,7 +180,7 @@ def splat(typingctx, scalar):
     vec = Vec(scalar, lanes(scalar))
 
     def codegen(context, builder, signature, args):
-        return _splat(builder, args[0], _vector(vec))
+        return emit_splat(builder, args[0], vector_type(vec))
 
     return vec(scalar), codegen
 
@@ -243,7 +191,7 @@ def broadcast(typingctx, ptr, offset):
     vec = Vec(ptr.dtype, lanes(ptr.dtype))
 
     def codegen(context, builder, signature, args):
-        return _splat(builder, builder.load(_at(builder, *args)), _vector(vec))
+        return emit_splat(builder, builder.load(at(builder, *args)), vector_type(vec))
 
     return vec(ptr, types.intp), codegen
 
@@ -254,7 +202,7 @@ def like(typingctx, vec, scalar):
 
     def codegen(context, builder, signature, args):
         value = context.cast(builder, args[1], scalar, vec.dtype)
-        return _splat(builder, value, _vector(vec))
+        return emit_splat(builder, value, vector_type(vec))
 
     return vec(vec, scalar), codegen
 
@@ -292,7 +240,7 @@ def _operator(symbol, emit, result=lambda vec: vec):
     def codegen(context, builder, signature, args):
         vec = next(arg for arg in signature.args if _is_vector(arg))
         registers = [
-            arg if _is_vector(t) else _splat(builder, context.cast(builder, arg, t, vec.dtype), _vector(vec))
+            arg if _is_vector(t) else emit_splat(builder, context.cast(builder, arg, t, vec.dtype), vector_type(vec))
             for arg, t in zip(args, signature.args, strict=True)
         ]
         return emit(builder, *registers)
@@ -353,7 +301,7 @@ def fma(typingctx, a, b, c):
     """a * b + c, rounded once where the target has the instruction."""
 
     def codegen(context, builder, signature, args):
-        return _fma(builder, *args)
+        return emit_fma(builder, *args)
 
     return a(a, a, a), codegen
 
@@ -385,7 +333,7 @@ def _unary(name):
     @intrinsic
     def op(typingctx, a):
         def codegen(context, builder, signature, args):
-            return _call(builder, f"llvm.{name}.{_suffix(args[0].type)}", args[0].type, args)
+            return call(builder, f"llvm.{name}.{suffix(args[0].type)}", args[0].type, args)
 
         return a(a), codegen
 
@@ -401,7 +349,7 @@ def copysign(typingctx, magnitude, sign):
     """|magnitude| with the sign of `sign`."""
 
     def codegen(context, builder, signature, args):
-        return _call(builder, f"llvm.copysign.{_suffix(args[0].type)}", args[0].type, args)
+        return call(builder, f"llvm.copysign.{suffix(args[0].type)}", args[0].type, args)
 
     return magnitude(magnitude, magnitude), codegen
 
@@ -416,7 +364,7 @@ def round_even(typingctx, a):
     """The nearest integer, ties to even, of lanes with |a| < 2**22 (float32) or 2**51: the 1.5 * 2**m trick, on every target."""
 
     def codegen(context, builder, signature, args):
-        magic = _constant(args[0].type, 1.5 * 2.0 ** _float_format(args[0].type)[0])
+        magic = constant(args[0].type, 1.5 * 2.0 ** _float_format(args[0].type)[0])
         return builder.fsub(builder.fadd(args[0], magic), magic)
 
     return a(a), codegen
@@ -429,11 +377,11 @@ def power_of_two(typingctx, n):
     def codegen(context, builder, signature, args):
         vector = args[0].type
         mantissa, bias = _float_format(vector)
-        integers = _integers(vector)
+        integers = integer_type(vector)
         # adding 1.5 * 2**m puts the integer n into the low bits: no float-to-integer conversion, which AVX2 lacks for int64
         magic = 1.5 * 2.0**mantissa
-        bits = builder.bitcast(builder.fadd(args[0], _constant(vector, magic + bias)), integers)
-        return builder.bitcast(builder.shl(bits, _constant(integers, mantissa)), vector)
+        bits = builder.bitcast(builder.fadd(args[0], constant(vector, magic + bias)), integers)
+        return builder.bitcast(builder.shl(bits, constant(integers, mantissa)), vector)
 
     return n(n), codegen
 
@@ -445,12 +393,12 @@ def exponent(typingctx, a):
     def codegen(context, builder, signature, args):
         vector = args[0].type
         mantissa, bias = _float_format(vector)
-        integers = _integers(vector)
-        biased = builder.lshr(builder.bitcast(args[0], integers), _constant(integers, mantissa))
+        integers = integer_type(vector)
+        biased = builder.lshr(builder.bitcast(args[0], integers), constant(integers, mantissa))
         magic = 2.0**mantissa  # as an integer, its low bits are free to hold the exponent
         bits = 0x4330000000000000 if mantissa == 52 else 0x4B000000
-        number = builder.bitcast(builder.or_(biased, _constant(integers, bits)), vector)
-        return builder.fsub(number, _constant(vector, magic + bias))
+        number = builder.bitcast(builder.or_(biased, constant(integers, bits)), vector)
+        return builder.fsub(number, constant(vector, magic + bias))
 
     return a(a), codegen
 
@@ -462,9 +410,9 @@ def significand(typingctx, a):
     def codegen(context, builder, signature, args):
         vector = args[0].type
         mantissa, bias = _float_format(vector)
-        integers = _integers(vector)
-        bits = builder.and_(builder.bitcast(args[0], integers), _constant(integers, (1 << mantissa) - 1))
-        return builder.bitcast(builder.or_(bits, _constant(integers, bias << mantissa)), vector)
+        integers = integer_type(vector)
+        bits = builder.and_(builder.bitcast(args[0], integers), constant(integers, (1 << mantissa) - 1))
+        return builder.bitcast(builder.or_(bits, constant(integers, bias << mantissa)), vector)
 
     return a(a), codegen
 
@@ -518,7 +466,7 @@ def as_register(typingctx, x):
     """A scalar in every lane of a register; a register as it is."""
 
     def codegen(context, builder, signature, args):
-        return args[0] if _is_vector(x) else _splat(builder, args[0], _vector(vec))
+        return args[0] if _is_vector(x) else emit_splat(builder, args[0], vector_type(vec))
 
     vec = x if _is_vector(x) else Vec(x, lanes(x))
     return vec(x), codegen
@@ -540,17 +488,17 @@ def exponent_field(typingctx, a):
 
     def codegen(context, builder, signature, args):
         vector = args[0].type
-        integers = _integers(vector)
-        bits = builder.shl(builder.bitcast(args[0], integers), _constant(integers, _float_format(vector)[0]))
+        integers = integer_type(vector)
+        bits = builder.shl(builder.bitcast(args[0], integers), constant(integers, _float_format(vector)[0]))
         return builder.bitcast(bits, vector)
 
     return a(a), codegen
 
 
 def _horner(builder, x, coefficients):
-    value = _constant(x.type, coefficients[-1])
+    value = constant(x.type, coefficients[-1])
     for c in reversed(coefficients[:-1]):
-        value = _fma(builder, value, x, _constant(x.type, c))
+        value = emit_fma(builder, value, x, constant(x.type, c))
     return value
 
 
@@ -571,210 +519,8 @@ def polynomial(float32, float64):
                 return _horner(builder, number, coefficients)
             square = builder.fmul(number, number)
             even, odd = (_horner(builder, square, coefficients[start::2]) for start in (1, 2))
-            return _fma(builder, _fma(builder, odd, number, even), number, _constant(number.type, coefficients[0]))
+            return emit_fma(builder, emit_fma(builder, odd, number, even), number, constant(number.type, coefficients[0]))
 
         return x(x), codegen
 
     return op
-
-
-# --- a block of registers ----------------------------------------------------------------------------------------------------
-
-
-@cache
-def tile_zero(rows: int, columns: int):
-    """An intrinsic: (ptr) -> a tile of zeros of the pointer's dtype."""
-
-    @intrinsic
-    def op(typingctx, ptr):
-        tile = Tile(ptr.dtype, lanes(ptr.dtype), rows, columns)
-
-        def codegen(context, builder, signature, args):
-            return ir.Constant(ir.ArrayType(_vector(tile), rows * columns), None)
-
-        return tile(ptr), codegen
-
-    return op
-
-
-@cache
-def tile_load(rows: int, columns: int, spread: bool = False):
-    """An intrinsic: (ptr, stride) -> the tile whose row r starts at ``ptr[r * stride]``; `spread` loads row 0 into every row."""
-
-    @intrinsic
-    def op(typingctx, ptr, stride):
-        tile = Tile(ptr.dtype, lanes(ptr.dtype), rows, columns)
-
-        def codegen(context, builder, signature, args):
-            vector = _vector(tile)
-            value = ir.Constant(ir.ArrayType(vector, rows * columns), ir.Undefined)
-            for row in range(rows):
-                if row == 0 or not spread:
-                    start = _at(builder, args[0], builder.mul(args[1], ir.Constant(args[1].type, row)))
-                    registers = [_load(builder, start, c * tile.lanes, vector, ptr.dtype.bitwidth) for c in range(columns)]
-                for c in range(columns):
-                    value = builder.insert_value(value, registers[c], row * columns + c)
-            return value
-
-        return tile(ptr, types.intp), codegen
-
-    return op
-
-
-@intrinsic
-def tile_store(typingctx, tile, ptr, stride):
-    """Write row r of the tile from ``ptr[r * stride]`` on."""
-
-    def codegen(context, builder, signature, args):
-        for row in range(tile.rows):
-            start = _at(builder, args[1], builder.mul(args[2], ir.Constant(args[2].type, row)))
-            for c in range(tile.columns):
-                _store(builder, builder.extract_value(args[0], row * tile.columns + c), start, c * tile.lanes, ptr.dtype.bitwidth)
-        return context.get_dummy_value()
-
-    return types.void(tile, ptr, types.intp), codegen
-
-
-@intrinsic
-def tile_rank1(typingctx, tile, a, stride, b):
-    """tile + a b^T, with a[r] at ``a[r * stride]`` and b the registers at ``b[0], b[W], ...``."""
-
-    def codegen(context, builder, signature, args):
-        value, a_ptr, a_stride, b_ptr = args
-        vector = _vector(tile)
-        columns = [_load(builder, b_ptr, c * tile.lanes, vector, tile.dtype.bitwidth) for c in range(tile.columns)]
-        for row in range(tile.rows):
-            number = builder.load(_at(builder, a_ptr, builder.mul(a_stride, ir.Constant(a_stride.type, row))))
-            factor = _splat(builder, number, vector)
-            for c, column in enumerate(columns):
-                index = row * tile.columns + c
-                value = builder.insert_value(value, _fma(builder, factor, column, builder.extract_value(value, index)), index)
-        return value
-
-    return tile(tile, a, types.intp, b), codegen
-
-
-@cache
-def tile_splat(rows: int, columns: int):
-    """An intrinsic: (ptr, stride) -> the tile whose row r holds ``ptr[r * stride]`` everywhere."""
-
-    @intrinsic
-    def op(typingctx, ptr, stride):
-        tile = Tile(ptr.dtype, lanes(ptr.dtype), rows, columns)
-
-        def codegen(context, builder, signature, args):
-            vector = _vector(tile)
-            value = ir.Constant(ir.ArrayType(vector, rows * columns), ir.Undefined)
-            for row in range(rows):
-                number = builder.load(_at(builder, args[0], builder.mul(args[1], ir.Constant(args[1].type, row))))
-                register = _splat(builder, number, vector)
-                for c in range(columns):
-                    value = builder.insert_value(value, register, row * columns + c)
-            return value
-
-        return tile(ptr, types.intp), codegen
-
-    return op
-
-
-@intrinsic
-def tile_accumulate(typingctx, tile, a, b, stride):
-    """Add to register (0, c) of a one-row tile the product, lane by lane, of the registers at ``a[0]`` and ``b[c * stride]``."""
-
-    def codegen(context, builder, signature, args):
-        value, a_ptr, b_ptr, b_stride = args
-        vector = _vector(tile)
-        factor = _load(builder, a_ptr, 0, vector, tile.dtype.bitwidth)
-        for c in range(tile.columns):
-            start = _at(builder, b_ptr, builder.mul(b_stride, ir.Constant(b_stride.type, c)))
-            register = _load(builder, start, 0, vector, tile.dtype.bitwidth)
-            value = builder.insert_value(value, _fma(builder, factor, register, builder.extract_value(value, c)), c)
-        return value
-
-    return tile(tile, a, b, types.intp), codegen
-
-
-@intrinsic
-def tile_floor(typingctx, tile, low):
-    """max(tile, low) of every register, NaN kept."""
-
-    def codegen(context, builder, signature, args):
-        value = args[0]
-        for i in range(tile.rows * tile.columns):
-            register = builder.extract_value(value, i)
-            value = builder.insert_value(value, builder.select(builder.fcmp_ordered(">", args[1], register), args[1], register), i)
-        return value
-
-    return tile(tile, low), codegen
-
-
-@intrinsic
-def tile_where_above(typingctx, tile, aux, cut):
-    """The tile where ``aux > cut``, zero elsewhere."""
-
-    def codegen(context, builder, signature, args):
-        value = args[0]
-        zero = ir.Constant(_vector(tile), None)
-        for i in range(tile.rows * tile.columns):
-            keep = builder.fcmp_ordered(">", builder.extract_value(args[1], i), args[2])
-            value = builder.insert_value(value, builder.select(keep, builder.extract_value(value, i), zero), i)
-        return value
-
-    return tile(tile, tile, cut), codegen
-
-
-@intrinsic
-def tile_axpy(typingctx, alpha, x, y):
-    """alpha x + y of two tiles, alpha a register."""
-
-    def codegen(context, builder, signature, args):
-        factor, value, addend = args
-        for i in range(x.rows * x.columns):
-            register = _fma(builder, factor, builder.extract_value(value, i), builder.extract_value(addend, i))
-            value = builder.insert_value(value, register, i)
-        return value
-
-    return x(alpha, x, x), codegen
-
-
-@intrinsic
-def square_load(typingctx, ptr, stride):
-    """The tile of W rows and one column: W x W numbers, row r from ``ptr[r * stride]`` on."""
-    tile = Tile(ptr.dtype, lanes(ptr.dtype), lanes(ptr.dtype), 1)
-
-    def codegen(context, builder, signature, args):
-        vector = _vector(tile)
-        value = ir.Constant(ir.ArrayType(vector, tile.lanes), ir.Undefined)
-        for row in range(tile.lanes):
-            start = _at(builder, args[0], builder.mul(args[1], ir.Constant(args[1].type, row)))
-            value = builder.insert_value(value, _load(builder, start, 0, vector, ptr.dtype.bitwidth), row)
-        return value
-
-    return tile(ptr, types.intp), codegen
-
-
-@intrinsic
-def tile_transpose(typingctx, tile):
-    """The transpose of a tile of W rows and one column: W x W numbers, in log2(W) rounds of shuffles."""
-
-    def codegen(context, builder, signature, args):
-        count = tile.lanes
-        rows = [builder.extract_value(args[0], i) for i in range(count)]
-        half = count // 2
-        while half:
-            # swap the off-diagonal half x half blocks of every 2 half x 2 half block
-            keep = [i + count - half if i & half else i for i in range(count)]
-            swap = [i + count if i & half else i + half for i in range(count)]
-            index = ir.VectorType(I32, count)
-            for i in range(count):
-                if not i & half:
-                    low, high = rows[i], rows[i + half]
-                    rows[i] = builder.shuffle_vector(low, high, ir.Constant(index, keep))
-                    rows[i + half] = builder.shuffle_vector(low, high, ir.Constant(index, swap))
-            half //= 2
-        value = args[0]
-        for i, row in enumerate(rows):
-            value = builder.insert_value(value, row, i)
-        return value
-
-    return tile(tile), codegen

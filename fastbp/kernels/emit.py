@@ -1,0 +1,63 @@
+"""Emitting LLVM vectors: what the register and tile intrinsics are built from."""
+
+from llvmlite import ir
+from numba.core import cgutils
+
+I32 = ir.IntType(32)
+
+
+def vector_type(vec) -> ir.Type:
+    """LLVM type of a `Vec` or of one register of a `Tile`."""
+    element = {"float32": ir.FloatType(), "float64": ir.DoubleType(), "bool": ir.IntType(1)}[str(vec.dtype)]
+    return ir.VectorType(element, vec.lanes)
+
+
+def call(builder, name, result, args):
+    """Call a function (an LLVM intrinsic) by name."""
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, [a.type for a in args]), name)
+    return builder.call(function, args)
+
+
+def suffix(vector: ir.VectorType) -> str:
+    """What LLVM appends to the names of intrinsics on this type."""
+    return f"v{vector.count}f{64 if isinstance(vector.element, ir.DoubleType) else 32}"
+
+
+def integer_type(vector: ir.VectorType) -> ir.VectorType:
+    """Vector of integers as wide as the floats of a vector."""
+    return ir.VectorType(ir.IntType(64 if isinstance(vector.element, ir.DoubleType) else 32), vector.count)
+
+
+def constant(vector: ir.VectorType, value) -> ir.Constant:
+    """The same number in every lane."""
+    return ir.Constant(vector, [value] * vector.count)
+
+
+def emit_splat(builder, scalar, vector):
+    """A scalar in every lane."""
+    undefined = ir.Constant(vector, ir.Undefined)
+    lane0 = builder.insert_element(undefined, scalar, I32(0))
+    return builder.shuffle_vector(lane0, undefined, ir.Constant(ir.VectorType(I32, vector.count), [0] * vector.count))
+
+
+def at(builder, pointer, offset):
+    """Address of pointer[offset], by getelementptr: integers cast to pointers are miscompiled."""
+    return builder.gep(pointer, [offset if isinstance(offset, ir.Value) else ir.Constant(ir.IntType(64), offset)])
+
+
+def emit_load(builder, pointer, offset, vector, bits):
+    """The vector at pointer[offset], aligned only as its numbers are."""
+    value = builder.load(builder.bitcast(at(builder, pointer, offset), ir.PointerType(vector)))
+    value.align = bits // 8
+    return value
+
+
+def emit_store(builder, value, pointer, offset, bits):
+    """Write a vector to pointer[offset]."""
+    builder.store(value, builder.bitcast(at(builder, pointer, offset), ir.PointerType(value.type))).align = bits // 8
+
+
+def emit_fma(builder, a, b, c):
+    """a b + c of vectors."""
+    # fmuladd, not fma: without an FMA unit the latter becomes one libm call a lane
+    return call(builder, f"llvm.fmuladd.{suffix(a.type)}", a.type, [a, b, c])

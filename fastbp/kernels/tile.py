@@ -1,0 +1,228 @@
+"""A block of a matrix held in the register file: a Numba type of rows x columns registers, in which the products are computed.
+
+Legend: W lanes of a register; R rows of a tile; C columns of a tile, in registers.
+"""
+
+from functools import cache
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, models, register_model
+
+from fastbp.kernels.emit import I32, at, emit_fma, emit_load, emit_splat, emit_store, vector_type
+from fastbp.kernels.simd import lanes
+
+
+class Tile(types.Type):
+    """Numba type of rows x columns registers: a block of a matrix held in the register file."""
+
+    def __init__(self, dtype, lanes, rows, columns):
+        self.dtype, self.lanes, self.rows, self.columns = dtype, lanes, rows, columns
+        super().__init__(f"Tile({dtype},{lanes},{rows},{columns})")
+
+
+@register_model(Tile)
+class _TileModel(models.PrimitiveModel):
+    def __init__(self, manager, tile):
+        super().__init__(manager, tile, ir.ArrayType(vector_type(tile), tile.rows * tile.columns))
+
+
+@cache
+def tile_zero(rows: int, columns: int):
+    """An intrinsic: (ptr) -> a tile of zeros of the pointer's dtype."""
+
+    @intrinsic
+    def op(typingctx, ptr):
+        tile = Tile(ptr.dtype, lanes(ptr.dtype), rows, columns)
+
+        def codegen(context, builder, signature, args):
+            return ir.Constant(ir.ArrayType(vector_type(tile), rows * columns), None)
+
+        return tile(ptr), codegen
+
+    return op
+
+
+@cache
+def tile_load(rows: int, columns: int, spread: bool = False):
+    """An intrinsic: (ptr, stride) -> the tile whose row r starts at ``ptr[r * stride]``; `spread` loads row 0 into every row."""
+
+    @intrinsic
+    def op(typingctx, ptr, stride):
+        tile = Tile(ptr.dtype, lanes(ptr.dtype), rows, columns)
+
+        def codegen(context, builder, signature, args):
+            vector = vector_type(tile)
+            value = ir.Constant(ir.ArrayType(vector, rows * columns), ir.Undefined)
+            for row in range(rows):
+                if row == 0 or not spread:
+                    start = at(builder, args[0], builder.mul(args[1], ir.Constant(args[1].type, row)))
+                    registers = [emit_load(builder, start, c * tile.lanes, vector, ptr.dtype.bitwidth) for c in range(columns)]
+                for c in range(columns):
+                    value = builder.insert_value(value, registers[c], row * columns + c)
+            return value
+
+        return tile(ptr, types.intp), codegen
+
+    return op
+
+
+@intrinsic
+def tile_store(typingctx, tile, ptr, stride):
+    """Write row r of the tile from ``ptr[r * stride]`` on."""
+
+    def codegen(context, builder, signature, args):
+        for row in range(tile.rows):
+            start = at(builder, args[1], builder.mul(args[2], ir.Constant(args[2].type, row)))
+            for c in range(tile.columns):
+                emit_store(
+                    builder, builder.extract_value(args[0], row * tile.columns + c), start, c * tile.lanes, ptr.dtype.bitwidth
+                )
+        return context.get_dummy_value()
+
+    return types.void(tile, ptr, types.intp), codegen
+
+
+@intrinsic
+def tile_rank1(typingctx, tile, a, stride, b):
+    """tile + a b^T, with a[r] at ``a[r * stride]`` and b the registers at ``b[0], b[W], ...``."""
+
+    def codegen(context, builder, signature, args):
+        value, a_ptr, a_stride, b_ptr = args
+        vector = vector_type(tile)
+        columns = [emit_load(builder, b_ptr, c * tile.lanes, vector, tile.dtype.bitwidth) for c in range(tile.columns)]
+        for row in range(tile.rows):
+            number = builder.load(at(builder, a_ptr, builder.mul(a_stride, ir.Constant(a_stride.type, row))))
+            factor = emit_splat(builder, number, vector)
+            for c, column in enumerate(columns):
+                index = row * tile.columns + c
+                value = builder.insert_value(value, emit_fma(builder, factor, column, builder.extract_value(value, index)), index)
+        return value
+
+    return tile(tile, a, types.intp, b), codegen
+
+
+@cache
+def tile_splat(rows: int, columns: int):
+    """An intrinsic: (ptr, stride) -> the tile whose row r holds ``ptr[r * stride]`` everywhere."""
+
+    @intrinsic
+    def op(typingctx, ptr, stride):
+        tile = Tile(ptr.dtype, lanes(ptr.dtype), rows, columns)
+
+        def codegen(context, builder, signature, args):
+            vector = vector_type(tile)
+            value = ir.Constant(ir.ArrayType(vector, rows * columns), ir.Undefined)
+            for row in range(rows):
+                number = builder.load(at(builder, args[0], builder.mul(args[1], ir.Constant(args[1].type, row))))
+                register = emit_splat(builder, number, vector)
+                for c in range(columns):
+                    value = builder.insert_value(value, register, row * columns + c)
+            return value
+
+        return tile(ptr, types.intp), codegen
+
+    return op
+
+
+@intrinsic
+def tile_accumulate(typingctx, tile, a, b, stride):
+    """Add to register (0, c) of a one-row tile the product, lane by lane, of the registers at ``a[0]`` and ``b[c * stride]``."""
+
+    def codegen(context, builder, signature, args):
+        value, a_ptr, b_ptr, b_stride = args
+        vector = vector_type(tile)
+        factor = emit_load(builder, a_ptr, 0, vector, tile.dtype.bitwidth)
+        for c in range(tile.columns):
+            start = at(builder, b_ptr, builder.mul(b_stride, ir.Constant(b_stride.type, c)))
+            register = emit_load(builder, start, 0, vector, tile.dtype.bitwidth)
+            value = builder.insert_value(value, emit_fma(builder, factor, register, builder.extract_value(value, c)), c)
+        return value
+
+    return tile(tile, a, b, types.intp), codegen
+
+
+@intrinsic
+def tile_floor(typingctx, tile, low):
+    """max(tile, low) of every register, NaN kept."""
+
+    def codegen(context, builder, signature, args):
+        value = args[0]
+        for i in range(tile.rows * tile.columns):
+            register = builder.extract_value(value, i)
+            value = builder.insert_value(value, builder.select(builder.fcmp_ordered(">", args[1], register), args[1], register), i)
+        return value
+
+    return tile(tile, low), codegen
+
+
+@intrinsic
+def tile_where_above(typingctx, tile, aux, cut):
+    """The tile where ``aux > cut``, zero elsewhere."""
+
+    def codegen(context, builder, signature, args):
+        value = args[0]
+        zero = ir.Constant(vector_type(tile), None)
+        for i in range(tile.rows * tile.columns):
+            keep = builder.fcmp_ordered(">", builder.extract_value(args[1], i), args[2])
+            value = builder.insert_value(value, builder.select(keep, builder.extract_value(value, i), zero), i)
+        return value
+
+    return tile(tile, tile, cut), codegen
+
+
+@intrinsic
+def tile_axpy(typingctx, alpha, x, y):
+    """alpha x + y of two tiles, alpha a register."""
+
+    def codegen(context, builder, signature, args):
+        factor, value, addend = args
+        for i in range(x.rows * x.columns):
+            register = emit_fma(builder, factor, builder.extract_value(value, i), builder.extract_value(addend, i))
+            value = builder.insert_value(value, register, i)
+        return value
+
+    return x(alpha, x, x), codegen
+
+
+@intrinsic
+def square_load(typingctx, ptr, stride):
+    """The tile of W rows and one column: W x W numbers, row r from ``ptr[r * stride]`` on."""
+    tile = Tile(ptr.dtype, lanes(ptr.dtype), lanes(ptr.dtype), 1)
+
+    def codegen(context, builder, signature, args):
+        vector = vector_type(tile)
+        value = ir.Constant(ir.ArrayType(vector, tile.lanes), ir.Undefined)
+        for row in range(tile.lanes):
+            start = at(builder, args[0], builder.mul(args[1], ir.Constant(args[1].type, row)))
+            value = builder.insert_value(value, emit_load(builder, start, 0, vector, ptr.dtype.bitwidth), row)
+        return value
+
+    return tile(ptr, types.intp), codegen
+
+
+@intrinsic
+def tile_transpose(typingctx, tile):
+    """The transpose of a tile of W rows and one column: W x W numbers, in log2(W) rounds of shuffles."""
+
+    def codegen(context, builder, signature, args):
+        count = tile.lanes
+        rows = [builder.extract_value(args[0], i) for i in range(count)]
+        half = count // 2
+        while half:
+            # swap the off-diagonal half x half blocks of every 2 half x 2 half block
+            keep = [i + count - half if i & half else i for i in range(count)]
+            swap = [i + count if i & half else i + half for i in range(count)]
+            index = ir.VectorType(I32, count)
+            for i in range(count):
+                if not i & half:
+                    low, high = rows[i], rows[i + half]
+                    rows[i] = builder.shuffle_vector(low, high, ir.Constant(index, keep))
+                    rows[i + half] = builder.shuffle_vector(low, high, ir.Constant(index, swap))
+            half //= 2
+        value = args[0]
+        for i, row in enumerate(rows):
+            value = builder.insert_value(value, row, i)
+        return value
+
+    return tile(tile), codegen

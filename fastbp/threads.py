@@ -1,0 +1,24 @@
+"""How many threads a fit uses."""
+
+import os
+from pathlib import Path
+
+FLOP_PER_MEMBER = 2e7  # of one mini-batch (about 0.2 ms): less does not repay the meetings of the team
+
+
+def usable_cores() -> int:
+    """Cores this process may use: its affinity, and the quota of its control group (Linux)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            cores = min(cores, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass
+    return cores
+
+
+def members_for(flop: float, limit: int | None) -> int:
+    """Threads for mini-batches of so much work: never more than the cores, nor than `limit` if it is given."""
+    most = usable_cores() if limit is None else min(limit, usable_cores())
+    return max(1, min(most, int(flop / FLOP_PER_MEMBER)))
