@@ -43,10 +43,11 @@ import numpy as np
     LANES,  # lane blocks, one set for each member of the team
     LANES_STRIDE,
     LOSSES,  # one sum of losses for each register of samples
+    COPY,  # of the parameters that are packed, where only predictions are made
     PARTIALS,  # of narrow networks: gradients not yet summed over the lanes
     N_PACKED,
     NARROW,  # 1: the plan is that of a narrow network
-) = range(33)
+) = range(34)
 TABLE = 40  # first row of the layer table
 
 # positions in `reals`: hyper-parameters of the rule come first
@@ -200,6 +201,7 @@ def make_plan(sizes, activations, *, panel: int, rows_together: int, slots: int,
     plan[LANES_STRIDE] = (3 * round_up(sizes[-1], panel) + 1) * lanes + panel * panel
     plan[LANES] = work.take(members * int(plan[LANES_STRIDE]))
     plan[LOSSES] = work.take(capacity)
+    plan[COPY] = work.take(parameter_offsets(sizes)[-1][2]) if slots < 0 else 0
     return plan, work.total
 
 

@@ -6,8 +6,10 @@ from itertools import pairwise
 import numpy as np
 
 from fastbp import activations, initializers, layout, losses, validation
-from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT
+from fastbp.kernels.train import DIFFERENTIATE, EVALUATE
 from fastbp.session import Session
+
+PREDICTED_TOGETHER = 256  # rows, so that their activations stay in the cache
 
 Gradients = namedtuple("Gradients", "weights biases params")
 Gradients.__doc__ = (
@@ -161,25 +163,21 @@ class Network:
         ndarray, (n_samples, n_outputs) or (n_outputs,)
             Activations of the last layer: probabilities for the cross-entropies. A row's result does not depend on the others.
         """
-        single = np.ndim(X) == 1
-        rows = validation.samples("X", np.reshape(X, (1, -1)) if single else X, self.sizes[0], self.dtype)
-        out = self._forward(rows)
-        return out[0] if single else out
+        if type(X) is np.ndarray and X.shape == self.sizes[:1]:
+            return self._forward(validation.samples("X", X[None], self.sizes[0], self.dtype))[0]
+        if np.ndim(X) == 1:
+            return self._forward(validation.samples("X", np.reshape(X, (1, -1)), self.sizes[0], self.dtype))[0]
+        return self._forward(validation.samples("X", X, self.sizes[0], self.dtype))
 
     def _forward(self, rows):
-        block = min(len(rows), 256)
+        """Outputs for rows that have passed validation, in a session that no other thread has."""
         try:
             session = self._idle.pop()
         except IndexError:
             session = None
-        if session is None or session.plan[layout.BATCH] < block:
-            session = Session(self, block)
-        session.set_data(rows)
-        out = np.empty((len(rows), self.sizes[-1]), self.dtype)
-        session.out = out.reshape(-1)
-        session.call(PREDICT)
-        session.set_data(rows[:0])
-        session.out = session.x
+        if session is None or session.block < min(len(rows), PREDICTED_TOGETHER):
+            session = Session(self, min(len(rows), PREDICTED_TOGETHER))
+        out = session.predict(rows)
         self._idle.append(session)
         return out
 

@@ -8,7 +8,7 @@ from fastbp import layout
 from fastbp.activations import Identity
 from fastbp.kernels import simd
 from fastbp.kernels.minibatch import NO_RULE
-from fastbp.kernels.train import run
+from fastbp.kernels.train import PREDICT, run
 from fastbp.optimizers import Optimizer
 
 
@@ -80,6 +80,7 @@ class Session:
         self.meeting = np.zeros(8, np.int64)
         self.x = self.y = self.sample_weight = self.out = np.zeros(0, self.dtype)
         self.labels = self.order = np.zeros(0, np.int64)
+        self.block = batch
         self._run = run[self.dtype]
         self._threads = ThreadPoolExecutor(members - 1) if members > 1 else None
 
@@ -97,6 +98,34 @@ class Session:
         self.plan[layout.ROWS] = len(self.order) if order is None else order.shape[-1]
         self.plan[layout.LABELS] = self.labels.size > 0
         self.plan[layout.WEIGHTED] = self.sample_weight.size > 0
+
+    def predict(self, x):
+        """Outputs (N, n_out) for rows that have passed validation (N, n_in)."""
+        count = len(x)
+        if count > self.order.size:
+            self.order = np.arange(count)
+        self.plan[layout.ROWS] = count
+        out = np.empty((count, self.net.sizes[-1]), self.dtype)
+        nothing, none = self.x, self.labels
+        self._run(
+            PREDICT,
+            0,
+            1,
+            self.plan,
+            self.work,
+            self.net.params,
+            self.reals,
+            self.rates,
+            self.record,
+            x.reshape(-1),
+            nothing,
+            none,
+            nothing,
+            self.order,
+            out.reshape(-1),
+            self.meeting,
+        )
+        return out
 
     def set_penalty(self, factor: float):
         """Add factor/2 times the sum of the squared weights to the loss."""

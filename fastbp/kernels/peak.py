@@ -7,11 +7,12 @@ from numba import types
 
 from fastbp._jit import entry
 from fastbp.kernels import simd
-from fastbp.kernels.simd import fma, like, load, pointer, store, tile_rank1, tile_store, tile_zero, width
+from fastbp.kernels.simd import fma, like, load, pointer, store, width
+from fastbp.kernels.tile import tile_rank1, tile_store, tile_zero
 
 ROWS = simd.tile_rows()
 
-_zero, _rank1 = tile_zero(ROWS, 2), tile_rank1(0)
+_zero = tile_zero(ROWS, 2)
 
 
 @entry(lambda dtype: types.void(dtype[::1], dtype[::1], dtype[::1], types.int64, types.int64))
@@ -22,7 +23,7 @@ def multiply_add(a, b, c, depth, repeats):
     for _ in range(repeats):
         tile = _zero(a_)
         for k in range(depth):
-            tile = _rank1(tile, a_ + k * ROWS, b_ + k * panel)
+            tile = tile_rank1(tile, a_ + k * ROWS, 1, b_ + k * panel)
         tile_store(tile, c_, panel)
 
 

@@ -428,6 +428,17 @@ def lane(typingctx, a, index):
 
 
 @intrinsic
+def all_lanes(typingctx, mask):
+    """Whether a mask holds in every lane."""
+
+    def codegen(context, builder, signature, args):
+        bits = builder.bitcast(args[0], ir.IntType(mask.lanes))
+        return builder.icmp_unsigned("==", bits, ir.Constant(bits.type, (1 << mask.lanes) - 1))
+
+    return types.boolean(mask), codegen
+
+
+@intrinsic
 def lane_numbers(typingctx, a):
     """0, 1, ..., W - 1 in a register of a's type."""
 

@@ -13,9 +13,9 @@ from fastbp.kernels.forward import forward
 from fastbp.kernels.gemm import count_panels, panel_width, share
 from fastbp.kernels.minibatch import minibatch
 from fastbp.kernels.narrow import narrow_minibatch, pack_narrow, unpack_narrow
-from fastbp.kernels.packing import from_lanes, gather_rows, pack_weights, rows_from_panels, to_lanes, unpack_weights
+from fastbp.kernels.packing import copy, from_lanes, gather_rows, pack_weights, rows_from_panels, to_lanes, unpack_weights
 from fastbp.kernels.random import draw_with_replacement, shuffle
-from fastbp.kernels.simd import horizontal_sum, like, load, pointer, width
+from fastbp.kernels.simd import all_lanes, horizontal_sum, like, load, pointer, width
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
     ACTIVATION,
@@ -23,6 +23,7 @@ from fastbp.layout import (
     BIASES,
     BLOCK,
     COLUMNS,
+    COPY,
     DIVERGED,
     EPOCH,
     EPOCHS,
@@ -69,6 +70,19 @@ def pack_layers(plan, params, packed, member, members):
         first, last = share(count_panels(row[N_OUT], packed), member, members)
         w, b = params + row[WEIGHTS], params + row[BIASES]
         pack_weights(w, b, packed + row[PACK], row[N_IN], row[N_OUT], first, last)
+
+
+@kernel
+def are_equal(a, b, count):
+    """Whether two vectors are the same (a NaN is not)."""
+    whole = count - count % (2 * width(a))
+    for i in range(0, whole, 2 * width(a)):
+        if not all_lanes((load(a, i) == load(b, i)) & (load(a, i + width(a)) == load(b, i + width(a)))):
+            return False
+    same = True
+    for i in range(whole, count):
+        same &= a[i] == b[i]
+    return same
 
 
 @kernel
@@ -233,8 +247,12 @@ def run(mode, member, members, plan, work, params, reals, rates, record, x, y, l
     packed = work_ + plan[PACKED]
     if plan[NARROW] == 1:
         pack_narrow(plan_, params_, packed)
-    else:
+    elif mode != PREDICT:
         pack_layers(plan_, params_, packed, member, members)
+    elif not are_equal(params_, work_ + plan[COPY], params.size):
+        # telling that nothing has changed is three times as fast as packing
+        pack_layers(plan_, params_, packed, 0, 1)
+        copy(params_, work_ + plan[COPY], params.size)
     barrier(meeting_, members)
     if mode == TRAIN:
         rates_, record_ = pointer(rates), pointer(record)
