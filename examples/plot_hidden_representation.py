@@ -111,7 +111,7 @@ for layer in range(3):
 # kept now and then.
 
 kept = {0: start.copy()}
-epochs = np.unique(np.geomspace(1, 400, 28).astype(int))
+epochs = np.unique(np.geomspace(1, 400, 22).astype(int))
 
 
 def keep(epoch, net, history):
@@ -160,7 +160,7 @@ def draw(epoch):
 path = Path("hidden_representation.gif")
 writer = PillowWriter(fps=6)
 with writer.saving(fig, path, dpi=70):
-    for epoch in [*kept, *[max(kept)] * 4]:
+    for epoch in [*kept, *[max(kept)] * 2]:
         draw(epoch)
         writer.grab_frame()
 print(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")

@@ -144,9 +144,7 @@ for row, layer in zip(axes, (2, 0), strict=True):
     dc_da = 2 * (trace.a[-1] - target)[0, 0]
     slopes = trace.a[layer][0, 0], dc_dw / dc_da, dc_dw
     quantities = f"z_{layer + 1}", "a_3", "C"
-    for ax, values, now, slope, name, colour in zip(
-        row, nudge(layer), here, slopes, quantities, ("C1", "C2", "C3"), strict=True
-    ):
+    for ax, values, now, slope, name, colour in zip(row, nudge(layer), here, slopes, quantities, ("C1", "C2", "C3"), strict=True):
         ax.plot(weight + nudges, values, color=colour)
         ax.plot(weight, now, "o", color=colour, markersize=9)
         ax.axline((weight, now), slope=slope, color="grey", linestyle="--", label=f"slope {slope:.2g}")

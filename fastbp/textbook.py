@@ -69,9 +69,7 @@ class Network:
     (1, 5)
     """
 
-    def __init__(
-        self, sizes: Sequence[int], weights: list[ArrayLike] | None = None, biases: list[ArrayLike] | None = None
-    ) -> None:
+    def __init__(self, sizes: Sequence[int], weights: list[ArrayLike] | None = None, biases: list[ArrayLike] | None = None) -> None:
         self.num_layers = len(sizes)
         self.sizes = sizes
         self._net = network.Network(sizes, "sigmoid", "squared", output="sigmoid", dtype="float64", init="normal", rng=0)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import comb
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 CONFIDENCE = 0.95
-RESAMPLES = 2000
+RESAMPLES = 1000
 
 
 class Interval(NamedTuple):
@@ -42,22 +43,20 @@ def ratio_interval(numerators: ArrayLike, denominators: ArrayLike) -> Interval:
     return median_interval(np.asarray(numerators, np.float64) / np.asarray(denominators, np.float64))
 
 
-def session_interval(log_ratios: NDArray[Any]) -> Interval:
-    """Ratio from several sessions of rounds, with a bootstrap interval that resamples sessions, and rounds within them.
+def session_interval(log_ratios: Sequence[ArrayLike]) -> Interval:
+    """Ratio from the logarithms of several sessions' ratios, with a bootstrap interval.
 
-    Rounds of one session share the placement of code and data in memory, which no number of rounds averages out.
-
-    Parameters
-    ----------
-    log_ratios : ndarray (sessions, rounds)
+    Sessions are resampled, and rounds within them: the rounds of one session share the placement of code and data in memory,
+    which no number of rounds averages out.
     """
-    sessions, rounds = log_ratios.shape
+    sessions = [np.asarray(ratios, np.float64) for ratios in log_ratios]
     rng = np.random.default_rng(0)
-    chosen = rng.integers(sessions, size=(RESAMPLES, sessions, 1))
-    samples = log_ratios[chosen, rng.integers(rounds, size=(RESAMPLES, sessions, rounds))]
-    medians = np.median(samples.reshape(RESAMPLES, -1), axis=1)
+    medians = np.empty(RESAMPLES)
+    for i in range(RESAMPLES):
+        chosen = [sessions[j] for j in rng.integers(len(sessions), size=len(sessions))]
+        medians[i] = np.median(np.concatenate([ratios[rng.integers(len(ratios), size=len(ratios))] for ratios in chosen]))
     low, high = np.quantile(medians, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(*(float(np.exp(value)) for value in (np.median(log_ratios), low, high)))
+    return Interval(*(float(np.exp(value)) for value in (np.median(np.concatenate(sessions)), low, high)))
 
 
 def verdict(ratio: Interval, tolerance: float) -> str:

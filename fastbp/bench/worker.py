@@ -77,9 +77,13 @@ class Turns:
             self.current = self.contestant(chosen, dtype, self.threads)
         return reason, self.contestant.tolerance(chosen, dtype)
 
-    def turn(self, epochs: int) -> tuple[float, float]:
-        """Go back to the first weights and train; seconds of wall clock and of CPU, without the way back."""
+    def reset(self) -> None:
+        """Go back to the first weights."""
         self.current.reset()
+
+    def turn(self, epochs: int) -> tuple[float, float]:
+        """Train from the first weights; seconds of wall clock and of CPU, without the way back to them."""
+        self.reset()
         return _timed(lambda: self.current.run(epochs))
 
     def predict(self, repeats: int) -> tuple[float, float]:

@@ -1,0 +1,104 @@
+"""``fastbp bench``: contestants on the named workloads, and this version against another revision.
+
+`measure` verifies and times, `worker` gives every contestant a process, `machine` says what the hardware can do, `start` times
+fresh processes, `report` and `plots` show, `gate` compares revisions. Nothing is imported before the command runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from fastbp import workloads
+
+LATENCY, START = "latency", "start"
+EXTRA = (LATENCY, START)
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand to what `argparse.ArgumentParser.add_subparsers` returned."""
+    names = (*workloads.WORKLOADS, *EXTRA)
+    bench = commands.add_parser(
+        "bench",
+        help="speed against NumPy and other libraries, and against another revision",
+        description=f"Workloads: {', '.join(workloads.WORKLOADS)}; latency: one row through the network of digits; start: time "
+        "of imports and first fits in fresh processes. Exit status 1 if a contestant fails or computes something else, and after a regression.",
+    )
+    bench.set_defaults(run=run)
+    bench.add_argument("--workload", nargs="+", choices=names, metavar="NAME", help="which (default: all)")
+    bench.add_argument("--threads", type=int, default=1, help="of every contestant (default: %(default)s)")
+    bench.add_argument("--dtype", choices=("float32", "float64"), help="default: the workload's own")
+    bench.add_argument("--rounds", type=int, help="turns of each contestant (default: 15; 7 with --quick)")
+    bench.add_argument("--quick", action="store_true", help="short turns and few rounds: wider intervals")
+    bench.add_argument("--json", action="store_true", help="print JSON")
+    bench.add_argument("--markdown", action="store_true", help="print Markdown tables")
+    bench.add_argument("--plot", type=Path, metavar="DIRECTORY", help="write ratios.png and roofline.png there")
+    bench.add_argument("--against", metavar="REVISION", help="compare with a git revision of this repository instead")
+    bench.add_argument(
+        "--tolerance", type=float, default=5.0, metavar="PERCENT", help="slower by more is a regression (default: %(default)g)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the command line says; returns the exit status.
+
+    Raises
+    ------
+    ValueError
+        Naming the option at fault.
+    """
+    if arguments.threads < 1:
+        raise ValueError(f"--threads must be at least 1, got {arguments.threads}")
+    if arguments.rounds is not None and arguments.rounds < 1:
+        raise ValueError(f"--rounds must be at least 1, got {arguments.rounds}")
+    if not arguments.tolerance >= 0:
+        raise ValueError(f"--tolerance must not be negative, got {arguments.tolerance:g}")
+    if arguments.plot is not None and not arguments.plot.is_dir():
+        raise ValueError(f"--plot: there is no directory {arguments.plot}")
+    return _against(arguments) if arguments.against is not None else _contest(arguments)
+
+
+def _contest(arguments: argparse.Namespace) -> int:
+    from fastbp.bench import contest, measure, report
+
+    results = contest.run(
+        arguments.workload or (*workloads.WORKLOADS, *EXTRA),
+        threads=arguments.threads,
+        dtype=arguments.dtype,
+        rounds=arguments.rounds,
+        quick=arguments.quick,
+    )
+    if arguments.json:
+        print(json.dumps(results, indent=1))
+    else:
+        print(report.tables(results, markdown=arguments.markdown))
+    if arguments.plot is not None and any(result["name"] != LATENCY for result in results["workloads"]):
+        from fastbp.bench import plots
+
+        plots.save(results, arguments.plot)
+    return 1 if measure.unsound(results["workloads"]) else 0
+
+
+def _against(arguments: argparse.Namespace) -> int:
+    from fastbp.bench import gate, report
+
+    chosen = [name for name in arguments.workload or workloads.WORKLOADS if name not in EXTRA]
+    tolerance = arguments.tolerance / 100
+    old = gate.revision(Path.cwd(), arguments.against)
+    results = gate.compare(
+        old,
+        gate.Side("this version"),
+        [workloads.get(name) for name in chosen],
+        dtype=arguments.dtype,
+        threads=arguments.threads,
+        tolerance=tolerance,
+        settings=gate.QUICK if arguments.quick else gate.Settings(),
+    )
+    slower = gate.failed(results)
+    if arguments.json:
+        print(json.dumps({"against": old.label, "tolerance": tolerance, "workloads": results, "failed": slower}, indent=1))
+    else:
+        print(report.verdicts(results, old.label, tolerance, arguments.markdown))
+    return 1 if slower else 0

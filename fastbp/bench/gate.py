@@ -1,0 +1,236 @@
+"""Is this version slower than another revision? Both run in one session of rounds, in turns, each in its own environment.
+
+Times of two separate runs say nothing on a machine whose clock wanders. Here a round gives one ratio from two turns that follow each
+other within milliseconds, in alternating order; a session is a fresh pair of processes; the estimate is the median over all
+rounds, and its interval accounts for both. With one thread a turn is timed by the CPU time of its process, which a busy
+neighbour on the same core does not lengthen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import venv
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastbp.bench.measure import Reference, choose_epochs, say
+from fastbp.bench.measure import Settings as TurnSettings
+from fastbp.bench.statistics import session_interval, verdict
+from fastbp.bench.worker import Worker
+from fastbp.workloads import Workload
+
+FIT, PREDICT = "fit", "predict"
+MOST_ROUNDS, LEAST_ROUNDS = 60, 6
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long to compare.
+
+    Attributes
+    ----------
+    sessions : int
+        Fresh pairs of processes.
+    seconds : float
+        Of all turns on one workload in one session.
+    turn : float
+        Aim of a turn, in seconds.
+    """
+
+    sessions: int = 4
+    seconds: float = 4.0
+    turn: float = 0.03
+
+
+QUICK = Settings(sessions=3, seconds=2.5, turn=0.02)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two versions: a name to show, and an interpreter that has it (None: this one, with this package)."""
+
+    label: str
+    python: str | None = None
+    variables: tuple[tuple[str, str], ...] = ()
+
+    def start(self, threads: int) -> Worker:
+        """A process that trains with this version."""
+        return Worker("fastbp", threads, self.python, dict(self.variables))
+
+
+def git(directory: Path, *arguments: str) -> bytes:
+    """Output of a git command.
+
+    Raises
+    ------
+    ValueError
+        With git's message, if it fails.
+    """
+    done = subprocess.run(["git", "-C", str(directory), *arguments], capture_output=True)
+    if done.returncode:
+        raise ValueError(f"git {arguments[0]}: {done.stderr.decode().strip()}")
+    return done.stdout
+
+
+def export(repository: Path, revision: str, target: Path) -> str:
+    """Write the files of a revision to a new directory; returns its full hash."""
+    commit = git(repository, "rev-parse", "--verify", f"{revision}^{{commit}}").decode().strip()
+    with tarfile.open(fileobj=BytesIO(git(repository, "archive", "--format=tar", commit))) as archive:
+        archive.extractall(target, filter="data")
+    return commit
+
+
+def revision(repository: Path, name: str) -> Side:
+    """The version of a revision, built once and then kept beside the kernel cache."""
+    with tempfile.TemporaryDirectory() as scratch:
+        commit = export(repository, name, Path(scratch, "source"))
+        label = name if commit.startswith(name) else f"{name} ({commit[:9]})"
+        return build(Path(scratch, "source"), label, commit)
+
+
+def build(source: Path, label: str, key: str) -> Side:
+    """Install the sources in a directory into a virtual environment of their own.
+
+    Numba, NumPy and the rest are those of the running interpreter, so that nothing but the package differs. An environment of
+    the same key and the same interpreter is used again.
+
+    Raises
+    ------
+    ValueError
+        With pip's last lines, if the installation fails.
+    """
+    home = hashlib.sha256(f"{key}|{sys.prefix}|{sys.version}".encode()).hexdigest()[:16]
+    directory = _home() / home
+    python = directory / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    side = Side(label, str(python), (("FASTBP_CACHE_DIR", str(directory / "kernels")),))
+    if (directory / "complete").exists():
+        return side
+    say(f"building {label} ...")
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True, mode=0o700)
+    venv.create(directory, with_pip=True)
+    packages = {str(Path(module.__file__).parents[1]) for module in (np, _numba()) if module.__file__}
+    site = next(directory.glob("Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages"))
+    (site / "dependencies.pth").write_text("\n".join(sorted(packages)) + "\n", encoding="utf-8")
+    command = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        shutil.rmtree(directory)
+        raise ValueError(f"{label} cannot be installed: {' '.join(done.stderr.split()[-40:])}")
+    (directory / "kernels").mkdir(mode=0o700)
+    (directory / "complete").touch()
+    return side
+
+
+def _numba() -> Any:
+    import numba
+
+    return numba
+
+
+def _home() -> Path:
+    """Directory of the environments: beside the kernel cache, or a temporary one that is kept."""
+    from fastbp._jit import cache_directory
+
+    kernels = cache_directory()
+    return kernels.parent / "revisions" if kernels else Path(tempfile.mkdtemp(prefix="fastbp-revisions-"))
+
+
+class _Pair:
+    """One session: both versions on one workload, in two processes."""
+
+    def __init__(self, old: Worker, new: Worker, workload: Workload, dtype: str, settings: Settings, clock: int):
+        self.workers, self.new, self.clock = (old, new), new, clock
+        for worker in self.workers:
+            worker.send("open", workload.name, dtype)
+        self.tolerance = [worker.receive()[1] for worker in self.workers][1]
+        self.epochs = max(choose_epochs(worker, workload, TurnSettings(seconds=settings.turn)) for worker in self.workers)
+        self.new.predict(1)
+        self.repeats = max(1, round(settings.turn / 2 / self.new.predict(1)[0]))
+        seconds = self.new.turn(self.epochs)[0] + self.new.predict(self.repeats)[0]
+        self.rounds = max(LEAST_ROUNDS, min(MOST_ROUNDS, int(settings.seconds / (2 * seconds))))
+
+    def differences(self, reference: Reference) -> list[float]:
+        """How far each version ends from the float64 baseline; see `Reference`."""
+        found = []
+        for worker in self.workers:
+            worker.turn(self.epochs)
+            found.append(reference.difference(worker, self.epochs))
+        return found
+
+    def log_ratios(self) -> dict[str, list[float]]:
+        """log(new / old) of the rounds' times, for fit and for predict."""
+        ratios: dict[str, list[float]] = {FIT: [], PREDICT: []}
+        for i in range(self.rounds):
+            order = (0, 1) if i % 2 else (1, 0)
+            for kind, method, count in ((FIT, "turn", self.epochs), (PREDICT, "predict", self.repeats)):
+                seconds = [0.0, 0.0]
+                for side in order:
+                    seconds[side] = getattr(self.workers[side], method)(count)[self.clock]
+                ratios[kind].append(float(np.log(seconds[1] / seconds[0])))
+        return ratios
+
+
+def compare(
+    old: Side,
+    new: Side,
+    workloads: Sequence[Workload],
+    *,
+    dtype: str | None = None,
+    threads: int = 1,
+    tolerance: float = 0.05,
+    settings: Settings = Settings(),
+) -> list[dict[str, Any]]:
+    """Compare two versions on some workloads.
+
+    Returns
+    -------
+    list of dict
+        For each workload "fit" and "predict", each with "ratio" (new to old, an `Interval`) and "verdict"; and under
+        "differences" how far both end from the float64 baseline. A version that ends too far away gets the verdict "wrong".
+    """
+    samples: dict[tuple[str, str], list[list[float]]] = {}
+    results: dict[str, dict[str, Any]] = {}
+    clock = 1 if threads == 1 else 0
+    with ExitStack() as baseline_stack:
+        baseline: Any = baseline_stack.enter_context(closing(Worker("numpy", 1)))
+        for session in range(settings.sessions):
+            with ExitStack() as stack:
+                workers = [stack.enter_context(closing(side.start(threads))) for side in (old, new)]
+                for workload in workloads:
+                    say(f"session {session + 1} of {settings.sessions}: {workload.name}")
+                    pair = _Pair(*workers, workload, dtype or workload.dtype, settings, clock)
+                    if session == 0:
+                        differences = pair.differences(Reference(baseline, workload))
+                        right = all(difference <= pair.tolerance for difference in differences)
+                        results[workload.name] = {"name": workload.name, "differences": differences, "right": right}
+                    if not results[workload.name]["right"]:
+                        continue
+                    for kind, ratios in pair.log_ratios().items():
+                        samples.setdefault((workload.name, kind), []).append(ratios)
+    for workload in workloads:
+        for kind in (FIT, PREDICT):
+            if not results[workload.name]["right"]:
+                results[workload.name][kind] = {"ratio": None, "verdict": "wrong"}
+                continue
+            interval = session_interval(samples[workload.name, kind])
+            results[workload.name][kind] = {"ratio": interval._asdict(), "verdict": verdict(interval, tolerance)}
+    return list(results.values())
+
+
+def failed(results: Sequence[dict[str, Any]]) -> list[str]:
+    """What is slower or wrong, as "workload fit" or "workload predict"."""
+    bad = ("slower", "wrong")
+    return [f"{result['name']} {kind}" for result in results for kind in (FIT, PREDICT) if result[kind]["verdict"] in bad]

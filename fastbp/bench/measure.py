@@ -1,0 +1,211 @@
+"""Verify the contestants, then time them in turns.
+
+A turn starts from the workload's first weights and runs a number of epochs chosen for the contestant, so that every turn, timed or
+not, must end with the same weights. Before the first timed turn and after the last they are compared with those of the NumPy
+baseline in float64 after as many epochs. A contestant that ends elsewhere is wrong, and its times are not reported.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastbp import workloads
+from fastbp.bench.statistics import Interval, median_interval, ratio_interval
+from fastbp.bench.worker import WorkerError
+from fastbp.workloads import Workload
+
+OURS = "fastbp"
+LATENCY_WORKLOAD, LATENCY_CALLS, LATENCY_TOLERANCE = "digits", 200, 1e-4
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long to measure.
+
+    Attributes
+    ----------
+    rounds : int
+        Each contestant has one turn in a round.
+    seconds : float
+        Aim of a turn.
+    steps : int
+        The most mini-batches in a turn, unless an epoch has more: the baseline has to follow in float64.
+    """
+
+    rounds: int = 15
+    seconds: float = 0.1
+    steps: int = 20_000
+
+
+QUICK = Settings(rounds=7, seconds=0.02, steps=2_000)
+
+
+def say(text: str) -> None:
+    """Tell what is going on, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def choose_epochs(contestant: Any, workload: Workload, settings: Settings) -> int:
+    """Epochs that take the contestant about a turn's time. The first turn, in which it compiles, does not count."""
+    contestant.turn(1)
+    most = max(1, settings.steps // workload.steps_per_epoch)
+    epochs = 1
+    while True:
+        seconds, _ = contestant.turn(epochs)
+        if seconds > settings.seconds / 4 or epochs == most:
+            return max(1, min(most, round(epochs * settings.seconds / seconds)))
+        epochs = min(most, epochs * 4)
+
+
+class Reference:
+    """Weights that a turn must end with: the NumPy baseline's, in float64.
+
+    Parameters
+    ----------
+    baseline : Turns or Worker
+    workload : Workload
+    """
+
+    def __init__(self, baseline: Any, workload: Workload):
+        baseline.open(workload.name, "float64")
+        self.baseline, self.first = baseline, baseline.first()
+        self._ends: dict[int, Any] = {}
+
+    def difference(self, contestant: Any, epochs: int) -> float:
+        """Distance of the contestant's weights after a turn from where they should be, divided by the length of the way."""
+        if epochs not in self._ends:
+            self.baseline.turn(epochs)
+            self._ends[epochs] = self.baseline.parameters()
+        end, found = self._ends[epochs], contestant.parameters()
+        if found.shape != end.shape:
+            return float("inf")
+        return float(np.linalg.norm(found - end) / np.linalg.norm(end - self.first))
+
+
+def interleave(turns: Mapping[str, Any], rounds: int) -> dict[str, list[float]]:
+    """Results of callables by name, called in turns, every other round in reverse order."""
+    results: dict[str, list[float]] = {name: [] for name in turns}
+    for i in range(rounds):
+        for name in list(turns)[:: -1 if i % 2 else 1]:
+            results[name].append(turns[name]())
+    return results
+
+
+def measure(workload: Workload, dtype: str, contestants: Mapping[str, Any], baseline: Any, machine: Any, settings: Settings) -> dict[str, Any]:
+    """Verify and time contestants on one workload.
+
+    Parameters
+    ----------
+    workload : Workload
+    dtype : {"float32", "float64"}
+    contestants : mapping of str to Turns or Worker
+    baseline : Turns or Worker
+        Of the contestant "numpy".
+    machine : Turns or Worker
+        For the FMA peak of every round.
+    settings : Settings
+
+    Returns
+    -------
+    dict
+        Ready for JSON. Under "contestants", for each its "status": "ok", "wrong", "failed" or "unable".
+    """
+    reference = Reference(baseline, workload)
+    entries: dict[str, dict[str, Any]] = {}
+    for name, contestant in contestants.items():
+        try:
+            reason, tolerance = contestant.open(workload.name, dtype)
+            if reason is not None:
+                entries[name] = {"status": "unable", "reason": reason}
+                continue
+            epochs = choose_epochs(contestant, workload, settings)
+            contestant.turn(epochs)
+        except WorkerError as error:
+            entries[name] = {"status": "failed", "reason": str(error).strip().splitlines()[-1]}
+            say(str(error))
+            continue
+        entries[name] = {"epochs": epochs, "tolerance": tolerance}
+        _verify(entries[name], reference, contestant)
+
+    timed = [name for name, entry in entries.items() if entry["status"] == "ok"]
+    turns = {name: lambda name=name: contestants[name].turn(entries[name]["epochs"])[0] for name in timed}
+    times = interleave(turns | {"machine": lambda: machine.flops(dtype, settings.seconds / 2)}, settings.rounds)
+    peaks = np.array(times.pop("machine"))
+    for name in timed:
+        _verify(entries[name], reference, contestants[name])
+    per_step = {
+        name: np.array(times[name]) / (entries[name]["epochs"] * workload.steps_per_epoch)
+        for name in timed
+        if entries[name]["status"] == "ok"
+    }
+    flop = workload.flop_per_epoch / workload.steps_per_epoch
+    for name, seconds in per_step.items():
+        entries[name] |= {
+            "microseconds": _rounded(median_interval(1e6 * seconds)),
+            "gflops": float(np.median(flop / seconds / 1e9)),
+            "peak_fraction": _rounded(median_interval(flop / seconds / peaks)),
+        }
+        if OURS in per_step and name != OURS:
+            entries[name]["ratio"] = _rounded(ratio_interval(seconds, per_step[OURS]))
+    return {
+        "name": workload.name,
+        "sizes": list(workload.sizes),
+        "rule": workload.rule,
+        "batch_size": workload.batch_size,
+        "dtype": dtype,
+        "intensity": workload.flop_per_epoch / workload.bytes_per_epoch,
+        "peak_gflops": float(np.median(peaks)) / 1e9,
+        "contestants": entries,
+    }
+
+
+def _verify(entry: dict[str, Any], reference: Reference, contestant: Any) -> None:
+    entry["difference"] = reference.difference(contestant, entry["epochs"])
+    entry["status"] = "ok" if entry["difference"] <= entry["tolerance"] else "wrong"
+
+
+def latency(dtype: str, contestants: Mapping[str, Any], baseline: Any, settings: Settings) -> dict[str, Any]:
+    """Verify and time the outputs for one sample at a time; the result is like that of `measure`."""
+    workload = workloads.get(LATENCY_WORKLOAD)
+    baseline.open(workload.name, "float64")
+    baseline.reset()
+    expected = baseline.outputs(5)
+    entries: dict[str, dict[str, Any]] = {}
+    for name, contestant in contestants.items():
+        reason, _ = contestant.open(workload.name, dtype)
+        if reason is not None:
+            entries[name] = {"status": "unable", "reason": reason}
+            continue
+        contestant.reset()
+        contestant.latency(5)
+        error = float(np.abs(contestant.outputs(5) - expected).max())
+        status = "ok" if error <= LATENCY_TOLERANCE else "wrong"
+        entries[name] = {"difference": error, "tolerance": LATENCY_TOLERANCE, "status": status}
+    timed = [name for name, entry in entries.items() if entry["status"] == "ok"]
+    calls = max(10, int(LATENCY_CALLS * settings.seconds / Settings.seconds))
+    times = interleave({name: lambda name=name: contestants[name].latency(calls) for name in timed}, settings.rounds)
+    for name in timed:
+        entries[name]["microseconds"] = _rounded(median_interval(1e6 * np.array(times[name])))
+        if OURS in timed and name != OURS:
+            entries[name]["ratio"] = _rounded(ratio_interval(times[name], times[OURS]))
+    return {"name": "latency", "sizes": list(workload.sizes), "dtype": dtype, "contestants": entries}
+
+
+def _rounded(interval: Interval) -> dict[str, float]:
+    """An interval for JSON."""
+    return {key: float(f"{value:.4g}") for key, value in interval._asdict().items()}
+
+
+def unsound(results: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """(contestant, workload) of all that ended elsewhere or failed."""
+    return [
+        (name, result["name"])
+        for result in results
+        for name, entry in result["contestants"].items()
+        if entry["status"] in ("wrong", "failed")
+    ]

@@ -1,0 +1,129 @@
+"""Results as text, Markdown or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastbp.bench.measure import OURS
+
+Row = Sequence[str]
+
+
+def tables(results: dict[str, Any], markdown: bool) -> str:
+    """Everything that `fastbp bench` found: machine, one row a workload, start, remarks."""
+    parts = [_facts(results)]
+    if results["workloads"]:
+        parts.append(table(*_ratios(results), markdown=markdown))
+    if results["start"]:
+        rows = [(label, f"{results['start'][key]:.2f} s") for key, label in START.items()]
+        parts.append(table(("start of a process", "seconds"), rows, markdown=markdown))
+    parts += _remarks(results)
+    return "\n\n".join(parts)
+
+
+START = {
+    "import_fastbp": "import fastbp, above NumPy's own import",
+    "import_numpy": "import numpy",
+    "first_fit_warm": "first fit, kernels in the cache, start of the process included",
+    "first_fit_cold": "first fit, kernels compiled, start of the process included",
+}
+
+
+def table(head: Row, rows: Sequence[Row], markdown: bool = False) -> str:
+    """Columns of text, all but the first to the right."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+
+    def line(row: Row) -> str:
+        cells = [cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        return f"| {' | '.join(cells)} |" if markdown else "  ".join(cells).rstrip()
+
+    rule = [f"| {' | '.join('-' * (w if i == 0 else w - 1) + (':' if i else '') for i, w in enumerate(widths))} |"] if markdown else []
+    return "\n".join([line(head), *rule, *map(line, rows)])
+
+
+def _facts(results: dict[str, Any]) -> str:
+    machine, settings = results["machine"], results["settings"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items() if number)
+    threads = f"{settings['threads']} thread{'s' if settings['threads'] > 1 else ''}"
+    lines = [
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['vector_bits']} bit vectors; {machine['date']}; {versions}.",
+        f"{threads} for each contestant, {settings['rounds']} interleaved rounds.",
+    ]
+    if "peak_gflops" in machine:
+        peaks = ", ".join(f"{peak:.0f} GFLOP/s in {dtype}" for dtype, peak in machine["peak_gflops"].items())
+        lines[1] += f" FMA peak {peaks}; memory {machine['bandwidth_gbs']:.0f} GB/s."
+    return "\n".join(lines)
+
+
+def _ratios(results: dict[str, Any]) -> tuple[Row, list[Row]]:
+    others = [name for name in results["settings"]["contestants"] if name != OURS]
+    head = ["workload", OURS, "GFLOP/s", "of peak", *(f"{name} / {OURS}" for name in others)]
+    return head, [_row(result, others) for result in results["workloads"]]
+
+
+def _row(result: dict[str, Any], others: Sequence[str]) -> Row:
+    ours = result["contestants"][OURS]
+    name = result["name"] if result["dtype"] == "float32" else f"{result['name']} ({result['dtype']})"
+    if ours["status"] != "ok":
+        return [name, cell(ours), "", "", *("" for _ in others)]
+    row = [name, f"{_number(ours['microseconds']['estimate'])} us"]
+    row.append(f"{_number(ours['gflops'])}" if "gflops" in ours else "")
+    row.append(f"{100 * ours['peak_fraction']['estimate']:.0f} %" if "gflops" in ours else "")
+    return row + [cell(result["contestants"].get(other)) for other in others]
+
+
+def cell(entry: dict[str, Any] | None) -> str:
+    """Ratio of a contestant's time to ours, with its interval; or why there is none."""
+    if entry is None or entry["status"] == "unable":
+        return "-"
+    if entry["status"] != "ok":
+        return entry["status"]
+    ratio = entry["ratio"]
+    return f"{_number(ratio['estimate'])} ({_number(ratio['low'])} to {_number(ratio['high'])})"
+
+
+def _number(value: float) -> str:
+    """Three digits, without an exponent."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _remarks(results: dict[str, Any]) -> list[str]:
+    lines = [f"{name}: left out, {reason}." for name, reason in results["left_out"].items()]
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for result in results["workloads"]:
+        for name, entry in result["contestants"].items():
+            if entry["status"] == "unable":
+                reasons.setdefault((name, entry["reason"]), []).append(result["name"])
+            if entry["status"] == "wrong":
+                lines.append(
+                    f"{name} is wrong on {result['name']}: it ends {entry['difference']:.1e} from the float64 baseline,"
+                    f" {entry['tolerance']:.0e} is tolerated. It was not timed."
+                )
+            if entry["status"] == "failed":
+                lines.append(f"{name} failed on {result['name']}: {entry['reason']}")
+    lines += [f"{name} {reason}: not in {', '.join(where)}." for (name, reason), where in reasons.items()]
+    if results["workloads"]:
+        lines.append(
+            f"Times are of one training step (latency: of one row); ratios are medians over rounds, with 95 % intervals."
+            f" All contestants start from the same weights and end with the float64 baseline's."
+        )
+    return ["\n".join(lines)] if lines else []
+
+
+def verdicts(results: Sequence[dict[str, Any]], against: str, tolerance: float, markdown: bool) -> str:
+    """What the comparison of two revisions found, and one line that says it all."""
+    rows = []
+    for result in results:
+        for kind in ("fit", "predict"):
+            ratio, word = result[kind]["ratio"], result[kind]["verdict"]
+            if ratio is None:
+                ends = " and ".join(f"{difference:.0e}" for difference in result["differences"])
+                rows.append([result["name"], kind, "", "", f"wrong: old and new end {ends} from the baseline"])
+                continue
+            interval = f"{ratio['low']:.3f} to {ratio['high']:.3f}"
+            rows.append([result["name"], kind, f"{ratio['estimate']:.3f}", interval, word])
+    head = ("workload", "", "time, new / old", "95 % interval", "verdict")
+    bad = [f"{result['name']} {kind}" for result in results for kind in ("fit", "predict") if result[kind]["verdict"] in ("slower", "wrong")]
+    last = f"Regression against {against}: {', '.join(bad)}." if bad else f"No regression against {against}."
+    return f"{table(head, rows, markdown)}\n\n{last} Differences below {100 * tolerance:g} % are not called."

@@ -1,0 +1,479 @@
+"""Bad inputs: a ValueError or TypeError that names the argument, before anything is changed; and inputs that must be taken."""
+
+import datetime
+import decimal
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+from conftest import ACTIVATIONS, LOSSES, RULES, error, make_net, make_samples, make_targets, oracle
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+import fastbp
+from fastbp import Network, activations, losses, optimizers
+
+N, N_IN, N_OUT = 6, 3, 2
+
+
+@pytest.fixture
+def net():
+    return make_net((N_IN, 4, N_OUT), dtype="float32")
+
+
+def samples():
+    return make_samples(N, N_IN)
+
+
+def targets():
+    return make_targets("squared", N, N_OUT)
+
+
+def state(net):
+    return net.params.tobytes(), repr(net.rng.bit_generator.state), repr(net)
+
+
+def snapshot(value):
+    """What an input holds, for comparison."""
+    if isinstance(value, np.ma.MaskedArray):
+        return value.data.tobytes(), value.mask.tobytes()
+    if isinstance(value, np.ndarray):
+        return value.tobytes() if value.dtype != object else repr(value.tolist())
+    return repr(value)
+
+
+def names(failure, argument):
+    """Whether a message has the argument's name as a word."""
+    return re.search(rf"\b{argument}\b", str(failure))
+
+
+def check_refused(net, argument, call, *inputs):
+    """The call raises an error that names the argument, and neither the network nor the inputs are changed."""
+    before, held = state(net) if net else None, [snapshot(each) for each in inputs]
+    with pytest.raises((ValueError, TypeError)) as caught:
+        call()
+    assert caught.type in (ValueError, TypeError)  # none of NumPy's or Numba's own
+    assert names(caught.value, argument)
+    assert before == (state(net) if net else None)
+    assert held == [snapshot(each) for each in inputs]
+
+
+# --- arrays ------------------------------------------------------------------------------------------------------------------
+
+
+def with_one(value, shape):
+    array = np.ones(shape)
+    array[-1, ...] = value
+    return array
+
+
+def bad_arrays(shape):
+    """Arrays that no argument takes, made from good ones of a shape."""
+    good = np.ones(shape)
+    yield "nan", with_one(np.nan, shape)
+    yield "infinity", with_one(np.inf, shape)
+    yield "minus infinity", with_one(-np.inf, shape)
+    yield "too large for float32", with_one(1e39, shape)
+    yield "too large for float64", with_one(1, shape).astype(np.longdouble) * np.longdouble("1e4000")
+    yield "too large an integer", np.full(shape, 10**400, object)
+    yield "words", np.full(shape, "red")
+    yield "word", "red"
+    yield "bytes", np.full(shape, b"\xff")
+    yield "complex", good + 1j
+    yield "complex objects", (good + 1j).astype(object)
+    yield "none", np.full(shape, None)
+    yield "objects", np.full(shape, object())
+    yield "ragged", [[1.0, 2.0, 3.0], [1.0]]
+    yield "ragged deeper", [[[1.0], [2.0, 3.0]], [[1.0], [1.0]]]
+    yield "dates", np.full(shape, np.datetime64("2026-01-01"))
+    yield "dates as objects", np.full(shape, datetime.date(2026, 1, 1))
+    yield "durations", np.full(shape, np.timedelta64(1, "s"))
+    yield "structured", np.zeros(shape, [("a", float), ("b", float)])
+    yield "masked", np.ma.masked_array(good, good > 0)
+    yield "partly masked", np.ma.masked_array(good, np.arange(good.size).reshape(shape) == 0)
+    yield "no rows", good[:0]
+    yield "no rows, a list", []
+    yield "fewer rows", good[: N - 1]
+    yield "more rows", np.ones((N + 1, *shape[1:]))
+    yield "one more dimension", good[None]
+    yield "no dimension", np.float64(1)
+    yield "a number", 1
+    yield "a dict", {"a": 1}
+    yield "a set", {1.0, 2.0}
+    yield "a generator", (each for each in [1.0])
+    yield "a function", len
+    if len(shape) == 2:
+        yield "no columns", good[:, :0]
+        yield "fewer columns", good[:, :-1]
+        yield "more columns", np.ones((N, shape[1] + 1))
+        yield "sparse matrix", scipy.sparse.csr_matrix(good)
+        yield "sparse array", scipy.sparse.coo_array(good)
+        yield "missing values", pd.DataFrame([[1.0, pd.NA, *[2.0] * (shape[1] - 2)]] * N).astype("Float64")
+        yield "words in a frame", pd.DataFrame(good).astype(object).assign(colour="red")
+
+
+FEWER_IS_FINE = {"fewer rows", "more rows"}  # where there are no targets to agree with
+
+
+def cases(shape, without=()):
+    return [pytest.param(value, id=name) for name, value in bad_arrays(shape) if name not in without]
+
+
+@pytest.mark.parametrize("bad", cases((N, N_IN), FEWER_IS_FINE))
+@pytest.mark.parametrize("method", ["__call__", "predict", "trace"])
+def test_samples_alone(net, method, bad):
+    check_refused(net, "X", lambda: getattr(net, method)(bad), bad)
+
+
+METHODS = ("loss", "score", "value_and_grad", "check_gradients", "trace", "fit")
+
+
+@pytest.mark.parametrize("bad", cases((N, N_IN), FEWER_IS_FINE))
+@pytest.mark.parametrize("method", METHODS)
+def test_samples(net, method, bad):
+    y = targets()
+    check_refused(net, "X", lambda: getattr(net, method)(bad, y), bad, y)
+
+
+@pytest.mark.parametrize("count", [N - 1, N + 1, 1])
+@pytest.mark.parametrize("method", METHODS)
+def test_another_number_of_samples_than_of_targets(net, method, count):
+    check_refused(net, "y", lambda: getattr(net, method)(make_samples(count, N_IN), targets()))
+
+
+@pytest.mark.parametrize("bad", [*cases((N, N_OUT)), pytest.param(np.ones(N), id="one column, as a vector")])
+@pytest.mark.parametrize("method", METHODS)
+def test_targets(net, method, bad):
+    X = samples()
+    check_refused(net, "y", lambda: getattr(net, method)(X, bad), X, bad)
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "trace"])
+def test_no_targets(net, method):
+    check_refused(net, "y", lambda: getattr(net, method)(samples(), None))
+
+
+NOT_WEIGHTS = [
+    pytest.param([1, 1, 1, 1, 1, -1], id="negative"),
+    pytest.param(np.zeros(N), id="all zero"),
+    pytest.param(np.ones((N, 1)), id="a column"),
+]
+
+
+@pytest.mark.parametrize("bad", [*cases((N,)), *NOT_WEIGHTS])
+@pytest.mark.parametrize("method", ["loss", "value_and_grad", "fit"])
+def test_sample_weights(net, method, bad):
+    X, y = samples(), targets()
+    check_refused(net, "sample_weight", lambda: getattr(net, method)(X, y, sample_weight=bad), X, y, bad)
+
+
+@pytest.mark.parametrize("bad", cases((N, N_IN), FEWER_IS_FINE))
+def test_samples_for_validation(net, bad):
+    check_refused(net, "validation_data", lambda: net.fit(samples(), targets(), validation_data=(bad, targets())), bad)
+
+
+@pytest.mark.parametrize("bad", cases((N, N_OUT)))
+def test_targets_for_validation(net, bad):
+    check_refused(net, "validation_data", lambda: net.fit(samples(), targets(), validation_data=(samples(), bad)), bad)
+
+
+LABELS = {
+    "too high": [0, 1, 2, 0, 1, 3],
+    "negative": [0, 1, 2, 0, 1, -1],
+    "huge": [0, 1, 2, 0, 1, 2**62],
+    "beyond integers": [0, 1, 2, 0, 1, 1e300],
+    "fractions": [0, 1, 2, 0, 1, 0.5],
+    "nan": [0, 1, 2, 0, 1, np.nan],
+    "words": list("abcabc"),
+    "too few": [0, 1, 2],
+    "a column": [[0], [1], [2], [0], [1], [2]],
+    "negative probabilities": np.tile([-0.5, 0.5, 1.0], (N, 1)),
+    "probabilities that add up to 2": np.tile([1.0, 0.5, 0.5], (N, 1)),
+    "no probability": np.zeros((N, 3)),
+}
+
+
+@pytest.mark.parametrize("bad", [pytest.param(value, id=name) for name, value in LABELS.items()])
+@pytest.mark.parametrize("method", METHODS)
+def test_labels(method, bad):
+    net = make_net((N_IN, 3), loss="cross_entropy")
+    check_refused(net, "y", lambda: getattr(net, method)(samples(), bad), bad)
+
+
+@pytest.mark.parametrize(
+    "bad", [2 * np.ones((N, N_OUT)), -np.ones((N, N_OUT)), np.full((N, N_OUT), 1.001)], ids=["2", "-1", "1.001"]
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_yes_or_no(method, bad):
+    net = make_net((N_IN, N_OUT), loss="binary_cross_entropy")
+    check_refused(net, "y", lambda: getattr(net, method)(samples(), bad), bad)
+
+
+# --- options of fit ----------------------------------------------------------------------------------------------------------
+
+HELD_OUT = {"validation_fraction": 0.5}
+OPTIONS = [
+    *({"epochs": value} for value in (0, -1, 1.0, "2", True, None, np.array([1, 2]))),
+    *({"batch_size": value} for value in (0, -1, 2.5, None, "auto", True)),
+    *({"optimizer": value} for value in ("sdg", 5, None, losses.CrossEntropy(), object)),
+    *({"shuffle": value} for value in ("yes", None, 2, [], np.array([True, False]))),
+    *({"order": value} for value in ([0, N], [-1], [0.5], [], [[0, 1]], [[0, 1], [1]], "abc", 5, [True], [2**70], [[[0]]])),
+    {"order": np.array([2**63], np.uint64)},
+    {"order": [0, 5], **HELD_OUT},
+    *({"l2": value} for value in (-1, np.nan, np.inf, "x", None, 1j, [1.0])),
+    *({"validation_data": value} for value in (np.ones((N, N_IN)), (np.ones((N, N_IN)),), "ab", 5, (1, 2, 3), {})),
+    *({"validation_fraction": value} for value in (1.0, -0.1, 0.01, 2, np.nan, "x", None)),
+    *({"tol": value} for value in (-1, np.nan, "x")),
+    {"tol": -1, **HELD_OUT},
+    *({"n_iter_no_change": value} for value in (0, 1.5, None)),
+    *({"gradient_tol": value} for value in (-1, np.nan, "a")),
+    *({"patience": value, **HELD_OUT} for value in (0, -1, 1.5, "a")),
+    {"patience": 3},
+    *({"callbacks": value} for value in (None, 5, [5], len, "ab", [None])),
+    *({"n_threads": value} for value in (0, -1, 1.5, "all")),
+    *({"rng": value} for value in ("abc", -1, 1.5)),
+]
+
+
+@pytest.mark.parametrize(
+    "options", OPTIONS, ids=lambda options: "-".join(f"{name}={value}" for name, value in options.items())[:60]
+)
+def test_options_of_fit(net, options):
+    X, y = samples(), targets()
+    check_refused(net, next(iter(options)), lambda: net.fit(X, y, **options), X, y)
+
+
+def test_unknown_options_of_fit(net):
+    check_refused(net, "epoch", lambda: net.fit(samples(), targets(), epoch=3))
+
+
+# --- networks and the classes they are made of -------------------------------------------------------------------------------
+
+W, B = np.ones((2, 3)), np.ones(2)
+SIZES = (
+    [3],
+    [],
+    5,
+    "32",
+    [3, 0],
+    [3, -2],
+    [3, 2.0],
+    [3, True],
+    None,
+    [3, "2"],
+    {3: 1, 2: 1},
+    [[3, 2]],
+    np.ones((2, 2), int),
+    [3, None],
+)
+NETWORKS = [
+    *(("sizes", (value,), {}) for value in SIZES),
+    ("sizes", (np.array([3.0, 2.0]),), {}),
+    *(("hidden", ([3, 4, 2], value), {}) for value in (["relu", "relu"], [], ["relu", "tanh", "relu"])),
+    *(
+        ("hidden", ([3, 4, 2], value), {})
+        for value in ("rleu", None, 5, "softmax", fastbp.Softmax(), fastbp.CrossEntropy, ["rleu"])
+    ),
+    *(("loss", ([3, 2], "relu", value), {}) for value in ("mse", None, 5, fastbp.ReLU())),
+    *(("output", ([3, 2],), {"output": value}) for value in ("sofmax", 5, "softmax", fastbp.CrossEntropy())),
+    *(("output", ([3, 2], "relu", "cross_entropy"), {"output": value}) for value in ("sigmoid", "identity", fastbp.ReLU())),
+    *(("output", ([3, 2], "relu", "binary_cross_entropy"), {"output": value}) for value in ("softmax", "identity", 5)),
+    *(("dtype", ([3, 2],), {"dtype": value}) for value in ("float16", int, "flot32", 5, ">f4", complex, None)),
+    *(("init", ([3, 2],), {"init": value}) for value in ("helium", 5)),
+    *(
+        ("weights", ([3, 2],), {"weights": value})
+        for value in (5, [], "ab", W, [W, W], [W.T], [W * np.nan], [W * 1e39], [None], [[[1, 2, 3], [1]]])
+    ),
+    *(("biases", ([3, 2],), {"biases": value}) for value in (5, [], "ab", [B[:1]], [B[None]], [["a", "b"]], [B * np.inf], [1.0])),
+    *(("rng", ([3, 2],), {"rng": value}) for value in ("abc", -1, 1.5)),
+    ("bias", ([3, 2],), {"bias": 1}),
+]
+
+
+@pytest.mark.parametrize(
+    ("argument", "args", "options"), [pytest.param(*case, id=f"{i}-{case[0]}") for i, case in enumerate(NETWORKS)]
+)
+def test_networks(argument, args, options):
+    check_refused(None, argument, lambda: Network(*args, **options))
+
+
+NUMBERS = {
+    "learning_rate": (0, -1, np.nan, np.inf, "a", None, [1, 2], True, 1j, np.array([1.0, 2.0])),
+    "momentum": (1.0, -0.1, np.nan, "a"),
+    "rho": (1.0, -0.1, np.nan, "a"),
+    "beta_1": (1, -0.1, np.nan, "a"),
+    "beta_2": (1, -0.1, np.nan, "a"),
+    "epsilon": (0, -1, np.nan, "a"),
+    "weight_decay": (-1, np.nan, np.inf, "a"),
+    "alpha": (-1, 0, np.nan, np.inf, "a", None),
+}
+
+
+def test_hyper_parameters():
+    seen = set()
+    for instance in (*RULES, *ACTIVATIONS):
+        for name in instance.parameters():
+            for value in NUMBERS[name]:
+                with pytest.raises((ValueError, TypeError), match=name):
+                    type(instance)(**{name: value})
+                seen.add(name)
+    assert seen == set(NUMBERS)
+
+
+@pytest.mark.parametrize("value", ["avg", None, 1, "half"])
+def test_reduction(value):
+    with pytest.raises((ValueError, TypeError), match="reduction"):
+        fastbp.SquaredError(value)
+
+
+@pytest.mark.parametrize("get", [activations.get, losses.get, optimizers.get], ids=["activation", "loss", "optimizer"])
+def test_names_classes_and_instances_are_taken(get):
+    module = {activations.get: activations.ACTIVATIONS, losses.get: losses.LOSSES, optimizers.get: optimizers.OPTIMIZERS}[get]
+    for cls in module.classes:
+        instance = cls()
+        assert get(cls.name) == get(cls) == instance
+        assert get(instance) is instance
+    with pytest.raises(ValueError, match=module.argument) as caught:
+        get("nothing")
+    assert all(name in str(caught.value) for name in module.names)  # what there is to choose from
+
+
+# --- inputs that are taken ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        pd.DataFrame,
+        lambda X: pd.DataFrame(X).astype("Float64"),
+        lambda X: [[decimal.Decimal(float(each)) for each in row] for row in X],
+        lambda X: X.astype(object),
+        lambda X: np.ma.masked_array(X).filled(),
+        lambda X: X.astype(">f8"),
+        lambda X: X.astype(np.longdouble),
+    ],
+    ids=["DataFrame", "nullable DataFrame", "decimals", "objects", "filled", "big-endian", "long double"],
+)
+def test_other_ways_to_hold_numbers(net, convert):
+    X, y = samples(), targets()
+    assert net(convert(X)).tobytes() == net(X).tobytes()
+    assert net.loss(convert(X), convert(y)) == net.loss(X, y)
+
+
+def test_rows_that_are_one_and_the_same(net):
+    row = samples()[:1]
+    np.testing.assert_array_equal(net(np.broadcast_to(row, (5, N_IN))), np.repeat(net(row), 5, axis=0))
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int32, np.uint64])
+def test_sizes_and_counts_may_be_numpy_integers(kind):
+    net = Network([kind(3), kind(2)], rng=0)
+    assert len(net.fit(samples(), targets(), epochs=kind(2), batch_size=kind(4)).loss) == 2
+
+
+def test_one_of_everything():
+    net = make_net((1, 1), dtype="float32")
+    assert net([[1.0]]).shape == (1, 1)
+    assert np.isfinite(net.fit([[1.0]], [1.0], epochs=2).loss).all()
+    assert np.isfinite(net.loss([[1.0]], [[1.0]]))
+
+
+def test_inputs_are_not_written_to(net):
+    X, y, w, order = samples(), targets(), np.arange(1.0, N + 1), np.arange(N)[::-1].copy()
+    held = [snapshot(each) for each in (X, y, w, order)]
+    for array in (X, y, w, order):
+        array.flags.writeable = False
+    net(X)
+    net.trace(X, y)
+    net.value_and_grad(X, y, w)
+    net.fit(X, y, epochs=2, sample_weight=w, order=order, validation_data=(X, y), record_norms=True)
+    net.fit(X, y, epochs=2, sample_weight=w, shuffle="replacement", validation_fraction=0.3)
+    assert held == [snapshot(each) for each in (X, y, w, order)]
+
+
+# --- whatever it is ----------------------------------------------------------------------------------------------------------
+
+anything = arrays.arrays(
+    st.one_of(
+        arrays.floating_dtypes(endianness="?"),
+        arrays.integer_dtypes(endianness="?"),
+        arrays.unsigned_integer_dtypes(),
+        arrays.boolean_dtypes(),
+        arrays.complex_number_dtypes(),
+        arrays.unicode_string_dtypes(max_len=3),
+        arrays.byte_string_dtypes(max_len=3),
+        arrays.datetime64_dtypes(),
+    ),
+    arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
+)
+shared = make_net((N_IN, 4, N_OUT), dtype="float32")
+
+
+def attempt(call):
+    """(exception, None) or (None, result)."""
+    try:
+        return None, call()
+    except Exception as failure:
+        return failure, None
+
+
+@given(anything)
+@settings(max_examples=300)
+def test_any_array_is_refused_by_name_or_computed(X):
+    before, held = state(shared), snapshot(X)
+    failure, out = attempt(lambda: shared(X))
+    if failure:
+        assert type(failure) in (ValueError, TypeError)
+        assert names(failure, "X")
+    else:
+        assert out.shape == (*X.shape[:-1], N_OUT)
+        assert X.shape[-1] == N_IN
+    assert state(shared) == before
+    assert snapshot(X) == held
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=2), st.lists, max_leaves=12))
+@settings(max_examples=300)
+def test_any_nested_list_is_refused_by_name_or_computed(y):
+    before = state(shared)
+    failure, loss = attempt(lambda: shared.loss(np.ones((2, N_IN)), y))
+    if failure:
+        assert type(failure) in (ValueError, TypeError)
+        assert names(failure, "y")
+    else:
+        assert np.shape(y) == (2, N_OUT)
+        assert loss >= 0
+    assert state(shared) == before
+
+
+@given(st.data())
+@settings(max_examples=200)
+def test_any_network_trains_like_the_oracle(data):
+    draw = data.draw
+    sizes = draw(st.lists(st.integers(1, 40), min_size=2, max_size=5))
+    hidden = [draw(st.sampled_from(ACTIVATIONS)) for _ in sizes[2:]]
+    loss, rule = draw(st.sampled_from(LOSSES)), draw(st.sampled_from(RULES))
+    n, seed = draw(st.integers(1, 70)), draw(st.integers(0, 1000))
+    batch, rng = draw(st.integers(1, n)), np.random.default_rng(seed)
+    order = draw(st.sampled_from([np.arange(n), rng.permutation(n), rng.integers(0, n, n)]))
+    options = {
+        "epochs": -(-20 // -(-n // batch)),  # about twenty steps
+        "batch_size": batch,
+        "optimizer": rule,
+        "order": order,
+        "l2": draw(st.sampled_from([0, 0.3])),
+        "sample_weight": draw(st.sampled_from([None, rng.uniform(0.1, 2, n)])),
+    }
+    net = make_net(sizes, hidden, loss, seed=seed)
+    X, y = make_samples(n, sizes[0], seed=seed), make_targets(loss, n, sizes[-1], seed=seed)
+    exact = oracle(net)
+    with np.errstate(all="ignore"):
+        expected = exact.fit(X, y, **options)
+    assume(np.abs(exact.params).max() < 100)  # what diverges magnifies rounding errors
+    history = net.fit(X, y, **options, n_threads=draw(st.sampled_from([1, 2])), record_norms=draw(st.booleans()))
+    assert error(history.loss, expected) < 1e-9
+    assert error(net.params, exact.params) < 1e-9
+    np.testing.assert_allclose(net(X), exact(X), rtol=0, atol=1e-8 * (1 + np.abs(exact(X)).max()))
