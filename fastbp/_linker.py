@@ -21,6 +21,28 @@ from numba.core.typed_passes import (
 from numba.core.untyped_passes import FixupArgs, IRProcessing, ReconstructSSA, TranslateByteCode
 
 
+def all_parts(libraries):
+    """Libraries and all that they call, each once."""
+    parts, waiting = {}, list(libraries)
+    while waiting:
+        library = waiting.pop()
+        if library not in parts:
+            parts[library] = None
+            waiting.extend(library._linking_libraries)
+    return list(parts)
+
+
+def optimise(module, machine):
+    """Run LLVM's passes for a target machine over a module.
+
+    The vectors are explicit already: LLVM's vectorisers and unrolling would only swell the scalar loops of the edges.
+    """
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+
+
 class _QuietCodegen:
     """The code generator of a part: its functions are never called from Python, so they get no environment."""
 
@@ -66,13 +88,7 @@ class EntryLibrary(JITCodeLibrary):
         """Link every part once, keep only the entry's own functions visible, optimise, emit."""
         self._raise_if_finalized()
         own = {function.name for function in self._final_module.functions if not function.is_declaration}
-        parts, waiting = {}, list(self._linking_libraries)
-        while waiting:
-            library = waiting.pop()
-            if library not in parts:
-                parts[library] = None
-                waiting.extend(library._linking_libraries)
-        for library in parts:
+        for library in all_parts(self._linking_libraries):
             self._final_module.link_in(library._get_module_for_linking(), preserve=True)
         for function in self._final_module.functions:
             if not function.is_declaration and function.name not in own:
@@ -82,11 +98,7 @@ class EntryLibrary(JITCodeLibrary):
         self._finalize_final_module()
 
     def _optimize_final_module(self):
-        # the vectors are explicit already: LLVM's vectorisers and unrolling would only swell the scalar loops of the edges
-        options = llvm.create_pipeline_tuning_options(speed_level=2)
-        options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
-        builder = llvm.create_pass_builder(self._codegen._tm, options)
-        builder.getModulePassManager().run(self._final_module, builder)
+        optimise(self._final_module, self._codegen._tm)
 
 
 # Numba's pipeline less what kernels have no use for: object mode, closures, array expressions, overload inlining. Half the time

@@ -1,23 +1,21 @@
-"""The command line: ``fastbp train``, ``predict``, ``check-gradients`` and ``info``."""
+"""The command line: ``fastbp train``, ``predict``, ``check-gradients``, ``info`` and ``bench``."""
 
 from __future__ import annotations
 
 import argparse
 import csv
 import json
-import os
 import platform
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp import datasets, validation
+from fastbp import bench, datasets, validation
 from fastbp._version import __version__
 
 if TYPE_CHECKING:
@@ -67,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("data", help=sources)
     train.add_argument("--target", metavar="COLUMN", help="what to predict; for a file (default: y)")
     train.add_argument("--task", choices=datasets.TASKS, help="default: found from the target")
-    train.add_argument("--hidden", type=_sizes, default=(128,), metavar="N,N", help="sizes of the hidden layers (default: 128)")
+    train.add_argument("--hidden", type=_sizes, default=(64,), metavar="N,N", help="sizes of the hidden layers (default: 64)")
     train.add_argument("--epochs", type=int, default=40, help="default: %(default)s")
     train.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
     train.add_argument("--lr", type=float, help="learning rate (default: the optimizer's own)")
@@ -101,6 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="versions, CPU, vector width, kernel cache")
     info.set_defaults(run=_info)
     info.add_argument("--json", action="store_true", help="print JSON")
+
+    bench.add_parser(commands)
     return parser
 
 
@@ -284,6 +284,7 @@ def _prepared(source: str, extra: dict[str, Any]) -> tuple[NDArray[Any], NDArray
 
 def _info(arguments: argparse.Namespace) -> None:
     from fastbp._jit import cache_directory
+    from fastbp.bench.machine import cores, cpu, installed_version
     from fastbp.kernels.simd import register_bytes
 
     width, directory, files = 8 * register_bytes(), cache_directory(), _cached_kernels()
@@ -292,12 +293,12 @@ def _info(arguments: argparse.Namespace) -> None:
         "fastbp": __version__,
         "python": platform.python_version(),
         **{
-            name: _version(name)
+            name: installed_version(name)
             for name in ("numpy", "numba", "llvmlite", "scikit-learn", "matplotlib", "tqdm", "pandas", "pyarrow")
         },
         "platform": platform.platform(),
-        "cpu": _cpu(),
-        "cores": _cores(),
+        "cpu": cpu(),
+        "cores": cores(),
         "vector_bits": width,
         "cache": str(directory) if directory else None,
         "cached_kernels": len(files),
@@ -318,24 +319,3 @@ def _cached_kernels() -> list[Path]:
 
     directory = cache_directory()
     return list(directory.glob("*.bin")) if directory else []
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
-
-
-def _cpu() -> str:
-    """Model name of the CPU."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

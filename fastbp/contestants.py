@@ -141,7 +141,8 @@ class NumPy(Contestant):
 
     def build(self) -> None:
         spec = importlib.util.spec_from_file_location("_fastbp_baseline", Path(__file__).with_name("baseline.py"))
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         baseline: Any = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(baseline)
         w = self.workload
@@ -336,7 +337,7 @@ class JAX(Contestant):
             params = jax.tree.map(lambda p, m, v: p - rate * (m / first) / (np_.sqrt(v / second) + 1e-8), params, m, v)
             return params, m, v, t
 
-        rule = adam if w.rule == "adam" else sgd
+        rule: Any = adam if w.rule == "adam" else sgd
         full = w.n_samples // w.batch_size * w.batch_size
 
         def train(state: Any, X: Any, y: Any, order: Any, epochs: Any) -> Any:

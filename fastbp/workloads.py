@@ -173,9 +173,7 @@ class Workload:
         X, y = self.make(rng, self.n_samples, self.sizes[0], self.sizes[-1])
 
         def numbers(array: Array) -> Array:
-            return np.ascontiguousarray(array, np.float32 if self.dtype == "float32" else np.float64).astype(
-                dtype or self.dtype
-            )
+            return np.ascontiguousarray(array, np.float32 if self.dtype == "float32" else np.float64).astype(dtype or self.dtype)
 
         weights, biases = [], []
         for n_in, n_out, activation in zip(self.sizes, self.sizes[1:], (*self.hidden, self.output), strict=False):

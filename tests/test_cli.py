@@ -49,12 +49,12 @@ def test_train_digits_reaches_its_accuracy_and_saves_everything(tmp_path, capsys
     table = dict(line.split("  ", 1) for line in out.splitlines())
     assert float(table["test"].split()[1]) >= 97.5
     assert "450 held-out rows" in table["test"]
-    assert "64-128-10" in table["network"]
+    assert "64-64-10" in table["network"]
     assert "epochs/s" in table["speed"]
     assert "GFLOP/s" in table["speed"]
     assert "x NumPy" in table["speed-up"]
     assert "loss=" in err
-    assert fastbp.load(tmp_path / "digits.fastbp").sizes == (64, 128, 10)
+    assert fastbp.load(tmp_path / "digits.fastbp").sizes == (64, 64, 10)
     history = json.loads((tmp_path / "digits.history.json").read_text())
     assert len(history["loss"]) == len(history["score"]) == 40
     assert history["loss"][-1] < history["loss"][0]

@@ -183,6 +183,7 @@ def test_old_contents_of_the_work_buffer_and_the_outputs_do_not_leak(sizes, loss
             (EVALUATE, {}, 0),
             (DIFFERENTIATE, {"differentiate": True}, net.params.size),
             (TRAIN, {"optimizer": SGD(0.1)}, 0),
+            (TRAIN, {"optimizer": SGD(0.1), "narrow": True}, 0),
         ):
             results = []
             for poison in (False, True):
@@ -197,9 +198,9 @@ def test_old_contents_of_the_work_buffer_and_the_outputs_do_not_leak(sizes, loss
                     session.work[session.work == 0] = 777.0  # all but the shape parameters
                     session.out[:] = session.record[:] = np.nan
                 session.call(mode)
-                losses = session.record[:: 1 + 4 * len(net.weights)] if mode == TRAIN else session.reals[10:12]
+                losses = session.record[:: 1 + 4 * len(net.weights)] if mode == TRAIN else session.reals
                 results.append((trained.params.tobytes(), session.out.tobytes(), losses.tobytes()))
-            assert results[0] == results[1], (mode, n)
+            assert results[0] == results[1], (mode, options, n)
             assert np.isfinite(trained.params).all()
 
 
@@ -350,8 +351,9 @@ def cases(dtype):
     widths = (1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33)
     shapes = [(a, b, c) for a, b, c in zip(widths, widths[5:] + widths[:5], widths[3:] + widths[:3])]
     shapes += [(a, a) for a in widths] + [(4, 65, 3), (400, 3, 2), (3, 400, 33)]
+    shapes += [(1, 1, 1), (2, 3, 1), (12, 5, 12), (3, 7, 11, 2), (5, 12, 8), (9, 1, 9)]
     for number, sizes in enumerate(shapes):
-        n = (1, 3, 8, 17, 6, 25)[number % 6]
+        n = (1, 3, 8, 17, 6, 25, 70)[number % 7]
         loss = ("squared", "cross_entropy", "binary_cross_entropy")[number % 3]
         net = Network(sizes, ("relu", "tanh", "gelu")[number % 3], loss, dtype=dtype, rng=number)
         x = rng.normal(size=(n, sizes[0])).astype(dtype)
@@ -366,6 +368,9 @@ def cases(dtype):
             for rule in ("sgd", "momentum", "adam"):
                 options = {"batch": min(5, n), "session": {"optimizer": optimizers.get(rule), "members": 1 + number % 2}}
                 yield net, TRAIN, options, x, y_, labels_, weights_, order, 0
+                if max(sizes) <= layout.NARROW_LIMIT:
+                    options = {"batch": len(order), "session": {"optimizer": optimizers.get(rule), "narrow": True}}
+                    yield net, TRAIN, options, x, y_, labels_, weights_, order, 0
             gradient = {"batch": n, "session": {"differentiate": True}}
             yield net, DIFFERENTIATE, gradient, x, y_, labels_, weights_, None, net.params.size
             yield net, EVALUATE, {"batch": n, "session": {}}, x, y_, labels_, weights_, None, 0

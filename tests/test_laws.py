@@ -1,6 +1,5 @@
 """Laws of the registered classes: slopes and deltas are derivatives, gradients equal differences, kernels equal the oracle."""
 
-from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -122,18 +121,18 @@ def test_nan_stays_nan(activation, dtype):
 
 def _loss_signature(dtype):
     vector = dtype[::1]
-    return types.void(types.int64, vector, vector, vector, vector, types.int64, types.float64)
+    return types.void(types.int64, vector, vector, vector, vector, types.int64, types.int64, types.float64)
 
 
 @compiled(_loss_signature)
-def losses_of_lanes(code, x, y, d, out, count, scale):
-    store(pointer(out), 0, losses.loss_block(code, pointer(x), pointer(y), pointer(d), count, scale))
+def losses_of_lanes(code, x, y, d, out, count, stride, scale):
+    store(pointer(out), 0, losses.loss_block(code, pointer(x), pointer(y), pointer(d), count, stride, scale))
 
 
 def loss_and_delta(loss, x, y):
     """l (W,) and dl/dx (n_out, W) of W samples side by side."""
     d, out = np.full_like(x, np.nan), np.full(x.shape[1], np.nan, x.dtype)
-    losses_of_lanes[x.dtype](loss.code, x.ravel(), y.ravel(), d.reshape(-1), out, len(x), loss.scale(len(x)))
+    losses_of_lanes[x.dtype](loss.code, x.ravel(), y.ravel(), d.reshape(-1), out, *x.shape, loss.scale(len(x)))
     return out, d
 
 
@@ -286,9 +285,7 @@ def gradient_error_bound(net, X, y):
         error_a.append(shapes[i][0] * error_z[-1] + unit * np.maximum(1, np.abs(z)))
         slopes.append((shapes[i][2](z), shapes[i][1] * error_z[-1] + unit * np.maximum(1, np.abs(z))))
     # |d^2 l / dz^2| is at most 2, in the norms used here, for every loss
-    linear = baseline.Network(
-        [y.shape[1]] * 2, loss=net.loss_function, weights=[np.eye(y.shape[1])], biases=[np.zeros(y.shape[1])]
-    )
+    linear = baseline.Network([y.shape[1]] * 2, loss=net.loss_function, weights=[np.eye(y.shape[1])], biases=[np.zeros(y.shape[1])])
     deltas = np.array([linear.value_and_grad(row[None], target[None])[2][0] for row, target in zip(a[-1], y, strict=True)]) / n
     passed_on = error_a[-1].max(axis=1, keepdims=True) if net.loss_function.link == "softmax" else error_a[-1]
     error_delta = (2 * passed_on + 2 * unit * (1 + np.abs(a[-1]) + np.abs(y))) / n
@@ -359,10 +356,11 @@ def test_rules_with_other_hyper_parameters_equal_the_oracle():
 @every_loss
 @every_activation
 def test_twenty_steps_with_every_activation_and_loss(activation, loss):
-    net, X = off_kinks((5, 7, 3), activation, loss, 40, margin=1e-6)
-    params, epoch_losses = fit_both(net, X, make_targets(loss, 40, 3), optimizer="sgd")
-    assert error(*params) < 1e-12
-    assert error(*epoch_losses) < 1e-12
+    for sizes in ((5, 7, 3), (5, 19, 3)):
+        net, X = off_kinks(sizes, activation, loss, 40, margin=1e-6)
+        params, epoch_losses = fit_both(net, X, make_targets(loss, 40, 3), optimizer="sgd")
+        assert error(*params) < 1e-12
+        assert error(*epoch_losses) < 1e-12
 
 
 @every_rule
@@ -384,7 +382,7 @@ def test_float32_steps_err_no_more_than_numpy_in_float32(rule):
 @pytest.mark.parametrize("l2", [0.0, 0.7])
 @every_rule
 def test_separate_step_equals_fused_step(rule, l2, dtype):
-    for sizes, batch in (((33, 17, 20, 3), 9), ((5, 40, 2), 300)):
+    for sizes, batch in (((33, 17, 20, 3), 9), ((5, 40, 2), 300), ((5, 7, 2), 9), ((5, 7, 2), 150)):
         X, y = make_samples(400, sizes[0], dtype), make_targets("squared", 400, sizes[-1], dtype)
         fused, separate = make_net(sizes, dtype=dtype), make_net(sizes, dtype=dtype)
         options = {"epochs": 2, "batch_size": batch, "optimizer": rule, "l2": l2, "shuffle": False}

@@ -405,6 +405,28 @@ def test_views_are_writable_and_effective(dtype):
     np.testing.assert_array_equal(net.params, flat(net.weights, net.biases))
 
 
+@every_dtype
+def test_the_smallest_change_of_a_parameter_is_seen(dtype):
+    """Predictions pack the parameters anew only when they have changed."""
+    net = Network([3, 1], weights=[[[0.0, 0.0, 1.0]]], biases=[[0.0]], dtype=dtype)
+    x = np.eye(3, dtype=dtype)[2]
+    for array, value in (
+        (net.weights[0][0], np.nextafter(np.ones(1, dtype), 2)[0]),
+        (net.biases[0], -1.0),
+        (net.weights[0][0], np.nan),
+    ):
+        before = net(x)
+        old, array[-1] = array[-1], value
+        assert net(x) != before
+        assert np.isnan(net(x)[0]) == np.isnan(value)
+        array[-1] = old
+        assert net(x) == before
+    for index in range(net.params.size):
+        before = net([1.0, 1.0, 1.0])
+        net.params[index] += 0.5
+        assert net([1.0, 1.0, 1.0]) == before + 0.5
+
+
 def test_gradients_are_views_of_one_vector():
     net = make_net((4, 6, 3))
     _, gradients = net.value_and_grad(make_samples(9, 4), make_targets("squared", 9, 3))

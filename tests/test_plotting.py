@@ -8,9 +8,7 @@ import pytest
 from fastbp import History
 from fastbp.plotting import loss_curve, save_loss_curve
 
-HISTORY = History(
-    loss=[1.0, 0.5, 0.25], validation_loss=[1.5, 0.75, 0.5], score=[0.5, 0.7, 0.9], validation_score=[0.4, 0.6, 0.8]
-)
+HISTORY = History(loss=[1.0, 0.5, 0.25], validation_loss=[1.5, 0.75, 0.5], score=[0.5, 0.7, 0.9], validation_score=[0.4, 0.6, 0.8])
 
 
 def lines(axes):

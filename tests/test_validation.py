@@ -294,7 +294,7 @@ NETWORKS = [
 
 
 @pytest.mark.parametrize(
-    ("argument", "args", "options"), [pytest.param(*case, id=f"{i}-{case[0]}") for i, case in enumerate(NETWORKS)]
+    ("argument", "args", "options"), [pytest.param(*case, id=f"{case[0]}-{i}") for i, case in enumerate(NETWORKS)]
 )
 def test_networks(argument, args, options):
     check_refused(None, argument, lambda: Network(*args, **options))

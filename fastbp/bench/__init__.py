@@ -24,7 +24,8 @@ def add_parser(commands: Any) -> None:
         "bench",
         help="speed against NumPy and other libraries, and against another revision",
         description=f"Workloads: {', '.join(workloads.WORKLOADS)}; latency: one row through the network of digits; start: time "
-        "of imports and first fits in fresh processes. Exit status 1 if a contestant fails or computes something else, and after a regression.",
+        "of imports and first fits in fresh processes. Exit status 1 if a contestant fails or computes something else, and "
+        "after a regression.",
     )
     bench.set_defaults(run=run)
     bench.add_argument("--workload", nargs="+", choices=names, metavar="NAME", help="which (default: all)")
@@ -96,7 +97,7 @@ def _against(arguments: argparse.Namespace) -> int:
         tolerance=tolerance,
         settings=gate.QUICK if arguments.quick else gate.Settings(),
     )
-    slower = gate.failed(results)
+    slower = report.failures(results)
     if arguments.json:
         print(json.dumps({"against": old.label, "tolerance": tolerance, "workloads": results, "failed": slower}, indent=1))
     else:

@@ -1,9 +1,9 @@
 """Is this version slower than another revision? Both run in one session of rounds, in turns, each in its own environment.
 
-Times of two separate runs say nothing on a machine whose clock wanders. Here a round gives one ratio from two turns that follow each
-other within milliseconds, in alternating order; a session is a fresh pair of processes; the estimate is the median over all
-rounds, and its interval accounts for both. With one thread a turn is timed by the CPU time of its process, which a busy
-neighbour on the same core does not lengthen.
+Times of two separate runs say nothing on a machine whose clock wanders. Here a round gives one ratio, from two turns that
+follow each other within milliseconds, in alternating order; a session is a fresh pair of processes; the estimate is the median
+over all rounds of all sessions, and its interval accounts for both. With one thread a turn is timed by the CPU time of its
+process, which a busy neighbour on the same core does not lengthen.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import tarfile
 import tempfile
 import venv
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,11 @@ import numpy as np
 
 from fastbp.bench.measure import Reference, choose_epochs, say
 from fastbp.bench.measure import Settings as TurnSettings
+from fastbp.bench.report import KINDS
 from fastbp.bench.statistics import session_interval, verdict
 from fastbp.bench.worker import Worker
 from fastbp.workloads import Workload
 
-FIT, PREDICT = "fit", "predict"
 MOST_ROUNDS, LEAST_ROUNDS = 60, 6
 
 
@@ -121,7 +122,8 @@ def build(source: Path, label: str, key: str) -> Side:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True, mode=0o700)
     venv.create(directory, with_pip=True)
-    packages = {str(Path(module.__file__).parents[1]) for module in (np, _numba()) if module.__file__}
+    specs = [find_spec(name) for name in ("numpy", "numba")]
+    packages = {str(Path(spec.origin).parents[1]) for spec in specs if spec is not None and spec.origin is not None}
     site = next(directory.glob("Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages"))
     (site / "dependencies.pth").write_text("\n".join(sorted(packages)) + "\n", encoding="utf-8")
     command = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", str(source)]
@@ -132,12 +134,6 @@ def build(source: Path, label: str, key: str) -> Side:
     (directory / "kernels").mkdir(mode=0o700)
     (directory / "complete").touch()
     return side
-
-
-def _numba() -> Any:
-    import numba
-
-    return numba
 
 
 def _home() -> Path:
@@ -152,7 +148,7 @@ class _Pair:
     """One session: both versions on one workload, in two processes."""
 
     def __init__(self, old: Worker, new: Worker, workload: Workload, dtype: str, settings: Settings, clock: int):
-        self.workers, self.new, self.clock = (old, new), new, clock
+        self.workers, self.new, self.workload, self.clock = (old, new), new, workload, clock
         for worker in self.workers:
             worker.send("open", workload.name, dtype)
         self.tolerance = [worker.receive()[1] for worker in self.workers][1]
@@ -162,20 +158,21 @@ class _Pair:
         seconds = self.new.turn(self.epochs)[0] + self.new.predict(self.repeats)[0]
         self.rounds = max(LEAST_ROUNDS, min(MOST_ROUNDS, int(settings.seconds / (2 * seconds))))
 
-    def differences(self, reference: Reference) -> list[float]:
-        """How far each version ends from the float64 baseline; see `Reference`."""
-        found = []
+    def check(self, reference: Reference) -> dict[str, Any]:
+        """How far each version ends from the float64 baseline, and whether that is near enough."""
+        differences = []
         for worker in self.workers:
             worker.turn(self.epochs)
-            found.append(reference.difference(worker, self.epochs))
-        return found
+            differences.append(reference.difference(worker, self.epochs))
+        right = all(difference <= self.tolerance for difference in differences)
+        return {"name": self.workload.name, "differences": differences, "right": right}
 
     def log_ratios(self) -> dict[str, list[float]]:
         """log(new / old) of the rounds' times, for fit and for predict."""
-        ratios: dict[str, list[float]] = {FIT: [], PREDICT: []}
+        ratios: dict[str, list[float]] = {kind: [] for kind in KINDS}
         for i in range(self.rounds):
             order = (0, 1) if i % 2 else (1, 0)
-            for kind, method, count in ((FIT, "turn", self.epochs), (PREDICT, "predict", self.repeats)):
+            for kind, method, count in zip(KINDS, ("turn", "predict"), (self.epochs, self.repeats), strict=True):
                 seconds = [0.0, 0.0]
                 for side in order:
                     seconds[side] = getattr(self.workers[side], method)(count)[self.clock]
@@ -191,7 +188,7 @@ def compare(
     dtype: str | None = None,
     threads: int = 1,
     tolerance: float = 0.05,
-    settings: Settings = Settings(),
+    settings: Settings | None = None,
 ) -> list[dict[str, Any]]:
     """Compare two versions on some workloads.
 
@@ -201,36 +198,25 @@ def compare(
         For each workload "fit" and "predict", each with "ratio" (new to old, an `Interval`) and "verdict"; and under
         "differences" how far both end from the float64 baseline. A version that ends too far away gets the verdict "wrong".
     """
+    settings = settings or Settings()
     samples: dict[tuple[str, str], list[list[float]]] = {}
     results: dict[str, dict[str, Any]] = {}
     clock = 1 if threads == 1 else 0
-    with ExitStack() as baseline_stack:
-        baseline: Any = baseline_stack.enter_context(closing(Worker("numpy", 1)))
+    with closing(Worker("numpy", 1)) as baseline:
         for session in range(settings.sessions):
-            with ExitStack() as stack:
-                workers = [stack.enter_context(closing(side.start(threads))) for side in (old, new)]
+            with closing(old.start(threads)) as before, closing(new.start(threads)) as after:
                 for workload in workloads:
                     say(f"session {session + 1} of {settings.sessions}: {workload.name}")
-                    pair = _Pair(*workers, workload, dtype or workload.dtype, settings, clock)
+                    pair = _Pair(before, after, workload, dtype or workload.dtype, settings, clock)
                     if session == 0:
-                        differences = pair.differences(Reference(baseline, workload))
-                        right = all(difference <= pair.tolerance for difference in differences)
-                        results[workload.name] = {"name": workload.name, "differences": differences, "right": right}
-                    if not results[workload.name]["right"]:
-                        continue
-                    for kind, ratios in pair.log_ratios().items():
-                        samples.setdefault((workload.name, kind), []).append(ratios)
-    for workload in workloads:
-        for kind in (FIT, PREDICT):
-            if not results[workload.name]["right"]:
-                results[workload.name][kind] = {"ratio": None, "verdict": "wrong"}
-                continue
-            interval = session_interval(samples[workload.name, kind])
-            results[workload.name][kind] = {"ratio": interval._asdict(), "verdict": verdict(interval, tolerance)}
+                        results[workload.name] = pair.check(Reference(baseline, workload))
+                    if results[workload.name]["right"]:
+                        for kind, ratios in pair.log_ratios().items():
+                            samples.setdefault((workload.name, kind), []).append(ratios)
+    for name, result in results.items():
+        for kind in KINDS:
+            result[kind] = {"ratio": None, "verdict": "wrong"}
+            if result["right"]:
+                interval = session_interval(samples[name, kind])
+                result[kind] = {"ratio": interval._asdict(), "verdict": verdict(interval, tolerance)}
     return list(results.values())
-
-
-def failed(results: Sequence[dict[str, Any]]) -> list[str]:
-    """What is slower or wrong, as "workload fit" or "workload predict"."""
-    bad = ("slower", "wrong")
-    return [f"{result['name']} {kind}" for result in results for kind in (FIT, PREDICT) if result[kind]["verdict"] in bad]

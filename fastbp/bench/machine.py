@@ -56,9 +56,7 @@ class Machine:
         count = TRIAD_BYTES // self.dtype.itemsize
         arrays = [np.full(count, 1.0, self.dtype) for _ in range(3)]
         share = count // self.threads // self.panel * self.panel
-        best = min(
-            self._together(lambda thread: self._triad(*arrays, thread * share, (thread + 1) * share)) for _ in range(passes)
-        )
+        best = min(self._together(lambda thread: self._triad(*arrays, thread * share, (thread + 1) * share)) for _ in range(passes))
         return 3 * share * self.threads * self.dtype.itemsize / best
 
 
@@ -68,13 +66,13 @@ def describe() -> dict[str, Any]:
     from fastbp.kernels.simd import register_bytes
 
     return {
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cores": cores(),
         "vector_bits": 8 * register_bytes(),
         "platform": platform.platform(),
         "date": datetime.date.today().isoformat(),
         "versions": {"python": platform.python_version(), "fastbp": __version__}
-        | {name: _version(distribution) for name, distribution in PACKAGES.items()},
+        | {name: installed_version(distribution) for name, distribution in PACKAGES.items()},
     }
 
 
@@ -83,7 +81,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _cpu() -> str:
+def cpu() -> str:
+    """Model name of the CPU."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -91,7 +90,8 @@ def _cpu() -> str:
         return platform.processor() or platform.machine()
 
 
-def _version(distribution: str) -> str | None:
+def installed_version(distribution: str) -> str | None:
+    """Version of an installed distribution, or None."""
     try:
         return version(distribution)
     except PackageNotFoundError:

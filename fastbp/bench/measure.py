@@ -58,7 +58,7 @@ def choose_epochs(contestant: Any, workload: Workload, settings: Settings) -> in
     while True:
         seconds, _ = contestant.turn(epochs)
         if seconds > settings.seconds / 4 or epochs == most:
-            return max(1, min(most, round(epochs * settings.seconds / seconds)))
+            return max(1, min(most, int(epochs * settings.seconds / seconds)))
         epochs = min(most, epochs * 4)
 
 
@@ -96,7 +96,9 @@ def interleave(turns: Mapping[str, Any], rounds: int) -> dict[str, list[float]]:
     return results
 
 
-def measure(workload: Workload, dtype: str, contestants: Mapping[str, Any], baseline: Any, machine: Any, settings: Settings) -> dict[str, Any]:
+def measure(
+    workload: Workload, dtype: str, contestants: Mapping[str, Any], baseline: Any, machine: Any, settings: Settings
+) -> dict[str, Any]:
     """Verify and time contestants on one workload.
 
     Parameters

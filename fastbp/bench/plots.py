@@ -49,7 +49,8 @@ def ratio_chart(results: dict[str, Any], ax: Axes) -> None:
     ax.axvline(1.0, color="black", linewidth=1)
     ax.set_xscale("log")
     ax.set_xlim(low / 1.3, high * 1.3)
-    ticks = [tick for decade in (0.1, 1, 10, 100, 1000) for tick in (decade, 2 * decade, 5 * decade) if low / 1.3 < tick < high * 1.3]
+    decades = [digit * 10.0**power for power in range(-1, 5) for digit in (1, 2, 5)]
+    ticks = [tick for tick in decades if low / 1.3 < tick < high * 1.3]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
     ax.set_yticks(range(len(rows)), [result["name"] for result in rows])
@@ -66,67 +67,45 @@ def roofline(results: dict[str, Any], ax: Axes) -> None:
 
     Only workloads of the dtype that most have are drawn: each dtype has a roof of its own.
     """
-    rows = [result for result in results["workloads"] if "intensity" in result]
-    dtypes = [result["dtype"] for result in rows]
+    timed = [result for result in results["workloads"] if "gflops" in result["contestants"].get(OURS, {})]
+    dtypes = [result["dtype"] for result in timed]
     dtype = max(dtypes, key=dtypes.count)
-    rows = [result for result in rows if result["dtype"] == dtype]
+    timed = [result for result in timed if result["dtype"] == dtype]
     peak, bandwidth = results["machine"]["peak_gflops"][dtype], results["machine"]["bandwidth_gbs"]
-    intensities = [result["intensity"] for result in rows]
-    left, right = min(intensities) / 3, max(*intensities, peak / bandwidth) * 4
-    x = np.geomspace(left, right, 200)
+    ridge = peak / bandwidth
+    intensities = [result["intensity"] for result in timed]
+    x = np.geomspace(min(*intensities, ridge) / 8, max(*intensities, ridge) * 4, 200)
     ax.plot(x, np.minimum(peak, bandwidth * x), color="black", linewidth=1.5)
-    ax.annotate(f"FMA peak {peak:.0f} GFLOP/s", (right, peak), (-4, 4), textcoords="offset points", ha="right", va="bottom")
-    middle = (left * peak / bandwidth) ** 0.5
+    above: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "bottom"}
+    ax.annotate(f"FMA peak {peak:.0f} GFLOP/s", (x[-1], peak), (-4, 3), **above)
+    ax.annotate(f"memory {bandwidth:.0f} GB/s", (0.6 * ridge, 0.6 * peak), (-4, 0), **above)
+
     lowest = peak
-    for name, filled in ((OURS, True), ("numpy", False)):
-        points = [
-            (result["intensity"], result["contestants"][name]["gflops"])
-            for result in rows
-            if "gflops" in result["contestants"].get(name, {})
-        ]
-        if points:
-            colour = STYLES[name][0]
-            ax.plot(*zip(*points, strict=True), "o", color=colour, markerfacecolor=colour if filled else "white", markersize=7, label=name)
-            lowest = min(lowest, *(speed for _, speed in points))
+    for position, result in enumerate(timed):
+        speeds = [result["contestants"].get(name, {}).get("gflops") for name in (OURS, "numpy")]
+        found = [speed for speed in speeds if speed is not None]
+        at = [result["intensity"]] * len(found)
+        ax.plot(at, found, color="grey", linewidth=1, zorder=1)
+        for name, speed in zip((OURS, "numpy"), speeds, strict=True):
+            colour, marker = STYLES[name]
+            label = name if position == 0 else None
+            if speed is not None:
+                ax.plot(at[0], speed, marker, color=colour, markersize=7, label=label)
+        below: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "top", "fontsize": "small"}
+        box = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+        ax.annotate(result["name"], (at[0], min(found)), (0, -6), bbox=box, zorder=1.5, **below)
+        lowest = min(lowest, *found)
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_xlim(left, right)
-    ax.set_ylim(lowest / 2, peak * 2)
-    _along_the_slope(ax, middle, bandwidth)
-    _name_points(ax, rows)
+    ax.set_xlim(x[0], x[-1])
+    ax.set_ylim(lowest / 4, peak * 3)
     ax.grid(which="major", alpha=0.3)
-    ax.set(xlabel=f"flop per byte of unavoidable memory traffic, {dtype}", ylabel="GFLOP/s")
+    ax.set(xlabel=f"flop per byte of unavoidable memory traffic ({dtype})", ylabel="GFLOP/s")
     ax.set_title(_title(results), fontsize="medium")
     ax.legend(loc="lower right")
 
 
-def _along_the_slope(ax: Axes, x: float, bandwidth: float) -> None:
-    """Name the memory roof, above it and parallel to it."""
-    if bandwidth * x < ax.get_ylim()[0]:
-        x = 1.5 * ax.get_ylim()[0] / bandwidth
-    ax.annotate(
-        f"memory {bandwidth:.0f} GB/s",
-        (x, bandwidth * x),
-        (-6, 6),
-        textcoords="offset points",
-        rotation=45,
-        rotation_mode="anchor",
-        transform_rotates_text=True,
-        va="bottom",
-    )
-
-
-def _name_points(ax: Axes, rows: list[dict[str, Any]]) -> None:
-    """Write the workloads' names beside fastbp's points, to the side where the next point is farther away."""
-    points = [(row["intensity"], row["contestants"][OURS]["gflops"], row["name"]) for row in rows if "gflops" in row["contestants"][OURS]]
-    points.sort()
-    for i, (intensity, speed, name) in enumerate(points):
-        below = i % 2
-        ax.annotate(
-            name, (intensity, speed), (0, -9 if below else 7), textcoords="offset points", ha="center", va="top" if below else "bottom", fontsize="small"
-        )
-
-
 def _title(results: dict[str, Any]) -> str:
     machine, threads = results["machine"], results["settings"]["threads"]
-    return f"{machine['cpu']}, {threads} thread{'s' if threads > 1 else ''}, {machine['date']}, fastbp {machine['versions']['fastbp']}"
+    plural = "s" if threads > 1 else ""
+    return f"{machine['cpu']}, {threads} thread{plural}, {machine['date']}, fastbp {machine['versions']['fastbp']}"

@@ -8,6 +8,7 @@ from typing import Any
 from fastbp.bench.measure import OURS
 
 Row = Sequence[str]
+KINDS, FAILURES = ("fit", "predict"), ("slower", "wrong")  # of the comparison of two revisions
 
 
 def tables(results: dict[str, Any], markdown: bool) -> str:
@@ -34,11 +35,12 @@ def table(head: Row, rows: Sequence[Row], markdown: bool = False) -> str:
     """Columns of text, all but the first to the right."""
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
 
-    def line(row: Row) -> str:
-        cells = [cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
+    def line(row: Row, fill: str = " ") -> str:
+        first, *others = zip(row, widths, strict=True)
+        cells = [first[0].ljust(first[1], fill), *(cell.rjust(width, fill) for cell, width in others)]
         return f"| {' | '.join(cells)} |" if markdown else "  ".join(cells).rstrip()
 
-    rule = [f"| {' | '.join('-' * (w if i == 0 else w - 1) + (':' if i else '') for i, w in enumerate(widths))} |"] if markdown else []
+    rule = [line(["-", *("-:" for _ in head[1:])], "-")] if markdown else []
     return "\n".join([line(head), *rule, *map(line, rows)])
 
 
@@ -67,9 +69,8 @@ def _row(result: dict[str, Any], others: Sequence[str]) -> Row:
     name = result["name"] if result["dtype"] == "float32" else f"{result['name']} ({result['dtype']})"
     if ours["status"] != "ok":
         return [name, cell(ours), "", "", *("" for _ in others)]
-    row = [name, f"{_number(ours['microseconds']['estimate'])} us"]
-    row.append(f"{_number(ours['gflops'])}" if "gflops" in ours else "")
-    row.append(f"{100 * ours['peak_fraction']['estimate']:.0f} %" if "gflops" in ours else "")
+    row = [name, _time(ours["microseconds"]["estimate"])]
+    row += [_number(ours["gflops"]), f"{100 * ours['peak_fraction']['estimate']:.2g} %"] if "gflops" in ours else ["", ""]
     return row + [cell(result["contestants"].get(other)) for other in others]
 
 
@@ -78,7 +79,7 @@ def cell(entry: dict[str, Any] | None) -> str:
     if entry is None or entry["status"] == "unable":
         return "-"
     if entry["status"] != "ok":
-        return entry["status"]
+        return str(entry["status"])
     ratio = entry["ratio"]
     return f"{_number(ratio['estimate'])} ({_number(ratio['low'])} to {_number(ratio['high'])})"
 
@@ -86,6 +87,10 @@ def cell(entry: dict[str, Any] | None) -> str:
 def _number(value: float) -> str:
     """Three digits, without an exponent."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _time(microseconds: float) -> str:
+    return f"{_number(microseconds)} us" if microseconds < 1000 else f"{_number(microseconds / 1000)} ms"
 
 
 def _remarks(results: dict[str, Any]) -> list[str]:
@@ -105,8 +110,8 @@ def _remarks(results: dict[str, Any]) -> list[str]:
     lines += [f"{name} {reason}: not in {', '.join(where)}." for (name, reason), where in reasons.items()]
     if results["workloads"]:
         lines.append(
-            f"Times are of one training step (latency: of one row); ratios are medians over rounds, with 95 % intervals."
-            f" All contestants start from the same weights and end with the float64 baseline's."
+            "Times are of one training step (latency: of one row); ratios are medians over rounds, with 95 % intervals."
+            " All contestants start from the same weights and end with the float64 baseline's."
         )
     return ["\n".join(lines)] if lines else []
 
@@ -115,7 +120,7 @@ def verdicts(results: Sequence[dict[str, Any]], against: str, tolerance: float, 
     """What the comparison of two revisions found, and one line that says it all."""
     rows = []
     for result in results:
-        for kind in ("fit", "predict"):
+        for kind in KINDS:
             ratio, word = result[kind]["ratio"], result[kind]["verdict"]
             if ratio is None:
                 ends = " and ".join(f"{difference:.0e}" for difference in result["differences"])
@@ -124,6 +129,11 @@ def verdicts(results: Sequence[dict[str, Any]], against: str, tolerance: float, 
             interval = f"{ratio['low']:.3f} to {ratio['high']:.3f}"
             rows.append([result["name"], kind, f"{ratio['estimate']:.3f}", interval, word])
     head = ("workload", "", "time, new / old", "95 % interval", "verdict")
-    bad = [f"{result['name']} {kind}" for result in results for kind in ("fit", "predict") if result[kind]["verdict"] in ("slower", "wrong")]
+    bad = failures(results)
     last = f"Regression against {against}: {', '.join(bad)}." if bad else f"No regression against {against}."
     return f"{table(head, rows, markdown)}\n\n{last} Differences below {100 * tolerance:g} % are not called."
+
+
+def failures(results: Sequence[dict[str, Any]]) -> list[str]:
+    """What is slower or wrong, as "workload fit" or "workload predict"."""
+    return [f"{result['name']} {kind}" for result in results for kind in KINDS if result[kind]["verdict"] in FAILURES]

@@ -42,7 +42,8 @@ def _sibling(name: str) -> ModuleType:
     own = f"_fastbp_{name}"
     if own not in sys.modules:
         spec = spec_from_file_location(own, PACKAGE / f"{name}.py")
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         sys.modules[own] = module_from_spec(spec)
         spec.loader.exec_module(sys.modules[own])
     return sys.modules[own]
@@ -189,7 +190,8 @@ class Worker:
 
     def close(self) -> None:
         """End the process."""
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait()

@@ -35,15 +35,19 @@ from fastbp.kernels.emit import (
 )
 
 
+WITH_AVX512 = ("x86-64-v4", "skylake-avx512", "icelake-server", "sapphirerapids", "znver4", "znver5")
+WITH_AVX2 = ("x86-64-v3", "haswell", "skylake", "znver2", "znver3")
+
+
 @cache
 def register_bytes() -> int:
     """Bytes of the widest vector register of the target: 64, 32 or 16."""
     _, cpu, features = cpu_target.target_context.codegen().magic_tuple()
     flags = set(features.split(","))
-    if "+avx512f" in flags or cpu in ("x86-64-v4", "skylake-avx512", "icelake-server", "sapphirerapids", "znver4", "znver5"):
-        return 64
-    if "+avx2" in flags or cpu in ("x86-64-v3", "haswell", "skylake", "znver2", "znver3"):
-        return 32
+    for size, flag, names in ((64, "avx512f", WITH_AVX512), (32, "avx2", WITH_AVX2)):
+        # a processor that is only named has the features of its name
+        if f"+{flag}" in flags or (f"-{flag}" not in flags and cpu in names):
+            return size
     return 16
 
 

@@ -1,0 +1,190 @@
+"""The structure of the package: imports point one way, files stay short, every class and every kernel file says what it does."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from conftest import ACTIVATIONS, LOSSES, RULES
+
+import fastbp
+from fastbp.initializers import INITIALIZERS
+
+PACKAGE = Path(fastbp.__file__).parent
+FILES = {path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", "."): path for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
+
+# A module imports from the rows above its own only. What is not listed is a tool on top of the trainer: it may import anything
+# but the command line, and nothing listed may import it.
+LAYERS = [
+    "_version _registry layout validation threads _linker",
+    "_jit",
+    "kernels.emit",
+    "kernels.simd kernels.random kernels.team",
+    "kernels.tile kernels.vmath",
+    "activations losses optimizers initializers schedules kernels.gemm",
+    "kernels.packing",
+    "kernels.forward",
+    "kernels.backward kernels.gradient kernels.narrow",
+    "kernels.minibatch",
+    "kernels.train kernels.peak",
+    "session",
+    "network",
+    "training",
+    "TOOLS",
+    "cli",
+    "__main__",
+]
+RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row.split()}
+# imported when a method is called, so that a network offers what is built on it
+DELEGATES = {("network", "training"), ("network", "gradcheck"), ("network", "checkpoint")}
+
+
+def rank(module):
+    return RANK.get(module, RANK["TOOLS"])
+
+
+def without_type_checking(tree):
+    """Nodes of a module but those that only type checkers run."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            continue
+        yield node
+        yield from without_type_checking(node)
+
+
+def imports(tree):
+    """Names of modules imported anywhere in a tree, those of the package as ``fastbp.x``."""
+    for node in without_type_checking(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            modules = [name for name in inside if name.removeprefix("fastbp.") in FILES]
+            yield from ((node, name) for name in modules or [node.module])
+
+
+def arrows(tree):
+    """(whether the import is run with the module, imported module of the package)."""
+    at_once = set(map(id, _run_on_import(tree)))
+    for node, name in imports(tree):
+        if name.partition(".")[0] == "fastbp" and name != "fastbp":
+            yield id(node) in at_once, name.removeprefix("fastbp.")
+
+
+def _run_on_import(tree):
+    for node in ast.iter_child_nodes(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield node
+            yield from _run_on_import(node)
+
+
+def wrong_arrows(module, tree):
+    for at_once, target in arrows(tree):
+        name = target if target in FILES else target.rpartition(".")[0]
+        is_tool = rank(module) == rank(name) == RANK["TOOLS"]
+        if not is_tool and rank(name) >= rank(module) and (at_once or (module, name) not in DELEGATES):
+            yield f"{module} -> {name}"
+
+
+def test_imports_point_one_way():
+    assert [arrow for module, tree in TREES.items() for arrow in wrong_arrows(module, tree)] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("kernels.simd", "from fastbp.kernels.gemm import split"),
+        ("kernels.gemm", "from fastbp import network"),
+        ("losses", "from fastbp.activations import get"),
+        ("session", "def f():\n    from fastbp.network import Network"),
+        ("network", "from fastbp.training import fit"),
+        ("training", "from fastbp import comparison"),
+        ("layout", "import fastbp.validation"),
+        ("plotting", "def f():\n    from fastbp.cli import main"),
+    ],
+)
+def test_a_wrong_arrow_is_seen(module, source):
+    assert list(wrong_arrows(module, ast.parse(source)))
+
+
+def test_listed_modules_exist():
+    assert {name for name in RANK if name not in ("TOOLS", "schedules")} <= set(FILES)
+    assert len([name for name in FILES if rank(name) != RANK["TOOLS"]]) > 25
+
+
+def test_modules_import_each_other_in_no_circle():
+    graph = {module: {name for at_once, name in arrows(tree) if at_once and name in FILES} for module, tree in TREES.items()}
+    done: set[str] = set()
+    while ready := {module for module, needed in graph.items() if module not in done and needed <= done}:
+        done |= ready
+    assert set(graph) - done == set()
+
+
+STANDARD = {"__future__", "collections", "types", "typing", "itertools", "functools", "math"}
+
+
+def test_the_oracle_shares_nothing():
+    tree = TREES["baseline"]
+    at_once = set(map(id, _run_on_import(tree)))
+    for node, name in imports(tree):
+        top = name.partition(".")[0]
+        allowed = STANDARD | {"numpy"} if id(node) in at_once else {"scipy"}
+        assert top in allowed, name
+    users = {module for module, other in TREES.items() for at_once, name in arrows(other) if name == "baseline"}
+    assert not {module for module in users if rank(module) < RANK["TOOLS"]}
+
+
+@pytest.mark.parametrize(
+    ("library", "users"),
+    [
+        ("sklearn", r"estimators|cli|datasets|workloads|contestants|bench\..*"),
+        ("matplotlib", r"plotting|bench\..*"),
+        ("pickle", r"_jit"),
+        ("numba", r"_jit|_linker|kernels\..*|contestants|bench\..*|cli"),
+        ("llvmlite", r"_jit|_linker|kernels\..*|bench\..*|cli"),
+    ],
+)
+def test_who_imports_what(library, users):
+    found = {module for module, tree in TREES.items() for _, name in imports(tree) if name.partition(".")[0] == library}
+    assert found
+    assert {module for module in found if not re.fullmatch(users, module)} == set()
+
+
+def lines(path):
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_files_are_short(module):
+    assert lines(FILES[module]) <= (260 if module.startswith("kernels.") else 420)
+
+
+@pytest.mark.parametrize("module", [name for name in FILES if not FILES[name].name.startswith("__init__")])
+def test_files_say_what_they_are(module):
+    text = ast.get_docstring(TREES[module])
+    assert text
+    assert text.splitlines()[0].endswith((".", ":"))
+    if module.startswith("kernels."):
+        assert "Legend" in text
+
+
+CLASSES = [type(instance) for instance in (*ACTIVATIONS, *LOSSES, *RULES)] + INITIALIZERS.classes + [fastbp.Softmax]
+
+
+@pytest.mark.parametrize("cls", dict.fromkeys(CLASSES), ids=lambda cls: cls.name)
+def test_every_class_states_its_formula(cls):
+    text = cls.__dict__.get("__doc__")
+    assert text
+    assert re.search(r"=|<-|N\(|U\(", text)
+    for name in cls().parameters():
+        assert name in text
+
+
+def test_names_are_words_of_the_field():
+    names = [cls.name for cls in dict.fromkeys(CLASSES)]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z]+(_[a-z0-9]+)*", name) for name in names)
+    for registry in (fastbp.activations.ACTIVATIONS, fastbp.losses.LOSSES, fastbp.optimizers.OPTIMIZERS):
+        assert [cls.code for cls in registry.classes] == list(range(len(registry.classes)))

@@ -1,0 +1,129 @@
+"""The machine code of the inner loops: as many fused multiply-adds as the textbook counts, nothing spilled, nothing called.
+
+The tiles are compiled alone, for this machine and, in other processes, for processors it is not.
+"""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = r"""
+import sys
+import llvmlite.binding as llvm
+from numba import types
+from numba.core.registry import cpu_target
+from fastbp._linker import PartLibrary, all_parts, optimise
+from fastbp.kernels import gemm, simd
+
+dtype, triple, cpu = sys.argv[1:]
+rows, pointer, integer = simd.tile_rows(), types.CPointer(getattr(types, dtype)), types.int64
+strip, outer = gemm._strip(rows, 2), gemm._outer(rows, 2)
+strip.compile((pointer, integer, integer, pointer, pointer, integer, integer, pointer, integer, pointer))
+outer.compile((pointer, pointer, integer, pointer, integer, integer, integer, pointer))
+module = llvm.parse_assembly("")
+for library in all_parts([f.overloads[f.signatures[0]].library for f in (strip, outer)]):
+    if isinstance(library, PartLibrary):
+        module.link_in(library._final_module, preserve=True)
+machine = cpu_target.target_context.codegen()._tm
+if triple != "host":
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, opt=3)
+    module.triple, module.data_layout = triple, str(machine.target_data)
+optimise(module, machine)
+print(machine.emit_assembly(module))
+print(rows, simd.lanes(getattr(types, dtype)))
+"""
+
+
+def assembly(dtype, triple, cpu, environment):
+    """(assembly, rows of the tile, lanes) of the two tile loops."""
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT, dtype, triple, cpu],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *lines, last = run.stdout.splitlines()
+    rows, lanes = last.split()
+    return lines, int(rows), int(lanes)
+
+
+def inner_loops(lines, multiply_add):
+    """Basic blocks that jump to their own beginning, as lists of instructions, of those that hold multiply-adds."""
+    loops, label, block = [], None, []
+    for line in lines:
+        start = re.match(r"^(\.?L\w+):", line)
+        if start:
+            label, block = start.group(1), []
+        elif line.startswith("\t") and not line.startswith("\t."):
+            block.append(line.strip())
+            jumps_back = re.match(r"\t(?:j\w+|b\.\w+|cbn?z|tbn?z)\s.*?(\.?L\w+)$", line)
+            if jumps_back and jumps_back.group(1) == label and any(re.match(multiply_add, i) for i in block):
+                loops.append(block)
+    return loops
+
+
+def count(block, pattern):
+    return sum(bool(re.match(pattern, instruction)) for instruction in block)
+
+
+X86 = r"vfmadd\d+p[sd]\s"
+TARGETS = {
+    "this machine": ({}, "host", "", X86, r"\[?%?[xyz]mm\d+.*\(%rsp\)|.*\(%rsp\).*%[xyz]mm"),
+    "AVX2": (
+        {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"},
+        "host",
+        "",
+        X86,
+        r".*\(%rsp\).*%ymm|.*%ymm.*\(%rsp\)",
+    ),
+    "AVX-512": (
+        {"NUMBA_CPU_NAME": "skylake-avx512", "NUMBA_CPU_FEATURES": "+avx512f"},
+        "host",
+        "",
+        X86,
+        r".*\(%rsp\).*%zmm|.*%zmm.*\(%rsp\)",
+    ),
+    "NEON": (
+        {"NUMBA_CPU_NAME": "generic"},
+        "aarch64-unknown-linux-gnu",
+        "neoverse-n1",
+        r"fmla\s",
+        r"(?:ldr|str|ldp|stp)\s+q.*\[sp",
+    ),
+}
+
+
+@pytest.mark.skipif(not re.search("x86|AMD64", os.uname().machine if hasattr(os, "uname") else ""), reason="names x86 targets")
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_inner_loops_are_multiply_adds_and_loads(target, dtype):
+    environment, triple, cpu, multiply_add, spill = TARGETS[target]
+    lines, rows, lanes = assembly(dtype, triple, cpu, environment)
+    expected = {"AVX2": 32, "AVX-512": 64, "NEON": 16}.get(target)
+    if expected:
+        assert lanes * (4 if dtype == "float32" else 8) == expected
+    loops = inner_loops(lines, multiply_add)
+    assert len(loops) >= 2, "one loop of each product"
+    for loop in loops:
+        multiply_adds = count(loop, multiply_add)
+        assert multiply_adds % (rows * 2) == 0, "one multiply-add for each register of the tile"
+        assert count(loop, spill) == 0, "a register of the tile went to the stack"
+        assert not any("call" in instruction for instruction in loop)
+        # loads, splats, two pointers, a counter and a jump
+        assert len(loop) <= multiply_adds * 2 + 8
+    text = "\n".join(lines)
+    assert not re.search(r"call\w*\s.*fmaf?\b|\bbl\s+fmaf?\b", text)
+    if dtype == "float32":
+        assert "cvtss2sd" not in text
+        assert "cvtps2pd" not in text
+
+
+def test_a_spill_would_be_seen():
+    loop = ["vfmadd231ps\t%ymm1, %ymm2, %ymm3", "vmovups\t%ymm3, 32(%rsp)"]
+    assert count(loop, TARGETS["AVX2"][4]) == 1

@@ -1,0 +1,516 @@
+"""Compile options, the disk cache and its faults, and random numbers."""
+
+import ast
+import errno
+import hashlib
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import DTYPES, compiled, make_net, make_samples, make_targets
+from numba import types
+
+import fastbp
+from fastbp import _jit
+from fastbp._jit import DiskCache, Entry, cache_directory, kernel
+from fastbp.kernels import random
+from fastbp.kernels.simd import pointer
+from fastbp.kernels.train import draw_order, run
+from fastbp.training import epoch_order
+
+PACKAGE = Path(fastbp.__file__).parent
+KERNELS = sorted(PACKAGE.glob("kernels/*.py"))
+
+
+def tree(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+# --- sources -----------------------------------------------------------------------------------------------------------------
+
+
+def compilers(node):
+    """Names of Numba's own decorators that are used below a node."""
+    banned = {"njit", "jit", "vectorize", "guvectorize", "cfunc", "stencil", "generated_jit", "prange"}
+    for each in ast.walk(node):
+        if isinstance(each, ast.ImportFrom) and (each.module or "").partition(".")[0] == "numba":
+            yield from banned & {alias.name for alias in each.names}
+        elif (
+            isinstance(each, ast.Attribute)
+            and each.attr in banned
+            and isinstance(each.value, ast.Name)
+            and each.value.id == "numba"
+        ):
+            yield each.attr
+
+
+def test_only_one_file_calls_numba_njit():
+    users = {path.name for path in PACKAGE.rglob("*.py") if set(compilers(tree(path)))}
+    assert users == {"_jit.py"}
+    assert set(compilers(ast.parse("import numba\n@numba.njit\ndef f(): pass"))) == {"njit"}
+
+
+def test_options_are_spelled_out():
+    for options in (_jit.OPTIONS, _jit.ENTRY_OPTIONS):
+        assert options["fastmath"] is False
+        assert options["nogil"] is True
+        assert options["error_model"] == "numpy"
+        assert "parallel" not in options
+    fast = [
+        path.name
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.keyword) and node.arg in ("fastmath", "parallel")
+    ]
+    assert fast == []
+
+
+COMPILED = {"kernel", "inline", "elementary", "entry"}
+
+
+def compiled_functions(module):
+    """Functions of a module that Numba compiles: decorated ones, and those inside."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef):
+            decorators = {getattr(each.func if isinstance(each, ast.Call) else each, "id", None) for each in node.decorator_list}
+            if decorators & COMPILED:
+                yield node
+
+
+def python_only(function):
+    """What kernels must not do: raise, assert, catch, make strings, dicts, sets or lists, import, or touch None."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    banned = (
+        ast.Raise,
+        ast.Assert,
+        ast.Try,
+        ast.Dict,
+        ast.Set,
+        ast.List,
+        ast.ListComp,
+        ast.JoinedStr,
+        ast.Import,
+        ast.ImportFrom,
+        ast.With,
+    )
+    for statement in body:
+        for node in ast.walk(statement):
+            if isinstance(node, banned) or (
+                isinstance(node, ast.Constant) and (node.value is None or isinstance(node.value, str | bytes))
+            ):
+                yield f"{function.name}, line {node.lineno}: {ast.unparse(node)[:60]}"
+
+
+def test_kernels_hold_numbers_only():
+    sources = [*KERNELS, *(PACKAGE / name for name in ("activations.py", "losses.py", "optimizers.py"))]
+    functions = [function for path in sources for function in compiled_functions(tree(path))]
+    assert len(functions) > 40
+    assert [fault for function in functions for fault in python_only(function)] == []
+    for statement in ("raise ValueError", "assert x", "x = {}", "x = 'a'", "x = None", "x = [1]"):
+        assert list(python_only(ast.parse(f"def f():\n  '''Doc.'''\n  {statement}").body[0])), statement
+
+
+def test_kernels_import_no_python_beyond_what_they_need():
+    allowed = {"math", "numpy", "numba", "llvmlite", "fastbp", "operator", "functools", "sys", "itertools"}
+    for path in KERNELS:
+        for node in ast.walk(tree(path)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            assert {name.partition(".")[0] for name in names} <= allowed, path.name
+
+
+# --- entries -----------------------------------------------------------------------------------------------------------------
+
+
+def test_one_signature_for_each_dtype_whatever_is_trained():
+    for dtype in DTYPES:
+        for sizes, options in (
+            ((2, 3, 1), {}),
+            ((5, 8, 8, 3), {"optimizer": "adam", "l2": 0.1}),
+            ((70, 2), {"record_norms": True}),
+        ):
+            net = make_net(sizes, "gelu", dtype=dtype)
+            X, y = make_samples(9, sizes[0]), make_targets("squared", 9, sizes[-1])
+            X.flags.writeable = False
+            net.fit(X, np.asfortranarray(y), epochs=2, sample_weight=np.arange(1, 10), **options)
+            net.value_and_grad(X, y)
+            net.score(X, y)
+        assert len(run[dtype].signatures) == 1
+        assert run[np.dtype(dtype)] is run[dtype]
+    assert set(run._compiled) == set(DTYPES)
+
+
+def test_a_call_with_other_types_is_an_error_not_a_compile():
+    with pytest.raises(TypeError):
+        draw_order["float32"](np.zeros(4, np.float32), 0, 0)
+    assert len(draw_order["float32"].signatures) == 1
+
+
+# --- disk cache --------------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def _double(x):
+    return 2 * x
+
+
+def _twice(x):
+    for i in range(x.size):
+        x[i] = _double(x[i])
+
+
+class Probe:
+    """A small entry, made anew each time as a new process would, and a count of its compiles."""
+
+    def __init__(self, monkeypatch):
+        self.compiles = 0
+        save = DiskCache.save_overload
+
+        def counted(cache, *args):
+            self.compiles += 1
+            return save(cache, *args)
+
+        monkeypatch.setattr(DiskCache, "save_overload", counted)
+
+    def __call__(self):
+        x = np.arange(3.0)
+        Entry(_twice, lambda dtype: types.void(dtype[::1]))["float64"](x)
+        np.testing.assert_array_equal(x, [0, 2, 4])
+        return self.compiles
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache directory of this test's own."""
+    monkeypatch.setenv("FASTBP_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def probe(cache, monkeypatch):
+    return Probe(monkeypatch)
+
+
+def stored(cache):
+    (path,) = (path for path in cache.rglob("*") if path.is_file())
+    return path
+
+
+def test_the_second_time_nothing_is_compiled(cache, probe):
+    assert probe() == 1
+    assert probe() == 1
+    path = stored(cache)
+    assert path.parent == cache_directory()
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700 or os.name == "nt"
+
+
+def test_another_process_compiles_nothing(cache):
+    """In a second process the compiler is replaced by one that fails."""
+    code = (
+        "import sys\n"
+        "from fastbp import _jit\n"
+        "from fastbp.training import epoch_order\n"
+        "if sys.argv[1] == 'warm':\n"
+        "    import fastbp._linker\n"
+        "    def fail(*args): raise AssertionError('compiled')\n"
+        "    fastbp._linker.CompilerBase.compile_extra = fail\n"
+        "print(*epoch_order(3, 1, 6))\n"
+    )
+    orders = [
+        subprocess.run([sys.executable, "-c", code, state], capture_output=True, text=True, cwd=PACKAGE.parent)
+        for state in ("cold", "warm")
+    ]
+    for done in orders:
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split() == [str(row) for row in epoch_order(3, 1, 6)]
+    stored(cache).unlink()
+    refused = subprocess.run([sys.executable, "-c", code, "warm"], capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert "compiled" in refused.stderr  # the replaced compiler is the one that is used
+
+
+def flipped(blob, position):
+    return blob[:position] + bytes([blob[position] ^ 1]) + blob[position + 1 :]
+
+
+DAMAGE = {
+    "empty": lambda blob: b"",
+    "one byte": lambda blob: blob[:1],
+    "half": lambda blob: blob[: len(blob) // 2],
+    "one byte short": lambda blob: blob[:-1],
+    "one byte more": lambda blob: blob + b"\0",
+    "garbage": lambda blob: b"\x93" * len(blob),
+    "first bit": lambda blob: flipped(blob, 0),
+    "digest": lambda blob: flipped(blob, len(DiskCache.MAGIC) + 5),
+    "start of the content": lambda blob: flipped(blob, len(DiskCache.MAGIC) + 32),
+    "middle": lambda blob: flipped(blob, len(blob) // 2),
+    "last bit": lambda blob: flipped(blob, len(blob) - 1),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_replaced_with_a_warning(cache, probe, damage):
+    probe()
+    path = stored(cache)
+    good = path.read_bytes()
+    path.write_bytes(DAMAGE[damage](good))
+    with pytest.warns(RuntimeWarning, match="damaged"):
+        assert probe() == 2
+    assert probe() == 2  # repaired
+    assert stored(cache).read_bytes()[:8] == good[:8]
+
+
+def test_a_file_of_another_entry_is_not_run(cache, probe):
+    """What is stored under a name is that entry's code, or is compiled again."""
+    probe()
+    path = stored(cache)
+    x = np.arange(3.0)
+    Entry(_other, lambda dtype: types.void(dtype[::1]))["float64"](x)
+    (other,) = set(path.parent.iterdir()) - {path}
+    path.write_bytes(other.read_bytes())
+    x = np.arange(3.0)
+    try:
+        Entry(_twice, lambda dtype: types.void(dtype[::1]))["float64"](x)
+    except Exception as failure:
+        pytest.fail(f"a file under another name is an error: {failure!r}")
+    np.testing.assert_array_equal(x, [0, 2, 4])
+
+
+def _other(x):
+    for i in range(x.size):
+        x[i] = x[i] + 100.0
+
+
+def test_switched_off(cache, probe, monkeypatch):
+    monkeypatch.setenv("FASTBP_CACHE", "0")
+    assert cache_directory() is None
+    assert [probe(), probe()] == [1, 2]
+    assert not cache.exists()
+
+
+def test_a_directory_that_cannot_be_made(tmp_path, probe, monkeypatch):
+    (tmp_path / "file").write_text("not a directory")
+    monkeypatch.setenv("FASTBP_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    assert cache_directory() is None
+    assert [probe(), probe()] == [1, 2]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="everything is writable for root")
+def test_a_directory_that_cannot_be_written(cache, probe):
+    probe()
+    directory = cache_directory()
+    stored(cache).unlink()
+    directory.chmod(0o500)
+    assert cache_directory() is None
+    assert probe() == 2
+    directory.chmod(0o700)
+
+
+def test_no_home(monkeypatch, probe):
+    def nobody(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("FASTBP_CACHE_DIR")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "expanduser", nobody)
+    assert cache_directory() is None
+    assert probe() == 1
+
+
+@pytest.mark.parametrize("fault", ["replace", "write", "create"])
+def test_a_full_disk(cache, probe, monkeypatch, fault):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if fault == "replace":
+        monkeypatch.setattr(os, "replace", full)
+    elif fault == "create":
+        monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)
+    else:
+        make = tempfile.NamedTemporaryFile
+
+        def broken(*args, **kwargs):
+            file = make(*args, **kwargs)
+            file.write = full
+            return file
+
+        monkeypatch.setattr(tempfile, "NamedTemporaryFile", broken)
+    assert probe() == 1
+    monkeypatch.undo()
+    assert [path for path in cache.rglob("*") if path.is_file()] == []  # nothing half-written is left behind
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+@pytest.mark.parametrize("mode", [0o770, 0o720, 0o702, 0o777])
+def test_a_directory_that_others_may_write_is_not_used(cache, probe, mode):
+    probe()
+    directory = cache_directory()
+    directory.chmod(mode)
+    assert cache_directory() is None
+    assert probe() == 2  # compiled, not read
+    directory.chmod(0o755)
+    assert cache_directory() == directory
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links of POSIX")
+def test_a_link_is_not_used(cache, tmp_path):
+    directory = cache_directory()
+    directory.rename(tmp_path / "elsewhere")
+    directory.symlink_to(tmp_path / "elsewhere")
+    assert cache_directory() is None
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="owners of POSIX")
+def test_a_directory_of_somebody_else_is_not_used(cache, monkeypatch):
+    assert cache_directory() is not None
+    somebody = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: somebody)
+    assert cache_directory() is None
+
+
+def test_the_key_covers_sources_and_flags(tmp_path, monkeypatch):
+    def key():
+        return _jit.source_key.__wrapped__()
+
+    before = key()
+    assert before == key() == _jit.source_key()
+    monkeypatch.setattr(_jit.config, "BOUNDSCHECK", 1)
+    assert key() != before
+    monkeypatch.undo()
+    for name in ("kernels/gemm.py", "activations.py", "optimizers.py", "losses.py", "layout.py", "_jit.py", "_linker.py"):
+        copy = tmp_path / hashlib.sha256(name.encode()).hexdigest()[:8]
+        for path in PACKAGE.rglob("*.py"):
+            target = copy / path.relative_to(PACKAGE)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+        monkeypatch.setattr(_jit, "PACKAGE", copy)
+        assert key() == before
+        with (copy / name).open("a") as file:
+            file.write("# changed\n")
+        assert key() != before, name
+        monkeypatch.undo()
+
+
+def test_every_file_that_kernels_are_made_of_is_in_the_key():
+    in_key = {path.relative_to(PACKAGE).as_posix() for pattern in _jit.SOURCES for path in PACKAGE.glob(pattern)}
+    used, waiting = set(), ["kernels/train.py"]
+    while waiting:
+        name = waiting.pop()
+        used.add(name)
+        for node in ast.walk(tree(PACKAGE / name)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fastbp"):
+                stem = node.module.removeprefix("fastbp").strip(".").replace(".", "/")
+                found = [f"{stem}.py", *(f"{stem}/{alias.name}.py" for alias in node.names)]
+                waiting.extend(path for path in found if path not in used and (PACKAGE / path).is_file())
+    assert len(used) > 12
+    # names and registration only, which no machine code depends on
+    assert used - in_key <= {"_registry.py"}
+
+
+# --- random numbers ----------------------------------------------------------------------------------------------------------
+
+
+@compiled(lambda dtype: types.void(types.uint64[::1], types.uint64[::1]))
+def philox(given, out):
+    words = random.philox(given[0], given[1], given[2], given[3], given[4], given[5])
+    out[0], out[1], out[2], out[3] = words
+
+
+def drawn(*given):
+    out = np.zeros(4, np.uint64)
+    philox["float64"](np.array(given, np.uint64), out)
+    return [int(word) for word in out]
+
+
+def reference(c0, c1, c2, c3, k0, k1):
+    """Philox4x32-10 in Python's integers (Salmon et al., 2011)."""
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * c0, 0xCD9E8D57 * c2
+        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & 0xFFFFFFFF, (p0 >> 32) ^ c3 ^ k1, p0 & 0xFFFFFFFF
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return [c0, c1, c2, c3]
+
+
+ONES = 0xFFFFFFFF
+KNOWN = [  # the known answers of the authors' Random123 library
+    ((0, 0, 0, 0, 0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+    ((ONES, ONES, ONES, ONES, ONES, ONES), (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+    (
+        (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344, 0xA4093822, 0x299F31D0),
+        (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "expected"), KNOWN)
+def test_known_answers(given, expected):
+    assert drawn(*given) == reference(*given) == list(expected)
+
+
+def test_philox_equals_the_reference():
+    rng = np.random.default_rng(0)
+    for given in rng.integers(0, 1 << 32, (200, 6)):
+        assert drawn(*given) == reference(*map(int, given))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 100, 1001])
+def test_shuffling_gives_a_permutation_of_seed_and_epoch(n):
+    order = epoch_order(12345, 3, n)
+    np.testing.assert_array_equal(np.sort(order), np.arange(n))
+    np.testing.assert_array_equal(order, epoch_order(12345, 3, n))
+    if n >= 100:
+        others = [
+            epoch_order(12345, 4, n),
+            epoch_order(12346, 3, n),
+            epoch_order(12345 + (1 << 32), 3, n),
+            epoch_order(12345, 3 + (1 << 32), n),
+        ]
+        for i, one in enumerate([order, *others]):
+            for two in others[i:]:
+                assert (one == two).mean() < 0.1
+
+
+def test_shuffling_is_fair():
+    n, seeds = 4, 4800
+    found = {}
+    for seed in range(seeds):
+        order = tuple(epoch_order(seed, seed % 7, n))
+        found[order] = found.get(order, 0) + 1
+    assert len(found) == 24
+    expected = seeds / 24
+    chi_square = sum((count - expected) ** 2 / expected for count in found.values())
+    assert chi_square < 49.7  # 23 degrees of freedom, probability 0.001
+
+
+def test_every_place_is_as_likely_for_every_row():
+    n, seeds = 13, 3000
+    counts = np.zeros((n, n))
+    for seed in range(seeds):
+        counts[np.arange(n), epoch_order(seed, 0, n)] += 1
+    expected = seeds / n
+    assert ((counts - expected) ** 2 / expected).sum() < 210  # 144 degrees of freedom, probability 0.0003
+
+
+@compiled(lambda dtype: types.void(types.int64[::1], types.int64, types.int64, types.int64))
+def with_replacement(order, population, seed, epoch):
+    random.draw_with_replacement(pointer(order), order.size, population, seed, epoch)
+
+
+def test_drawing_with_replacement_is_fair():
+    order = np.full(70_001, -1)
+    with_replacement["float64"](order, 7, 5, 0)
+    assert order.min() == 0
+    assert order.max() == 6
+    expected = order.size / 7
+    assert ((np.bincount(order) - expected) ** 2 / expected).sum() < 22.5  # 6 degrees of freedom, probability 0.001
+    pairs = np.bincount(order[:-1] * 7 + order[1:], minlength=49)
+    assert ((pairs - order.size / 49) ** 2 / (order.size / 49)).sum() < 85  # 48 degrees of freedom, probability 0.001
+    again = np.full(70_001, -1)
+    with_replacement["float64"](again, 7, 5, 1)
+    assert 0.1 < (again == order).mean() < 0.2
+    with_replacement["float64"](again[:11], 7, 5, 0)
+    np.testing.assert_array_equal(again[:11], order[:11])
