@@ -38,10 +38,12 @@ def plant(source):
 
 def run_gate(side, workload, tolerance):
     """One run of the command with a version, against HEAD: exit status, what it named, ratios, seconds."""
-    command = [side.python, "-m", "fastbp", "bench", "--against", "HEAD", "--quick", "--json"]
+    # -P and no PYTHONPATH: the version to run is the installed one, not the one in this directory
+    command = [side.python, "-P", "-m", "fastbp", "bench", "--against", "HEAD", "--quick", "--json"]
     command += ["--workload", workload, "--tolerance", str(tolerance)]
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | dict(side.variables)
     start = time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | dict(side.variables), capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     if done.returncode not in (0, 1) or not done.stdout:
         sys.exit(done.stderr)
     found = json.loads(done.stdout)

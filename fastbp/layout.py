@@ -46,8 +46,7 @@ import numpy as np
     COPY,  # of the parameters that are packed, where only predictions are made
     PARTIALS,  # of narrow networks: gradients not yet summed over the lanes
     N_PACKED,
-    NARROW,  # 1: the plan is that of a narrow network
-) = range(34)
+) = range(33)
 TABLE = 40  # first row of the layer table
 
 # positions in `reals`: hyper-parameters of the rule come first
@@ -216,7 +215,7 @@ def make_narrow_plan(sizes, activations, *, lanes: int, batch: int, slots: int, 
     table = plan[TABLE:].reshape(n_layers, COLUMNS)
     work = Allocator(ALIGNMENT // itemsize)
     samples = min(round_up(batch, 2 * lanes), NARROW_BLOCK)
-    plan[[N_LAYERS, BLOCK, NARROW]] = n_layers, samples, 1
+    plan[[N_LAYERS, BLOCK]] = n_layers, samples
 
     start = 0
     for row, n_in, n_out, offsets in zip(table, sizes[:-1], sizes[1:], parameter_offsets(sizes), strict=True):

@@ -8,7 +8,7 @@ from fastbp import layout
 from fastbp.activations import Identity
 from fastbp.kernels import simd
 from fastbp.kernels.minibatch import NO_RULE
-from fastbp.kernels.train import PREDICT, run
+from fastbp.kernels.train import PREDICT, run, run_narrow
 from fastbp.optimizers import Optimizer
 
 
@@ -81,7 +81,7 @@ class Session:
         self.x = self.y = self.sample_weight = self.out = np.zeros(0, self.dtype)
         self.labels = self.order = np.zeros(0, np.int64)
         self.block = batch
-        self._run = run[self.dtype]
+        self._run = (run_narrow if narrow else run)[self.dtype]
         self._threads = ThreadPoolExecutor(members - 1) if members > 1 else None
 
     def set_data(self, x, y=None, labels=None, sample_weight=None, order=None):

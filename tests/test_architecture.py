@@ -141,7 +141,7 @@ def test_the_oracle_shares_nothing():
     [
         ("sklearn", r"estimators|cli|datasets|workloads|contestants|bench\..*"),
         ("matplotlib", r"plotting|bench\..*"),
-        ("pickle", r"_jit"),
+        ("pickle", r"_jit|bench\.worker"),
         ("numba", r"_jit|_linker|kernels\..*|contestants|bench\..*|cli"),
         ("llvmlite", r"_jit|_linker|kernels\..*|bench\..*|cli"),
     ],

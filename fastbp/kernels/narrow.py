@@ -207,8 +207,8 @@ def loss_narrow(plan, work, reals, samples, targets, weights, inverse):
 
 
 @kernel
-def narrow_minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order, batch):
-    """One step of training on the samples order[:batch]; the counterpart of `fastbp.kernels.minibatch.minibatch`."""
+def narrow_minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order, batch, differentiate, meeting, member, members):
+    """One step of training on the samples order[:batch], by one member alone; see `fastbp.kernels.minibatch.minibatch`."""
     n_layers, lanes = plan[N_LAYERS], width(work)
     weight_sum = float(batch)
     if plan[WEIGHTED] == 1:

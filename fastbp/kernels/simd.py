@@ -34,7 +34,6 @@ from fastbp.kernels.emit import (
     vector_type,
 )
 
-
 WITH_AVX512 = ("x86-64-v4", "skylake-avx512", "icelake-server", "sapphirerapids", "znver4", "znver5")
 WITH_AVX2 = ("x86-64-v3", "haswell", "skylake", "znver2", "znver3")
 

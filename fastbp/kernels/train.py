@@ -37,7 +37,6 @@ from fastbp.layout import (
     N_IN,
     N_LAYERS,
     N_OUT,
-    NARROW,
     ORDER,
     ORDER_STRIDE,
     OUTPUT,
@@ -134,37 +133,39 @@ def _end_epoch(plan, work, reals, record):
         plan[STATUS] = DIVERGED
 
 
-@kernel
-def train(plan, work, reals, rates, record, x, y, labels, sample_weight, order, meeting, member, members):
-    """Mini-batches from the cursor (EPOCH, FIRST) on, until EPOCHS or STEPS are reached or the loss is not finite."""
-    epoch, first, rows, batch = plan[EPOCH], plan[FIRST], plan[ROWS], plan[BATCH]
-    record_width = 1 + 4 * plan[N_LAYERS]
-    steps = 0
-    while epoch < plan[EPOCHS] and steps < plan[STEPS] and plan[STATUS] != DIVERGED:
-        if first == 0 and plan[ORDER] != GIVEN:
-            if member == 0:
-                _begin_epoch(plan, order, epoch)
-            barrier(meeting, members)
-        samples = order + epoch * plan[ORDER_STRIDE]
-        while first < rows and steps < plan[STEPS]:
-            count = min(batch, rows - first)
-            rate, batch_order = rates[epoch], samples + first
-            if plan[NARROW] == 1:
-                narrow_minibatch(plan, work, reals, rate, x, y, labels, sample_weight, batch_order, count)
-            else:
-                minibatch(plan, work, reals, rate, x, y, labels, sample_weight, batch_order, count, True, meeting, member, members)
-            first += count
-            steps += 1
-        if first >= rows:
-            if member == 0:
-                _end_epoch(plan, work, reals, record + epoch * record_width)
-            barrier(meeting, members)
-            epoch += 1
-            first = 0
-    barrier(meeting, members)
-    if member == 0:
-        plan[EPOCH] = epoch
-        plan[FIRST] = first
+def _training(step):
+    @kernel
+    def train(plan, work, reals, rates, record, x, y, labels, sample_weight, order, meeting, member, members):
+        """Mini-batches from the cursor (EPOCH, FIRST) on, until EPOCHS or STEPS are reached or the loss is not finite."""
+        epoch, first, rows, batch = plan[EPOCH], plan[FIRST], plan[ROWS], plan[BATCH]
+        record_width = 1 + 4 * plan[N_LAYERS]
+        steps = 0
+        while epoch < plan[EPOCHS] and steps < plan[STEPS] and plan[STATUS] != DIVERGED:
+            if first == 0 and plan[ORDER] != GIVEN:
+                if member == 0:
+                    _begin_epoch(plan, order, epoch)
+                barrier(meeting, members)
+            samples, rate = order + epoch * plan[ORDER_STRIDE], rates[epoch]
+            while first < rows and steps < plan[STEPS]:
+                count, chosen = min(batch, rows - first), samples + first
+                step(plan, work, reals, rate, x, y, labels, sample_weight, chosen, count, True, meeting, member, members)
+                first += count
+                steps += 1
+            if first >= rows:
+                if member == 0:
+                    _end_epoch(plan, work, reals, record + epoch * record_width)
+                barrier(meeting, members)
+                epoch += 1
+                first = 0
+        barrier(meeting, members)
+        if member == 0:
+            plan[EPOCH] = epoch
+            plan[FIRST] = first
+
+    return train
+
+
+_train, _train_narrow = _training(minibatch), _training(narrow_minibatch)
 
 
 @kernel
@@ -245,9 +246,7 @@ def run(mode, member, members, plan, work, params, reals, rates, record, x, y, l
     reals_, order_, out_ = pointer(reals), pointer(order), pointer(out)
     x_, y_, labels_, sample_weight_ = pointer(x), pointer(y), pointer(labels), pointer(sample_weight)
     packed = work_ + plan[PACKED]
-    if plan[NARROW] == 1:
-        pack_narrow(plan_, params_, packed)
-    elif mode != PREDICT:
+    if mode != PREDICT:
         pack_layers(plan_, params_, packed, member, members)
     elif not are_equal(params_, work_ + plan[COPY], params.size):
         # telling that nothing has changed is three times as fast as packing
@@ -256,10 +255,8 @@ def run(mode, member, members, plan, work, params, reals, rates, record, x, y, l
     barrier(meeting_, members)
     if mode == TRAIN:
         rates_, record_ = pointer(rates), pointer(record)
-        train(plan_, work_, reals_, rates_, record_, x_, y_, labels_, sample_weight_, order_, meeting_, member, members)
-        if plan[NARROW] == 1:
-            unpack_narrow(plan_, packed, params_)
-        elif member == 0:
+        _train(plan_, work_, reals_, rates_, record_, x_, y_, labels_, sample_weight_, order_, meeting_, member, members)
+        if member == 0:
             unpack_layers(plan_, packed, params_)
     elif mode == PREDICT:
         predict(plan_, work_, x_, order_, out_, meeting_, member, members)
@@ -282,6 +279,31 @@ def run(mode, member, members, plan, work, params, reals, rates, record, x, y, l
         )
         if mode == DIFFERENTIATE and member == 0:
             unpack_layers(plan_, work_ + plan[GRADIENT], out_)
+
+
+@entry(_signature)
+def run_narrow(mode, member, members, plan, work, params, reals, rates, record, x, y, labels, sample_weight, order, out, meeting):
+    """TRAIN for a plan of :mod:`fastbp.kernels.narrow`, by one member; arguments as for `run`."""
+    plan_, work_, params_, reals_, order_ = pointer(plan), pointer(work), pointer(params), pointer(reals), pointer(order)
+    x_, y_, labels_, sample_weight_ = pointer(x), pointer(y), pointer(labels), pointer(sample_weight)
+    packed = work_ + plan[PACKED]
+    pack_narrow(plan_, params_, packed)
+    _train_narrow(
+        plan_,
+        work_,
+        reals_,
+        pointer(rates),
+        pointer(record),
+        x_,
+        y_,
+        labels_,
+        sample_weight_,
+        order_,
+        pointer(meeting),
+        member,
+        members,
+    )
+    unpack_narrow(plan_, packed, params_)
 
 
 @entry(lambda dtype: types.void(types.int64[::1], types.int64, types.int64))
