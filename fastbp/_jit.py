@@ -104,8 +104,11 @@ class Entry:
         unique = FunctionType(function.__code__, function.__globals__, f"{function.__name__}_{name}")
         unique.__qualname__ = unique.__name__
         dispatcher = numba.njit(**ENTRY_OPTIONS)(unique)
-        dispatcher._cache = DiskCache(unique.__name__)
-        dispatcher.compile(self.signature(getattr(numba.types, name)))
+        signature = self.signature(getattr(numba.types, name))
+        code = function.__code__
+        identity = repr((function.__module__, code.co_code, code.co_names, code.co_consts, signature)).encode()
+        dispatcher._cache = DiskCache(f"{unique.__name__}-{hashlib.sha256(identity).hexdigest()[:12]}")
+        dispatcher.compile(signature)
         dispatcher.disable_compile()
         return dispatcher
 

@@ -10,7 +10,7 @@ them: slope is the derivative of value.
 
 from fastbp._jit import inline, kernel, switch
 from fastbp._registry import Described, Registry, positive
-from fastbp.kernels.simd import broadcast, floor_at, fma, like, load, minimum, select, store, width
+from fastbp.kernels.simd import broadcast, fence, floor_at, fma, like, load, minimum, select, store, width
 from fastbp.kernels.vmath import erf, exp, expm1, sigmoid, softplus, tanh
 
 ACTIVATIONS = Registry("activation")
@@ -234,9 +234,15 @@ def _sweeps(cls):
 
     @kernel
     def value_block(z, count, alpha):
-        alpha = broadcast(alpha, 0)
-        for i in range(0, count, width(z)):
-            store(z, i, value(load(z, i), alpha))
+        alpha, lanes = broadcast(alpha, 0), width(z)
+        pairs = count - count % (2 * lanes)
+        for i in range(0, pairs, 2 * lanes):
+            # two at a time: their latencies overlap, and they share the loads of the constants
+            first, second = value(load(z, i), alpha), value(load(z, i + lanes), alpha)
+            store(z, i, fence(first))
+            store(z, i + lanes, fence(second))
+        for i in range(pairs, count, lanes):
+            store(z, i, fence(value(load(z, i), alpha)))
 
     @kernel
     def slope_block(z, a, d, count, alpha):

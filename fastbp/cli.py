@@ -298,7 +298,7 @@ def _info(arguments: argparse.Namespace) -> None:
         },
         "platform": platform.platform(),
         "cpu": cpu(),
-        "cores": cores(),
+        "cores": len(cores()),
         "vector_bits": width,
         "cache": str(directory) if directory else None,
         "cached_kernels": len(files),

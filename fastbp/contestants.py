@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from fastbp.workloads import Workload
+    from fastbp.workloads import Data, Workload
 
 
 class Contestant(ABC):
@@ -31,6 +31,8 @@ class Contestant(ABC):
     dtype : {"float32", "float64"}
     threads : int
         How many it may use. What can only be said in the environment, before the library is imported, is up to the caller.
+    data : Data, optional
+        What ``workload.load(dtype)`` gives.
     """
 
     name: ClassVar[str]
@@ -45,9 +47,9 @@ class Contestant(ABC):
         """
         return {"float32": 1e-2, "float64": 1e-8}[dtype]
 
-    def __init__(self, workload: Workload, dtype: str, threads: int):
+    def __init__(self, workload: Workload, dtype: str, threads: int, data: Data | None = None):
         self.workload, self.dtype, self.threads = workload, dtype, threads
-        self.data = workload.load(dtype)
+        self.data = workload.load(dtype) if data is None else data
         self.gradient: Any = None
         self.build()
 

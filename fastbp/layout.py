@@ -214,7 +214,7 @@ def make_narrow_plan(sizes, activations, *, lanes: int, batch: int, slots: int, 
     plan = np.zeros(TABLE + COLUMNS * n_layers, np.int64)
     table = plan[TABLE:].reshape(n_layers, COLUMNS)
     work = Allocator(ALIGNMENT // itemsize)
-    samples = min(round_up(batch, 2 * lanes), NARROW_BLOCK)
+    samples = min(round_up(batch, lanes), NARROW_BLOCK)
     plan[[N_LAYERS, BLOCK]] = n_layers, samples
 
     start = 0

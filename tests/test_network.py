@@ -124,6 +124,16 @@ def test_call(loss, dtype):
     assert same_bits(net(X[2].tolist()), one)
 
 
+@every_dtype
+@every_activation
+def test_output_activations(activation, dtype):
+    net = make_net((4, 6, 3), "sigmoid", dtype=dtype, output=activation)
+    X, y = make_samples(10, 4, dtype), make_targets("squared", 10, 3, dtype)
+    check_against_oracle(net, X, y)
+    assert same_bits(net.trace(X).a[-1], net(X))
+    assert error(net.predict(X), oracle(net).predict(X)) < TOLERANCE[dtype]
+
+
 def test_results_of_one_call_survive_the_next():
     net = make_net((4, 6, 3))
     X = make_samples(10, 4)
@@ -311,12 +321,12 @@ def test_calls_of_any_length_one_after_the_other():
 
 
 def test_threads_may_share_a_network():
-    net, X = make_net((6, 40, 5), loss="cross_entropy"), make_samples(64, 6)
+    net, X = make_net((60, 300, 100, 5), loss="cross_entropy"), make_samples(250, 60)
     expected = net(X)
 
     def work(seed):
         rng = np.random.default_rng(seed)
-        picks = [np.sort(rng.choice(64, rng.integers(1, 64), replace=False)) for _ in range(40)]
+        picks = [np.sort(rng.choice(250, rng.integers(150, 250), replace=False)) for _ in range(15)]
         return all(same_bits(net(X[rows]), expected[rows]) for rows in picks)
 
     with ThreadPoolExecutor(4) as pool:

@@ -76,6 +76,8 @@ def bad_arrays(shape):
     yield "nan", with_one(np.nan, shape)
     yield "infinity", with_one(np.inf, shape)
     yield "minus infinity", with_one(-np.inf, shape)
+    for value in (np.nan, np.inf, -np.inf):
+        yield f"{value} in the network's dtype", with_one(value, shape).astype(np.float32)
     yield "too large for float32", with_one(1e39, shape)
     yield "too large for float64", with_one(1, shape).astype(np.longdouble) * np.longdouble("1e4000")
     yield "too large an integer", np.full(shape, 10**400, object)
@@ -361,6 +363,22 @@ def test_other_ways_to_hold_numbers(net, convert):
     X, y = samples(), targets()
     assert net(convert(X)).tobytes() == net(X).tobytes()
     assert net.loss(convert(X), convert(y)) == net.loss(X, y)
+
+
+@pytest.mark.parametrize("rows", [1, 1365, 1366, 5000])
+def test_one_number_that_is_not_finite_is_found_anywhere(net, rows):
+    for place in {0, 1, rows * N_IN // 2, rows * N_IN - 1}:
+        for value in (np.nan, np.inf, -np.inf):
+            X = make_samples(rows, N_IN, "float32")
+            X.flat[place] = value
+            check_refused(net, "X", lambda X=X: net(X), X)
+
+
+def test_large_numbers_are_finite():
+    for dtype in ("float32", "float64"):
+        X = np.full((N, N_IN), np.finfo(dtype).max, dtype)
+        net = Network([N_IN, 1], weights=[[[0.25] * N_IN]], biases=[[0.0]], dtype=dtype)
+        np.testing.assert_array_equal(net(X), np.full((N, 1), np.finfo(dtype).max / 4 * 3))
 
 
 def test_rows_that_are_one_and_the_same(net):

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastbp import workloads
 from fastbp.bench import LATENCY, START
-from fastbp.bench.machine import describe
+from fastbp.bench.machine import cores, describe
 from fastbp.bench.measure import QUICK, Settings, latency, measure, say
 from fastbp.bench.start import measure_start
 from fastbp.bench.worker import Worker
@@ -38,20 +38,23 @@ def run(names: Sequence[str], *, threads: int, dtype: str | None, rounds: int | 
         with ExitStack() as stack:
 
             def worker(name: str) -> Any:
-                return stack.enter_context(closing(Worker(name, threads)))
+                started = stack.enter_context(closing(Worker(name, threads)))
+                if threads == 1:
+                    started.pin(cores()[-1])
+                return started
 
-            baseline, machine = worker("numpy"), worker("machine")
+            machine = worker("machine")
             contestants = {name: worker(name) for name in installed}
             bandwidths = []
             for name in contests:
                 say(f"{name} ...")
                 if name == LATENCY:
-                    results["workloads"].append(latency(dtype or "float32", contestants, baseline, settings))
+                    results["workloads"].append(latency(dtype or "float32", contestants, settings))
                     continue
                 workload = workloads.get(name)
                 chosen = dtype or workload.dtype
                 bandwidths.append(machine.bandwidth(chosen))
-                results["workloads"].append(measure(workload, chosen, contestants, baseline, machine, settings))
+                results["workloads"].append(measure(workload, chosen, contestants, machine, settings))
         if bandwidths:
             results["machine"] |= {"peak_gflops": _peaks(results["workloads"]), "bandwidth_gbs": float(np.median(bandwidths)) / 1e9}
     if START in names:

@@ -2,8 +2,8 @@
 
 Times of two separate runs say nothing on a machine whose clock wanders. Here a round gives one ratio, from two turns that
 follow each other within milliseconds, in alternating order; a session is a fresh pair of processes; the estimate is the median
-over all rounds of all sessions, and its interval accounts for both. With one thread a turn is timed by the CPU time of its
-process, which a busy neighbour on the same core does not lengthen.
+over all rounds of all sessions, and its interval accounts for both. With one thread both run on the same core, and a turn is
+timed by the CPU time of its process, which a busy neighbour on that core does not lengthen.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.bench.machine import cores
 from fastbp.bench.measure import Reference, choose_epochs, say
 from fastbp.bench.measure import Settings as TurnSettings
 from fastbp.bench.report import KINDS
@@ -64,11 +65,10 @@ class Side:
 
     label: str
     python: str | None = None
-    variables: tuple[tuple[str, str], ...] = ()
 
     def start(self, threads: int) -> Worker:
         """A process that trains with this version."""
-        return Worker("fastbp", threads, self.python, dict(self.variables))
+        return Worker("fastbp", threads, self.python)
 
 
 def git(directory: Path, *arguments: str) -> bytes:
@@ -105,33 +105,31 @@ def build(source: Path, label: str, key: str) -> Side:
     """Install the sources in a directory into a virtual environment of their own.
 
     Numba, NumPy and the rest are those of the running interpreter, so that nothing but the package differs. An environment of
-    the same key and the same interpreter is used again.
+    the same key, dependencies and interpreter is used again.
 
     Raises
     ------
     ValueError
         With pip's last lines, if the installation fails.
     """
-    home = hashlib.sha256(f"{key}|{sys.prefix}|{sys.version}".encode()).hexdigest()[:16]
-    directory = _home() / home
+    specs = [find_spec(name) for name in ("numpy", "numba")]
+    packages = sorted({str(Path(spec.origin).parents[1]) for spec in specs if spec is not None and spec.origin is not None})
+    directory = _home() / hashlib.sha256(repr((key, packages, sys.version)).encode()).hexdigest()[:16]
     python = directory / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    side = Side(label, str(python), (("FASTBP_CACHE_DIR", str(directory / "kernels")),))
+    side = Side(label, str(python))
     if (directory / "complete").exists():
         return side
     say(f"building {label} ...")
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True, mode=0o700)
     venv.create(directory, with_pip=True)
-    specs = [find_spec(name) for name in ("numpy", "numba")]
-    packages = {str(Path(spec.origin).parents[1]) for spec in specs if spec is not None and spec.origin is not None}
     site = next(directory.glob("Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages"))
-    (site / "dependencies.pth").write_text("\n".join(sorted(packages)) + "\n", encoding="utf-8")
+    (site / "dependencies.pth").write_text("\n".join(packages) + "\n", encoding="utf-8")
     command = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", str(source)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         shutil.rmtree(directory)
         raise ValueError(f"{label} cannot be installed: {' '.join(done.stderr.split()[-40:])}")
-    (directory / "kernels").mkdir(mode=0o700)
     (directory / "complete").touch()
     return side
 
@@ -147,15 +145,16 @@ def _home() -> Path:
 class _Pair:
     """One session: both versions on one workload, in two processes."""
 
-    def __init__(self, old: Worker, new: Worker, workload: Workload, dtype: str, settings: Settings, clock: int):
-        self.workers, self.new, self.workload, self.clock = (old, new), new, workload, clock
+    def __init__(self, old: Worker, new: Worker, workload: Workload, dtype: str, settings: Settings):
+        self.workers, self.new, self.workload = (old, new), new, workload
+        data = tuple(workload.load(dtype))
         for worker in self.workers:
-            worker.send("open", workload.name, dtype)
+            worker.send("open", workload.name, dtype, data)
         self.tolerance = [worker.receive()[1] for worker in self.workers][1]
         self.epochs = max(choose_epochs(worker, workload, TurnSettings(seconds=settings.turn)) for worker in self.workers)
         self.new.predict(1)
-        self.repeats = max(1, round(settings.turn / 2 / self.new.predict(1)[0]))
-        seconds = self.new.turn(self.epochs)[0] + self.new.predict(self.repeats)[0]
+        self.repeats = max(1, round(settings.turn / 2 / self.new.predict(1)))
+        seconds = self.new.turn(self.epochs) + self.new.predict(self.repeats)
         self.rounds = max(LEAST_ROUNDS, min(MOST_ROUNDS, int(settings.seconds / (2 * seconds))))
 
     def check(self, reference: Reference) -> dict[str, Any]:
@@ -175,7 +174,7 @@ class _Pair:
             for kind, method, count in zip(KINDS, ("turn", "predict"), (self.epochs, self.repeats), strict=True):
                 seconds = [0.0, 0.0]
                 for side in order:
-                    seconds[side] = getattr(self.workers[side], method)(count)[self.clock]
+                    seconds[side] = getattr(self.workers[side], method)(count)
                 ratios[kind].append(float(np.log(seconds[1] / seconds[0])))
         return ratios
 
@@ -201,18 +200,21 @@ def compare(
     settings = settings or Settings()
     samples: dict[tuple[str, str], list[list[float]]] = {}
     results: dict[str, dict[str, Any]] = {}
-    clock = 1 if threads == 1 else 0
-    with closing(Worker("numpy", 1)) as baseline:
-        for session in range(settings.sessions):
-            with closing(old.start(threads)) as before, closing(new.start(threads)) as after:
-                for workload in workloads:
-                    say(f"session {session + 1} of {settings.sessions}: {workload.name}")
-                    pair = _Pair(before, after, workload, dtype or workload.dtype, settings, clock)
-                    if session == 0:
-                        results[workload.name] = pair.check(Reference(baseline, workload))
-                    if results[workload.name]["right"]:
-                        for kind, ratios in pair.log_ratios().items():
-                            samples.setdefault((workload.name, kind), []).append(ratios)
+    available = cores()
+    for session in range(settings.sessions):
+        with closing(old.start(threads)) as before, closing(new.start(threads)) as after:
+            if threads == 1:
+                # on different cores one version could have the busier neighbour for a whole session
+                before.pin(available[session % len(available)])
+                after.pin(available[session % len(available)])
+            for workload in workloads:
+                say(f"session {session + 1} of {settings.sessions}: {workload.name}")
+                pair = _Pair(before, after, workload, dtype or workload.dtype, settings)
+                if session == 0:
+                    results[workload.name] = pair.check(Reference(workload))
+                if results[workload.name]["right"]:
+                    for kind, ratios in pair.log_ratios().items():
+                        samples.setdefault((workload.name, kind), []).append(ratios)
     for name, result in results.items():
         for kind in KINDS:
             result[kind] = {"ratio": None, "verdict": "wrong"}

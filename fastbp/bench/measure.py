@@ -16,7 +16,7 @@ import numpy as np
 
 from fastbp import workloads
 from fastbp.bench.statistics import Interval, median_interval, ratio_interval
-from fastbp.bench.worker import WorkerError
+from fastbp.bench.worker import Turns, WorkerError
 from fastbp.workloads import Workload
 
 OURS = "fastbp"
@@ -56,24 +56,20 @@ def choose_epochs(contestant: Any, workload: Workload, settings: Settings) -> in
     most = max(1, settings.steps // workload.steps_per_epoch)
     epochs = 1
     while True:
-        seconds, _ = contestant.turn(epochs)
+        seconds = contestant.turn(epochs)
         if seconds > settings.seconds / 4 or epochs == most:
             return max(1, min(most, int(epochs * settings.seconds / seconds)))
         epochs = min(most, epochs * 4)
 
 
 class Reference:
-    """Weights that a turn must end with: the NumPy baseline's, in float64.
+    """Weights that a turn must end with, and outputs at its beginning: the NumPy baseline's, in float64."""
 
-    Parameters
-    ----------
-    baseline : Turns or Worker
-    workload : Workload
-    """
-
-    def __init__(self, baseline: Any, workload: Workload):
-        baseline.open(workload.name, "float64")
-        self.baseline, self.first = baseline, baseline.first()
+    def __init__(self, workload: Workload):
+        self.baseline = Turns("numpy", threads=1)
+        self.baseline.open(workload.name, "float64")
+        self.baseline.reset()
+        self.first = self.baseline.first()
         self._ends: dict[int, Any] = {}
 
     def difference(self, contestant: Any, epochs: int) -> float:
@@ -96,9 +92,7 @@ def interleave(turns: Mapping[str, Any], rounds: int) -> dict[str, list[float]]:
     return results
 
 
-def measure(
-    workload: Workload, dtype: str, contestants: Mapping[str, Any], baseline: Any, machine: Any, settings: Settings
-) -> dict[str, Any]:
+def measure(workload: Workload, dtype: str, contestants: Mapping[str, Any], machine: Any, settings: Settings) -> dict[str, Any]:
     """Verify and time contestants on one workload.
 
     Parameters
@@ -106,8 +100,6 @@ def measure(
     workload : Workload
     dtype : {"float32", "float64"}
     contestants : mapping of str to Turns or Worker
-    baseline : Turns or Worker
-        Of the contestant "numpy".
     machine : Turns or Worker
         For the FMA peak of every round.
     settings : Settings
@@ -117,11 +109,11 @@ def measure(
     dict
         Ready for JSON. Under "contestants", for each its "status": "ok", "wrong", "failed" or "unable".
     """
-    reference = Reference(baseline, workload)
+    reference, data = Reference(workload), tuple(workload.load(dtype))
     entries: dict[str, dict[str, Any]] = {}
     for name, contestant in contestants.items():
         try:
-            reason, tolerance = contestant.open(workload.name, dtype)
+            reason, tolerance = contestant.open(workload.name, dtype, data)
             if reason is not None:
                 entries[name] = {"status": "unable", "reason": reason}
                 continue
@@ -135,7 +127,7 @@ def measure(
         _verify(entries[name], reference, contestant)
 
     timed = [name for name, entry in entries.items() if entry["status"] == "ok"]
-    turns = {name: lambda name=name: contestants[name].turn(entries[name]["epochs"])[0] for name in timed}
+    turns = {name: lambda name=name: contestants[name].turn(entries[name]["epochs"]) for name in timed}
     times = interleave(turns | {"machine": lambda: machine.flops(dtype, settings.seconds / 2)}, settings.rounds)
     peaks = np.array(times.pop("machine"))
     for name in timed:
@@ -171,15 +163,13 @@ def _verify(entry: dict[str, Any], reference: Reference, contestant: Any) -> Non
     entry["status"] = "ok" if entry["difference"] <= entry["tolerance"] else "wrong"
 
 
-def latency(dtype: str, contestants: Mapping[str, Any], baseline: Any, settings: Settings) -> dict[str, Any]:
+def latency(dtype: str, contestants: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """Verify and time the outputs for one sample at a time; the result is like that of `measure`."""
     workload = workloads.get(LATENCY_WORKLOAD)
-    baseline.open(workload.name, "float64")
-    baseline.reset()
-    expected = baseline.outputs(5)
+    expected, data = Reference(workload).baseline.outputs(5), tuple(workload.load(dtype))
     entries: dict[str, dict[str, Any]] = {}
     for name, contestant in contestants.items():
-        reason, _ = contestant.open(workload.name, dtype)
+        reason, _ = contestant.open(workload.name, dtype, data)
         if reason is not None:
             entries[name] = {"status": "unable", "reason": reason}
             continue

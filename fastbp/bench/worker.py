@@ -2,7 +2,7 @@
 
 Libraries fix their thread counts when they are imported and keep idle threads spinning after a parallel region: in one process
 they would slow each other down. So every contestant has a process, with the thread counts in its environment, and only one of
-them works at a time. The other revision of ``fastbp bench --against`` is one more such process, with another interpreter.
+them works at a time; with one thread, all on the same core. The other revision of ``fastbp bench --against`` is one more such process, with another interpreter.
 
 The file is run by path and loads the workloads and contestants beside it, whatever version of fastbp is installed.
 """
@@ -63,41 +63,54 @@ class Turns:
 
     def __init__(self, name: str, threads: int, contestant: Any = None):
         self.name, self.threads = name, threads
+        # what one thread takes from its process is not lengthened by a busy neighbour on the same core
+        self.clock = time.process_time if threads == 1 else time.perf_counter
         self.contestant: Any = contestant
         self.machine: Any = None
         self.current: Any = None
 
-    def open(self, workload: str, dtype: str) -> tuple[str | None, float]:
-        """Prepare a workload; returns the reason why it cannot be done, or None, and the tolerance."""
+    def open(self, workload: str, dtype: str, data: tuple[Any, ...] | None = None) -> tuple[str | None, float]:
+        """Prepare a workload, whose data may be given; returns the reason why it cannot be done, or None, and the tolerance."""
         if self.contestant is None:
             self.contestant = _sibling("contestants").CONTESTANTS[self.name]
-        chosen = _sibling("workloads").get(workload)
+        workloads = _sibling("workloads")
+        chosen = workloads.get(workload)
         self.current = None
         reason = self.contestant.reason_against(chosen)
         if reason is None:
-            self.current = self.contestant(chosen, dtype, self.threads)
+            self.current = self.contestant(chosen, dtype, self.threads, workloads.Data(*data) if data else None)
         return reason, self.contestant.tolerance(chosen, dtype)
 
     def reset(self) -> None:
         """Go back to the first weights."""
         self.current.reset()
 
-    def turn(self, epochs: int) -> tuple[float, float]:
-        """Train from the first weights; seconds of wall clock and of CPU, without the way back to them."""
-        self.reset()
-        return _timed(lambda: self.current.run(epochs))
+    def pin(self, core: int) -> None:
+        """Use this core only, from now on, where the operating system allows that."""
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {core})
 
-    def predict(self, repeats: int) -> tuple[float, float]:
-        """Outputs for all samples, several times; seconds of wall clock and of CPU."""
-        return _timed(lambda: [self.current.outputs(self.current.data.X) for _ in range(repeats)])
+    def turn(self, epochs: int) -> float:
+        """Train from the first weights; seconds, without the way back to them."""
+        self.reset()
+        start = self.clock()
+        self.current.run(epochs)
+        return self.clock() - start
+
+    def predict(self, repeats: int) -> float:
+        """Outputs for all samples, several times; seconds."""
+        start = self.clock()
+        for _ in range(repeats):
+            self.current.outputs(self.current.data.X)
+        return self.clock() - start
 
     def latency(self, calls: int) -> float:
-        """Seconds for the outputs of one sample, median over calls on different samples."""
-        X, times = self.current.data.X, []
-        for i in range(calls):
-            row = X[i % len(X)][None]
-            times.append(_timed(lambda row=row: self.current.outputs(row))[0])
-        return float(np.median(times))
+        """Outputs for one sample, seconds a call."""
+        rows = [self.current.data.X[i][None] for i in range(calls)]
+        start = self.clock()
+        for row in rows:
+            self.current.outputs(row)
+        return (self.clock() - start) / calls
 
     def parameters(self) -> Any:
         """Weights and biases after the last turn, or the gradient, if the workload has no rule: one float64 vector."""
@@ -129,12 +142,6 @@ class Turns:
         return self.machine
 
 
-def _timed(work: Any) -> tuple[float, float]:
-    wall, cpu = time.perf_counter(), time.process_time()
-    work()
-    return time.perf_counter() - wall, time.process_time() - cpu
-
-
 class WorkerError(RuntimeError):
     """An exception in a worker, with its traceback."""
 
@@ -148,12 +155,10 @@ class Worker:
         As for `Turns`.
     python : str, optional
         Interpreter that has fastbp and its dependencies; by default this one, with this fastbp.
-    variables : dict, optional
-        Environment besides the thread counts.
     """
 
-    def __init__(self, name: str, threads: int, python: str | None = None, variables: dict[str, str] | None = None):
-        env = os.environ | environment(threads) | (variables or {})
+    def __init__(self, name: str, threads: int, python: str | None = None):
+        env = os.environ | environment(threads)
         env.pop("PYTHONPATH", None)
         if python is None:
             env["PYTHONPATH"] = str(PACKAGE.parent)

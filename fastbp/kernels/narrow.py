@@ -1,10 +1,11 @@
 """Networks whose layers are narrower than a panel: lanes over samples, everything in the first-level cache.
 
-Activations and deltas are stored feature by feature, S samples in a row, so that no lane is lost to a layer of three units. Weights
-and bias of a layer are one matrix (O, I + 1), the bias its last column, and the activations have a last row of ones: the bias
-gradient is then one more column of the same sum. The forward sums run in the order of the panel kernels, bit for bit.
+Activations and deltas are stored feature by feature, the samples of a block in a row, so that no lane is lost to a layer of three
+units. Weights and bias of a layer are one matrix (O, I + 1), the bias its last column, and the activations have a last row of
+ones: the bias gradient is then one more column of the same sum. The forward sums run in the order of the panel kernels, bit for
+bit.
 
-Legend: W lanes; S samples of a block, a multiple of 2 W; I inputs and O outputs of a layer; B samples of the mini-batch.
+Legend: W lanes; S samples of a block, a multiple of W; I inputs and O outputs of a layer; B samples of the mini-batch.
 """
 
 from fastbp._jit import inline, kernel, switch
@@ -77,18 +78,32 @@ def unpack_narrow(plan, packed, params):
             params[row[BIASES] + j] = source[n_in]
 
 
+def _block(rows, columns):
+    zero, splat = tile_zero(rows, columns), tile_splat(rows, columns)
+
+    @inline
+    def block(w, w_row, w_depth, depth, b, c, stride, bias):
+        tile = splat(w + bias, w_row) if bias >= 0 else zero(b)
+        for k in range(depth):
+            # C[r, :] += W[r, k] B[k, :]
+            tile = tile_rank1(tile, w + k * w_depth, w_row, b + k * stride)
+        tile_store(tile, c, stride)
+
+    return block
+
+
 def _strip(rows):
-    zero, splat = tile_zero(rows, 2), tile_splat(rows, 2)
+    pair, single = _block(rows, 2), _block(rows, 1)
 
     @kernel
-    def strip(w, w_row, w_depth, depth, b, c, samples, bias):
+    def strip(w, w_row, w_depth, depth, b, c, samples, stride, bias):
         """C (rows, S) = bias + W B for W (rows, depth), B (depth, S); the bias is at w[bias], or 0 if `bias` is negative."""
-        for s in range(0, samples, 2 * width(b)):
-            tile = splat(w + bias, w_row) if bias >= 0 else zero(b)
-            for k in range(depth):
-                # C[r, :] += W[r, k] B[k, :]
-                tile = tile_rank1(tile, w + k * w_depth, w_row, b + k * samples + s)
-            tile_store(tile, c + s, samples)
+        s = 0
+        while s + width(b) < samples:
+            pair(w, w_row, w_depth, depth, b + s, c + s, stride, bias)
+            s += 2 * width(b)
+        if s < samples:
+            single(w, w_row, w_depth, depth, b + s, c + s, stride, bias)
 
     return strip
 
@@ -97,32 +112,32 @@ _strips = switch([_strip(rows) for rows in range(1, ROWS + 1)])
 
 
 @kernel
-def product(w, w_row, w_depth, rows, depth, b, c, samples, bias):
-    """C (rows, S) = bias + W B; rows and columns of W are `w_row` and `w_depth` numbers apart."""
+def product(w, w_row, w_depth, rows, depth, b, c, samples, stride, bias):
+    """C (rows, S) = bias + W B; rows and columns of W are `w_row` and `w_depth` numbers apart, rows of B and C `stride`."""
     if rows <= ROWS:
-        _strips(rows - 1, w, w_row, w_depth, depth, b, c, samples, bias)
+        _strips(rows - 1, w, w_row, w_depth, depth, b, c, samples, stride, bias)
         return
     taller, lower, height = split(rows)
     for block in range(taller):
         r = block * (height + 1)
-        _strips(height, w + r * w_row, w_row, w_depth, depth, b, c + r * samples, samples, bias)
+        _strips(height, w + r * w_row, w_row, w_depth, depth, b, c + r * stride, samples, stride, bias)
     for block in range(lower):
         r = taller * (height + 1) + block * height
-        _strips(height - 1, w + r * w_row, w_row, w_depth, depth, b, c + r * samples, samples, bias)
+        _strips(height - 1, w + r * w_row, w_row, w_depth, depth, b, c + r * stride, samples, stride, bias)
 
 
 def _sums(chains):
     zero, load_tile = tile_zero(1, chains), tile_load(1, chains)
 
     @kernel
-    def sums(d, a, samples, partial, rows, partial_row, is_first):
+    def sums(d, a, samples, stride, partial, rows, partial_row, is_first):
         """partial (rows, chains, W) += sums over S, W by W, of each row of D (rows, S) times each row of A (chains, S)."""
         for _ in range(rows):
             tile = zero(d) if is_first else load_tile(partial, 0)
             for s in range(0, samples, width(d)):
-                tile = tile_accumulate(tile, d + s, a + s, samples)
+                tile = tile_accumulate(tile, d + s, a + s, stride)
             tile_store(tile, partial, 0)
-            d = d + samples
+            d = d + stride
             partial = partial + partial_row
 
     return sums
@@ -132,12 +147,12 @@ _sum_chains = switch([_sums(chains) for chains in range(1, CHAINS + 1)])
 
 
 @kernel
-def outer_sums(d, a, n_in, n_out, samples, partial, is_first):
+def outer_sums(d, a, n_in, n_out, samples, stride, partial, is_first):
     """partial (O, I + 1, W) += sums over the samples of D (O, S) times A (I + 1, S): the gradient, lane by lane."""
     for k in range(0, n_in + 1, CHAINS):
         chains = min(CHAINS, n_in + 1 - k)
         target = partial + k * width(d)
-        _sum_chains(chains - 1, d, a + k * samples, samples, target, n_out, (n_in + 1) * width(d), is_first)
+        _sum_chains(chains - 1, d, a + k * stride, samples, stride, target, n_out, (n_in + 1) * width(d), is_first)
 
 
 @kernel
@@ -154,19 +169,19 @@ def sum_lanes(partial, count, total, square):
 
 @kernel
 def gather_columns(plan, x, y, labels, sample_weight, order, count, samples, a, targets, weights):
-    """Lanes of `count` samples: A (I, S), targets (O, S), weights (S,); places past them are 0."""
-    n_in, n_out = plan[TABLE + N_IN], plan[TABLE + (plan[N_LAYERS] - 1) * COLUMNS + N_OUT]
+    """Lanes of `count` samples: A (I, S), targets (O, S), weights (S,); weights past them are 0."""
+    n_in, n_out, stride = plan[TABLE + N_IN], plan[TABLE + (plan[N_LAYERS] - 1) * COLUMNS + N_OUT], plan[BLOCK]
     for k in range(n_in):
         for s in range(count):
-            a[k * samples + s] = x[order[s] * n_in + k]
+            a[k * stride + s] = x[order[s] * n_in + k]
     if plan[LABELS] == 1:
-        fill(targets, n_out * samples, 0.0)
+        fill(targets, n_out * stride, 0.0)
         for s in range(count):
-            targets[labels[order[s]] * samples + s] = 1
+            targets[labels[order[s]] * stride + s] = 1
     else:
         for k in range(n_out):
             for s in range(count):
-                targets[k * samples + s] = y[order[s] * n_out + k]
+                targets[k * stride + s] = y[order[s] * n_out + k]
     if plan[WEIGHTED] == 1:
         for s in range(count):
             weights[s] = sample_weight[order[s]]
@@ -179,37 +194,41 @@ def gather_columns(plan, x, y, labels, sample_weight, order, count, samples, a, 
 @kernel
 def forward_narrow(plan, work, samples):
     """A (O, S) of every layer, and z where the slope needs it."""
+    stride = plan[BLOCK]
     for layer in range(plan[N_LAYERS]):
         row = plan + TABLE + layer * COLUMNS
         n_in, n_out = row[N_IN], row[N_OUT]
         a = work + row[ACTIVATION]
-        product(work + plan[PACKED] + row[PACK], n_in + 1, 1, n_out, n_in, work + row[INPUT], a, samples, n_in)
+        product(work + plan[PACKED] + row[PACK], n_in + 1, 1, n_out, n_in, work + row[INPUT], a, samples, stride, n_in)
         if row[NEEDS_Z] == 1:
-            copy(a, work + row[RAW], n_out * samples)
+            copy(a, work + row[RAW], n_out * stride)
         if row[CODE] != IDENTITY:
-            activate(row[CODE], a, n_out * samples, work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer)
+            activate(row[CODE], a, n_out * stride, work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer)
 
 
 @kernel
 def loss_narrow(plan, work, reals, samples, targets, weights, inverse):
     """Sum of the weighted losses; D (O, S) = dC/dx of the last layer."""
     row = plan + TABLE + (plan[N_LAYERS] - 1) * COLUMNS
-    n_out, total = row[N_OUT], 0.0
+    n_out, stride, total = row[N_OUT], plan[BLOCK], 0.0
     x, d = work + row[ACTIVATION], work + row[DELTA]
     for s in range(0, samples, width(work)):
-        losses = loss_block(plan[LOSS], x + s, targets + s, d + s, n_out, samples, reals[LOSS_SCALE])
+        losses = loss_block(plan[LOSS], x + s, targets + s, d + s, n_out, stride, reals[LOSS_SCALE])
         weight = load(weights, s)
         total += horizontal_sum(select(weight > 0.0, losses * weight, losses * 0.0))
         scale = weight * inverse
-        for k in range(0, n_out * samples, samples):
-            store(d, k + s, select(weight > 0.0, load(d, k + s) * scale, scale * 0.0))
+        for k in range(s, n_out * stride, stride):
+            store(d, k, select(weight > 0.0, load(d, k) * scale, scale * 0.0))
     return total
 
 
 @kernel
 def narrow_minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order, batch, differentiate, meeting, member, members):
-    """One step of training on the samples order[:batch], by one member alone; see `fastbp.kernels.minibatch.minibatch`."""
-    n_layers, lanes = plan[N_LAYERS], width(work)
+    """One step of training on the samples order[:batch], by one member alone; see `fastbp.kernels.minibatch.minibatch`.
+
+    The rows of ones in `work` are those of `write_ones`.
+    """
+    n_layers, stride, lanes = plan[N_LAYERS], plan[BLOCK], width(work)
     weight_sum = float(batch)
     if plan[WEIGHTED] == 1:
         weight_sum = 0.0
@@ -218,12 +237,11 @@ def narrow_minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order
     inverse = 1.0 / weight_sum if weight_sum > 0.0 else 0.0
     packed, gradient, partials = work + plan[PACKED], work + plan[GRADIENT], work + plan[PARTIALS]
     weights = work + plan[LANES]
-    square = weights + plan[BLOCK]
+    square = weights + stride
     targets = square + lanes * lanes
-    for top in range(0, batch, plan[BLOCK]):
-        count = min(plan[BLOCK], batch - top)
-        samples = (count + 2 * lanes - 1) // (2 * lanes) * 2 * lanes
-        _ones(plan, work, samples)
+    for top in range(0, batch, stride):
+        count = min(stride, batch - top)
+        samples = (count + lanes - 1) // lanes * lanes
         a = work + plan[TABLE + INPUT]
         gather_columns(plan, x, y, labels, sample_weight, order + top, count, samples, a, targets, weights)
         forward_narrow(plan, work, samples)
@@ -233,11 +251,11 @@ def narrow_minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order
             n_in, n_out, d = row[N_IN], row[N_OUT], work + row[DELTA]
             if row[CODE] != IDENTITY:
                 alpha = work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer
-                multiply_slope(row[CODE], work + row[RAW], work + row[ACTIVATION], d, n_out * samples, alpha)
+                multiply_slope(row[CODE], work + row[RAW], work + row[ACTIVATION], d, n_out * stride, alpha)
             if layer > 0:
                 below = work + (row - COLUMNS)[DELTA]
-                product(packed + row[PACK], 1, n_in + 1, n_in, n_out, d, below, samples, -1)
-            outer_sums(d, work + row[INPUT], n_in, n_out, samples, partials + row[PACK] * lanes, top == 0)
+                product(packed + row[PACK], 1, n_in + 1, n_in, n_out, d, below, samples, stride, -1)
+            outer_sums(d, work + row[INPUT], n_in, n_out, samples, stride, partials + row[PACK] * lanes, top == 0)
     reals[WEIGHT_SUM] += weight_sum
     sum_lanes(partials, plan[N_PACKED], gradient, square)
     coefficients = work + plan[COEFFICIENTS]
@@ -249,9 +267,9 @@ def narrow_minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order
     update(plan[RULE], packed, gradient, work + plan[SLOT_1], work + plan[SLOT_2], plan[N_PACKED], c, l2)
 
 
-@inline
-def _ones(plan, work, samples):
-    """The last row of the input of every layer: its place depends on S."""
+@kernel
+def write_ones(plan, work):
+    """The last row of the input of every layer, which nothing overwrites."""
     for layer in range(plan[N_LAYERS]):
         row = plan + TABLE + layer * COLUMNS
-        fill(work + row[INPUT] + row[N_IN] * samples, samples, 1.0)
+        fill(work + row[INPUT] + row[N_IN] * plan[BLOCK], plan[BLOCK], 1.0)

@@ -348,6 +348,16 @@ absolute = _unary("fabs")
 
 
 @intrinsic
+def fence(typingctx, a):
+    """The register itself, opaque to LLVM: a select stored where it was loaded would become a masked store, which is slow."""
+
+    def codegen(context, builder, signature, args):
+        return call(builder, f"llvm.arithmetic.fence.{suffix(args[0].type)}", args[0].type, args)
+
+    return a(a), codegen
+
+
+@intrinsic
 def copysign(typingctx, magnitude, sign):
     """|magnitude| with the sign of `sign`."""
 

@@ -12,7 +12,7 @@ from fastbp.activations import activate
 from fastbp.kernels.forward import forward
 from fastbp.kernels.gemm import count_panels, panel_width, share
 from fastbp.kernels.minibatch import minibatch
-from fastbp.kernels.narrow import narrow_minibatch, pack_narrow, unpack_narrow
+from fastbp.kernels.narrow import narrow_minibatch, pack_narrow, unpack_narrow, write_ones
 from fastbp.kernels.packing import copy, from_lanes, gather_rows, pack_weights, rows_from_panels, to_lanes, unpack_weights
 from fastbp.kernels.random import draw_with_replacement, shuffle
 from fastbp.kernels.simd import all_lanes, horizontal_sum, like, load, pointer, width
@@ -288,6 +288,7 @@ def run_narrow(mode, member, members, plan, work, params, reals, rates, record, 
     x_, y_, labels_, sample_weight_ = pointer(x), pointer(y), pointer(labels), pointer(sample_weight)
     packed = work_ + plan[PACKED]
     pack_narrow(plan_, params_, packed)
+    write_ones(plan_, work_)
     _train_narrow(
         plan_,
         work_,
