@@ -164,6 +164,10 @@ class DiskCache:
     def __init__(self, name: str):
         self.name = name
 
+    def _digest(self, content: bytes) -> bytes:
+        # with the name: a file in the place of another is damage too
+        return hashlib.sha256(self.name.encode() + b"\0" + content).digest()
+
     def _path(self) -> Path | None:
         directory = cache_directory()
         return directory / f"{self.name}.bin" if directory else None
@@ -179,7 +183,7 @@ class DiskCache:
         if blob is None:
             return None
         start = len(self.MAGIC) + 32
-        if blob[:start] != self.MAGIC + hashlib.sha256(blob[start:]).digest():
+        if blob[:start] != self.MAGIC + self._digest(blob[start:]):
             warnings.warn(f"{path} is damaged; compiling again", RuntimeWarning, stacklevel=2)
             return None
         return compiler.CompileResult._rebuild(target_context, *pickle.loads(blob[start:]))
@@ -190,12 +194,15 @@ class DiskCache:
         if path is None:
             return
         content = serialize.dumps(result._reduce())
+        name = None
         try:
             with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-                file.write(self.MAGIC + hashlib.sha256(content).digest() + content)
-            os.replace(file.name, path)
+                name = file.name
+                file.write(self.MAGIC + self._digest(content) + content)
+            os.replace(name, path)
         except OSError:
-            return
+            if name is not None:
+                Path(name).unlink(missing_ok=True)
 
 
 def switch(functions):

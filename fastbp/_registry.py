@@ -46,8 +46,8 @@ class Registry:
         """Known names, in the order of their codes."""
         return [cls.name for cls in self.classes]
 
-    def get(self, value):
-        """The instance meant by a name, a class or an instance.
+    def get(self, value, argument: str | None = None):
+        """The instance meant by a name, a class or an instance; messages call it `argument`.
 
         Raises
         ------
@@ -56,16 +56,17 @@ class Registry:
         TypeError
             For anything else that is not of this kind.
         """
+        argument = argument or self.argument
         if isinstance(value, str):
             for cls in self.classes:
                 if cls.name == value:
                     return cls()
-            raise ValueError(f"{self.argument} {value!r} is not known; choose from {', '.join(self.names)}")
+            raise ValueError(f"{argument} {value!r} is not known; choose from {', '.join(self.names)}")
         if isinstance(value, type) and value in self.classes:
             return value()
         if type(value) in self.classes:
             return value
-        raise TypeError(f"{self.argument} must be a name ({', '.join(self.names)}) or an instance of such a class, got {value!r}")
+        raise TypeError(f"{argument} must be a name ({', '.join(self.names)}) or an instance of such a class, got {value!r}")
 
 
 def positive(name: str, value, *, zero: bool = False, below: float = float("inf")) -> float:
@@ -78,7 +79,10 @@ def positive(name: str, value, *, zero: bool = False, below: float = float("inf"
     """
     if isinstance(value, bool | str) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except TypeError as error:
+        raise TypeError(f"{name} must be one number, got {value!r}") from error
     if not (number >= 0.0 if zero else number > 0.0) or not number < below:
         bounds = f"{'>= 0' if zero else '> 0'}{'' if below == float('inf') else f' and < {below:g}'}"
         raise ValueError(f"{name} must be finite and {bounds}, got {value!r}")

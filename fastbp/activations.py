@@ -221,9 +221,9 @@ class Softmax(Activation):
     name = "softmax"
 
 
-def get(value) -> Activation:
+def get(value, argument: str = "activation") -> Activation:
     """The activation meant by a name, class or instance; see `Registry.get`."""
-    return ACTIVATIONS.get(value)
+    return ACTIVATIONS.get(value, argument)
 
 
 # --- over memory: the choice is made once a block, outside the loop ----------------------------------------------------------

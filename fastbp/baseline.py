@@ -227,9 +227,7 @@ class Network:
         If a name is not known, a shape does not fit, or `output` contradicts the loss.
     """
 
-    def __init__(
-        self, sizes, hidden="relu", loss="squared", *, output=None, dtype="float32", weights=None, biases=None, rng=None
-    ):
+    def __init__(self, sizes, hidden="relu", loss="squared", *, output=None, dtype="float32", weights=None, biases=None, rng=None):
         self.sizes, self.dtype = [int(n) for n in sizes], np.dtype(dtype)
         hidden = list(hidden) if isinstance(hidden, list | tuple) else [hidden] * (len(self.sizes) - 2)
         if len(self.sizes) < 2 or min(self.sizes) < 1 or len(hidden) != len(self.sizes) - 2:

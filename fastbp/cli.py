@@ -53,9 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from fastbp.optimizers import OPTIMIZERS
 
-    parser = argparse.ArgumentParser(
-        prog="fastbp", description="Train fully connected networks in compiled kernels on the CPU."
-    )
+    parser = argparse.ArgumentParser(prog="fastbp", description="Train fully connected networks in compiled kernels on the CPU.")
     parser.add_argument("--version", action="version", version=f"fastbp {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     sources = f"{', '.join(datasets.NAMES)}; or a {', '.join(datasets.SUFFIXES)} file"
@@ -83,9 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help="predict with a saved model, as CSV")
     predict.set_defaults(run=_predict)
     predict.add_argument("model", type=Path, metavar="MODEL")
-    predict.add_argument(
-        "file", type=Path, metavar="FILE", help=f"a {', '.join(datasets.SUFFIXES)} file with the model's features"
-    )
+    predict.add_argument("file", type=Path, metavar="FILE", help=f"a {', '.join(datasets.SUFFIXES)} file with the model's features")
     predict.add_argument("--out", type=Path, metavar="CSV", help="default: standard output")
 
     check = commands.add_parser("check-gradients", help="compare a saved model's gradients with finite differences")
@@ -217,9 +213,7 @@ def _speed(comparison: Comparison, n_rows: int, flop: int) -> list[tuple[str, st
     rate, steps = comparison.rows_per_second, comparison.steps
     speed = f"{rate / n_rows:.1f} epochs/s, {rate * flop / 1e9:.2f} GFLOP/s"
     if not comparison.difference <= SAME_WEIGHTS:
-        against = (
-            f"none claimed: from the same steps the weights differ by {comparison.difference:.0e} from the NumPy baseline's"
-        )
+        against = f"none claimed: from the same steps the weights differ by {comparison.difference:.0e} from the NumPy baseline's"
     else:
         low, middle, high = np.quantile(comparison.ratios, [0.1, 0.5, 0.9])
         turns = f"{len(comparison.ratios)} turns of {steps} steps; weights agree to {comparison.difference:.0e}"

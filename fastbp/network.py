@@ -1,6 +1,7 @@
 """`Network`: a fully connected network whose every computation is a compiled kernel."""
 
 from collections import namedtuple
+from copy import deepcopy
 from itertools import pairwise
 
 import numpy as np
@@ -83,7 +84,7 @@ class Network:
         self.hidden = self._hidden_activations(hidden)
         self.output = self._output_activation(output)
         self.dtype = _dtype(dtype)
-        self.rng = np.random.default_rng(rng)
+        self.rng = validation.generator(rng)
         self.params = layout.aligned(layout.parameter_offsets(self.sizes)[-1][2], self.dtype)
         self.weights, self.biases = layout.views(self.params, self.sizes)
         self._idle: list[Session] = []  # sessions of predictions, each used by one thread at a time
@@ -94,13 +95,13 @@ class Network:
         if isinstance(hidden, list | tuple):
             if len(hidden) != count:
                 raise ValueError(f"hidden must name one activation for each of the {count} hidden layers, got {len(hidden)}")
-            return [activations.get(item) for item in hidden]
-        return [activations.get(hidden)] * count
+            return [activations.get(item, f"hidden[{i}]") for i, item in enumerate(hidden)]
+        return [activations.get(hidden, "hidden")] * count
 
     def _output_activation(self, output):
         link = self.loss_function.link
         if link is None:
-            return activations.get("identity" if output is None else output)
+            return activations.get("identity" if output is None else output, "output")
         if output is not None and output != link and getattr(output, "name", None) != link:
             raise ValueError(f"output must be left out or {link!r}: {self.loss_function.name} is computed together with it")
         return activations.Softmax() if link == "softmax" else activations.get(link)
@@ -109,6 +110,8 @@ class Network:
         shared = None if init is None else initializers.get(init)
         layers = [*self.hidden, self.output]
         for name, given, own in (("weights", weights, self.weights), ("biases", biases, self.biases)):
+            if given is not None and (not hasattr(given, "__len__") or isinstance(given, str)):
+                raise TypeError(f"{name} must be a list of {len(own)} arrays, one a layer, got {given!r}")
             if given is not None and len(given) != len(own):
                 raise ValueError(f"{name} must hold {len(own)} arrays, one a layer, got {len(given)}")
         for layer, ((n_in, n_out), activation) in enumerate(zip(pairwise(self.sizes), layers, strict=True)):
@@ -147,6 +150,7 @@ class Network:
             dtype=self.dtype,
             weights=self.weights,
             biases=self.biases,
+            rng=deepcopy(self.rng),
         )
 
     # --- outputs ---------------------------------------------------------------------------------------------------------
@@ -165,9 +169,10 @@ class Network:
         """
         if type(X) is np.ndarray and X.shape == self.sizes[:1]:
             return self._forward(validation.samples("X", X[None], self.sizes[0], self.dtype))[0]
-        if np.ndim(X) == 1:
-            return self._forward(validation.samples("X", np.reshape(X, (1, -1)), self.sizes[0], self.dtype))[0]
-        return self._forward(validation.samples("X", X, self.sizes[0], self.dtype))
+        rows = validation.numbers("X", X, self.dtype)
+        if rows.ndim == 1:
+            return self._forward(validation.samples("X", rows[None], self.sizes[0], self.dtype))[0]
+        return self._forward(validation.samples("X", rows, self.sizes[0], self.dtype))
 
     def _forward(self, rows):
         """Outputs for rows that have passed validation, in a session that no other thread has."""
@@ -291,6 +296,8 @@ class Network:
 
 
 def _dtype(value) -> np.dtype:
+    if value is None:
+        raise TypeError("dtype must be 'float32' or 'float64', got None")
     try:
         dtype = np.dtype(value)
     except TypeError as error:

@@ -80,7 +80,7 @@ class Session:
         self.meeting = np.zeros(8, np.int64)
         self.x = self.y = self.sample_weight = self.out = np.zeros(0, self.dtype)
         self.labels = self.order = np.zeros(0, np.int64)
-        self.block = batch
+        self.block, self.slots = batch, max(slots, 0)
         self._run = (run_narrow if narrow else run)[self.dtype]
         self._threads = ThreadPoolExecutor(members - 1) if members > 1 else None
 
@@ -157,6 +157,25 @@ class Session:
         self._run(mode, 0, self.members, *arguments)
         for other in others:
             other.result()
+
+    def snapshot(self):
+        """All that training changes, copied."""
+        first = int(self.plan[layout.SLOT_1])
+        slots = self.work[first : first + self.slots * int(self.plan[layout.N_PACKED])]
+        order = self.order.copy() if self.plan[layout.FIRST] else self.order[:0]
+        return [array.copy() for array in (self.plan, self.net.params, self.reals, slots)], order
+
+    def restore(self, snapshot):
+        """Go back to a snapshot."""
+        (plan, params, reals, slots), order = snapshot
+        first = int(plan[layout.SLOT_1])
+        self.plan[:], self.net.params[:], self.reals[:] = plan, params, reals
+        self.work[first : first + slots.size] = slots
+        self.order[: order.size] = order
+
+    def is_finite(self) -> bool:
+        """Whether the loss and all parameters are finite after a call."""
+        return bool(self.plan[layout.STATUS] != layout.DIVERGED and np.isfinite(self.net.params).all())
 
     def mean_loss(self) -> float:
         """Loss of the samples of the last call, and forget it."""

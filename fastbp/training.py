@@ -152,8 +152,8 @@ def fit(
     ValueError, TypeError
         Naming the argument at fault, before anything is changed.
     DivergenceError
-        When the loss or a parameter is no longer finite; the network then has the parameters it had before the call of the
-        kernel in which that happened.
+        When the loss or a parameter is no longer finite; the network then has the last finite parameters: those after the
+        epoch before, or, where an epoch takes several calls of the kernel, after the call before.
     """
     epochs = validation.integer("epochs", epochs)
     batch_size = validation.integer("batch_size", batch_size)
@@ -163,24 +163,25 @@ def fit(
     task, n_out = net.loss_function.task, net.sizes[-1]
     values, labels = validation.targets("y", y, len(rows), n_out, task, net.dtype)
     weights = validation.weights_of_samples(sample_weight, len(rows), net.dtype)
-    rng = net.rng if rng is None else np.random.default_rng(rng)
+    rng = net.rng if rng is None else validation.generator(rng)
     held_out = _validation_data(net, validation_data)
-    validation_fraction = validation.real("validation_fraction", validation_fraction)
-    if held_out is None and validation_fraction > 0:
-        rows, values, labels, weights, held_out = _split(rng, rows, values, labels, weights, validation_fraction)
+    held_count = 0 if held_out is not None else _held_out_count(validation_fraction, len(rows))
     if patience is not None:
         patience = validation.integer("patience", patience)
-        if held_out is None:
+        if held_out is None and held_count == 0:
             raise ValueError("patience needs validation_data or validation_fraction")
     n_iter_no_change = validation.integer("n_iter_no_change", n_iter_no_change)
     tol = None if tol is None else validation.real("tol", tol)
     gradient_tol = None if gradient_tol is None else validation.real("gradient_tol", gradient_tol)
-    if shuffle not in (True, False, "replacement"):
+    if not isinstance(shuffle, bool | str) or shuffle not in (True, False, "replacement"):
         raise ValueError(f"shuffle must be True, False or 'replacement', got {shuffle!r}")
-    given = None if order is None else validation.row_order(order, epochs, len(rows))
+    given = None if order is None else validation.row_order(order, epochs, len(rows) - held_count)
     n_threads = None if n_threads is None else validation.integer("n_threads", n_threads)
-    batch_size = min(batch_size, len(rows))
+    callbacks = validation.functions("callbacks", callbacks)
 
+    if held_count:
+        rows, values, labels, weights, held_out = _split(rng, rows, values, labels, weights, held_count)
+    batch_size = min(batch_size, len(rows) if given is None else given.shape[1])
     separate = record_norms or gradient_tol is not None
     narrow = max(net.sizes) <= layout.NARROW_LIMIT and not separate and l2 == 0 and not rule.decays
     members = 1 if narrow else threads.members_for(batch_size * flop_of_sample(net.sizes), n_threads)
@@ -198,7 +199,7 @@ def fit(
     session.record = np.full((epochs, 1 + 4 * (len(net.sizes) - 1)), np.nan).reshape(-1)
 
     watch = _Watch(net, rows, values, labels, weights, held_out, tol, n_iter_no_change, gradient_tol, patience)
-    watch.record_norms, watch.record_score, watch.callbacks = record_norms, record_score, tuple(callbacks)
+    watch.record_norms, watch.record_score, watch.callbacks = record_norms, record_score, callbacks
     bar = _bar(epochs, progress)
     try:
         _run(session, watch, epochs, bar)
@@ -215,18 +216,17 @@ def _run(session, watch, epochs, bar):
     steps = max(1, int(CALL_SECONDS * NO_RATE / (int(plan[layout.BATCH]) * flop_of_sample(net.sizes) + 5000)))
     start = perf_counter()
     while plan[layout.EPOCH] < epochs:
-        before, finite = int(plan[layout.EPOCH]), net.params.copy()
+        before, snapshot = int(plan[layout.EPOCH]), session.snapshot()
         plan[layout.EPOCHS] = before + 1 if watch.is_needed_every_epoch() else epochs
         plan[layout.STEPS] = steps
         call_start = perf_counter()
         session.call(TRAIN)
         seconds = perf_counter() - call_start
-        if plan[layout.STATUS] == layout.DIVERGED or not np.isfinite(net.params).all():
-            net.params[:] = finite
-            rate = session.rates[before]
+        if not session.is_finite():
+            diverged = _restore_last_finite(session, snapshot, before)
             raise DivergenceError(
-                f"training diverged in epoch {int(plan[layout.EPOCH])}: the loss or a weight is not finite. The weights of before"
-                f" epoch {before + 1} were restored. Lower the learning rate (now {rate:g}) or scale X to mean 0 and deviation 1"
+                f"training diverged in epoch {diverged + 1}: the loss or a weight is not finite. The last finite weights were"
+                f" restored. Lower the learning rate (now {session.rates[before]:g}), or scale X to mean 0 and deviation 1"
             )
         if seconds < CALL_SECONDS / 2:
             steps = min(steps * 2, layout.MAX_STEPS)
@@ -242,6 +242,21 @@ def _run(session, watch, epochs, bar):
             bar.update(done - before)
     if watch.best is not None:
         net.params[:] = watch.best
+
+
+def _restore_last_finite(session, snapshot, before) -> int:
+    """Give the network the weights after the last good epoch of a call, by running it again so far; the next epoch."""
+    plan = session.plan
+    last = int(plan[layout.EPOCH]) - 1 if plan[layout.FIRST] == 0 else int(plan[layout.EPOCH])
+    while True:
+        session.restore(snapshot)
+        if last <= before:
+            return before
+        plan[layout.EPOCHS], plan[layout.STEPS] = last, layout.MAX_STEPS
+        session.call(TRAIN)
+        if session.is_finite():
+            return last
+        last -= 1
 
 
 class _Watch:
@@ -328,10 +343,15 @@ def _validation_data(net, data):
     return rows, labels if labels.size else values
 
 
-def _split(rng, rows, values, labels, weights, fraction):
-    count = round(fraction * len(rows))
-    if not 0 < count < len(rows):
-        raise ValueError(f"validation_fraction must leave rows on both sides, got {fraction:g} of {len(rows)} rows")
+def _held_out_count(fraction, n_samples) -> int:
+    fraction = validation.real("validation_fraction", fraction)
+    count = round(fraction * n_samples)
+    if fraction > 0 and not 0 < count < n_samples:
+        raise ValueError(f"validation_fraction must leave rows on both sides, got {fraction:g} of {n_samples} rows")
+    return count
+
+
+def _split(rng, rows, values, labels, weights, count):
     mixed = rng.permutation(len(rows))
     kept, held = mixed[count:], mixed[:count]
     part = [array[kept] if array.size else array for array in (rows, values, labels, weights)]

@@ -39,8 +39,9 @@ def _is_finite(array: np.ndarray) -> bool:
     """Whether all numbers are finite; a sum of squares tells that of a short array at a fraction of the cost."""
     if array.size < 4096:
         flat = array.reshape(-1)
-        if isfinite(flat.dot(flat)):
-            return True
+        with np.errstate(over="ignore", invalid="ignore"):
+            if isfinite(flat.dot(flat)):
+                return True
     return bool(np.isfinite(array).all())
 
 
@@ -58,9 +59,13 @@ def numbers(name: str, value, dtype) -> np.ndarray:
         raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from error
     if array.dtype.kind in "cmMV":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    if array.dtype.kind in "OSU":
+    if array.dtype.kind in "SU":
+        raise ValueError(f"{name} must hold numbers, got strings; convert them first")
+    if array.dtype.kind == "O":
         try:
             array = array.astype(np.float64)
+        except OverflowError as error:
+            raise ValueError(f"{name} holds a value too large for dtype {np.dtype(dtype).name}") from error
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name} must hold numbers, got dtype {array.dtype}: {error}") from error
     if array.size == 0:
@@ -90,14 +95,12 @@ def class_numbers(name: str, value, n_samples: int, n_classes: int) -> np.ndarra
     array = numbers(name, value, np.float64)
     if array.shape != (n_samples,):
         raise ValueError(f"{name} must have one label a sample: shape ({n_samples},), got {array.shape}")
-    labels = array.astype(np.int64)
-    if (labels != array).any():
+    if (np.floor(array) != array).any():
         raise ValueError(f"{name} must hold whole class numbers")
-    if labels.min() < 0 or labels.max() >= n_classes:
-        raise ValueError(
-            f"{name} holds labels from {labels.min()} to {labels.max()}, but the network has classes 0 to {n_classes - 1}"
-        )
-    return labels
+    if array.min() < 0 or array.max() >= n_classes:
+        span = f"{array.min():g} to {array.max():g}"
+        raise ValueError(f"{name} holds labels from {span}, but the network has classes 0 to {n_classes - 1}")
+    return array.astype(np.int64)
 
 
 def targets(name: str, value, n_samples: int, n_outputs: int, task: str, dtype) -> tuple[np.ndarray, np.ndarray]:
@@ -106,8 +109,10 @@ def targets(name: str, value, n_samples: int, n_outputs: int, task: str, dtype) 
     Class numbers are taken where `task` is "labels" and `value` has one dimension.
     """
     none, no_labels = np.empty(0, dtype), np.empty(0, np.int64)
-    if np.ndim(value) == 1 and task == "labels" and n_outputs > 1:
-        return none, class_numbers(name, value, n_samples, n_outputs)
+    if task == "labels" and n_outputs > 1:
+        array = numbers(name, value, np.float64)
+        if array.ndim == 1:
+            return none, class_numbers(name, array, n_samples, n_outputs)
     array = numbers(name, value, dtype)
     if array.ndim == 1 and n_outputs == 1:
         array = array.reshape(-1, 1)
@@ -136,7 +141,10 @@ def weights_of_samples(value, n_samples: int, dtype) -> np.ndarray:
 
 def row_order(value, epochs: int, n_samples: int) -> np.ndarray:
     """Row numbers (epochs or 1, m) of an explicit order."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"order must be a rectangular array of integers: {error}") from error
     if array.dtype.kind not in "iu":
         raise TypeError(f"order must hold integers, got dtype {array.dtype}")
     if array.ndim not in (1, 2) or array.size == 0 or (array.ndim == 2 and array.shape[0] != epochs):
@@ -144,3 +152,23 @@ def row_order(value, epochs: int, n_samples: int) -> np.ndarray:
     if array.min() < 0 or array.max() >= n_samples:
         raise ValueError(f"order holds rows from {array.min()} to {array.max()}, but there are rows 0 to {n_samples - 1}")
     return np.array(array.reshape(-1, array.shape[-1]), np.int64, order="C")
+
+
+def generator(value) -> np.random.Generator:
+    """The generator meant by None, a seed or a generator."""
+    try:
+        return np.random.default_rng(value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"rng must be None, an integer >= 0 or a numpy.random.Generator, got {value!r}") from error
+
+
+def functions(name: str, value) -> tuple:
+    """`value`, an iterable of callables, as a tuple."""
+    try:
+        items = tuple(value)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a list of functions, got {value!r}") from error
+    for item in items:
+        if not callable(item):
+            raise TypeError(f"{name} must hold functions, got {item!r}")
+    return items

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -426,8 +427,13 @@ def test_an_exception_in_a_callback_leaves_a_usable_network(exception, teams):
 def test_ctrl_c_is_heard_during_a_long_fit(n_threads, teams):
     net, X, y = problem((64, 128, 3), 4000, dtype="float32")
     before = net.params.copy()
-    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
-    timer.start()
+
+    def interrupt():
+        while (net.params == before).all():  # until the first call of the kernel is over
+            time.sleep(0.01)
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         net.fit(X, y, epochs=20_000, n_threads=n_threads)  # minutes, if it is not heard
     assert np.isfinite(net.params).all()

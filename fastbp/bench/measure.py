@@ -67,7 +67,7 @@ class Reference:
 
     def __init__(self, workload: Workload):
         self.baseline = Turns("numpy", threads=1)
-        self.baseline.open(workload.name, "float64")
+        self.baseline.open(workload.name, "float64", tuple(workload.load("float64")))
         self.baseline.reset()
         self.first = self.baseline.first()
         self._ends: dict[int, Any] = {}

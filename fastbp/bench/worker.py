@@ -2,7 +2,8 @@
 
 Libraries fix their thread counts when they are imported and keep idle threads spinning after a parallel region: in one process
 they would slow each other down. So every contestant has a process, with the thread counts in its environment, and only one of
-them works at a time; with one thread, all on the same core. The other revision of ``fastbp bench --against`` is one more such process, with another interpreter.
+them works at a time; with one thread, all on the same core. The other revision of ``fastbp bench --against`` is one more such
+process, with another interpreter.
 
 The file is run by path and loads the workloads and contestants beside it, whatever version of fastbp is installed.
 """

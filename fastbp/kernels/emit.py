@@ -1,4 +1,7 @@
-"""Emitting LLVM vectors: what the register and tile intrinsics are built from."""
+"""Emitting LLVM vectors: what the register and tile intrinsics are built from.
+
+Legend: builder the LLVM IR builder; vector an LLVM vector type; pointer and offset in numbers, not bytes.
+"""
 
 from llvmlite import ir
 from numba.core import cgutils

@@ -20,6 +20,7 @@ from fastbp.kernels.gemm import (
     share,
 )
 from fastbp.kernels.packing import fill
+from fastbp.kernels.simd import broadcast, fma, load, store, width
 from fastbp.layout import (
     COEFFICIENTS,
     COLUMNS,
@@ -47,8 +48,8 @@ DEPTH = 256  # samples summed in one go: a panel of A and one of D so long stay 
 
 
 @kernel
-def update_part(plan, work, offset, gradient, count, is_bias):
-    """One step of the rule on `count` packed parameters from `offset` on."""
+def update_part(plan, work, offset, gradient, count, is_bias, is_whole):
+    """One step of the rule on `count` packed parameters from `offset` on; `is_whole`: the gradient holds the penalty's part."""
     coefficients = work + plan[COEFFICIENTS]
     update(
         plan[RULE],
@@ -58,7 +59,7 @@ def update_part(plan, work, offset, gradient, count, is_bias):
         work + plan[SLOT_2] + offset,
         count,
         coefficients + is_bias * N_COEFFICIENTS,
-        coefficients + 2 * N_COEFFICIENTS + is_bias,
+        coefficients + 2 * N_COEFFICIENTS + max(is_bias, is_whole),
     )
 
 
@@ -86,7 +87,7 @@ def gradient(plan, layer, work, rows, is_first, is_last, penalised, member, memb
         if q == panels_in:
             column_sums(d, rows, g, start)
             if steps_now:
-                update_part(plan, work, offset, g, panel, 1)
+                update_part(plan, work, offset, g, panel, 1, 0)
             continue
         a = work + row[INPUT] + q * stride
         inputs = min(panel, n_in - q * panel)
@@ -100,17 +101,19 @@ def gradient(plan, layer, work, rows, is_first, is_last, penalised, member, memb
             begin = start if b == 0 else CONTINUE
             outer_product(a + b * panel, d + b * panel, min(DEPTH, rows - b), g, inputs, columns, begin, STORE, g)
         if steps_now:
-            update_part(plan, work, offset, g, inputs * panel, 0)
+            update_part(plan, work, offset, g, inputs * panel, 0, 0)
 
 
 @kernel
 def update_from_memory(plan, layer, work, member, members):
-    """The step of one layer from the gradient in `work`, a share of it."""
+    """The step of one layer from the gradient in `work`, to which the penalty's part is added; a share of it."""
     row = plan + TABLE + layer * COLUMNS
     n_in, panel = row[N_IN], panel_width(work)
     first, last = share(count_panels(row[N_OUT], work), member, members)
     for p in range(first, last):
         offset = row[PACK] + p * (n_in + 1) * panel
-        update_part(plan, work, offset, work + plan[GRADIENT] + offset, n_in * panel, 0)
-        offset += n_in * panel
-        update_part(plan, work, offset, work + plan[GRADIENT] + offset, panel, 1)
+        g, w, l2 = work + plan[GRADIENT] + offset, work + plan[PACKED] + offset, work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS
+        for i in range(0, n_in * panel, width(g)):
+            store(g, i, fma(broadcast(l2, 0), load(w, i), load(g, i)))
+        update_part(plan, work, offset, g, n_in * panel, 0, 1)
+        update_part(plan, work, offset + n_in * panel, g + n_in * panel, panel, 1, 1)

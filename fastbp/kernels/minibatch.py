@@ -115,11 +115,11 @@ def loss_and_delta(plan, work, reals, y, labels, sample_weight, order, rows, inv
             weights[j] = sample_weight[order[top + j]] if plan[WEIGHTED] == 1 else 1
         losses = loss_block(plan[LOSS], x, targets, d, n_out, lanes, reals[LOSS_SCALE])
         weight = load(weights, 0)
-        work[plan[LOSSES] + block] = horizontal_sum(select(weight > 0.0, losses * weight, losses * 0.0))
+        work[plan[LOSSES] + block] = horizontal_sum(select(weight > 0.0, losses * weight, like(losses, 0.0)))
         if differentiate:
             scale = weight * inverse
             for k in range(0, n_out * lanes, lanes):
-                store(d, k, load(d, k) * scale)
+                store(d, k, select(weight > 0.0, load(d, k) * scale, like(scale, 0.0)))
             fill(d + n_out * lanes, room - n_out * lanes, 0.0)
             from_lanes(d, n_out, work + row[DELTA], stride, top)
             if row[CODE] != IDENTITY:

@@ -13,7 +13,7 @@ from fastbp.activations import activate, multiply_slope
 from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.gemm import ROWS, split
 from fastbp.kernels.packing import copy, fill, transpose_square
-from fastbp.kernels.simd import horizontal_sum, load, select, store, width
+from fastbp.kernels.simd import horizontal_sum, like, load, select, store, width
 from fastbp.kernels.tile import tile_accumulate, tile_load, tile_rank1, tile_splat, tile_store, tile_zero
 from fastbp.layout import (
     ACTIVATION,
@@ -215,10 +215,10 @@ def loss_narrow(plan, work, reals, samples, targets, weights, inverse):
     for s in range(0, samples, width(work)):
         losses = loss_block(plan[LOSS], x + s, targets + s, d + s, n_out, stride, reals[LOSS_SCALE])
         weight = load(weights, s)
-        total += horizontal_sum(select(weight > 0.0, losses * weight, losses * 0.0))
+        total += horizontal_sum(select(weight > 0.0, losses * weight, like(losses, 0.0)))
         scale = weight * inverse
         for k in range(s, n_out * stride, stride):
-            store(d, k, select(weight > 0.0, load(d, k) * scale, scale * 0.0))
+            store(d, k, select(weight > 0.0, load(d, k) * scale, like(scale, 0.0)))
     return total
 
 

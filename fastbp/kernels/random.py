@@ -2,6 +2,8 @@
 
 Every number is a function of (seed, stream, counter), so that an epoch's order does not depend on what ran before it or on how
 many threads there are.
+
+Legend: c0..c3 the counter, k0, k1 the key, p0, p1 their 64-bit products; m numbers drawn.
 """
 
 import numpy as np

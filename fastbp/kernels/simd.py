@@ -24,12 +24,10 @@ from fastbp.kernels.emit import (
     I32,
     at,
     call,
-    constant,
     emit_fma,
     emit_load,
     emit_splat,
     emit_store,
-    integer_type,
     suffix,
     vector_type,
 )
@@ -210,7 +208,7 @@ def like(typingctx, vec, scalar):
     return vec(vec, scalar), codegen
 
 
-def _is_vector(t) -> bool:
+def is_vector(t) -> bool:
     return isinstance(t, Vec) and isinstance(t.dtype, types.Float)
 
 
@@ -235,15 +233,15 @@ def _operator(symbol, emit, result=lambda vec: vec):
     """Let an operator take two registers of floats, or one and a number."""
 
     def result_type(a, b):
-        if _is_vector(a) and (a == b or isinstance(b, types.Number)):
+        if is_vector(a) and (a == b or isinstance(b, types.Number)):
             return result(a)
-        return result(b) if isinstance(a, types.Number) and _is_vector(b) else None
+        return result(b) if isinstance(a, types.Number) and is_vector(b) else None
 
     @_lowered(symbol, result_type)
     def codegen(context, builder, signature, args):
-        vec = next(arg for arg in signature.args if _is_vector(arg))
+        vec = next(arg for arg in signature.args if is_vector(arg))
         registers = [
-            arg if _is_vector(t) else emit_splat(builder, context.cast(builder, arg, t, vec.dtype), vector_type(vec))
+            arg if is_vector(t) else emit_splat(builder, context.cast(builder, arg, t, vec.dtype), vector_type(vec))
             for arg, t in zip(args, signature.args, strict=True)
         ]
         return emit(builder, *registers)
@@ -260,7 +258,7 @@ _operator(operator.ge, lambda builder, a, b: builder.fcmp_ordered(">=", a, b), _
 _operator(operator.eq, lambda builder, a, b: builder.fcmp_ordered("==", a, b), _mask)
 
 
-@_lowered(operator.neg, lambda a: a if _is_vector(a) else None)
+@_lowered(operator.neg, lambda a: a if is_vector(a) else None)
 def _negate(context, builder, signature, args):
     return builder.fneg(args[0])
 
@@ -367,69 +365,6 @@ def copysign(typingctx, magnitude, sign):
     return magnitude(magnitude, magnitude), codegen
 
 
-def _float_format(vector):
-    """(mantissa bits, exponent bias) of IEEE 754 binary32 or binary64."""
-    return (52, 1023) if isinstance(vector.element, ir.DoubleType) else (23, 127)
-
-
-@intrinsic
-def round_even(typingctx, a):
-    """The nearest integer, ties to even, of lanes with |a| < 2**22 (float32) or 2**51: the 1.5 * 2**m trick, on every target."""
-
-    def codegen(context, builder, signature, args):
-        magic = constant(args[0].type, 1.5 * 2.0 ** _float_format(args[0].type)[0])
-        return builder.fsub(builder.fadd(args[0], magic), magic)
-
-    return a(a), codegen
-
-
-@intrinsic
-def power_of_two(typingctx, n):
-    """2**n of integral lanes within the exponents of normal numbers."""
-
-    def codegen(context, builder, signature, args):
-        vector = args[0].type
-        mantissa, bias = _float_format(vector)
-        integers = integer_type(vector)
-        # adding 1.5 * 2**m puts the integer n into the low bits: no float-to-integer conversion, which AVX2 lacks for int64
-        magic = 1.5 * 2.0**mantissa
-        bits = builder.bitcast(builder.fadd(args[0], constant(vector, magic + bias)), integers)
-        return builder.bitcast(builder.shl(bits, constant(integers, mantissa)), vector)
-
-    return n(n), codegen
-
-
-@intrinsic
-def exponent(typingctx, a):
-    """floor(log2(a)) as a float, of positive normal lanes."""
-
-    def codegen(context, builder, signature, args):
-        vector = args[0].type
-        mantissa, bias = _float_format(vector)
-        integers = integer_type(vector)
-        biased = builder.lshr(builder.bitcast(args[0], integers), constant(integers, mantissa))
-        magic = 2.0**mantissa  # as an integer, its low bits are free to hold the exponent
-        bits = 0x4330000000000000 if mantissa == 52 else 0x4B000000
-        number = builder.bitcast(builder.or_(biased, constant(integers, bits)), vector)
-        return builder.fsub(number, constant(vector, magic + bias))
-
-    return a(a), codegen
-
-
-@intrinsic
-def significand(typingctx, a):
-    """a / 2**exponent(a), in [1, 2), of positive normal lanes."""
-
-    def codegen(context, builder, signature, args):
-        vector = args[0].type
-        mantissa, bias = _float_format(vector)
-        integers = integer_type(vector)
-        bits = builder.and_(builder.bitcast(args[0], integers), constant(integers, (1 << mantissa) - 1))
-        return builder.bitcast(builder.or_(bits, constant(integers, bias << mantissa)), vector)
-
-    return a(a), codegen
-
-
 @intrinsic
 def lane(typingctx, a, index):
     """The number in lane `index`."""
@@ -449,16 +384,6 @@ def all_lanes(typingctx, mask):
         return builder.icmp_unsigned("==", bits, ir.Constant(bits.type, (1 << mask.lanes) - 1))
 
     return types.boolean(mask), codegen
-
-
-@intrinsic
-def lane_numbers(typingctx, a):
-    """0, 1, ..., W - 1 in a register of a's type."""
-
-    def codegen(context, builder, signature, args):
-        return ir.Constant(args[0].type, [float(i) for i in range(args[0].type.count)])
-
-    return a(a), codegen
 
 
 def _halve(reduce):
@@ -483,68 +408,3 @@ def _halve(reduce):
 
 
 horizontal_sum = _halve(lambda builder, a, b: builder.fadd(a, b))
-
-
-@intrinsic
-def as_register(typingctx, x):
-    """A scalar in every lane of a register; a register as it is."""
-
-    def codegen(context, builder, signature, args):
-        return args[0] if _is_vector(x) else emit_splat(builder, args[0], vector_type(vec))
-
-    vec = x if _is_vector(x) else Vec(x, lanes(x))
-    return vec(x), codegen
-
-
-@intrinsic
-def as_argument(typingctx, a, x):
-    """Undo `as_register(x)`: lane 0 of the register `a` if x is a scalar, else `a`."""
-
-    def codegen(context, builder, signature, args):
-        return args[0] if _is_vector(x) else builder.extract_element(args[0], I32(0))
-
-    return x(a, x), codegen
-
-
-@intrinsic
-def exponent_field(typingctx, a):
-    """The lowest bits of `a` moved up into its exponent: 2**n if they hold n + bias, and zero or infinity at the ends."""
-
-    def codegen(context, builder, signature, args):
-        vector = args[0].type
-        integers = integer_type(vector)
-        bits = builder.shl(builder.bitcast(args[0], integers), constant(integers, _float_format(vector)[0]))
-        return builder.bitcast(bits, vector)
-
-    return a(a), codegen
-
-
-def _horner(builder, x, coefficients):
-    value = constant(x.type, coefficients[-1])
-    for c in reversed(coefficients[:-1]):
-        value = emit_fma(builder, value, x, constant(x.type, c))
-    return value
-
-
-def polynomial(float32, float64):
-    """An intrinsic: x -> c[0] + c[1] x + c[2] x**2 + ...; the coefficients are chosen by the dtype of x.
-
-    Horner's rule; from nine coefficients on, all but c[0] are summed as an even and an odd half: the same number of operations,
-    plus one, in chains half as long.
-    """
-
-    @intrinsic
-    def op(typingctx, x):
-        coefficients = {"float32": float32, "float64": float64}[str(x.dtype)]
-
-        def codegen(context, builder, signature, args):
-            number = args[0]
-            if len(coefficients) < 9:
-                return _horner(builder, number, coefficients)
-            square = builder.fmul(number, number)
-            even, odd = (_horner(builder, square, coefficients[start::2]) for start in (1, 2))
-            return emit_fma(builder, emit_fma(builder, odd, number, even), number, constant(number.type, coefficients[0]))
-
-        return x(x), codegen
-
-    return op

@@ -3,6 +3,8 @@
 Each member calls the same compiled function with its number. Work is divided by output, never inside a sum, so that the number of
 members does not change a bit of the result. The barrier spins, for a meeting costs 0.1 us where waking a thread costs 10; it
 gives way to the operating system when the others take long.
+
+Legend: meeting the counter that the team shares; T = members threads.
 """
 
 import sys

@@ -8,20 +8,17 @@ from math import isfinite, sqrt
 from numba import types
 
 from fastbp._jit import entry, kernel
-from fastbp.activations import activate
-from fastbp.kernels.forward import forward
 from fastbp.kernels.gemm import count_panels, panel_width, share
 from fastbp.kernels.minibatch import minibatch
 from fastbp.kernels.narrow import narrow_minibatch, pack_narrow, unpack_narrow, write_ones
-from fastbp.kernels.packing import copy, from_lanes, gather_rows, pack_weights, rows_from_panels, to_lanes, unpack_weights
+from fastbp.kernels.packing import copy, pack_weights, unpack_weights
+from fastbp.kernels.predict import are_equal, predict
 from fastbp.kernels.random import draw_with_replacement, shuffle
-from fastbp.kernels.simd import all_lanes, horizontal_sum, like, load, pointer, width
+from fastbp.kernels.simd import horizontal_sum, like, load, pointer, width
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
-    ACTIVATION,
     BATCH,
     BIASES,
-    BLOCK,
     COLUMNS,
     COPY,
     DIVERGED,
@@ -30,32 +27,25 @@ from fastbp.layout import (
     FIRST,
     GIVEN,
     GRADIENT,
-    INPUT,
-    LANES,
-    LANES_STRIDE,
     LOSS_SUM,
     N_IN,
     N_LAYERS,
     N_OUT,
     ORDER,
     ORDER_STRIDE,
-    OUTPUT,
     PACK,
     PACKED,
-    PANEL_STRIDE,
     POPULATION,
     ROWS,
     SEED,
     SEPARATE,
     SHUFFLED,
-    SOFTMAX,
     STATUS,
     STEPS,
     TABLE,
     WEIGHT_SUM,
     WEIGHTS,
 )
-from fastbp.losses import softmax_block
 
 # what a call does
 TRAIN, DIFFERENTIATE, EVALUATE, PREDICT = range(4)
@@ -72,19 +62,6 @@ def pack_layers(plan, params, packed, member, members):
 
 
 @kernel
-def are_equal(a, b, count):
-    """Whether two vectors are the same (a NaN is not)."""
-    whole = count - count % (2 * width(a))
-    for i in range(0, whole, 2 * width(a)):
-        if not all_lanes((load(a, i) == load(b, i)) & (load(a, i + width(a)) == load(b, i + width(a)))):
-            return False
-    same = True
-    for i in range(whole, count):
-        same &= a[i] == b[i]
-    return same
-
-
-@kernel
 def unpack_layers(plan, packed, params):
     """The user's flat vector from packed parameters (or their gradients)."""
     for layer in range(plan[N_LAYERS]):
@@ -93,7 +70,7 @@ def unpack_layers(plan, packed, params):
 
 
 @kernel
-def _norm(x, count):
+def _squared_norm(x, count):
     total = like(load(x, 0), 0.0)
     for i in range(0, count, width(x)):
         total = total + load(x, i) * load(x, i)
@@ -107,9 +84,9 @@ def write_norms(plan, packed, out):
         row = plan + TABLE + layer * COLUMNS
         weights = biases = 0.0
         for p in range(count_panels(row[N_OUT], packed)):
-            w = packed + row[PACK] + p * (row[N_IN] + 1) * panel_width(packed)
-            weights += _norm(w, row[N_IN] * panel_width(packed))
-            biases += _norm(w + row[N_IN] * panel_width(packed), panel_width(packed))
+            w, count = packed + row[PACK] + p * (row[N_IN] + 1) * panel_width(packed), row[N_IN] * panel_width(packed)
+            weights += _squared_norm(w, count)
+            biases += _squared_norm(w + count, panel_width(packed))
         out[2 * layer] = sqrt(weights)
         out[2 * layer + 1] = sqrt(biases)
 
@@ -166,34 +143,6 @@ def _training(step):
 
 
 _train, _train_narrow = _training(minibatch), _training(narrow_minibatch)
-
-
-@kernel
-def predict(plan, work, x, order, out, meeting, member, members):
-    """out (N, O) = the network's outputs for rows `order` of x."""
-    last = plan + TABLE + (plan[N_LAYERS] - 1) * COLUMNS
-    n_out, stride, panel, lanes = last[N_OUT], plan[PANEL_STRIDE], panel_width(work), width(work)
-    block = work + plan[LANES] + member * plan[LANES_STRIDE]
-    for top in range(0, plan[ROWS], plan[BLOCK]):
-        rows = min(plan[BLOCK], plan[ROWS] - top)
-        begin, end = share(rows, member, members)
-        gather_rows(x, plan[TABLE + N_IN], order + top, begin, end, work + plan[TABLE + INPUT], stride)
-        barrier(meeting, members)
-        for layer in range(plan[N_LAYERS]):
-            forward(plan, layer, work, rows, False, member, members)
-            barrier(meeting, members)
-        if member == 0:
-            z = work + last[ACTIVATION]
-            if plan[OUTPUT] == SOFTMAX:
-                for first in range(0, rows, lanes):
-                    to_lanes(z, stride, first, n_out, block)
-                    softmax_block(block, n_out)
-                    from_lanes(block, n_out, z, stride, first)
-            else:
-                for p in range(count_panels(n_out, work)):
-                    activate(plan[OUTPUT], z + p * stride, rows * panel, work)
-            rows_from_panels(z, stride, rows, n_out, out + top * n_out)
-        barrier(meeting, members)
 
 
 def _signature(dtype):

@@ -12,26 +12,15 @@ float64   1.09  1.69  1.29  1.78  3.16  2.00    1.82     2.59
 NaN gives NaN, infinities and poles (log(0) = -inf) are exact, nothing overflows early, and tanh, erf, expm1 and log1p keep the
 sign of zero. Subnormal arguments are treated like all others. Results of exp, sigmoid and softplus below 2**-126.5 (float32) or
 2**-1022.5 (float64), just under the smallest normal number, are zero.
+
+Legend: x, r registers (or scalars); n integers held as floats.
 """
 
 from functools import wraps
 
 from fastbp._jit import inline
-from fastbp.kernels.simd import (
-    absolute,
-    as_argument,
-    as_register,
-    copysign,
-    exponent,
-    exponent_field,
-    floor_at,
-    fma,
-    like,
-    polynomial,
-    power_of_two,
-    select,
-    significand,
-)
+from fastbp.kernels.bits import as_argument, as_register, exponent, exponent_field, polynomial, power_of_two, significand
+from fastbp.kernels.simd import absolute, copysign, floor_at, fma, like, select
 
 
 def elementary(function):

@@ -1,0 +1,482 @@
+"""The benchmarks: the same work for everybody, wrong contestants caught, statistics that find what is there. No timing."""
+
+import json
+from importlib.util import find_spec
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fastbp import bench, cli, workloads
+from fastbp.bench import gate, plots, report
+from fastbp.bench.measure import QUICK, Reference, Settings, interleave, latency, measure, unsound
+from fastbp.bench.statistics import Interval, median_interval, ratio_interval, session_interval, verdict
+from fastbp.bench.worker import Turns, Worker, WorkerError, environment
+from fastbp.contestants import CONTESTANTS, Fastbp
+
+SHAPES = {
+    "online": ((3, 2, 2, 3), 1),
+    "walkthrough": ((2, 3, 3, 1), 50),
+    "deep-relu": ((1, 6, 6, 6, 6, 6, 1), 32),
+    "matrix-exp": ((4, 32, 16, 4), 10_000),
+    "valgrad": ((24, 8, 2), 200),
+    "tabular": ((30, 64, 32, 2), 32),
+    "digits": ((64, 100, 10), 200),
+    "book-mnist": ((784, 30, 10), 10),
+    "mnist": ((784, 128, 10), 128),
+    "mnist-adam": ((784, 128, 10), 128),
+    "mnist-deep": ((784, 512, 512, 10), 256),
+    "wide": ((1024, 1024, 1024, 1024), 1024),
+}
+SMALL = ["online", "walkthrough", "deep-relu", "valgrad", "tabular", "digits"]
+SHORT = Settings(rounds=2, seconds=1e-3, steps=50)
+
+
+# --- workloads ---------------------------------------------------------------------------------------------------------------
+
+
+def test_workloads_are_those_that_are_published():
+    assert {name: (w.sizes, w.batch_size) for name, w in workloads.WORKLOADS.items()} == SHAPES
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_data_fit_their_workload(name):
+    workload = workloads.get(name)
+    data = workload.load()
+    assert data.X.shape == (workload.n_samples, workload.sizes[0])
+    assert data.X.dtype == workload.dtype
+    assert np.isfinite(data.X).all()
+    assert data.X.std() > 0.1
+    if workload.loss == "cross_entropy":
+        assert set(np.unique(data.y)) <= set(range(workload.sizes[-1]))
+        assert len(np.unique(data.y)) > workload.sizes[-1] // 2
+    else:
+        assert data.y.shape == (workload.n_samples, workload.sizes[-1])
+    if data.order is not None:
+        assert sorted(data.order) == list(range(workload.n_samples))
+    assert [w.shape for w in data.weights] == [(b, a) for a, b in zip(workload.sizes, workload.sizes[1:], strict=False)]
+    assert workload.n_params == sum(array.size for array in data.weights + data.biases)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_workloads_are_reproducible_and_equal_in_both_dtypes(name):
+    workload = workloads.get(name)
+    for first, again, wide in zip(workload.load(), workload.load(), workload.load("float64"), strict=True):
+        for a, b, c in zip(*([arrays] if not isinstance(arrays, list) else arrays for arrays in (first, again, wide)), strict=True):
+            np.testing.assert_array_equal(a, b)
+            np.testing.assert_array_equal(a, c)
+
+
+def test_flop_of_one_hidden_layer():
+    # forward 2 (64 100 + 100 10), gradients as much, delta of the hidden layer 2 100 10
+    workload = workloads.get("digits")
+    assert workload.flop_per_epoch == 1797 * (4 * (64 * 100 + 100 * 10) + 2 * 100 * 10)
+    assert workload.steps_per_epoch == 9
+
+
+def test_matrix_exponentials():
+    from scipy.linalg import expm
+
+    data = workloads.get("matrix-exp").load("float64")
+    np.testing.assert_allclose(data.y[:20].reshape(-1, 2, 2), expm(data.X[:20].reshape(-1, 2, 2)), rtol=1e-6)
+
+
+def test_unknown_workload():
+    with pytest.raises(ValueError, match=r"workload must be one of online, .*, got 'x'"):
+        workloads.get("x")
+
+
+# --- contestants -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("contestant", [name for name, cls in CONTESTANTS.items() if find_spec(cls.module)])
+def test_contestants_do_the_same(contestant, name, dtype):
+    workload, turns = workloads.get(name), Turns(contestant, 1)
+    reason, tolerance = turns.open(name, dtype)
+    if reason is not None:
+        assert contestant == "scikit-learn"
+        return
+    reference = Reference(workload)
+    turns.reset()
+    np.testing.assert_allclose(turns.outputs(5), reference.baseline.outputs(5), atol=1e-5)
+    for _ in range(2):  # a turn starts anew: weights and state of the rule
+        turns.turn(2)
+        assert reference.difference(turns, 2) < tolerance
+
+
+class Slower(Fastbp):
+    """Steps of 95 % of the length."""
+
+    def build(self):
+        super().build()
+        if self.rule:
+            rule = self.rule
+            self.rule = lambda rate: rule(0.95 * rate)
+
+
+class Lazy(Fastbp):
+    """Leaves out the last mini-batch."""
+
+    def run(self, epochs):
+        self.data = self.data._replace(order=self.data.order[: -self.workload.batch_size])
+        super().run(epochs)
+
+
+class Idle(Fastbp):
+    """Does nothing."""
+
+    def run(self, epochs):
+        pass
+
+
+class Diverging(Fastbp):
+    """Ends with numbers that are none."""
+
+    def run(self, epochs):
+        super().run(epochs)
+        self.net.params[0] = np.nan
+
+
+class Broken(Fastbp):
+    """Ends at the right place when it is looked at, and elsewhere later."""
+
+    turns = 0
+
+    def run(self, epochs):
+        Broken.turns += 1
+        super().run(epochs if Broken.turns < 4 else 1 + epochs)
+
+
+def contest(name, contestants, settings=SHORT):
+    machine = SimpleNamespace(flops=lambda dtype, seconds: 1e11)
+    return measure(workloads.get(name), "float32", contestants, machine, settings)
+
+
+@pytest.mark.parametrize("wrong", [Slower, Lazy, Idle, Diverging])
+@pytest.mark.parametrize("name", ["walkthrough", "digits"])
+def test_wrong_contestant_is_shown_as_wrong_and_not_timed(wrong, name):
+    result = contest(name, {"fastbp": Turns("fastbp", 1), "numpy": Turns("numpy", 1, wrong)})
+    entry = result["contestants"]["numpy"]
+    assert entry["status"] == "wrong"
+    assert not entry["difference"] <= entry["tolerance"]
+    assert {"microseconds", "gflops", "ratio"}.isdisjoint(entry)
+    assert unsound([result]) == [("numpy", name)]
+    assert result["contestants"]["fastbp"]["status"] == "ok"
+    text = report.tables(results([result]), markdown=False)
+    assert next(line for line in text.splitlines() if line.startswith(name)).split()[-1] == "wrong"
+    assert f"numpy is wrong on {name}" in text
+
+
+def test_contestant_that_is_right_only_at_first_is_caught():
+    result = contest("walkthrough", {"fastbp": Turns("fastbp", 1), "numpy": Turns("numpy", 1, Broken)}, Settings(3, 1e-9, 1))
+    assert result["contestants"]["numpy"]["status"] == "wrong"
+
+
+def test_no_ratio_to_a_wrong_fastbp():
+    result = contest("walkthrough", {"fastbp": Turns("fastbp", 1, Idle), "numpy": Turns("numpy", 1)})
+    assert "ratio" not in result["contestants"]["numpy"]
+    assert "wrong" in report.tables(results([result]), markdown=False).splitlines()[4]
+
+
+def test_right_contestants_are_timed():
+    names = ("fastbp", "numpy", "scikit-learn")
+    result = contest("walkthrough", {name: Turns(name, 1) for name in names})
+    entries = result["contestants"]
+    assert entries["scikit-learn"]["status"] == "unable"
+    assert entries["numpy"]["ratio"]["low"] <= entries["numpy"]["ratio"]["estimate"] <= entries["numpy"]["ratio"]["high"]
+    assert entries["fastbp"]["peak_fraction"]["estimate"] == pytest.approx(entries["fastbp"]["gflops"] / 100, rel=0.5)
+    assert unsound([result]) == []
+
+
+def test_latency_is_verified():
+    class Other(Fastbp):
+        def outputs(self, X):
+            return 1.01 * super().outputs(X)
+
+    result = latency("float32", {"fastbp": Turns("fastbp", 1), "numpy": Turns("numpy", 1, Other)}, SHORT)
+    assert result["contestants"]["fastbp"]["status"] == "ok"
+    assert result["contestants"]["numpy"]["status"] == "wrong"
+
+
+# --- statistics --------------------------------------------------------------------------------------------------------------
+
+
+def test_median_interval_is_between_the_order_statistics_of_the_tables():
+    # Conover (1999), table A3: for n = 6 the extremes, for n = 15 the 4th from each end, for n = 20 the 6th
+    assert median_interval(range(6)) == (2.5, 0, 5)
+    assert median_interval(range(15)) == (7, 3, 11)
+    assert median_interval(range(20)) == (9.5, 5, 14)
+    assert median_interval([3.0, 1.0, 2.0]) == (2.0, 1.0, 3.0)
+    assert median_interval([4.0]) == (4.0, 4.0, 4.0)
+
+
+def test_median_interval_holds_the_median_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    samples = rng.lognormal(size=(2000, 15))
+    held = np.mean([interval.low <= 1 <= interval.high for interval in map(median_interval, samples)])
+    assert 0.95 <= held < 0.98  # 1 - 2 P(Bin(15, 1/2) < 4) = 0.965
+
+
+def wandering(rng, rounds):
+    """Speed of a machine whose clock wanders by 30 %, with a neighbour that takes half of it now and then."""
+    wander = 1 + 0.15 * np.sin(np.cumsum(rng.normal(0, 0.2, rounds)))
+    return wander * np.where(rng.random((2, rounds)) < 0.1, 2.0, 1.0) * rng.lognormal(0, 0.02, (2, rounds))
+
+
+def test_ratio_interval_finds_the_ratio_on_a_wandering_machine():
+    rng = np.random.default_rng(1)
+    slow, fast = wandering(rng, 31) * [[2.5], [1.0]]
+    ratio = ratio_interval(slow, fast)
+    assert ratio.low <= 2.5 <= ratio.high
+    assert ratio.high / ratio.low < 1.05
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1.0, "no difference"), (1.1, "slower"), (1 / 1.1, "faster")])
+def test_comparison_of_sessions_finds_what_is_there(factor, expected):
+    rng = np.random.default_rng(2)
+    found = []
+    for _ in range(40):
+        sessions = []
+        for _ in range(3):
+            old, new = wandering(rng, 60) * [[1.0], [factor * rng.lognormal(0, 0.005)]]
+            sessions.append(np.log(new / old))
+        found.append(verdict(session_interval(sessions), 0.05))
+    assert found.count(expected) >= 39
+
+
+def test_sessions_that_disagree_make_the_interval_wide():
+    rng = np.random.default_rng(3)
+    sessions = [np.log(level) + rng.normal(0, 0.005, 50) for level in (0.99, 1.08, 1.09)]
+    interval = session_interval(sessions)
+    assert interval.low < 1 < interval.high
+    assert verdict(interval, 0.05) == "no difference"
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        ((1.06, 1.01, 1.1), "slower"),
+        ((1.04, 1.03, 1.1), "no difference"),
+        ((1.06, 0.99, 1.1), "no difference"),
+        ((0.94, 0.9, 0.99), "faster"),
+        ((0.97, 0.96, 0.98), "no difference"),
+    ],
+)
+def test_verdict(interval, expected):
+    assert verdict(Interval(*interval), 0.05) == expected
+
+
+def test_turns_are_interleaved_in_both_directions():
+    seen = []
+    results = interleave({name: lambda name=name: seen.append(name) or len(seen) for name in "abc"}, 2)
+    assert "".join(seen) == "abccba"
+    assert results == {"a": [1, 6], "b": [2, 5], "c": [3, 4]}
+
+
+# --- processes ---------------------------------------------------------------------------------------------------------------
+
+
+def test_worker_does_what_turns_do():
+    worker, turns = Worker("fastbp", 1), Turns("fastbp", 1)
+    try:
+        for each in (worker, turns):
+            assert each.open("tabular", "float64")[0] is None
+            each.turn(2)
+        np.testing.assert_array_equal(worker.parameters(), turns.parameters())
+        with pytest.raises(WorkerError, match="workload must be one of"):
+            worker.open("x", "float32")
+        np.testing.assert_array_equal(worker.parameters(), turns.parameters())
+    finally:
+        worker.close()
+    with pytest.raises((WorkerError, ValueError, OSError)):
+        worker.parameters()
+
+
+def test_worker_that_cannot_start_is_an_error(tmp_path):
+    worker = Worker("absent", 1)
+    with pytest.raises(WorkerError, match="absent"):
+        worker.open("online", "float32")
+    worker.close()
+
+
+def test_threads_are_set_for_everybody():
+    variables = environment(1)
+    assert {variables[f"{pool}_NUM_THREADS"] for pool in ("OMP", "OPENBLAS", "MKL", "NUMBA")} == {"1"}
+    assert variables["NPROC"] == "1"
+    assert "intra_op_parallelism_threads=1" in variables["XLA_FLAGS"]
+    assert "intra_op" not in environment(2)["XLA_FLAGS"]
+
+
+# --- gate --------------------------------------------------------------------------------------------------------------------
+
+
+class Simulated(Turns):
+    """A version whose times are made up: it really trains, on a machine that wanders, `factor` times as slow as the other."""
+
+    def __init__(self, factor, contestant=None):
+        super().__init__("fastbp", 1, contestant)
+        self.factor, self.rng = factor, np.random.default_rng(round(1000 * factor))
+
+    def turn(self, epochs):
+        super().turn(epochs)
+        return epochs * 1e-3 * self.factor * self.rng.lognormal(0, 0.03)
+
+    predict = turn
+
+    def send(self, method, *arguments):
+        self.answer = getattr(self, method)(*arguments)
+
+    def receive(self):
+        return self.answer
+
+    def pin(self, core):
+        pass
+
+    def close(self):
+        pass
+
+
+def compared(factor, contestant=None):
+    sides = [SimpleNamespace(start=lambda threads, f=f, c=c: Simulated(f, c)) for f, c in ((1.0, None), (factor, contestant))]
+    settings = gate.Settings(sessions=3, seconds=0.12, turn=1e-3)
+    return gate.compare(*sides, [workloads.get("walkthrough"), workloads.get("tabular")], settings=settings)
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1.0, "no difference"), (1.1, "slower"), (0.9, "faster")])
+def test_gate_names_what_is_slower(factor, expected):
+    found = compared(factor)
+    assert [result[kind]["verdict"] for result in found for kind in report.KINDS] == [expected] * 4
+    named = [f"{name} {kind}" for name in ("walkthrough", "tabular") for kind in ("fit", "predict")]
+    assert report.failures(found) == (named if expected == "slower" else [])
+    text = report.verdicts(found, "v1", 0.05, markdown=False)
+    assert ("Regression against v1: walkthrough fit" in text) == (expected == "slower")
+    assert found[0]["fit"]["ratio"]["estimate"] == pytest.approx(factor, rel=0.03)
+
+
+def test_gate_refuses_a_version_that_is_wrong():
+    found = compared(1.0, Idle)
+    assert [result["fit"]["verdict"] for result in found] == ["wrong", "wrong"]
+    assert "wrong: old and new end" in report.verdicts(found, "v1", 0.05, markdown=True)
+    assert len(report.failures(found)) == 4
+
+
+def test_gate_shortens_what_would_make_its_turns_long():
+    assert [gate.shortened(workloads.get(name)).n_samples for name in ("online", "digits", "mnist", "wide", "matrix-exp")] == [
+        1000,
+        1797,
+        1280,
+        1024,
+        10_000,
+    ]
+
+
+def test_gate_says_what_git_says(tmp_path):
+    with pytest.raises(ValueError, match=r"git rev-parse: .*not a git repository"):
+        gate.revision(tmp_path, "HEAD")
+
+
+# --- report, plots, command line ---------------------------------------------------------------------------------------------
+
+
+def results(measured):
+    machine = {
+        "cpu": "a CPU",
+        "cores": 2,
+        "vector_bits": 256,
+        "date": "2026-01-01",
+        "versions": {"python": "3.11", "fastbp": "0.1", "jax": None},
+        "peak_gflops": {"float32": 100.0},
+        "bandwidth_gbs": 20.0,
+    }
+    settings = {"threads": 1, "contestants": ["fastbp", "numpy"], "rounds": 2}
+    return {"machine": machine, "settings": settings, "left_out": {"jax": "not installed"}, "workloads": measured, "start": {}}
+
+
+def made_up():
+    def entry(us, **more):
+        interval = {"estimate": us, "low": 0.9 * us, "high": 1.2 * us}
+        return {"status": "ok", "difference": 0.0, "tolerance": 0.01, "microseconds": interval, **more}
+
+    fraction = {"peak_fraction": {"estimate": 0.5, "low": 0.4, "high": 0.6}}
+    ratio = {"ratio": {"estimate": 2.0, "low": 1.9, "high": 2.1}}
+    entries = {"fastbp": entry(1500.0, gflops=50.0, **fraction), "numpy": entry(3000.0, gflops=25.0, **fraction, **ratio)}
+    return results([{"name": "mnist", "dtype": "float32", "intensity": 40.0, "contestants": entries}])
+
+
+def test_tables():
+    lines = report.tables(made_up(), markdown=True).splitlines()
+    assert "FMA peak 100 GFLOP/s in float32; memory 20 GB/s." in lines[1]
+    assert lines[3].split("|")[1:-1] == [" workload ", "  fastbp ", " GFLOP/s ", " of peak ", "   numpy / fastbp "]
+    assert lines[4] == "| -------- | ------: | ------: | ------: | ---------------: |"
+    assert [cell.strip() for cell in lines[5].split("|")[1:-1]] == ["mnist", "1.5 ms", "50", "50 %", "2 (1.9 to 2.1)"]
+    assert "jax: left out, not installed." in lines
+
+
+def test_pictures(tmp_path):
+    plots.save(made_up(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"ratios.png", "roofline.png"}
+    from matplotlib.figure import Figure
+
+    ax = Figure().subplots()
+    plots.roofline(made_up(), ax)
+    roof = ax.get_lines()[0]
+    np.testing.assert_allclose(roof.get_ydata(), np.minimum(100, 20 * roof.get_xdata()))
+    assert {text.get_text() for text in ax.texts} == {"FMA peak 100 GFLOP/s", "memory 20 GB/s", "mnist"}
+
+
+def test_command_line(tmp_path, capfd):
+    arguments = ["bench", "--quick", "--rounds", "2", "--json", "--plot", str(tmp_path), "--workload", "walkthrough", "latency"]
+    assert cli.main(arguments) == 0
+    found = json.loads(capfd.readouterr().out)
+    walkthrough, latencies = found["workloads"]
+    assert (walkthrough["name"], latencies["name"]) == ("walkthrough", "latency")
+    for name in ("fastbp", "numpy"):
+        assert walkthrough["contestants"][name]["status"] == "ok"
+        assert walkthrough["contestants"][name]["epochs"] * 20 <= QUICK.steps
+    assert walkthrough["contestants"]["numpy"]["ratio"]["estimate"] > 0
+    assert set(found["settings"]["contestants"]) | set(found["left_out"]) == set(CONTESTANTS)
+    assert found["machine"]["peak_gflops"]["float32"] > 0.1
+    assert found["machine"]["bandwidth_gbs"] > 0.1
+    assert (tmp_path / "ratios.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--threads", "0"], "--threads must be at least 1"),
+        (["--rounds", "0"], "--rounds must be at least 1"),
+        (["--tolerance", "-1"], "--tolerance must not be negative"),
+        (["--plot", "absent"], "there is no directory absent"),
+        (["--against", "no-such-revision"], "git rev-parse"),
+    ],
+)
+def test_bad_options(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["bench", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_kernels_of_the_machine_compute_what_they_say():
+    from fastbp.bench.machine import DEPTH, Machine
+    from fastbp.kernels import peak
+
+    rng = np.random.default_rng(0)
+    for dtype in ("float32", "float64"):
+        machine = Machine(dtype, 1)
+        a, b = rng.random((DEPTH, machine.rows)).astype(dtype), rng.random((DEPTH, machine.panel)).astype(dtype)
+        c = np.zeros(machine.rows * machine.panel, dtype)
+        peak.multiply_add[dtype](a.ravel(), b.ravel(), c, DEPTH, 2)
+        np.testing.assert_allclose(c.reshape(machine.rows, machine.panel), a.T @ b, rtol=1e-4)
+        x, y = rng.random((2, 4 * machine.panel)).astype(dtype)
+        out = np.zeros_like(x)
+        peak.triad[dtype](out, x, y, machine.panel, 3 * machine.panel)
+        inside = slice(machine.panel, 3 * machine.panel)
+        np.testing.assert_allclose(out[inside], 3 * x[inside] + y[inside], rtol=1e-6)
+        assert not out[: machine.panel].any()
+        assert not out[3 * machine.panel :].any()
+
+
+def test_extras_are_no_workloads():
+    assert set(bench.EXTRA).isdisjoint(workloads.WORKLOADS)
