@@ -182,7 +182,7 @@ class Workload:
 
         weights, biases = [], []
         for n_in, n_out, activation in zip(self.sizes, self.sizes[1:], (*self.hidden, self.output), strict=False):
-            gain = 2.0 if activation == "relu" else 1.0
+            gain = {"relu": 2.0, "sigmoid": 8.0}.get(activation, 1.0)  # less, and sigmoids begin on a plateau
             weights.append(numbers(rng.normal(0, (gain / n_in) ** 0.5, (n_out, n_in))))
             biases.append(numbers(rng.normal(0, 0.1, n_out)))
         order = rng.permutation(self.n_samples) if self.batch_size < self.n_samples else None

@@ -408,8 +408,8 @@ def made_up():
 def test_tables():
     lines = report.tables(made_up(), markdown=True).splitlines()
     assert "FMA peak 100 GFLOP/s in float32; memory 20 GB/s." in lines[1]
-    assert lines[3].split("|")[1:-1] == [" workload ", "  fastbp ", " GFLOP/s ", " of peak ", "   numpy / fastbp "]
-    assert lines[4] == "| -------- | ------: | ------: | ------: | ---------------: |"
+    assert lines[3].split("|")[1:-1] == [" workload ", " fastbp ", " GFLOP/s ", " of peak ", "  numpy / fastbp "]
+    assert lines[4] == "| -------- | -----: | ------: | ------: | --------------: |"
     assert [cell.strip() for cell in lines[5].split("|")[1:-1]] == ["mnist", "1.5 ms", "50", "50 %", "2 (1.9 to 2.1)"]
     assert "jax: left out, not installed." in lines
 

@@ -273,10 +273,8 @@ def test_a_file_of_another_entry_is_not_run(cache, probe):
     (other,) = set(path.parent.iterdir()) - {path}
     path.write_bytes(other.read_bytes())
     x = np.arange(3.0)
-    try:
+    with pytest.warns(RuntimeWarning, match="damaged"):
         Entry(_twice, lambda dtype: types.void(dtype[::1]))["float64"](x)
-    except Exception as failure:
-        pytest.fail(f"a file under another name is an error: {failure!r}")
     np.testing.assert_array_equal(x, [0, 2, 4])
 
 

@@ -39,7 +39,7 @@ class Settings:
 
     rounds: int = 15
     seconds: float = 0.1
-    steps: int = 20_000
+    steps: int = 10_000
 
 
 QUICK = Settings(rounds=7, seconds=0.02, steps=2_000)
