@@ -309,8 +309,7 @@ class JAX(Contestant):
 
     def build(self) -> None:
         jax: Any = import_module("jax")
-        if self.dtype == "float64":
-            jax.config.update("jax_enable_x64", True)
+        jax.config.update("jax_enable_x64", self.dtype == "float64")
         self.jax, w, data = jax, self.workload, self.data
         np_, nn, lax = jax.numpy, jax.nn, jax.lax
         kinds = {"relu": nn.relu, "sigmoid": nn.sigmoid, "tanh": np_.tanh, "identity": lambda z: z}

@@ -190,6 +190,19 @@ def test_right_contestants_are_timed():
     assert unsound([result]) == []
 
 
+def test_contestant_that_fails_is_named_and_the_others_are_timed():
+    class Failing(Fastbp):
+        def build(self):
+            raise WorkerError("Traceback\n  somewhere\nOSError: a library is missing")
+
+    contestants = {"fastbp": Turns("fastbp", 1), "numpy": Turns("numpy", 1, Failing)}
+    for result in (contest("walkthrough", contestants), latency("float32", contestants, SHORT)):
+        assert result["contestants"]["fastbp"]["status"] == "ok"
+        assert result["contestants"]["numpy"] == {"status": "failed", "reason": "OSError: a library is missing"}
+        assert f"numpy failed on {result['name']}: OSError" in report.tables(results([result]), markdown=False)
+        assert unsound([result]) == []
+
+
 def test_latency_is_verified():
     class Other(Fastbp):
         def outputs(self, X):
@@ -350,7 +363,7 @@ def test_gate_names_what_is_slower(factor, expected):
     assert [result[kind]["verdict"] for result in found for kind in report.KINDS] == [expected] * 4
     named = [f"{name} {kind}" for name in ("walkthrough", "tabular") for kind in ("fit", "predict")]
     assert report.failures(found) == (named if expected == "slower" else [])
-    text = report.verdicts(found, "v1", 0.05, markdown=False)
+    text = report.verdicts(comparison(found), markdown=False)
     assert ("Regression against v1: walkthrough fit" in text) == (expected == "slower")
     assert found[0]["fit"]["ratio"]["estimate"] == pytest.approx(factor, rel=0.03)
 
@@ -358,7 +371,7 @@ def test_gate_names_what_is_slower(factor, expected):
 def test_gate_refuses_a_version_that_is_wrong():
     found = compared(1.0, Idle)
     assert [result["fit"]["verdict"] for result in found] == ["wrong", "wrong"]
-    assert "wrong: old and new end" in report.verdicts(found, "v1", 0.05, markdown=True)
+    assert "wrong: old and new end" in report.verdicts(comparison(found), markdown=True)
     assert len(report.failures(found)) == 4
 
 
@@ -394,6 +407,11 @@ def results(measured):
     return {"machine": machine, "settings": settings, "left_out": {"jax": "not installed"}, "workloads": measured, "start": {}}
 
 
+def comparison(found):
+    settings = {"threads": 1, "sessions": 3, "tolerance": 0.05}
+    return results([]) | {"settings": settings, "against": "v1", "workloads": found, "failed": report.failures(found)}
+
+
 def made_up():
     def entry(us, **more):
         interval = {"estimate": us, "low": 0.9 * us, "high": 1.2 * us}
@@ -408,8 +426,8 @@ def made_up():
 def test_tables():
     lines = report.tables(made_up(), markdown=True).splitlines()
     assert "FMA peak 100 GFLOP/s in float32; memory 20 GB/s." in lines[1]
-    assert lines[3].split("|")[1:-1] == [" workload ", " fastbp ", " GFLOP/s ", " of peak ", "  numpy / fastbp "]
-    assert lines[4] == "| -------- | -----: | ------: | ------: | --------------: |"
+    assert lines[3].split("|")[1:-1] == [" workload ", " fastbp ", " GFLOP/s ", " of peak ", " numpy / fastbp "]
+    assert lines[4] == "| -------- | -----: | ------: | ------: | -------------: |"
     assert [cell.strip() for cell in lines[5].split("|")[1:-1]] == ["mnist", "1.5 ms", "50", "50 %", "2 (1.9 to 2.1)"]
     assert "jax: left out, not installed." in lines
 

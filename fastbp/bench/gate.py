@@ -158,8 +158,10 @@ class _Pair:
         for worker in self.workers:
             worker.send("open", workload.name, dtype, tuple(data))
         self.tolerance = [worker.receive()[1] for worker in self.workers][1]
+        for worker in self.workers:
+            worker.turn(1)
+            worker.predict(1)
         self.epochs = max(choose_epochs(worker, workload, TurnSettings(seconds=settings.turn)) for worker in self.workers)
-        self.new.predict(1)
         self.repeats = max(1, round(settings.turn / 2 / self.new.predict(1)))
         seconds = self.new.turn(self.epochs) + self.new.predict(self.repeats)
         self.rounds = max(LEAST_ROUNDS, min(MOST_ROUNDS, int(settings.seconds / (2 * seconds))))

@@ -51,8 +51,7 @@ def say(text: str) -> None:
 
 
 def choose_epochs(contestant: Any, workload: Workload, settings: Settings) -> int:
-    """Epochs that take the contestant about a turn's time. The first turn, in which it compiles, does not count."""
-    contestant.turn(1)
+    """Epochs that take the contestant, which has compiled, about a turn's time."""
     most = max(1, settings.steps // workload.steps_per_epoch)
     epochs = 1
     while True:
@@ -112,19 +111,12 @@ def measure(workload: Workload, dtype: str, contestants: Mapping[str, Any], mach
     reference, data = Reference(workload), tuple(workload.load(dtype))
     entries: dict[str, dict[str, Any]] = {}
     for name, contestant in contestants.items():
-        try:
-            reason, tolerance = contestant.open(workload.name, dtype, data)
-            if reason is not None:
-                entries[name] = {"status": "unable", "reason": reason}
-                continue
-            epochs = choose_epochs(contestant, workload, settings)
-            contestant.turn(epochs)
-        except WorkerError as error:
-            entries[name] = {"status": "failed", "reason": str(error).strip().splitlines()[-1]}
-            say(str(error))
+        entries[name] = entry = _open(contestant, workload, dtype, data)
+        if "status" in entry:
             continue
-        entries[name] = {"epochs": epochs, "tolerance": tolerance}
-        _verify(entries[name], reference, contestant)
+        entry["epochs"] = choose_epochs(contestant, workload, settings)
+        contestant.turn(entry["epochs"])
+        _verify(entry, reference, contestant)
 
     timed = [name for name, entry in entries.items() if entry["status"] == "ok"]
     turns = {name: lambda name=name: contestants[name].turn(entries[name]["epochs"]) for name in timed}
@@ -158,6 +150,20 @@ def measure(workload: Workload, dtype: str, contestants: Mapping[str, Any], mach
     }
 
 
+def _open(contestant: Any, workload: Workload, dtype: str, data: tuple[Any, ...]) -> dict[str, Any]:
+    """Let a contestant prepare a workload; its entry, which has a "status" if that is not possible."""
+    try:
+        reason, tolerance = contestant.open(workload.name, dtype, data)
+        if reason is not None:
+            return {"status": "unable", "reason": reason}
+        contestant.turn(1)
+        contestant.reset()
+    except WorkerError as error:
+        say(str(error))
+        return {"status": "failed", "reason": str(error).strip().splitlines()[-1]}
+    return {"tolerance": tolerance}
+
+
 def _verify(entry: dict[str, Any], reference: Reference, contestant: Any) -> None:
     entry["difference"] = reference.difference(contestant, entry["epochs"])
     entry["status"] = "ok" if entry["difference"] <= entry["tolerance"] else "wrong"
@@ -169,15 +175,12 @@ def latency(dtype: str, contestants: Mapping[str, Any], settings: Settings) -> d
     expected, data = Reference(workload).baseline.outputs(5), tuple(workload.load(dtype))
     entries: dict[str, dict[str, Any]] = {}
     for name, contestant in contestants.items():
-        reason, _ = contestant.open(workload.name, dtype, data)
-        if reason is not None:
-            entries[name] = {"status": "unable", "reason": reason}
+        entries[name] = entry = _open(contestant, workload, dtype, data)
+        if "status" in entry:
             continue
-        contestant.reset()
         contestant.latency(5)
         error = float(np.abs(contestant.outputs(5) - expected).max())
-        status = "ok" if error <= LATENCY_TOLERANCE else "wrong"
-        entries[name] = {"difference": error, "tolerance": LATENCY_TOLERANCE, "status": status}
+        entry |= {"difference": error, "tolerance": LATENCY_TOLERANCE, "status": "ok" if error <= LATENCY_TOLERANCE else "wrong"}
     timed = [name for name, entry in entries.items() if entry["status"] == "ok"]
     calls = max(10, int(LATENCY_CALLS * settings.seconds / Settings.seconds))
     times = interleave({name: lambda name=name: contestants[name].latency(calls) for name in timed}, settings.rounds)
@@ -194,10 +197,10 @@ def _rounded(interval: Interval) -> dict[str, float]:
 
 
 def unsound(results: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    """(contestant, workload) of all that ended elsewhere or failed."""
+    """(contestant, workload) of all that ended elsewhere; and of fastbp, if it failed."""
     return [
         (name, result["name"])
         for result in results
         for name, entry in result["contestants"].items()
-        if entry["status"] in ("wrong", "failed")
+        if entry["status"] == "wrong" or (name == OURS and entry["status"] == "failed")
     ]

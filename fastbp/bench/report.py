@@ -19,7 +19,8 @@ def tables(results: dict[str, Any], markdown: bool) -> str:
     if results["start"]:
         rows = [(label, f"{results['start'][key]:.2f} s") for key, label in START.items()]
         parts.append(table(("start of a process", "seconds"), rows, markdown=markdown))
-    parts += _remarks(results)
+    if remarks := _remarks(results):
+        parts.append(("\n\n" if markdown else "\n").join(remarks))
     return "\n\n".join(parts)
 
 
@@ -46,16 +47,20 @@ def table(head: Row, rows: Sequence[Row], markdown: bool = False) -> str:
 
 def _facts(results: dict[str, Any]) -> str:
     machine, settings = results["machine"], results["settings"]
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items() if number)
-    threads = f"{settings['threads']} thread{'s' if settings['threads'] > 1 else ''}"
-    lines = [
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['vector_bits']} bit vectors; {machine['date']}; {versions}.",
-        f"{threads} for each contestant, {settings['rounds']} interleaved rounds.",
-    ]
+    lines = [_machine(machine), f"{_threads(settings)} for each contestant, {settings['rounds']} interleaved rounds."]
     if "peak_gflops" in machine:
         peaks = ", ".join(f"{peak:.0f} GFLOP/s in {dtype}" for dtype, peak in machine["peak_gflops"].items())
         lines[1] += f" FMA peak {peaks}; memory {machine['bandwidth_gbs']:.0f} GB/s."
     return "\n".join(lines)
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items() if number)
+    return f"{machine['cpu']}, {machine['cores']} cores, {machine['vector_bits']} bit vectors; {machine['date']}; {versions}."
+
+
+def _threads(settings: dict[str, Any]) -> str:
+    return f"{settings['threads']} thread{'s' if settings['threads'] > 1 else ''}"
 
 
 def _ratios(results: dict[str, Any]) -> tuple[Row, list[Row]]:
@@ -70,7 +75,7 @@ def _row(result: dict[str, Any], others: Sequence[str]) -> Row:
     if ours["status"] != "ok":
         return [name, cell(ours), "", "", *("" for _ in others)]
     row = [name, _time(ours["microseconds"]["estimate"])]
-    row += [_number(ours["gflops"]), f"{100 * ours['peak_fraction']['estimate']:.2g} %"] if "gflops" in ours else ["", ""]
+    row += [_number(ours["gflops"]), f"{_number(100 * ours['peak_fraction']['estimate'])} %"] if "gflops" in ours else ["", ""]
     return row + [cell(result["contestants"].get(other)) for other in others]
 
 
@@ -86,7 +91,7 @@ def cell(entry: dict[str, Any] | None) -> str:
 
 def _number(value: float) -> str:
     """Three digits, without an exponent."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.3g}"
 
 
 def _time(microseconds: float) -> str:
@@ -111,15 +116,16 @@ def _remarks(results: dict[str, Any]) -> list[str]:
     if results["workloads"]:
         lines.append(
             "Times are of one training step (latency: of one row); ratios are medians over rounds, with 95 % intervals."
-            " All contestants start from the same weights and end with the float64 baseline's."
+            " All that were timed start from the same weights and end with those of the float64 baseline."
         )
-    return ["\n".join(lines)] if lines else []
+    return lines
 
 
-def verdicts(results: Sequence[dict[str, Any]], against: str, tolerance: float, markdown: bool) -> str:
+def verdicts(comparison: dict[str, Any], markdown: bool) -> str:
     """What the comparison of two revisions found, and one line that says it all."""
+    settings, against, bad = comparison["settings"], comparison["against"], comparison["failed"]
     rows = []
-    for result in results:
+    for result in comparison["workloads"]:
         for kind in KINDS:
             ratio, word = result[kind]["ratio"], result[kind]["verdict"]
             if ratio is None:
@@ -129,9 +135,10 @@ def verdicts(results: Sequence[dict[str, Any]], against: str, tolerance: float, 
             interval = f"{ratio['low']:.3f} to {ratio['high']:.3f}"
             rows.append([result["name"], kind, f"{ratio['estimate']:.3f}", interval, word])
     head = ("workload", "", "time, new / old", "95 % interval", "verdict")
-    bad = failures(results)
+    facts = f"{_machine(comparison['machine'])}\n{_threads(settings)}, {settings['sessions']} sessions of interleaved rounds."
     last = f"Regression against {against}: {', '.join(bad)}." if bad else f"No regression against {against}."
-    return f"{table(head, rows, markdown)}\n\n{last} Differences below {100 * tolerance:g} % are not called."
+    last += f" Differences below {100 * settings['tolerance']:g} % are not called."
+    return "\n\n".join([facts, table(head, rows, markdown), last])
 
 
 def failures(results: Sequence[dict[str, Any]]) -> list[str]:

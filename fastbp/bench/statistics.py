@@ -47,16 +47,16 @@ def session_interval(log_ratios: Sequence[ArrayLike]) -> Interval:
     """Ratio from the logarithms of several sessions' ratios, with a bootstrap interval.
 
     Sessions are resampled, and rounds within them: the rounds of one session share the placement of code and data in memory,
-    which no number of rounds averages out.
+    which no number of rounds averages out. Sessions of different lengths are cut to the shortest.
     """
-    sessions = [np.asarray(ratios, np.float64) for ratios in log_ratios]
+    rounds = min(map(np.size, log_ratios))
+    sessions = np.array([np.asarray(ratios, np.float64)[:rounds] for ratios in log_ratios])
     rng = np.random.default_rng(0)
-    medians = np.empty(RESAMPLES)
-    for i in range(RESAMPLES):
-        chosen = [sessions[j] for j in rng.integers(len(sessions), size=len(sessions))]
-        medians[i] = np.median(np.concatenate([ratios[rng.integers(len(ratios), size=len(ratios))] for ratios in chosen]))
+    chosen = rng.integers(len(sessions), size=(RESAMPLES, len(sessions), 1))
+    samples = sessions[chosen, rng.integers(rounds, size=(RESAMPLES, len(sessions), rounds))]
+    medians = np.median(samples.reshape(RESAMPLES, -1), axis=1)
     low, high = np.quantile(medians, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(*(float(np.exp(value)) for value in (np.median(np.concatenate(sessions)), low, high)))
+    return Interval(*(float(np.exp(value)) for value in (np.median(sessions), low, high)))
 
 
 def verdict(ratio: Interval, tolerance: float) -> str:
