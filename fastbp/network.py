@@ -10,6 +10,7 @@ from fastbp import activations, initializers, layout, losses, validation
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE
 from fastbp.session import Session
 
+SPARE_BYTES = 1 << 24  # of the work buffer that a network keeps between calls
 PREDICTED_TOGETHER = 256  # rows, so that their activations stay in the cache
 
 Gradients = namedtuple("Gradients", "weights biases params")
@@ -88,6 +89,7 @@ class Network:
         self.params = layout.aligned(layout.parameter_offsets(self.sizes)[-1][2], self.dtype)
         self.weights, self.biases = layout.views(self.params, self.sizes)
         self._idle: list[Session] = []  # sessions of predictions, each used by one thread at a time
+        self._spare: dict[tuple, Session] = {}  # the last session of a loss or gradient, if small
         self._initialise(init, weights, biases)
 
     def _hidden_activations(self, hidden):
@@ -131,14 +133,14 @@ class Network:
 
     def __getstate__(self):
         state = self.__dict__.copy()
-        for name in ("weights", "biases", "_idle"):
+        for name in ("weights", "biases", "_idle", "_spare"):
             del state[name]
         return state
 
     def __setstate__(self, state):
         self.__dict__.update(state)
         self.weights, self.biases = layout.views(self.params, self.sizes)
-        self._idle = []
+        self._idle, self._spare = [], {}
 
     def copy(self) -> "Network":
         """A network with equal settings and parameters of its own."""
@@ -228,9 +230,17 @@ class Network:
         rows = validation.samples("X", X, self.sizes[0], self.dtype)
         values, labels = validation.targets("y", y, len(rows), self.sizes[-1], self.loss_function.task, self.dtype)
         weights = validation.weights_of_samples(sample_weight, len(rows), self.dtype)
-        session = Session(self, len(rows), **options)
+        session = self._spare.pop((len(rows), *options), None) or Session(self, len(rows), **options)
         session.set_data(rows, values, labels, weights)
         return session
+
+    def _finish(self, session, *options) -> float:
+        """Loss of a session's last call; the session is kept for the next call on as many rows."""
+        loss = session.mean_loss()
+        if session.work.nbytes <= SPARE_BYTES:
+            session.set_data(session.x.reshape(-1, self.sizes[0])[:0])
+            self._spare = {(session.block, *options): session}
+        return loss
 
     def loss(self, X, y, sample_weight=None) -> float:
         """Weighted mean of the samples' losses.
@@ -246,14 +256,15 @@ class Network:
         """
         session = self._session(X, y, sample_weight)
         session.call(EVALUATE)
-        return session.mean_loss()
+        return self._finish(session)
 
     def value_and_grad(self, X, y, sample_weight=None) -> tuple[float, Gradients]:
         """The loss, and its gradient with respect to every weight and bias; parameters as for `loss`."""
         session = self._session(X, y, sample_weight, differentiate=True)
         session.out = layout.aligned(self.params.size, self.dtype)
         session.call(DIFFERENTIATE)
-        return session.mean_loss(), Gradients(*layout.views(session.out, self.sizes), session.out)
+        gradient = session.out
+        return self._finish(session, "differentiate"), Gradients(*layout.views(gradient, self.sizes), gradient)
 
     def trace(self, X, y=None) -> Trace:
         """a, z and delta of every layer for the samples of X: the quantities in the four equations of backpropagation."""

@@ -95,7 +95,9 @@ def export(repository: Path, revision: str, target: Path) -> str:
 
 
 def revision(repository: Path, name: str) -> Side:
-    """The version of a revision, built once and then kept beside the kernel cache."""
+    """The version of a revision of the repository that a directory is in, built once and then kept beside the kernel cache."""
+    # git archive takes the directory it is called in
+    repository = Path(git(repository, "rev-parse", "--show-toplevel").decode().strip())
     with tempfile.TemporaryDirectory() as scratch:
         commit = export(repository, name, Path(scratch, "source"))
         label = name if commit.startswith(name) else f"{name} ({commit[:9]})"
