@@ -53,7 +53,7 @@ class Settings:
     """
 
     sessions: int = 4
-    seconds: float = 4.0
+    seconds: float = 3.0
     turn: float = 0.02
 
 
