@@ -35,26 +35,26 @@ def plant(source):
         raise SystemExit(f"forward is not called by training and by prediction, once each, but in {planted} places")
 
 
-def run_gate(side, workload, tolerance):
-    """One run of the command with a version, against HEAD: exit status, what it named, ratios, seconds."""
+def run_gate(side, commit, workload, tolerance):
+    """One run of the command with a version, against a commit: exit status, what it named, ratios, seconds."""
     # -P and no PYTHONPATH: the version to run is the installed one, not the one in this directory
-    command = [side.python, "-P", "-m", "fastbp", "bench", "--against", "HEAD", "--quick", "--json"]
+    command = [side.python, "-P", "-m", "fastbp", "bench", "--against", commit, "--quick", "--json"]
     command += ["--workload", workload, "--tolerance", str(tolerance)]
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     start = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     if done.returncode not in (0, 1) or not done.stdout:
-        sys.exit(done.stderr)
+        sys.exit(f"the gate ended with status {done.returncode}: {done.stderr}")
     found = json.loads(done.stdout)
     ratios = {kind: found["workloads"][0][kind]["ratio"]["estimate"] for kind in ("fit", "predict")}
     return done.returncode, found["failed"], ratios, time.perf_counter() - start
 
 
-def repeat(title, side, arguments, count):
+def repeat(title, side, commit, arguments, count):
     """Run the gate some times; returns how often it raised the alarm and named the workload."""
     alarms = 0
     for i in range(count):
-        status, named, ratios, seconds = run_gate(side, arguments.workload, arguments.tolerance)
+        status, named, ratios, seconds = run_gate(side, commit, arguments.workload, arguments.tolerance)
         alarms += status == 1 and any(name.startswith(arguments.workload) for name in named)
         shown = ", ".join(f"{kind} {ratio:.3f}" for kind, ratio in ratios.items())
         print(f"{title} {i + 1:3d}: exit {status}, {shown}, slower: {', '.join(named) or 'nothing'}, {seconds:.0f} s", flush=True)
@@ -79,8 +79,8 @@ def main():
         same = gate.build(source, "HEAD", commit)
         plant(source)
         slower = gate.build(source, "HEAD with a slower forward product", f"{commit} planted {CALL.pattern} {AGAIN}")
-    detected = repeat("planted", slower, arguments, arguments.runs)
-    false = repeat("unchanged", same, arguments, unchanged)
+    detected = repeat("planted", slower, commit, arguments, arguments.runs)
+    false = repeat("unchanged", same, commit, arguments, unchanged)
     print(f"planted regression reported and named in {detected} of {arguments.runs} runs; {false} false alarms in {unchanged} runs")
     missed = arguments.runs - detected
     return int(missed > arguments.runs // 20 or false > unchanged // 50)

@@ -27,6 +27,7 @@ def save(results: dict[str, Any], directory: Path) -> None:
     """Write ratios.png and roofline.png."""
     for name, draw in (("ratios", ratio_chart), ("roofline", roofline)):
         figure = _figure()
+        figure.set_size_inches(6.4, 4.8)
         draw(results, figure.subplots())
         figure.savefig(directory / f"{name}.png")
 
@@ -74,35 +75,65 @@ def roofline(results: dict[str, Any], ax: Axes) -> None:
     peak, bandwidth = results["machine"]["peak_gflops"][dtype], results["machine"]["bandwidth_gbs"]
     ridge = peak / bandwidth
     intensities = [result["intensity"] for result in timed]
-    x = np.geomspace(min(*intensities, ridge) / 8, max(*intensities, ridge) * 4, 200)
+    x = np.geomspace(min(*intensities, ridge) / 4, max(*intensities, ridge) * 3, 200)
     ax.plot(x, np.minimum(peak, bandwidth * x), color="black", linewidth=1.5)
     above: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "bottom"}
     ax.annotate(f"FMA peak {peak:.0f} GFLOP/s", (x[-1], peak), (-4, 3), **above)
     ax.annotate(f"memory {bandwidth:.0f} GB/s", (0.6 * ridge, 0.6 * peak), (-4, 0), **above)
 
-    lowest = peak
+    pairs = []
     for position, result in enumerate(timed):
-        speeds = [result["contestants"].get(name, {}).get("gflops") for name in (OURS, "numpy")]
-        found = [speed for speed in speeds if speed is not None]
-        at = [result["intensity"]] * len(found)
-        ax.plot(at, found, color="grey", linewidth=1, zorder=1)
-        for name, speed in zip((OURS, "numpy"), speeds, strict=True):
+        speeds = {name: result["contestants"].get(name, {}).get("gflops") for name in (OURS, "numpy")}
+        found = [speed for speed in speeds.values() if speed is not None]
+        pairs.append((result["name"], result["intensity"], min(found), max(found)))
+        ax.plot([result["intensity"]] * len(found), found, color="grey", linewidth=1, zorder=1)
+        for name, speed in speeds.items():
             colour, marker = STYLES[name]
-            label = name if position == 0 else None
             if speed is not None:
-                ax.plot(at[0], speed, marker, color=colour, markersize=7, label=label)
-        below: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "top", "fontsize": "small"}
-        box = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
-        ax.annotate(result["name"], (at[0], min(found)), (0, -6), bbox=box, zorder=1.5, **below)
-        lowest = min(lowest, *found)
+                label = name if position == 0 else None
+                ax.plot(result["intensity"], speed, marker, color=colour, markersize=7, label=label)
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlim(x[0], x[-1])
-    ax.set_ylim(lowest / 4, peak * 3)
+    ax.set_ylim(min(low for *_, low, _ in pairs) / 4, peak * 3)
     ax.grid(which="major", alpha=0.3)
     ax.set(xlabel=f"flop per byte of unavoidable memory traffic ({dtype})", ylabel="GFLOP/s")
     ax.set_title(_title(results), fontsize="medium")
     ax.legend(loc="lower right")
+    _name(ax, pairs)
+
+
+def _name(ax: Axes, pairs: list[tuple[str, float, float, float]]) -> None:
+    """Write each name beside its points (x, low) and (x, high), where it covers no other point, line or name, if possible."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()  # the layout, and with it where the points are, is settled by drawing
+    pixel = figure.dpi / 72
+    taken = [
+        (*at, *at)
+        for _, x, low, high in pairs
+        for at in ax.transData.transform([(x, y) for y in np.geomspace(low, high, 16)])  # the points and the line between them
+    ]
+    for name, x, low, high in pairs:
+        width, height, gap = 5.0 * len(name) * pixel, 9 * pixel, 6 * pixel
+        bottom, top = ax.transData.transform([(x, low), (x, high)])
+        corners = [
+            (bottom[0] - width / 2, bottom[1] - gap - height),
+            *((point[0] + side, point[1] - height / 2) for point in (bottom, top) for side in (gap, -gap - width)),
+            (top[0] - width / 2, top[1] + gap),
+        ]
+        boxes = [(left, base, left + width, base + height) for left, base in corners]
+        free = [box for box in boxes if not any(_overlap(box, other) for other in taken)]
+        box = (free or boxes)[0]
+        taken.append(box)
+        across, up = ax.transData.inverted().transform(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2))
+        ax.annotate(name, (across, up), ha="center", va="center", fontsize="small")
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    """Whether two boxes (left, bottom, right, top) have a point in common, or nearly."""
+    margin = 4
+    return a[0] < b[2] + margin and b[0] < a[2] + margin and a[1] < b[3] + margin and b[1] < a[3] + margin
 
 
 def _title(results: dict[str, Any]) -> str:
