@@ -10,10 +10,10 @@ from typing import Any
 from fastbp._version import __version__
 
 _MODULES = {
-    "activations": "ELU GELU HardSigmoid Identity LeakyReLU ReLU SELU SiLU Sigmoid Softmax Softplus Tanh",
+    "activations": "ELU Exp GELU HardSigmoid Identity LeakyReLU ReLU SELU SiLU Sigmoid Softmax Softplus Tanh",
     "checkpoint": "ModelFormatError load",
     "gradcheck": "GradientReport",
-    "losses": "BinaryCrossEntropy CrossEntropy SquaredError",
+    "losses": "AbsoluteError BinaryCrossEntropy CrossEntropy Gamma Huber LogCosh Poisson Quantile SquaredError",
     "network": "Network",
     "optimizers": "SGD Adam AdamW Momentum Nesterov RMSprop",
     "training": "DivergenceError History",

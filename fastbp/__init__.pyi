@@ -2,6 +2,7 @@ from fastbp._version import __version__ as __version__
 from fastbp.activations import ELU as ELU
 from fastbp.activations import GELU as GELU
 from fastbp.activations import SELU as SELU
+from fastbp.activations import Exp as Exp
 from fastbp.activations import HardSigmoid as HardSigmoid
 from fastbp.activations import Identity as Identity
 from fastbp.activations import LeakyReLU as LeakyReLU
@@ -14,8 +15,14 @@ from fastbp.activations import Tanh as Tanh
 from fastbp.checkpoint import ModelFormatError as ModelFormatError
 from fastbp.checkpoint import load as load
 from fastbp.gradcheck import GradientReport as GradientReport
+from fastbp.losses import AbsoluteError as AbsoluteError
 from fastbp.losses import BinaryCrossEntropy as BinaryCrossEntropy
 from fastbp.losses import CrossEntropy as CrossEntropy
+from fastbp.losses import Gamma as Gamma
+from fastbp.losses import Huber as Huber
+from fastbp.losses import LogCosh as LogCosh
+from fastbp.losses import Poisson as Poisson
+from fastbp.losses import Quantile as Quantile
 from fastbp.losses import SquaredError as SquaredError
 from fastbp.network import Network as Network
 from fastbp.optimizers import SGD as SGD

@@ -20,7 +20,8 @@ import tempfile
 import warnings
 from functools import cache
 from pathlib import Path
-from types import FunctionType
+from threading import RLock
+from types import CodeType, FunctionType
 
 import llvmlite
 import numba
@@ -60,9 +61,15 @@ def _name_uniquely(function: FunctionType) -> FunctionType:
     return function
 
 
+_parts, _switches = [], []  # all functions that others may call: what `_Choice.set` makes void
+_compiling = RLock()
+
+
 def inline(function):
     """Compile a helper that is always inlined: vector formulas, address arithmetic."""
-    return numba.njit(**OPTIONS, forceinline=True)(_name_uniquely(function))
+    dispatcher = numba.njit(**OPTIONS, forceinline=True)(_name_uniquely(function))
+    _parts.append(dispatcher)
+    return dispatcher
 
 
 def kernel(function):
@@ -73,7 +80,43 @@ def kernel(function):
     dispatcher = numba.njit(**OPTIONS, forceinline=False)(_name_uniquely(function))
     template = dispatcher.get_call_template
     dispatcher.get_call_template = lambda args, kws: template(tuple(types.unliteral(arg) for arg in args), kws)
+    _parts.append(dispatcher)
     return dispatcher
+
+
+class _Choice:
+    """The classes over which kernels are being compiled: the common ones of every registry, or all."""
+
+    extended = False
+    classes: tuple = ()
+    registries: list = []  # noqa: RUF012 - one for the process
+
+    @classmethod
+    def set(cls, extended: bool):
+        """Compile from now on over these classes; parts compiled over others are forgotten."""
+        classes = tuple(c for registry in cls.registries for c in registry.chosen(extended))
+        if classes != cls.classes:
+            cpu_target.typing_context.refresh()
+            for dispatcher in _parts:
+                dispatcher._reset_overloads()
+            for choose in _switches:
+                for template in cpu_target.typing_context.resolve_value_type(choose).templates:
+                    template._impl_cache.clear()
+        cls.extended, cls.classes = extended, classes
+
+    @classmethod
+    def key(cls, extended: bool) -> str:
+        """Names a choice of classes; other people's classes by their code."""
+        own = [c for registry in cls.registries for c in registry.chosen(extended) if not c.__module__.startswith("fastbp.")]
+        code = [_code_key(f.__func__.__code__) for c in own for f in vars(c).values() if isinstance(f, staticmethod)]
+        digest = hashlib.sha256(repr((own, code)).encode()).hexdigest()[:12] if own else ""
+        return f"{'-extended' if extended else ''}{digest and '-' + digest}"
+
+
+def _code_key(code: CodeType) -> tuple:
+    """What a function does, as far as its own code tells."""
+    constants = tuple(_code_key(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts)
+    return code.co_code.hex(), code.co_names, code.co_varnames, constants
 
 
 class Entry:
@@ -93,18 +136,25 @@ class Entry:
         self._compiled = {}
 
     def __getitem__(self, dtype):
-        """The compiled function for ``"float32"`` or ``"float64"``."""
-        name = str(dtype)
+        """The compiled function for ``"float32"`` or ``"float64"``, over the common classes."""
+        return self.over((), dtype)
+
+    def over(self, classes, dtype):
+        """The compiled function for a dtype, over the common classes, or over all if one of `classes` is not common."""
+        extended = not all(cls.common for cls in classes)
+        name = f"{dtype}{_Choice.key(extended) if extended else ''}"
         if name not in self._compiled:
-            self._compiled[name] = self._compile(name)
+            with _compiling:
+                _Choice.set(extended)
+                self._compiled[name] = self._compile(str(dtype), name)
         return self._compiled[name]
 
-    def _compile(self, name):
+    def _compile(self, dtype, name):
         function = self.function
-        unique = FunctionType(function.__code__, function.__globals__, f"{function.__name__}_{name}")
+        unique = FunctionType(function.__code__, function.__globals__, f"{function.__name__}_{name}".replace("-", "_"))
         unique.__qualname__ = unique.__name__
         dispatcher = numba.njit(**ENTRY_OPTIONS)(unique)
-        signature = self.signature(getattr(numba.types, name))
+        signature = self.signature(getattr(numba.types, dtype))
         code = function.__code__
         identity = repr((function.__module__, code.co_code, code.co_names, code.co_consts, signature)).encode()
         dispatcher._cache = DiskCache(f"{unique.__name__}-{hashlib.sha256(identity).hexdigest()[:12]}")
@@ -205,23 +255,39 @@ class DiskCache:
                 Path(name).unlink(missing_ok=True)
 
 
+def switch_over(registry, build):
+    """A `switch` over ``build(cls)`` for the classes of a registry, those registered later included."""
+    built = {}
+
+    def functions():
+        for cls in registry.chosen(_Choice.extended):
+            if cls not in built:
+                built[cls] = build(cls)
+            yield built[cls]
+
+    if registry not in _Choice.registries:
+        _Choice.registries.append(registry)
+    return switch(functions)
+
+
 def switch(functions):
     """A function ``(code, *args)`` for use in kernels that calls ``functions[code](*args)``: one jump, which can be cached.
 
     All functions take the same types and return the same type; codes out of range have no effect on the choice's cost and must
-    not occur.
+    not occur. `functions` is a list, or gives one when called.
     """
+    listed = functions if callable(functions) else lambda: functions
 
     def choose(typingctx, code, *args):
         plain = tuple(types.unliteral(arg) for arg in args)
-        callees = [typingctx.resolve_value_type(function) for function in functions]
+        callees = [typingctx.resolve_value_type(function) for function in listed()]
         signatures = [callee.get_call_type(typingctx, plain, {}) for callee in callees]
         result = signatures[0].return_type
 
         def codegen(context, builder, signature, values):
             outcome = cgutils.alloca_once(builder, context.get_value_type(result))
             done = builder.append_basic_block("chosen")
-            branches = [builder.append_basic_block(f"choice.{i}") for i in range(len(functions))]
+            branches = [builder.append_basic_block(f"choice.{i}") for i in range(len(callees))]
             jump = builder.switch(values[0], branches[-1])
             for i, (callee, callee_signature) in enumerate(zip(callees, signatures, strict=True)):
                 jump.add_case(values[0].type(i), branches[i])
@@ -236,7 +302,9 @@ def switch(functions):
         return typing.signature(result, types.int64, *plain), codegen
 
     # Numba folds arguments by the signature, which must not have a star
-    names = ["typingctx", "code", *inspect.signature(functions[0].py_func).parameters]
+    names = ["typingctx", "code", *inspect.signature(next(iter(listed())).py_func).parameters]
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     choose.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])
-    return intrinsic(choose)
+    chooser = intrinsic(choose)
+    _switches.append(chooser)
+    return chooser

@@ -2,10 +2,14 @@
 
 
 class Described:
-    """Base of registered classes: a name, a code, and equality and representation from the hyper-parameters."""
+    """Base of registered classes: a name, a code, and equality and representation from the hyper-parameters.
+
+    Entries are compiled over the ``common`` classes; one over all of them is compiled when another class is first used.
+    """
 
     name = ""
     code = -1
+    common = False
 
     def parameters(self) -> dict:
         """Hyper-parameters by name, enough to build an equal instance."""
@@ -36,10 +40,29 @@ class Registry:
         self.classes: list[type[Described]] = []
 
     def register(self, cls):
-        """Decorator: add a class that has a ``name``."""
+        """Decorator: add a class that has a ``name``; the common ones come first.
+
+        Raises
+        ------
+        ValueError
+            If a class of that name is there already, and is another one.
+        """
+        for i, known in enumerate(self.classes):
+            if known.name == cls.name:
+                if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+                    raise ValueError(f"{self.argument} {cls.name!r} is the name of {known.__qualname__} already; choose another")
+                cls.code = i  # defined anew, as in a notebook
+                self.classes[i] = cls
+                return cls
+        if cls.common and self.classes and not self.classes[-1].common:
+            raise ValueError(f"{cls.__qualname__} must not be common: the common classes are the first")
         cls.code = len(self.classes)
         self.classes.append(cls)
         return cls
+
+    def chosen(self, extended: bool) -> list:
+        """All classes, or the common ones."""
+        return [cls for cls in self.classes if extended or cls.common]
 
     @property
     def names(self) -> list[str]:
@@ -69,8 +92,8 @@ class Registry:
         raise TypeError(f"{argument} must be a name ({', '.join(self.names)}) or an instance of such a class, got {value!r}")
 
 
-def positive(name: str, value, *, zero: bool = False, below: float = float("inf")) -> float:
-    """`value` as a float after checking that it is a finite number in (0, below), or [0, below) if `zero`.
+def positive(name: str, value, *, zero: bool = False, below: float = float("inf"), most: float = float("inf")) -> float:
+    """`value` as a float after checking that it is a finite number in (0, below), or [0, below) if `zero`, and at most `most`.
 
     Raises
     ------
@@ -83,7 +106,8 @@ def positive(name: str, value, *, zero: bool = False, below: float = float("inf"
         number = float(value)
     except TypeError as error:
         raise TypeError(f"{name} must be one number, got {value!r}") from error
-    if not (number >= 0.0 if zero else number > 0.0) or not number < below:
-        bounds = f"{'>= 0' if zero else '> 0'}{'' if below == float('inf') else f' and < {below:g}'}"
+    if not (number >= 0.0 if zero else number > 0.0) or not number < below or number > most:
+        upper = f" and < {below:g}" if below < float("inf") else f" and <= {most:g}" if most < float("inf") else ""
+        bounds = f"{'>= 0' if zero else '> 0'}{upper}"
         raise ValueError(f"{name} must be finite and {bounds}, got {value!r}")
     return number

@@ -1,14 +1,14 @@
 """Activations: one class each, with its formula, its slope and its shape parameter.
 
-To add one, write a class with the two static methods below and decorate it; its name, code, kernels, tests and table of the
-documentation follow.
+To add one, here or in a program of your own, write a class with the two static methods below and decorate it with
+``ACTIVATIONS.register``; its name, code, kernels, tests and table of the documentation follow.
 
 ``value(z, alpha)`` is a = f(z) and ``slope(z, a, alpha)`` is f'(z), on registers of float32 or float64. `slope` may use whichever
 of z and a is cheaper; a class that reads z sets ``needs_z``, and z is then kept beside a. The law the tests check over all of
 them: slope is the derivative of value.
 """
 
-from fastbp._jit import inline, kernel, switch
+from fastbp._jit import inline, kernel, switch_over
 from fastbp._registry import Described, Registry, positive
 from fastbp.kernels.simd import broadcast, fence, floor_at, fma, like, load, minimum, select, store, width
 from fastbp.kernels.vmath import erf, exp, expm1, sigmoid, softplus, tanh
@@ -28,6 +28,7 @@ class Identity(Activation):
     """f(z) = z, f' = 1."""
 
     name = "identity"
+    common = True
 
     @staticmethod
     def value(z, alpha):
@@ -43,6 +44,7 @@ class ReLU(Activation):
     """f(z) = max(z, 0); f' = 1 for z > 0, else 0 (also at 0)."""
 
     name = "relu"
+    common = True
 
     @staticmethod
     def value(z, alpha):
@@ -58,6 +60,7 @@ class Sigmoid(Activation):
     """f(z) = 1 / (1 + exp(-z)), f' = a (1 - a)."""
 
     name = "sigmoid"
+    common = True
 
     @staticmethod
     def value(z, alpha):
@@ -73,6 +76,7 @@ class Tanh(Activation):
     """f(z) = tanh(z), f' = 1 - a^2."""
 
     name = "tanh"
+    common = True
 
     @staticmethod
     def value(z, alpha):
@@ -81,6 +85,22 @@ class Tanh(Activation):
     @staticmethod
     def slope(z, a, alpha):
         return (1.0 - a) * (1.0 + a)
+
+
+@ACTIVATIONS.register
+class Exp(Activation):
+    """f(z) = f' = exp(z)."""
+
+    name = "exp"
+    common = True
+
+    @staticmethod
+    def value(z, alpha):
+        return exp(z)
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return a
 
 
 @ACTIVATIONS.register
@@ -219,6 +239,7 @@ class Softmax(Activation):
     """f(z)_k = exp(z_k) / sum_j exp(z_j): the output of a network trained with cross-entropy, which owns it."""
 
     name = "softmax"
+    common = True
 
 
 def get(value, argument: str = "activation") -> Activation:
@@ -229,8 +250,8 @@ def get(value, argument: str = "activation") -> Activation:
 # --- over memory: the choice is made once a block, outside the loop ----------------------------------------------------------
 
 
-def _sweeps(cls):
-    value, slope = inline(cls.value), inline(cls.slope)
+def _value_sweep(cls):
+    value = inline(cls.value)
 
     @kernel
     def value_block(z, count, alpha):
@@ -244,17 +265,22 @@ def _sweeps(cls):
         for i in range(pairs, count, lanes):
             store(z, i, fence(value(load(z, i), alpha)))
 
+    return value_block
+
+
+def _slope_sweep(cls):
+    slope = inline(cls.slope)
+
     @kernel
     def slope_block(z, a, d, count, alpha):
         alpha = broadcast(alpha, 0)
         for i in range(0, count, width(z)):
             store(d, i, load(d, i) * slope(load(z, i), load(a, i), alpha))
 
-    return value_block, slope_block
+    return slope_block
 
 
-_VALUES, _SLOPES = zip(*(_sweeps(cls) for cls in ACTIVATIONS.classes), strict=True)
-_choose_value, _choose_slope = switch(_VALUES), switch(_SLOPES)
+_choose_value, _choose_slope = switch_over(ACTIVATIONS, _value_sweep), switch_over(ACTIVATIONS, _slope_sweep)
 
 
 @kernel

@@ -26,14 +26,15 @@ import numpy as np
     ORDER,  # how the rows of an epoch are ordered: one of the codes below
     ORDER_STRIDE,  # numbers from one epoch's rows to the next in `order`
     POPULATION,  # samples there are
-    STATUS,  # written by the kernel: RUNNING or DIVERGED
+    STATUS,  # written by the kernel: RUNNING, STOPPED or DIVERGED
     SEED,
     SEPARATE,  # 1: gradients go to memory before the step, for their norms
     EPOCH,  # cursor: where training goes on
     FIRST,
     EPOCHS,  # epochs in this call, at most
     STEPS,  # mini-batches in this call, at most
-    PENALISED,  # 1: the loss has a penalty on the weights
+    LIMIT,  # epochs without progress that end the training, 0: any number
+    PENALISED,  # the penalty on the weights: one of the codes below
     PACKED,  # offsets into `work`
     TRANSPOSED,
     GRADIENT,
@@ -46,11 +47,20 @@ import numpy as np
     COPY,  # of the parameters that are packed, where only predictions are made
     PARTIALS,  # of narrow networks: gradients not yet summed over the lanes
     N_PACKED,
-) = range(33)
+) = range(34)
 TABLE = 40  # first row of the layer table
 
 # positions in `reals`: hyper-parameters of the rule come first
-L2, LOSS_SCALE, LOSS_SUM, WEIGHT_SUM = 8, 9, 10, 11
+(
+    L2,  # lambda of the penalty lambda / 2 sum W^2, or that times the weight of a mini-batch
+    LOSS_SCALE,  # the loss's own hyper-parameter
+    REPORT,  # factor of the loss that is reported, not of its gradient
+    LOSS_SUM,  # of the mini-batches' losses, each times its rows
+    LOSS_ROWS,
+    TOLERANCE,  # of the rule that ends the training
+    BEST,  # loss of an epoch
+    WAITED,  # epochs running without progress
+) = range(8, 16)
 N_REALS = 16
 
 # columns of the layer table; offsets of one layer
@@ -71,7 +81,8 @@ N_REALS = 16
 COLUMNS = 16
 
 GIVEN, SHUFFLED, WITH_REPLACEMENT = range(3)
-RUNNING, DIVERGED = range(2)
+NOT_PENALISED, PER_POPULATION, PER_BATCH = range(3)
+RUNNING, STOPPED, DIVERGED = range(3)
 SOFTMAX = -1  # OUTPUT
 MAX_STEPS = 1 << 40
 

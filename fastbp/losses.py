@@ -9,10 +9,10 @@ probability close to 0. A loss without a link acts on the activations a of the l
 hyper-parameter. The law the tests check: d is the derivative of l.
 """
 
-from fastbp._jit import kernel, switch
-from fastbp._registry import Described, Registry
-from fastbp.kernels.simd import fma, like, load, maximum, store, width
-from fastbp.kernels.vmath import exp, log, sigmoid, softplus
+from fastbp._jit import kernel, switch_over
+from fastbp._registry import Described, Registry, positive
+from fastbp.kernels.simd import absolute, fma, like, load, maximum, minimum, select, store, width
+from fastbp.kernels.vmath import exp, log, sigmoid, softplus, tanh
 
 LOSSES = Registry("loss")
 
@@ -25,7 +25,8 @@ class Loss(Described):
     link : str or None
         Name of the output activation that the loss owns.
     task : str
-        "regression", "labels" (one class of several) or "binary" (each output 0 or 1).
+        "regression", with "not_negative" or "positive" where targets must be so; "labels" (one class of several); "binary"
+        (each output 0 or 1).
     """
 
     link: str | None = None
@@ -47,6 +48,7 @@ class SquaredError(Loss):
     """
 
     name = "squared"
+    common = True
 
     def __init__(self, reduction: str = "half_sum"):
         if reduction not in ("half_sum", "sum", "mean"):
@@ -69,15 +71,30 @@ class SquaredError(Loss):
 
 @LOSSES.register
 class CrossEntropy(Loss):
-    """l = -sum_k y_k log softmax(z)_k = (sum_k y_k) log sum_k exp(z_k) - sum_k y_k z_k; dl/dz = (sum_k y_k) softmax(z) - y."""
+    """l = -sum_k y_k log softmax(z)_k = (sum_k y_k) log sum_k exp(z_k) - sum_k y_k z_k; dl/dz = (sum_k y_k) softmax(z) - y.
+
+    Parameters
+    ----------
+    smoothing : float, default 0
+        s in [0, 1): (1 - s) y_k + s / n_out takes the place of y_k (Szegedy et al., 2016).
+    """
 
     name = "cross_entropy"
+    common = True
     link = "softmax"
     task = "labels"
+
+    def __init__(self, smoothing: float = 0.0):
+        self.smoothing = positive("smoothing", smoothing, zero=True, below=1.0)
+
+    def scale(self, n_out: int) -> float:
+        """s."""
+        return self.smoothing
 
     @staticmethod
     def block(x, y, d, count, stride, scale):
         end = count * stride
+        keep, rest = 1.0 - scale, scale * (1.0 / count)
         highest = load(x, 0)
         for k in range(stride, end, stride):
             highest = maximum(highest, load(x, k))
@@ -85,7 +102,7 @@ class CrossEntropy(Loss):
         total, mass, match = like(scale, 0.0), like(scale, 0.0), like(scale, 0.0)
         for k in range(0, end, stride):
             shifted = load(x, k) - highest
-            target = load(y, k)
+            target = fma(keep, load(y, k), rest)
             term = exp(shifted)
             store(d, k, term)
             total = total + term
@@ -93,25 +110,174 @@ class CrossEntropy(Loss):
             match = fma(target, shifted, match)
         norm = mass / total
         for k in range(0, end, stride):
-            store(d, k, fma(load(d, k), norm, -load(y, k)))
+            store(d, k, fma(load(d, k), norm, -fma(keep, load(y, k), rest)))
         return fma(mass, log(total), -match)
 
 
 @LOSSES.register
 class BinaryCrossEntropy(Loss):
-    """l = sum_k [log(1 + exp(z_k)) - y_k z_k], each output a yes or no of its own (multi-label); dl/dz = sigmoid(z) - y."""
+    """l = sum_k [log(1 + exp(z_k)) - y_k z_k], each output a yes or no of its own (multi-label); dl/dz = sigmoid(z) - y.
+
+    Parameters
+    ----------
+    smoothing : float, default 0
+        s in [0, 1): (1 - s) y_k + s / 2 takes the place of y_k.
+    """
 
     name = "binary_cross_entropy"
+    common = True
     link = "sigmoid"
     task = "binary"
+
+    def __init__(self, smoothing: float = 0.0):
+        self.smoothing = positive("smoothing", smoothing, zero=True, below=1.0)
+
+    def scale(self, n_out: int) -> float:
+        """s."""
+        return self.smoothing
+
+    @staticmethod
+    def block(x, y, d, count, stride, scale):
+        total = like(scale, 0.0)
+        for k in range(0, count * stride, stride):
+            z, target = load(x, k), fma(1.0 - scale, load(y, k), 0.5 * scale)
+            total = total + fma(-target, z, softplus(z))
+            store(d, k, sigmoid(z) - target)
+        return total
+
+
+@LOSSES.register
+class Poisson(Loss):
+    """l = sum_k [mu_k - y_k log mu_k + y_k log y_k - y_k] with mu = exp(z): half the deviance; dl/dz = mu - y."""
+
+    name = "poisson"
+    common = True
+    link = "exp"
+    task = "not_negative"
 
     @staticmethod
     def block(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
         for k in range(0, count * stride, stride):
             z, target = load(x, k), load(y, k)
-            total = total + fma(-target, z, softplus(z))
-            store(d, k, sigmoid(z) - target)
+            mean = exp(z)
+            # y log y is 0 at 0
+            saturated = select(target > 0.0, target * log(target), like(target, 0.0)) - target
+            total = total + fma(-target, z, mean + saturated)
+            store(d, k, mean - target)
+        return total
+
+
+@LOSSES.register
+class Gamma(Loss):
+    """l = sum_k [log(mu_k / y_k) + y_k / mu_k - 1] with mu = exp(z): half the deviance; dl/dz = 1 - y / mu."""
+
+    name = "gamma"
+    link = "exp"
+    task = "positive"
+
+    @staticmethod
+    def block(x, y, d, count, stride, scale):
+        total = like(scale, 0.0)
+        for k in range(0, count * stride, stride):
+            z, target = load(x, k), load(y, k)
+            ratio = target * exp(-z)
+            total = total + (z - log(target) + (ratio - 1.0))
+            store(d, k, 1.0 - ratio)
+        return total
+
+
+@LOSSES.register
+class AbsoluteError(Loss):
+    """l = sum_k |a_k - y_k|; dl/da = sign(a - y), 0 where they are equal."""
+
+    name = "absolute"
+
+    @staticmethod
+    def block(x, y, d, count, stride, scale):
+        total, one = like(scale, 0.0), like(scale, 1.0)
+        for k in range(0, count * stride, stride):
+            error = load(x, k) - load(y, k)
+            total = total + absolute(error)
+            store(d, k, select(error > 0.0, one, select(error < 0.0, -one, 0.0 * error)))
+        return total
+
+
+@LOSSES.register
+class Huber(Loss):
+    """l = sum_k e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2), with e = a_k - y_k (Huber, 1964).
+
+    Parameters
+    ----------
+    delta : float, default 1.0
+        > 0.
+    """
+
+    name = "huber"
+
+    def __init__(self, delta: float = 1.0):
+        self.delta = positive("delta", delta)
+
+    def scale(self, n_out: int) -> float:
+        """delta."""
+        return self.delta
+
+    @staticmethod
+    def block(x, y, d, count, stride, scale):
+        total = like(scale, 0.0)
+        for k in range(0, count * stride, stride):
+            error = load(x, k) - load(y, k)
+            slope = maximum(minimum(error, scale), -scale)
+            # e s - s^2 / 2 is both cases, s being e cut off at delta
+            total = fma(slope, fma(like(slope, -0.5), slope, error), total)
+            store(d, k, slope)
+        return total
+
+
+@LOSSES.register
+class Quantile(Loss):
+    """l = sum_k max(q e, (q - 1) e) with e = y_k - a_k, whose minimum is the q-quantile (Koenker & Bassett, 1978).
+
+    Parameters
+    ----------
+    quantile : float, default 0.5
+        q, in (0, 1).
+    """
+
+    name = "quantile"
+
+    def __init__(self, quantile: float = 0.5):
+        self.quantile = positive("quantile", quantile, below=1.0)
+
+    def scale(self, n_out: int) -> float:
+        """q."""
+        return self.quantile
+
+    @staticmethod
+    def block(x, y, d, count, stride, scale):
+        total = like(scale, 0.0)
+        for k in range(0, count * stride, stride):
+            error = load(y, k) - load(x, k)
+            total = total + maximum(scale * error, (scale - 1.0) * error)
+            store(d, k, select(error > 0.0, -scale, select(error < 0.0, 1.0 - scale, 0.0 * error)))
+        return total
+
+
+@LOSSES.register
+class LogCosh(Loss):
+    """l = sum_k log cosh(a_k - y_k): a smooth absolute error; dl/da = tanh(a - y)."""
+
+    name = "log_cosh"
+
+    @staticmethod
+    def block(x, y, d, count, stride, scale):
+        total = like(scale, 0.0)
+        for k in range(0, count * stride, stride):
+            error = load(x, k) - load(y, k)
+            # log cosh e = |e| + log(1 + exp(-2 |e|)) - log 2, which does not overflow
+            size = absolute(error)
+            total = total + (size + (softplus(-2.0 * size) - 0.6931471805599453))
+            store(d, k, tanh(error))
         return total
 
 
@@ -120,7 +286,7 @@ def get(value) -> Loss:
     return LOSSES.get(value)
 
 
-_choose = switch([kernel(cls.block) for cls in LOSSES.classes])
+_choose = switch_over(LOSSES, lambda cls: kernel(cls.block))
 
 
 @kernel

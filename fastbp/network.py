@@ -35,7 +35,8 @@ class Network:
     hidden : str, Activation or list of them, default "relu"
         Activation of the hidden layers: one for all, or one each.
     loss : str or Loss, default "squared"
-        "squared", "cross_entropy" (owns softmax) or "binary_cross_entropy" (owns sigmoid).
+        "squared", "absolute", "huber", "quantile", "log_cosh"; "cross_entropy" (owns softmax), "binary_cross_entropy" (owns
+        sigmoid), "poisson" and "gamma" (own exp).
     output : str or Activation, optional
         Activation of the output layer, for a loss without a link of its own; default identity.
     dtype : {"float32", "float64"}, default "float32"
@@ -194,7 +195,7 @@ class Network:
         Returns
         -------
         ndarray
-            Cross-entropy: class numbers (n_samples,). Binary cross-entropy: 0 or 1. Squared error: the outputs. The latter two are
+            Cross-entropy: class numbers (n_samples,). Binary cross-entropy: 0 or 1. Other losses: the outputs. The latter two are
             (n_samples,) for one output, else (n_samples, n_outputs).
         """
         rows = validation.samples("X", X, self.sizes[0], self.dtype)
@@ -206,7 +207,7 @@ class Network:
         return outputs[:, 0] if self.sizes[-1] == 1 else outputs
 
     def score(self, X, y) -> float:
-        """Accuracy of the predictions (all outputs right, if there are several), or R^2 for the squared error.
+        """Accuracy of the predictions (all outputs right, if there are several), or R^2 where targets are numbers.
 
         R^2 is averaged over the outputs; an output whose targets are all equal counts 1 if it is met exactly, else 0.
         """
@@ -250,7 +251,7 @@ class Network:
         X : array_like (n_samples, n_inputs)
         y : array_like
             Class numbers (n_samples,) or rows of probabilities for cross-entropy; numbers in [0, 1] for binary cross-entropy;
-            targets for the squared error. The latter two (n_samples, n_outputs), or (n_samples,) for one output.
+            targets for other losses. The latter two (n_samples, n_outputs), or (n_samples,) for one output.
         sample_weight : array_like (n_samples,), optional
             Not negative.
         """

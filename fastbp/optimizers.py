@@ -9,7 +9,7 @@ g is the gradient of the mean loss of the mini-batch plus penalties. Slots start
 
 from math import sqrt
 
-from fastbp._jit import inline, kernel, switch
+from fastbp._jit import inline, kernel, switch_over
 from fastbp._registry import Described, Registry, positive
 from fastbp.kernels import simd
 from fastbp.kernels.simd import broadcast, fma, load, store, width
@@ -46,6 +46,7 @@ class SGD(Optimizer):
     """
 
     name = "sgd"
+    common = True
 
     @staticmethod
     def prepare(h, c):
@@ -61,7 +62,7 @@ class _Momentum(Optimizer):
 
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.9):
         super().__init__(learning_rate)
-        self.momentum = positive("momentum", momentum, zero=True, below=1.0)
+        self.momentum = positive("momentum", momentum, zero=True, most=1.0)
 
     def hyper(self) -> tuple:
         return self.learning_rate, self.momentum
@@ -80,10 +81,11 @@ class Momentum(_Momentum):
     ----------
     learning_rate : float, default 0.01
     momentum : float, default 0.9
-        mu, in [0, 1).
+        mu, in [0, 1].
     """
 
     name = "momentum"
+    common = True
 
     @staticmethod
     def step(w, g, s, c):
@@ -99,16 +101,87 @@ class Nesterov(_Momentum):
     ----------
     learning_rate : float, default 0.01
     momentum : float, default 0.9
-        mu, in [0, 1).
+        mu, in [0, 1].
     """
 
     name = "nesterov"
+    common = True
 
     @staticmethod
     def step(w, g, s, c):
         down = c[1] * g
         s = fma(c[2], s, down)
         return w + fma(c[2], s, down), s
+
+
+class _Adam(Optimizer):
+    slots = 2
+
+    epsilon_hat = False
+
+    def __init__(self, learning_rate: float = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8):
+        super().__init__(learning_rate)
+        self.beta_1 = positive("beta_1", beta_1, zero=True, below=1.0)
+        self.beta_2 = positive("beta_2", beta_2, zero=True, below=1.0)
+        self.epsilon = positive("epsilon", epsilon)
+
+    def hyper(self) -> tuple:
+        # the last three are beta_1^t, beta_2^t and the form of epsilon
+        return self.learning_rate, self.beta_1, self.beta_2, self.epsilon, 0.0, 1.0, 1.0, float(self.epsilon_hat)
+
+    @staticmethod
+    def prepare(h, c):
+        h[5] *= h[1]
+        h[6] *= h[2]
+        # m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) = k m / (sqrt(v) + eps sqrt(1 - b2^t)) with one k for all parameters
+        root = sqrt(1.0 - h[6])
+        c[1] = -h[0] * root / (1.0 - h[5])
+        c[2] = h[1]
+        c[3] = 1.0 - h[1]
+        c[4] = h[2]
+        c[5] = 1.0 - h[2]
+        c[6] = h[3] if h[7] > 0.0 else h[3] * root
+        c[7] = -h[0] * h[4]
+
+
+@OPTIMIZERS.register
+class Adam(_Adam):
+    """Algorithm 1 of Kingma & Ba (2015).
+
+    m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- w - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon).
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.001
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        b1 and b2, in [0, 1).
+    epsilon : float, default 1e-8
+    epsilon_hat : bool, default False
+        Take `epsilon` for the paper's epsilon-hat (end of its section 2), as Keras and scikit-learn do:
+        w <- w - lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + epsilon).
+    """
+
+    name = "adam"
+    common = True
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        epsilon_hat: bool = False,
+    ):
+        super().__init__(learning_rate, beta_1, beta_2, epsilon)
+        if not isinstance(epsilon_hat, bool):
+            raise TypeError(f"epsilon_hat must be True or False, got {epsilon_hat!r}")
+        self.epsilon_hat = epsilon_hat
+
+    @staticmethod
+    def step(w, g, s, v, c):
+        s = fma(c[2], s, c[3] * g)
+        v = fma(c[4], v, c[5] * (g * g))
+        return w + c[1] * s / (simd.sqrt(v) + c[6]), s, v
 
 
 @OPTIMIZERS.register
@@ -147,57 +220,6 @@ class RMSprop(Optimizer):
         return w + c[1] * g / (simd.sqrt(s) + c[4]), s
 
 
-class _Adam(Optimizer):
-    slots = 2
-
-    def __init__(self, learning_rate: float = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8):
-        super().__init__(learning_rate)
-        self.beta_1 = positive("beta_1", beta_1, zero=True, below=1.0)
-        self.beta_2 = positive("beta_2", beta_2, zero=True, below=1.0)
-        self.epsilon = positive("epsilon", epsilon)
-
-    def hyper(self) -> tuple:
-        # the last two are beta_1^t and beta_2^t
-        return self.learning_rate, self.beta_1, self.beta_2, self.epsilon, 0.0, 1.0, 1.0
-
-    @staticmethod
-    def prepare(h, c):
-        h[5] *= h[1]
-        h[6] *= h[2]
-        # m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) = k m / (sqrt(v) + eps sqrt(1 - b2^t)) with one k for all parameters
-        root = sqrt(1.0 - h[6])
-        c[1] = -h[0] * root / (1.0 - h[5])
-        c[2] = h[1]
-        c[3] = 1.0 - h[1]
-        c[4] = h[2]
-        c[5] = 1.0 - h[2]
-        c[6] = h[3] * root
-        c[7] = -h[0] * h[4]
-
-
-@OPTIMIZERS.register
-class Adam(_Adam):
-    """Algorithm 1 of Kingma & Ba (2015).
-
-    m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- w - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon).
-
-    Parameters
-    ----------
-    learning_rate : float, default 0.001
-    beta_1, beta_2 : float, default 0.9 and 0.999
-        b1 and b2, in [0, 1).
-    epsilon : float, default 1e-8
-    """
-
-    name = "adam"
-
-    @staticmethod
-    def step(w, g, s, v, c):
-        s = fma(c[2], s, c[3] * g)
-        v = fma(c[4], v, c[5] * (g * g))
-        return w + c[1] * s / (simd.sqrt(v) + c[6]), s, v
-
-
 @OPTIMIZERS.register
 class AdamW(_Adam):
     """Adam with decoupled weight decay: also w <- w - lr weight_decay w, weights only (Loshchilov & Hutter, 2019).
@@ -225,7 +247,7 @@ class AdamW(_Adam):
         self.weight_decay = positive("weight_decay", weight_decay, zero=True)
 
     def hyper(self) -> tuple:
-        return self.learning_rate, self.beta_1, self.beta_2, self.epsilon, self.weight_decay, 1.0, 1.0
+        return self.learning_rate, self.beta_1, self.beta_2, self.epsilon, self.weight_decay, 1.0, 1.0, 0.0
 
     @staticmethod
     def step(w, g, s, v, c):
@@ -293,8 +315,8 @@ def _sweep(cls):
     return update_block
 
 
-_choose_update = switch([_sweep(cls) for cls in OPTIMIZERS.classes])
-_choose_prepare = switch([inline(cls.prepare) for cls in OPTIMIZERS.classes])
+_choose_update = switch_over(OPTIMIZERS, _sweep)
+_choose_prepare = switch_over(OPTIMIZERS, lambda cls: inline(cls.prepare))
 
 
 @kernel

@@ -75,13 +75,14 @@ class Session:
         if optimizer:
             hyper = optimizer.hyper()
             self.reals[: len(hyper)] = hyper
-        self.reals[layout.LOSS_SCALE] = loss.scale(net.sizes[-1])
+        self.reals[layout.LOSS_SCALE], self.reals[layout.REPORT] = loss.scale(net.sizes[-1]), 1.0
         self.rates = self.record = np.zeros(1)
         self.meeting = np.zeros(8, np.int64)
         self.x = self.y = self.sample_weight = self.out = np.zeros(0, self.dtype)
         self.labels = self.order = np.zeros(0, np.int64)
         self.block, self.slots = batch, max(slots, 0)
-        self._run = (run_narrow if narrow else run)[self.dtype]
+        classes = (type(loss), type(net.output), *map(type, net.hidden), *([type(optimizer)] if optimizer else []))
+        self._run = (run_narrow if narrow else run).over(classes, self.dtype)
         self._threads = ThreadPoolExecutor(members - 1) if members > 1 else None
 
     def set_data(self, x, y=None, labels=None, sample_weight=None, order=None):
@@ -127,10 +128,27 @@ class Session:
         )
         return out
 
-    def set_penalty(self, factor: float):
-        """Add factor/2 times the sum of the squared weights to the loss."""
+    def set_penalty(self, factor: float, *, per_batch=False):
+        """Add factor/2 times the sum of the squared weights to the loss, divided by the weight of a mini-batch if `per_batch`."""
         self.reals[layout.L2] = factor
-        self.plan[layout.PENALISED] = factor > 0
+        code = layout.PER_BATCH if per_batch else layout.PER_POPULATION
+        self.plan[layout.PENALISED] = code if factor > 0 else layout.NOT_PENALISED
+
+    def set_report(self, factor: float):
+        """Report `factor` times the loss (penalties excepted); its gradient stays what it is."""
+        self.reals[layout.REPORT] = factor
+
+    def set_stop(self, tol: float, limit: int, best=float("inf"), waited=0):
+        """End a call (STATUS is then STOPPED) after `limit` epochs running whose loss is above the best one less `tol`.
+
+        `best` and `waited` are the lowest loss and the number of such epochs so far; `stop_state` tells them later.
+        """
+        self.plan[layout.LIMIT], self.plan[layout.STATUS] = limit, layout.RUNNING
+        self.reals[[layout.TOLERANCE, layout.BEST, layout.WAITED]] = tol, best, waited
+
+    def stop_state(self) -> tuple[float, int]:
+        """The lowest loss of an epoch, and how many epochs running have made no progress."""
+        return float(self.reals[layout.BEST]), int(self.reals[layout.WAITED])
 
     def call(self, mode: int):
         """Run the kernel once, by all members."""
@@ -158,19 +176,27 @@ class Session:
         for other in others:
             other.result()
 
+    def _slots(self):
+        first = int(self.plan[layout.SLOT_1])
+        return self.work[first : first + self.slots * int(self.plan[layout.N_PACKED])]
+
+    def rule_state(self) -> tuple:
+        """What the rule keeps from step to step: its hyper-parameters with their running products, and its slots; copied."""
+        return self.reals[: layout.L2].copy(), self._slots().copy()
+
+    def set_rule_state(self, state):
+        """Go on with the `rule_state` of a session on the same network and rule, whatever its mini-batches."""
+        self.reals[: layout.L2], self._slots()[:] = state
+
     def snapshot(self):
         """All that training changes, copied."""
-        first = int(self.plan[layout.SLOT_1])
-        slots = self.work[first : first + self.slots * int(self.plan[layout.N_PACKED])]
         order = self.order.copy() if self.plan[layout.FIRST] else self.order[:0]
-        return [array.copy() for array in (self.plan, self.net.params, self.reals, slots)], order
+        return [array.copy() for array in (self.plan, self.net.params, self.reals, self._slots())], order
 
     def restore(self, snapshot):
         """Go back to a snapshot."""
         (plan, params, reals, slots), order = snapshot
-        first = int(plan[layout.SLOT_1])
-        self.plan[:], self.net.params[:], self.reals[:] = plan, params, reals
-        self.work[first : first + slots.size] = slots
+        self.plan[:], self.net.params[:], self.reals[:], self._slots()[:] = plan, params, reals, slots
         self.order[: order.size] = order
 
     def is_finite(self) -> bool:
@@ -179,8 +205,8 @@ class Session:
 
     def mean_loss(self) -> float:
         """Loss of the samples of the last call, and forget it."""
-        loss = self.reals[layout.LOSS_SUM] / self.reals[layout.WEIGHT_SUM]
-        self.reals[[layout.LOSS_SUM, layout.WEIGHT_SUM]] = 0.0
+        loss = self.reals[layout.LOSS_SUM] / self.reals[layout.LOSS_ROWS]
+        self.reals[[layout.LOSS_SUM, layout.LOSS_ROWS]] = 0.0
         return float(loss)
 
     def matrix(self, layer: int, column: int) -> np.ndarray:

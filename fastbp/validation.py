@@ -120,6 +120,10 @@ def targets(name: str, value, n_samples: int, n_outputs: int, task: str, dtype) 
         raise ValueError(f"{name} must have shape ({n_samples}, {n_outputs}), got {array.shape}")
     if task == "labels" and (array.min() < 0 or not np.allclose(array.sum(axis=1), 1, atol=1e-3)):
         raise ValueError(f"{name} must hold class numbers, or rows of probabilities that are >= 0 and add up to 1")
+    if task == "not_negative" and array.min() < 0:
+        raise ValueError(f"{name} must not be negative for this loss, got {array.min():g}")
+    if task == "positive" and array.min() <= 0:
+        raise ValueError(f"{name} must be positive for this loss, got {array.min():g}")
     if task == "binary" and (array.min() < 0 or array.max() > 1):
         raise ValueError(f"{name} must be between 0 and 1 for binary cross-entropy, got {array.min():g} to {array.max():g}")
     return array, no_labels

@@ -44,7 +44,8 @@ def _takes(cls, name):
 ACTIVATIONS = [cls() for cls in activations.ACTIVATIONS.classes]
 ACTIVATIONS += [cls(alpha=0.37) for cls in activations.ACTIVATIONS.classes if _takes(cls, "alpha")]
 LOSSES = [cls() for cls in losses.LOSSES.classes] + [losses.SquaredError(reduction) for reduction in ("sum", "mean")]
-RULES = [cls(0.01) for cls in optimizers.OPTIMIZERS.classes]
+LOSSES += [cls(0.3) for cls in losses.LOSSES.classes if _takes(cls, "smoothing") or _takes(cls, "delta") or _takes(cls, "quantile")]
+RULES = [cls(0.01) for cls in optimizers.OPTIMIZERS.classes] + [optimizers.Adam(0.01, epsilon=1e-3, epsilon_hat=True)]
 KINKS = (-3.0, 0.0, 3.0)  # where the slope of some activation jumps
 
 
@@ -68,10 +69,13 @@ def make_samples(n, n_in, dtype="float64", seed=0):
 
 
 def make_targets(loss, n, n_out, dtype="float64", seed=0):
-    """Rows of targets (n, n_out) that suit a loss: any, probabilities, or from 0 to 1."""
+    """Rows of targets (n, n_out) that suit a loss: any, positive, probabilities, or from 0 to 1."""
     rng, task = np.random.default_rng([seed, 2]), losses.get(loss).task
     if task == "labels":
         return rng.dirichlet(np.ones(n_out), n).astype(dtype)
+    if task in ("not_negative", "positive"):
+        counts = rng.poisson(1.5, size=(n, n_out)) if task == "not_negative" else rng.gamma(2.0, size=(n, n_out))
+        return counts.astype(dtype)
     return (rng.uniform(size=(n, n_out)) if task == "binary" else rng.normal(size=(n, n_out))).astype(dtype)
 
 

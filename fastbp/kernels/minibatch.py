@@ -25,6 +25,7 @@ from fastbp.layout import (
     LANES,
     LANES_STRIDE,
     LOSS,
+    LOSS_ROWS,
     LOSS_SCALE,
     LOSS_SUM,
     LOSSES,
@@ -36,13 +37,14 @@ from fastbp.layout import (
     PACKED,
     PANEL_STRIDE,
     PENALISED,
+    PER_BATCH,
     RAW,
+    REPORT,
     RULE,
     SEPARATE,
     TABLE,
     TRANSPOSE,
     TRANSPOSED,
-    WEIGHT_SUM,
     WEIGHTED,
 )
 from fastbp.losses import loss_block
@@ -133,7 +135,7 @@ def loss_and_delta(plan, work, reals, y, labels, sample_weight, order, rows, inv
 def minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order, batch, differentiate, meeting, member, members):
     """One step of training on the samples order[:batch], or (with NO_RULE) their loss and gradient.
 
-    Adds the weighted sum of the losses to ``reals[LOSS_SUM]`` and the weights to ``reals[WEIGHT_SUM]``; `rate` is lr.
+    Adds the loss, penalty included, times `batch` to ``reals[LOSS_SUM]``, and `batch` to ``reals[LOSS_ROWS]``; `rate` is lr.
     Everything in `work` may be overwritten but the packed weights and slots, which the rule changes.
     """
     n_layers, n_in = plan[N_LAYERS], plan[TABLE + N_IN]
@@ -143,7 +145,8 @@ def minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order, batch
         for j in range(batch):
             weight_sum += sample_weight[order[j]]
     inverse = 1.0 / weight_sum if weight_sum > 0.0 else 0.0
-    coefficients = work + plan[COEFFICIENTS]
+    l2 = reals[L2] * inverse if plan[PENALISED] == PER_BATCH else reals[L2]
+    coefficients, loss = work + plan[COEFFICIENTS], 0.0
     if member == 0:
         if plan[RULE] != NO_RULE:
             reals[0] = rate
@@ -152,11 +155,11 @@ def minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order, batch
                 coefficients[N_COEFFICIENTS + i] = coefficients[i]
             coefficients[0] = 1
             coefficients[N_COEFFICIENTS] = 0
-            coefficients[2 * N_COEFFICIENTS] = reals[L2]
+            coefficients[2 * N_COEFFICIENTS] = l2
             coefficients[2 * N_COEFFICIENTS + 1] = 0
-        reals[WEIGHT_SUM] += weight_sum
-        if plan[PENALISED] == 1:
-            reals[LOSS_SUM] += 0.5 * reals[L2] * squared_weights(plan, work + plan[PACKED]) * weight_sum
+        reals[LOSS_ROWS] += batch
+        if plan[PENALISED] > 0:
+            reals[LOSS_SUM] += 0.5 * l2 * squared_weights(plan, work + plan[PACKED]) * batch
     if differentiate:
         transpose_layers(plan, work, member, members)
 
@@ -175,15 +178,17 @@ def minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order, batch
         barrier(meeting, members)
         if member == 0:
             for i in range((rows + width(work) - 1) // width(work)):
-                reals[LOSS_SUM] += work[plan[LOSSES] + i]
+                loss += work[plan[LOSSES] + i]
         if differentiate:
             for layer in range(n_layers - 1, -1, -1):
                 if layer > 0:
                     backward(plan, layer, work, rows, member, members)
-                gradient(plan, layer, work, rows, is_first, is_last, plan[PENALISED] == 1, member, members)
+                gradient(plan, layer, work, rows, is_first, is_last, plan[PENALISED] > 0, member, members)
                 barrier(meeting, members)
         else:
             barrier(meeting, members)
+    if member == 0:
+        reals[LOSS_SUM] += reals[REPORT] * inverse * loss * batch
     if plan[SEPARATE] == 1 and plan[RULE] != NO_RULE:
         for layer in range(n_layers):
             update_from_memory(plan, layer, work, member, members)

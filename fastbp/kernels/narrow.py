@@ -28,6 +28,7 @@ from fastbp.layout import (
     LABELS,
     LANES,
     LOSS,
+    LOSS_ROWS,
     LOSS_SCALE,
     LOSS_SUM,
     N_COEFFICIENTS,
@@ -40,11 +41,11 @@ from fastbp.layout import (
     PACKED,
     PARTIALS,
     RAW,
+    REPORT,
     RULE,
     SLOT_1,
     SLOT_2,
     TABLE,
-    WEIGHT_SUM,
     WEIGHTED,
     WEIGHTS,
 )
@@ -239,13 +240,14 @@ def narrow_minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order
     weights = work + plan[LANES]
     square = weights + stride
     targets = square + lanes * lanes
+    loss = 0.0
     for top in range(0, batch, stride):
         count = min(stride, batch - top)
         samples = (count + lanes - 1) // lanes * lanes
         a = work + plan[TABLE + INPUT]
         gather_columns(plan, x, y, labels, sample_weight, order + top, count, samples, a, targets, weights)
         forward_narrow(plan, work, samples)
-        reals[LOSS_SUM] += loss_narrow(plan, work, reals, samples, targets, weights, inverse)
+        loss += loss_narrow(plan, work, reals, samples, targets, weights, inverse)
         for layer in range(n_layers - 1, -1, -1):
             row = plan + TABLE + layer * COLUMNS
             n_in, n_out, d = row[N_IN], row[N_OUT], work + row[DELTA]
@@ -256,7 +258,8 @@ def narrow_minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order
                 below = work + (row - COLUMNS)[DELTA]
                 product(packed + row[PACK], 1, n_in + 1, n_in, n_out, d, below, samples, stride, -1)
             outer_sums(d, work + row[INPUT], n_in, n_out, samples, stride, partials + row[PACK] * lanes, top == 0)
-    reals[WEIGHT_SUM] += weight_sum
+    reals[LOSS_SUM] += reals[REPORT] * inverse * loss * batch
+    reals[LOSS_ROWS] += batch
     sum_lanes(partials, plan[N_PACKED], gradient, square)
     coefficients = work + plan[COEFFICIENTS]
     reals[0] = rate

@@ -18,6 +18,7 @@ from fastbp.kernels.simd import horizontal_sum, like, load, pointer, width
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
     BATCH,
+    BEST,
     BIASES,
     COLUMNS,
     COPY,
@@ -27,6 +28,8 @@ from fastbp.layout import (
     FIRST,
     GIVEN,
     GRADIENT,
+    LIMIT,
+    LOSS_ROWS,
     LOSS_SUM,
     N_IN,
     N_LAYERS,
@@ -37,13 +40,16 @@ from fastbp.layout import (
     PACKED,
     POPULATION,
     ROWS,
+    RUNNING,
     SEED,
     SEPARATE,
     SHUFFLED,
     STATUS,
     STEPS,
+    STOPPED,
     TABLE,
-    WEIGHT_SUM,
+    TOLERANCE,
+    WAITED,
     WEIGHTS,
 )
 
@@ -101,23 +107,29 @@ def _begin_epoch(plan, order, epoch):
 
 @kernel
 def _end_epoch(plan, work, reals, record):
-    record[0] = reals[LOSS_SUM] / reals[WEIGHT_SUM]
-    reals[LOSS_SUM] = reals[WEIGHT_SUM] = 0.0
+    loss = reals[LOSS_SUM] / reals[LOSS_ROWS]
+    record[0] = loss
+    reals[LOSS_SUM] = reals[LOSS_ROWS] = 0.0
     if plan[SEPARATE] == 1:
         write_norms(plan, work + plan[PACKED], record + 1)
         write_norms(plan, work + plan[GRADIENT], record + 1 + 2 * plan[N_LAYERS])
-    if not isfinite(record[0]):
+    if not isfinite(loss):
         plan[STATUS] = DIVERGED
+    elif plan[LIMIT] > 0:
+        reals[WAITED] = reals[WAITED] + 1.0 if loss > reals[BEST] - reals[TOLERANCE] else 0.0
+        reals[BEST] = min(reals[BEST], loss)
+        if reals[WAITED] >= plan[LIMIT]:
+            plan[STATUS] = STOPPED
 
 
 def _training(step):
     @kernel
     def train(plan, work, reals, rates, record, x, y, labels, sample_weight, order, meeting, member, members):
-        """Mini-batches from the cursor (EPOCH, FIRST) on, until EPOCHS or STEPS are reached or the loss is not finite."""
+        """Mini-batches from the cursor (EPOCH, FIRST) on, until EPOCHS or STEPS are reached or STATUS is no longer RUNNING."""
         epoch, first, rows, batch = plan[EPOCH], plan[FIRST], plan[ROWS], plan[BATCH]
         record_width = 1 + 4 * plan[N_LAYERS]
         steps = 0
-        while epoch < plan[EPOCHS] and steps < plan[STEPS] and plan[STATUS] != DIVERGED:
+        while epoch < plan[EPOCHS] and steps < plan[STEPS] and plan[STATUS] == RUNNING:
             if first == 0 and plan[ORDER] != GIVEN:
                 if member == 0:
                     _begin_epoch(plan, order, epoch)
