@@ -161,7 +161,7 @@ class Network:
             if order is None and shuffle:
                 rows = rng.integers(n, size=n) if shuffle == "replacement" else rng.permutation(n)
             m = n if rows is None else len(rows)
-            sum_losses = 0.0
+            sum_losses, rows_used = 0.0, 0
             for start in range(0, m, batch_size):
                 part = slice(start, min(start + batch_size, m))
                 at = self._rows(part.stop - start)
@@ -170,11 +170,12 @@ class Network:
                 else:  # the methods, because np.take spends microseconds in Python
                     i = rows[part], 0
                     batch = X.take(*i, at.x, "clip"), y.take(*i, at.y, "clip"), None if w is None else w.take(*i, at.w, "clip")
-                loss, _ = self._backpropagate(*batch, at, l2 / n)
+                loss, total = self._backpropagate(*batch, at, l2 / n)
                 h.t += 1
                 rule.step(self.params, self._gradient, slots, h)
-                sum_losses += loss * (part.stop - part.start)
-            losses.append(sum_losses / m)
+                sum_losses += loss * (part.stop - part.start) * (total > 0)
+                rows_used += (part.stop - part.start) * (total > 0)
+            losses.append(sum_losses / rows_used if rows_used else 0.0)
         return losses
 
     @np.errstate(over="ignore")

@@ -135,7 +135,8 @@ def loss_and_delta(plan, work, reals, y, labels, sample_weight, order, rows, inv
 def minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order, batch, differentiate, meeting, member, members):
     """One step of training on the samples order[:batch], or (with NO_RULE) their loss and gradient.
 
-    Adds the loss, penalty included, times `batch` to ``reals[LOSS_SUM]``, and `batch` to ``reals[LOSS_ROWS]``; `rate` is lr.
+    Adds the loss, penalty included, times `batch` to ``reals[LOSS_SUM]``, and `batch` to ``reals[LOSS_ROWS]``,
+    unless its weight is 0; `rate` is lr.
     Everything in `work` may be overwritten but the packed weights and slots, which the rule changes.
     """
     n_layers, n_in = plan[N_LAYERS], plan[TABLE + N_IN]
@@ -157,7 +158,7 @@ def minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order, batch
             coefficients[N_COEFFICIENTS] = 0
             coefficients[2 * N_COEFFICIENTS] = l2
             coefficients[2 * N_COEFFICIENTS + 1] = 0
-        reals[LOSS_ROWS] += batch
+        reals[LOSS_ROWS] += batch if inverse > 0.0 else 0
         if plan[PENALISED] > 0:
             reals[LOSS_SUM] += 0.5 * l2 * squared_weights(plan, work + plan[PACKED]) * batch
     if differentiate:

@@ -259,7 +259,7 @@ def narrow_minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order
                 product(packed + row[PACK], 1, n_in + 1, n_in, n_out, d, below, samples, stride, -1)
             outer_sums(d, work + row[INPUT], n_in, n_out, samples, stride, partials + row[PACK] * lanes, top == 0)
     reals[LOSS_SUM] += reals[REPORT] * inverse * loss * batch
-    reals[LOSS_ROWS] += batch
+    reals[LOSS_ROWS] += batch if inverse > 0.0 else 0
     sum_lanes(partials, plan[N_PACKED], gradient, square)
     coefficients = work + plan[COEFFICIENTS]
     reals[0] = rate
