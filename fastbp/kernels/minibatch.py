@@ -159,7 +159,7 @@ def minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order, batch
             coefficients[2 * N_COEFFICIENTS] = l2
             coefficients[2 * N_COEFFICIENTS + 1] = 0
         reals[LOSS_ROWS] += batch if inverse > 0.0 else 0
-        if plan[PENALISED] > 0:
+        if plan[PENALISED] > 0 and inverse > 0.0:
             reals[LOSS_SUM] += 0.5 * l2 * squared_weights(plan, work + plan[PACKED]) * batch
     if differentiate:
         transpose_layers(plan, work, member, members)
