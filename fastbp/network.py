@@ -170,12 +170,10 @@ class Network:
         ndarray, (n_samples, n_outputs) or (n_outputs,)
             Activations of the last layer: probabilities for the cross-entropies. A row's result does not depend on the others.
         """
-        if type(X) is np.ndarray and X.shape == self.sizes[:1]:
-            return self._forward(validation.samples("X", X[None], self.sizes[0], self.dtype))[0]
         rows = validation.numbers("X", X, self.dtype)
         if rows.ndim == 1:
-            return self._forward(validation.samples("X", rows[None], self.sizes[0], self.dtype))[0]
-        return self._forward(validation.samples("X", rows, self.sizes[0], self.dtype))
+            return self._forward(validation.matrix("X", rows[None], self.sizes[0]))[0]
+        return self._forward(validation.matrix("X", rows, self.sizes[0]))
 
     def _forward(self, rows):
         """Outputs for rows that have passed validation, in a session that no other thread has."""
@@ -227,20 +225,18 @@ class Network:
 
     # --- loss and gradients ----------------------------------------------------------------------------------------------
 
-    def _session(self, X, y, sample_weight, **options):
+    def _evaluate(self, X, y, sample_weight, out):
+        """The loss, and its gradient in `out` if there is one."""
         rows = validation.samples("X", X, self.sizes[0], self.dtype)
         values, labels = validation.targets("y", y, len(rows), self.sizes[-1], self.loss_function.task, self.dtype)
         weights = validation.weights_of_samples(sample_weight, len(rows), self.dtype)
-        session = self._spare.pop((len(rows), *options), None) or Session(self, len(rows), **options)
-        session.set_data(rows, values, labels, weights)
-        return session
-
-    def _finish(self, session, *options) -> float:
-        """Loss of a session's last call; the session is kept for the next call on as many rows."""
-        loss = session.mean_loss()
+        differentiate = out is not None
+        key = len(rows), differentiate
+        session = self._spare.pop(key, None) or Session(self, len(rows), differentiate=differentiate)
+        mode = DIFFERENTIATE if differentiate else EVALUATE
+        loss = session.evaluate(mode, rows, values, labels, weights, out if differentiate else session.out)
         if session.work.nbytes <= SPARE_BYTES:
-            session.set_data(session.x.reshape(-1, self.sizes[0])[:0])
-            self._spare = {(session.block, *options): session}
+            self._spare = {key: session}
         return loss
 
     def loss(self, X, y, sample_weight=None) -> float:
@@ -255,25 +251,23 @@ class Network:
         sample_weight : array_like (n_samples,), optional
             Not negative.
         """
-        session = self._session(X, y, sample_weight)
-        session.call(EVALUATE)
-        return self._finish(session)
+        return self._evaluate(X, y, sample_weight, None)
 
     def value_and_grad(self, X, y, sample_weight=None) -> tuple[float, Gradients]:
         """The loss, and its gradient with respect to every weight and bias; parameters as for `loss`."""
-        session = self._session(X, y, sample_weight, differentiate=True)
-        session.out = layout.aligned(self.params.size, self.dtype)
-        session.call(DIFFERENTIATE)
-        gradient = session.out
-        return self._finish(session, "differentiate"), Gradients(*layout.views(gradient, self.sizes), gradient)
+        gradient = np.empty_like(self.params)
+        loss = self._evaluate(X, y, sample_weight, gradient)
+        return loss, Gradients(*layout.views(gradient, self.sizes), gradient)
 
     def trace(self, X, y=None) -> Trace:
         """a, z and delta of every layer for the samples of X: the quantities in the four equations of backpropagation."""
         rows = validation.samples("X", X, self.sizes[0], self.dtype)
-        dummy = np.zeros(len(rows)) if self.loss_function.task == "labels" else np.zeros((len(rows), self.sizes[-1]))
-        session = self._session(rows, dummy if y is None else y, None, differentiate=True, keep_all=True)
-        session.out = layout.aligned(self.params.size, self.dtype)
-        session.call(DIFFERENTIATE)
+        dummy = np.zeros(len(rows)) if self.loss_function.task == "labels" else np.ones((len(rows), self.sizes[-1]))
+        values, labels = validation.targets(
+            "y", dummy if y is None else y, len(rows), self.sizes[-1], self.loss_function.task, self.dtype
+        )
+        session = Session(self, len(rows), differentiate=True, keep_all=True)
+        session.evaluate(DIFFERENTIATE, rows, values, labels, labels[:0].astype(self.dtype), np.empty_like(self.params))
         layers = range(len(self.weights))
         a = [session.matrix(layer, layout.ACTIVATION) for layer in layers]
         if self.loss_function.link:

@@ -82,6 +82,7 @@ class Session:
         self.labels = self.order = np.zeros(0, np.int64)
         self.block, self.slots = batch, max(slots, 0)
         classes = (type(loss), type(net.output), *map(type, net.hidden), *([type(optimizer)] if optimizer else []))
+        self._fixed = self.plan, self.work, net.params, self.reals
         self._run = (run_narrow if narrow else run).over(classes, self.dtype)
         self._threads = ThreadPoolExecutor(members - 1) if members > 1 else None
 
@@ -107,26 +108,24 @@ class Session:
             self.order = np.arange(count)
         self.plan[layout.ROWS] = count
         out = np.empty((count, self.net.sizes[-1]), self.dtype)
-        nothing, none = self.x, self.labels
-        self._run(
-            PREDICT,
-            0,
-            1,
-            self.plan,
-            self.work,
-            self.net.params,
-            self.reals,
-            self.rates,
-            self.record,
-            x.reshape(-1),
-            nothing,
-            none,
-            nothing,
-            self.order,
-            out.reshape(-1),
-            self.meeting,
-        )
+        no, none = self.x, self.labels
+        rates, record = self.rates, self.record
+        self._run(PREDICT, 0, 1, *self._fixed, rates, record, x.ravel(), no, none, no, self.order, out.ravel(), self.meeting)
         return out
+
+    def evaluate(self, mode, x, y, labels, sample_weight, out) -> float:
+        """Mean loss of as many samples as a mini-batch has, and with DIFFERENTIATE its gradient `out`; data as for `set_data`."""
+        plan, reals, rates, record = self.plan, self.reals, self.rates, self.record
+        plan[layout.ROWS] = len(x)
+        plan[layout.LABELS] = labels.size > 0
+        plan[layout.WEIGHTED] = sample_weight.size > 0
+        if len(x) != self.order.size:
+            self.order = np.arange(len(x))
+        data = x.ravel(), y.ravel(), labels, sample_weight
+        self._run(mode, 0, 1, *self._fixed, rates, record, *data, self.order, out, self.meeting)
+        loss = float(reals[layout.LOSS_SUM] / reals[layout.LOSS_ROWS])
+        reals[layout.LOSS_SUM] = reals[layout.LOSS_ROWS] = 0.0
+        return loss
 
     def set_penalty(self, factor: float, *, per_batch=False):
         """Add factor/2 times the sum of the squared weights to the loss, divided by the weight of a mini-batch if `per_batch`."""
@@ -153,10 +152,7 @@ class Session:
     def call(self, mode: int):
         """Run the kernel once, by all members."""
         arguments = (
-            self.plan,
-            self.work,
-            self.net.params,
-            self.reals,
+            *self._fixed,
             self.rates,
             self.record,
             self.x,
@@ -202,12 +198,6 @@ class Session:
     def is_finite(self) -> bool:
         """Whether the loss and all parameters are finite after a call."""
         return bool(self.plan[layout.STATUS] != layout.DIVERGED and np.isfinite(self.net.params).all())
-
-    def mean_loss(self) -> float:
-        """Loss of the samples of the last call, and forget it."""
-        loss = self.reals[layout.LOSS_SUM] / self.reals[layout.LOSS_ROWS]
-        self.reals[[layout.LOSS_SUM, layout.LOSS_ROWS]] = 0.0
-        return float(loss)
 
     def matrix(self, layer: int, column: int) -> np.ndarray:
         """Rows (N, n) of what the layer table calls `column` of a layer, copied out of its panels."""

@@ -1,10 +1,12 @@
 """Checks of what users pass in: every message names the argument and what to do, and nothing is changed before all have passed."""
 
 from collections.abc import Sequence
-from math import isfinite
+from functools import cache
 from numbers import Integral, Real
 
 import numpy as np
+
+from fastbp.kernels.check import all_finite
 
 
 def integer(name: str, value, *, least: int = 1) -> int:
@@ -35,20 +37,18 @@ def layer_sizes(sizes) -> tuple[int, ...]:
     return tuple(integer(f"sizes[{i}]", size) for i, size in enumerate(sizes))
 
 
-def _is_finite(array: np.ndarray) -> bool:
-    """Whether all numbers are finite; a sum of squares tells that of a short array at a fraction of the cost."""
-    if array.size < 4096:
-        flat = array.reshape(-1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            if isfinite(flat.dot(flat)):
-                return True
-    return bool(np.isfinite(array).all())
+@cache
+def _finite_check(dtype: np.dtype):
+    return all_finite[dtype]
 
 
 def numbers(name: str, value, dtype) -> np.ndarray:
     """`value` as a C-contiguous array of finite numbers of a dtype; not copied when it is one already."""
-    if type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous and value.size and _is_finite(value):
-        return value
+    if type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous and value.size:
+        # what nearly all calls pass, told in half a microsecond
+        if _finite_check(value.dtype)(value.ravel()):
+            return value
+        raise ValueError(f"{name} holds NaN or infinity; drop or impute these samples")
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, whose mask would be ignored; fill it first, e.g. with {name}.filled()")
     if hasattr(value, "toarray"):
@@ -81,7 +81,11 @@ def numbers(name: str, value, dtype) -> np.ndarray:
 
 def samples(name: str, value, n_features: int, dtype) -> np.ndarray:
     """`value` as a (n_samples, n_features) matrix."""
-    array = numbers(name, value, dtype)
+    return matrix(name, numbers(name, value, dtype), n_features)
+
+
+def matrix(name: str, array: np.ndarray, n_features: int) -> np.ndarray:
+    """An array after checking that it is (n_samples, n_features)."""
     if array.ndim != 2:
         hint = f"; reshape it with {name}.reshape(-1, 1) or {name}.reshape(1, -1)" if array.ndim == 1 else ""
         raise ValueError(f"{name} must be two-dimensional (n_samples, {n_features}), got shape {array.shape}{hint}")
