@@ -234,7 +234,7 @@ def make_narrow_plan(sizes, activations, *, lanes: int, batch: int, slots: int, 
         row[[WEIGHTS, BIASES]] = offsets[:2]
         row[PACK] = start
         start += n_out * (n_in + 1)
-    packed = round_up(start, lanes)
+    packed = round_up(start, work.unit)  # so that one slot follows the other, as everywhere
     plan[N_PACKED] = packed
     plan[PACKED] = work.take(packed)
     plan[GRADIENT] = work.take(packed)

@@ -335,6 +335,7 @@ def session_of(net, mode, options, x, y, labels, weights, order, out, side):
         for name in ("x", "y", "labels", "sample_weight", "order", "out", "rates", "record", "reals", "plan", "work"):
             setattr(session, name, guarded(getattr(session, name), side))
         net.params = guarded(net.params, side)
+        session._fixed = session.plan, session.work, net.params, session.reals
     return session
 
 

@@ -129,20 +129,23 @@ def test_kernels_import_no_python_beyond_what_they_need():
 
 def test_one_signature_for_each_dtype_whatever_is_trained():
     for dtype in DTYPES:
-        for sizes, options in (
-            ((2, 3, 1), {}),
-            ((5, 8, 8, 3), {"optimizer": "adam", "l2": 0.1}),
-            ((70, 2), {"record_norms": True}),
+        for sizes, hidden, options in (
+            ((2, 3, 1), "relu", {}),
+            ((5, 8, 8, 3), "gelu", {"optimizer": "adam", "l2": 0.1}),
+            ((70, 2), "exp", {"record_norms": True}),
+            ((5, 20, 3), "tanh", {"optimizer": "rmsprop"}),
         ):
-            net = make_net(sizes, "gelu", dtype=dtype)
+            net = make_net(sizes, hidden, dtype=dtype)
             X, y = make_samples(9, sizes[0]), make_targets("squared", 9, sizes[-1])
             X.flags.writeable = False
             net.fit(X, np.asfortranarray(y), epochs=2, sample_weight=np.arange(1, 10), **options)
             net.value_and_grad(X, y)
             net.score(X, y)
-        assert len(run[dtype].signatures) == 1
-        assert run[np.dtype(dtype)] is run[dtype]
-    assert set(run._compiled) == set(DTYPES)
+        common, extended = run[dtype], run.over([fastbp.GELU], dtype)
+        assert common is run[np.dtype(dtype)] is run.over([fastbp.ReLU, fastbp.SGD], dtype)
+        assert extended is run.over([fastbp.ReLU, fastbp.RMSprop], dtype)
+        assert len(common.signatures) == len(extended.signatures) == 1
+    assert set(run._compiled) == {f"{dtype}{kind}" for dtype in DTYPES for kind in ("", "-extended")}
 
 
 def test_a_call_with_other_types_is_an_error_not_a_compile():

@@ -21,7 +21,7 @@ from conftest import (
 )
 from numba import types
 
-from fastbp import CrossEntropy, activations, baseline, losses
+from fastbp import SGD, CrossEntropy, Momentum, Nesterov, activations, baseline, losses
 from fastbp.kernels.simd import pointer, register_bytes, store
 
 every_activation = pytest.mark.parametrize("activation", ACTIVATIONS, ids=label)
@@ -31,6 +31,11 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
 # --- one class at a time -----------------------------------------------------------------------------------------------------
+
+
+def over_all(entry, dtype):
+    """The function of an entry over all classes, so that one compile serves every code."""
+    return entry.over(activations.ACTIVATIONS.classes, dtype)
 
 
 def _sweep_signature(dtype):
@@ -48,7 +53,7 @@ def value_and_slope(activation, z):
     """f(z) and f'(z) by the kernels' sweeps over memory."""
     a, d = z.copy(), np.ones_like(z)
     read = z if activation.needs_z else np.full_like(z, np.nan)  # others must not read z
-    sweep[z.dtype](activation.code, read, a, d, np.array([activation.alpha], z.dtype))
+    over_all(sweep, z.dtype)(activation.code, read, a, d, np.array([activation.alpha], z.dtype))
     return a, d
 
 
@@ -67,7 +72,8 @@ def test_slope_is_the_derivative_of_value(activation):
     difference = (value_and_slope(activation, z + h)[0] - value_and_slope(activation, z - h)[0]) / (2 * h)
     # truncation h^2 |f'''| / 6, rounding of two values and of z +- h
     value, slope = value_and_slope(activation, z)
-    bound = 1e-9 * np.maximum(1, np.abs(slope)) + 4 * np.finfo(float).eps * (1 + np.maximum(np.abs(z), np.abs(value))) / h
+    rounding = 4 * np.finfo(float).eps * (1 + np.abs(z) * np.maximum(1, np.abs(slope)) + np.abs(value))
+    bound = 1e-9 * np.maximum(1, np.abs(slope)) + rounding / h
     finite = np.isfinite(difference)
     assert finite[np.abs(z) < 700].all()
     np.testing.assert_array_less(np.abs(slope - difference)[finite], bound[finite])
@@ -84,23 +90,29 @@ def alone(activation, alpha):
 def test_value_equals_the_oracle(activation, dtype):
     z = whole_registers(numbers_off_kinks(), dtype)
     exact = alone(activation, z.dtype.type(activation.alpha))(z[:, None])[:, 0]
-    unit = np.finfo(dtype).eps * np.maximum(1, np.abs(z.astype(float)))
-    np.testing.assert_array_less(np.abs(value_and_slope(activation, z)[0] - exact), 4 * unit)
+    unit = np.finfo(dtype).eps * np.maximum(np.maximum(1, np.abs(z.astype(float))), np.abs(exact))
+    value = value_and_slope(activation, z)[0]
+    finite = np.isfinite(value)
+    assert finite[np.abs(z) < 80].all()
+    np.testing.assert_array_less(np.abs(value - exact)[finite], 4 * unit[finite])
 
 
 @every_activation
 def test_slope_in_float32(activation):
     z = whole_registers(numbers_off_kinks(), "float32")
     exact = value_and_slope(activation, z.astype(float))[1]
-    unit = np.finfo("float32").eps * np.maximum(1, np.abs(z))
-    np.testing.assert_array_less(np.abs(value_and_slope(activation, z)[1] - exact), 8 * unit)
+    unit = np.finfo("float32").eps * np.maximum(np.maximum(1, np.abs(z)), np.abs(exact))
+    slope = value_and_slope(activation, z)[1]
+    finite = np.isfinite(slope)
+    assert finite[np.abs(z) < 80].all()
+    np.testing.assert_array_less(np.abs(slope - exact)[finite], 8 * unit[finite])
 
 
 @every_activation
 def test_slope_multiplies_what_was_there(activation):
     z, d = numbers_off_kinks(), np.linspace(-3, 3, numbers_off_kinks().size)
     a, product = value_and_slope(activation, z)[0], d.copy()
-    sweep["float64"](activation.code, z, z.copy(), product, np.array([activation.alpha]))
+    over_all(sweep, "float64")(activation.code, z, z.copy(), product, np.array([activation.alpha]))
     np.testing.assert_array_equal(product, d * value_and_slope(activation, z)[1])
     assert np.isfinite(a).all()
 
@@ -135,7 +147,7 @@ def losses_of_lanes(code, x, y, d, out, count, stride, scale):
 def loss_and_delta(loss, x, y):
     """l (W,) and dl/dx (n_out, W) of W samples side by side."""
     d, out = np.full_like(x, np.nan), np.full(x.shape[1], np.nan, x.dtype)
-    losses_of_lanes[x.dtype](loss.code, x.ravel(), y.ravel(), d.reshape(-1), out, *x.shape, loss.scale(len(x)))
+    over_all(losses_of_lanes, x.dtype)(loss.code, x.ravel(), y.ravel(), d.reshape(-1), out, *x.shape, loss.scale(len(x)))
     return out, d
 
 
@@ -151,12 +163,14 @@ def lanes_of(loss, n_out, dtype="float64"):
 @every_loss
 def test_delta_is_the_derivative_of_the_loss(loss, n_out):
     x, y = lanes_of(loss, n_out)
-    delta, h = loss_and_delta(loss, x, y)[1], 1e-5
+    value, delta = loss_and_delta(loss, x, y)
+    h = 1e-5
     for k in range(n_out):
         step = np.zeros_like(x)
         step[k] = h
         difference = (loss_and_delta(loss, x + step, y)[0] - loss_and_delta(loss, x - step, y)[0]) / (2 * h)
-        np.testing.assert_allclose(delta[k], difference, rtol=1e-8, atol=1e-9)
+        rounding = 4 * np.finfo(float).eps * value.max() / h
+        np.testing.assert_allclose(delta[k], difference, rtol=1e-8, atol=1e-9 + rounding)
 
 
 @every_dtype
@@ -168,7 +182,7 @@ def test_loss_and_delta_equal_the_oracle(loss, n_out, dtype):
     linear = baseline.Network([n_out, n_out], loss=loss, dtype="float64", weights=[np.eye(n_out)], biases=[np.zeros(n_out)])
     for j in range(x.shape[1]):
         expected, _, (gradient,) = linear.value_and_grad(x[:, j : j + 1].T, y[:, j : j + 1].T)
-        tolerance = float(8 * np.finfo(dtype).eps * (1 + np.abs(x[:, j]).sum()) ** 2)
+        tolerance = float(8 * np.finfo(dtype).eps * max((1 + np.abs(x[:, j]).sum()) ** 2, expected))
         assert values[j] == pytest.approx(expected, abs=tolerance)
         np.testing.assert_allclose(deltas[:, j], gradient, rtol=0, atol=tolerance)
 
@@ -193,11 +207,12 @@ def test_cross_entropies_of_extreme_raw_outputs(dtype):
 
 
 def off_kinks(sizes, hidden, loss, n, *, margin=1e-2, dtype="float64", **settings):
-    """A network and samples whose raw outputs are all further than `margin` from every kink."""
+    """A network and samples whose raw outputs are all further than `margin` from every kink, and not huge."""
     for seed in range(200):
         net = make_net(sizes, hidden, loss, dtype=dtype, seed=seed, **settings)
         X = make_samples(n, sizes[0], dtype, seed)
-        z = np.concatenate([z.ravel() for z in net.trace(X).z]).astype(float)
+        while np.abs(z := np.concatenate([z.ravel() for z in net.trace(X).z]).astype(float)).max() > 8:
+            net.params *= 0.7  # a layer or two of exp grow without bounds
         if np.abs(z[:, None] - KINKS).min() > margin:
             return net, X
     raise AssertionError("no data away from the kinks")
@@ -256,18 +271,18 @@ def gamma(terms, dtype="float32"):
     return terms * unit / (1 - terms * unit)
 
 
-def curvature(activation):
-    """Largest |f'| and |f''| away from kinks, and f' at given points, from the oracle's formulas."""
+def curvature(activation, z):
+    """Largest |f'| and |f''| around the given z and away from kinks, and f' there, from the oracle's formulas."""
     one = alone(activation, activation.alpha)
 
     def slope(z):
-        z, h = np.asarray(z, float), 1e-6
+        h = 1e-6
         return ((one((z + h).reshape(-1, 1)) - one((z - h).reshape(-1, 1))) / (2 * h)).reshape(z.shape)
 
-    grid = np.linspace(-12, 12, 4801) + 1e-4
+    grid = np.arange(z.min() - 0.1, z.max() + 0.1, 0.005) + 1e-4
     grid = grid[np.abs(grid[:, None] - KINKS).min(axis=1) > 2e-3]
     second = np.diff(slope(grid)) / np.diff(grid)
-    return np.abs(slope(grid)).max(), np.abs(second[np.diff(grid) < 0.006]).max(), slope
+    return np.abs(slope(grid)).max(), np.abs(second[np.diff(grid) < 0.006]).max(), slope(z)
 
 
 def gradient_error_bound(net, X, y):
@@ -279,7 +294,6 @@ def gradient_error_bound(net, X, y):
     exact = oracle(net)
     unit, n = 8 * np.finfo("float32").eps / 2, len(X)
     layers = [*net.hidden, activations.get("identity")]
-    shapes = [curvature(layer) for layer in layers]
     a, error_a = [X.astype(float)], [np.zeros(X.shape)]
     error_z, slopes = [], []
     for i, (weight, bias) in enumerate(zip(exact.weights, exact.biases, strict=True)):
@@ -287,13 +301,16 @@ def gradient_error_bound(net, X, y):
         products = np.abs(a[-1]) @ np.abs(weight.T) + np.abs(bias)
         error_z.append(gamma(weight.shape[1] + 1) * products + error_a[-1] @ np.abs(weight.T))
         a.append(alone(layers[i], layers[i].alpha)(z.reshape(-1, 1)).reshape(z.shape))
-        error_a.append(shapes[i][0] * error_z[-1] + unit * np.maximum(1, np.abs(z)))
-        slopes.append((shapes[i][2](z), shapes[i][1] * error_z[-1] + unit * np.maximum(1, np.abs(z))))
-    # |d^2 l / dz^2| is at most 2, in the norms used here, for every loss
+        steepest, bend, slope = curvature(layers[i], z)
+        rounding = unit * np.maximum(np.maximum(1, np.abs(z)), np.abs(a[-1]))
+        error_a.append(steepest * error_z[-1] + rounding)
+        slopes.append((slope, bend * error_z[-1] + rounding))
+    # |d^2 l / dz^2| is at most 2, in the norms used here, for every loss but those whose link is exp
+    bend = 2 + 2 * np.maximum(np.exp(a[-1]), y * np.exp(-a[-1])) if net.loss_function.link == "exp" else 2
     linear = baseline.Network([y.shape[1]] * 2, loss=net.loss_function, weights=[np.eye(y.shape[1])], biases=[np.zeros(y.shape[1])])
     deltas = np.array([linear.value_and_grad(row[None], target[None])[2][0] for row, target in zip(a[-1], y, strict=True)]) / n
     passed_on = error_a[-1].max(axis=1, keepdims=True) if net.loss_function.link == "softmax" else error_a[-1]
-    error_delta = (2 * passed_on + 2 * unit * (1 + np.abs(a[-1]) + np.abs(y))) / n
+    error_delta = (bend * passed_on + bend * unit * (1 + np.abs(a[-1]) + np.abs(y))) / n
     bound = []
     for i in reversed(range(len(layers))):
         weight = exact.weights[i]
@@ -316,7 +333,7 @@ def test_float32_gradients_are_within_the_error_bound(activation, loss):
     _, weights, biases = oracle(net).value_and_grad(X.astype(float), y.astype(float))
     exact, bound = flat(weights, biases), gradient_error_bound(net, X, y)
     assert (np.abs(net.value_and_grad(X, y)[1].params - exact) <= bound).all()
-    assert np.linalg.norm(bound) < 1e-3 * np.linalg.norm(exact)  # the bound says something
+    assert np.linalg.norm(bound) < 1e-2 * np.linalg.norm(exact)  # the bound says something
 
 
 # --- steps -------------------------------------------------------------------------------------------------------------------
@@ -344,18 +361,32 @@ def test_twenty_steps_equal_the_oracle(rule, sizes, options):
     assert error(*epoch_losses) < 1e-12
 
 
+def check_that_hyper_parameters_matter(rule, known):
+    changed = type(rule)(0.03, **known)
+    net = make_net((5, 7, 3))
+    params, _ = fit_both(net, make_samples(40, 5), make_targets("squared", 40, 3), optimizer=changed)
+    assert error(*params) < 2e-12, changed
+    if known:
+        plain = make_net((5, 7, 3))
+        fit_both(plain, make_samples(40, 5), make_targets("squared", 40, 3), optimizer=type(rule)(0.03))
+        assert error(plain.params, net.params) > 1e-6, changed  # they matter
+
+
 def test_rules_with_other_hyper_parameters_equal_the_oracle():
     for rule in RULES:
-        others = {"momentum": 0.5, "rho": 0.6, "beta_1": 0.7, "beta_2": 0.8, "epsilon": 1e-3, "weight_decay": 0.3}
+        others = {
+            "momentum": 0.5,
+            "epsilon_hat": True,
+            "rho": 0.6,
+            "beta_1": 0.7,
+            "beta_2": 0.8,
+            "epsilon": 1e-3,
+            "weight_decay": 0.3,
+        }
         known = {name: others[name] for name in rule.parameters() if name in others}
-        changed = type(rule)(0.03, **known)
-        net = make_net((5, 7, 3))
-        params, _ = fit_both(net, make_samples(40, 5), make_targets("squared", 40, 3), optimizer=changed)
-        assert error(*params) < 2e-12, changed
-        if known:
-            plain = make_net((5, 7, 3))
-            fit_both(plain, make_samples(40, 5), make_targets("squared", 40, 3), optimizer=type(rule)(0.03))
-            assert error(plain.params, net.params) > 1e-6, changed  # they matter
+        check_that_hyper_parameters_matter(rule, known)
+    for rule in (Momentum(), Nesterov()):
+        check_that_hyper_parameters_matter(rule, {"momentum": 1.0})
 
 
 @every_loss
@@ -363,7 +394,8 @@ def test_rules_with_other_hyper_parameters_equal_the_oracle():
 def test_twenty_steps_with_every_activation_and_loss(activation, loss):
     for sizes in ((5, 7, 3), (5, 19, 3)):
         net, X = off_kinks(sizes, activation, loss, 40, margin=1e-6)
-        params, epoch_losses = fit_both(net, X, make_targets(loss, 40, 3), optimizer="sgd")
+        rate = 1e-4 if loss.link == activation.name == "exp" else 0.01  # exp of exp is steep
+        params, epoch_losses = fit_both(net, X, make_targets(loss, 40, 3), optimizer=SGD(rate))
         assert error(*params) < 1e-12
         assert error(*epoch_losses) < 1e-12
 

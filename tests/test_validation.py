@@ -51,7 +51,7 @@ def names(failure, argument):
 
 
 def check_refused(net, argument, call, *inputs):
-    """The call raises an error that names the argument, and neither the network nor the inputs are changed."""
+    """The call raises an error that names the argument, and neither the network nor the inputs are changed; its message."""
     before, held = state(net) if net else None, [snapshot(each) for each in inputs]
     with pytest.raises((ValueError, TypeError)) as caught:
         call()
@@ -59,6 +59,7 @@ def check_refused(net, argument, call, *inputs):
     assert names(caught.value, argument)
     assert before == (state(net) if net else None)
     assert held == [snapshot(each) for each in inputs]
+    return str(caught.value)
 
 
 # --- arrays ------------------------------------------------------------------------------------------------------------------
@@ -214,6 +215,16 @@ def test_yes_or_no(method, bad):
     check_refused(net, "y", lambda: getattr(net, method)(samples(), bad), bad)
 
 
+@pytest.mark.parametrize(("loss", "value"), [("poisson", -1.0), ("poisson", -1e-30), ("gamma", 0.0), ("gamma", -1.0)])
+@pytest.mark.parametrize("method", METHODS)
+def test_counts_and_positive_numbers(method, loss, value):
+    net, bad = make_net((N_IN, N_OUT), loss=loss), with_one(value, (N, N_OUT))
+    message = check_refused(net, "y", lambda: getattr(net, method)(samples(), bad), bad)
+    assert ("positive" if loss == "gamma" else "not be negative") in message
+    bad[-1] = 1e-30 if loss == "gamma" else 0.0  # the least that there is
+    assert np.isfinite(net.loss(samples(), bad))
+
+
 # --- options of fit ----------------------------------------------------------------------------------------------------------
 
 HELD_OUT = {"validation_fraction": 0.5}
@@ -304,31 +315,30 @@ def test_networks(argument, args, options):
 
 NUMBERS = {
     "learning_rate": (0, -1, np.nan, np.inf, "a", None, [1, 2], True, 1j, np.array([1.0, 2.0])),
-    "momentum": (1.0, -0.1, np.nan, "a"),
+    "momentum": (1.01, -0.1, np.nan, "a"),
     "rho": (1.0, -0.1, np.nan, "a"),
     "beta_1": (1, -0.1, np.nan, "a"),
     "beta_2": (1, -0.1, np.nan, "a"),
     "epsilon": (0, -1, np.nan, "a"),
     "weight_decay": (-1, np.nan, np.inf, "a"),
     "alpha": (-1, 0, np.nan, np.inf, "a", None),
+    "epsilon_hat": (0, 1.0, None, "yes"),
+    "smoothing": (1, -0.1, np.nan, "a"),
+    "delta": (0, -1, np.nan, np.inf, "a"),
+    "quantile": (0, 1, -0.1, np.nan, "a"),
+    "reduction": ("avg", None, 1, "half"),
 }
 
 
 def test_hyper_parameters():
     seen = set()
-    for instance in (*RULES, *ACTIVATIONS):
+    for instance in (*RULES, *ACTIVATIONS, *LOSSES):
         for name in instance.parameters():
             for value in NUMBERS[name]:
                 with pytest.raises((ValueError, TypeError), match=name):
                     type(instance)(**{name: value})
                 seen.add(name)
     assert seen == set(NUMBERS)
-
-
-@pytest.mark.parametrize("value", ["avg", None, 1, "half"])
-def test_reduction(value):
-    with pytest.raises((ValueError, TypeError), match="reduction"):
-        fastbp.SquaredError(value)
 
 
 @pytest.mark.parametrize("get", [activations.get, losses.get, optimizers.get], ids=["activation", "loss", "optimizer"])

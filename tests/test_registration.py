@@ -1,0 +1,148 @@
+"""Classes of users: an activation and a loss defined outside the package are compiled, differentiated, trained and cached."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import fastbp
+
+PROGRAM = '''
+import sys
+
+import numpy as np
+from numba import types
+
+from fastbp import Network, _jit
+from fastbp.activations import ACTIVATIONS, ELU, Activation, activate
+from fastbp.kernels.simd import absolute, fma, like, load, pointer, store
+from fastbp.losses import LOSSES, Loss
+
+compiled = []
+save = _jit.DiskCache.save_overload
+_jit.DiskCache.save_overload = lambda cache, *args: (compiled.append(cache.name), save(cache, *args))[1]
+if sys.argv[1] == "warm":
+    def fail(*args):
+        raise AssertionError("compiled")
+
+    import fastbp._linker
+    fastbp._linker.CompilerBase.compile_extra = fail
+
+
+def values(code, z):
+    activate(code, pointer(z), z.size, pointer(z))
+
+
+sweep = _jit.Entry(values, lambda dtype: types.void(types.int64, dtype[::1]))
+
+
+def value(cls, number=-2.0):
+    z = np.full(64, number)
+    sweep.over([cls], "float64")(cls.code, z)
+    return z[0]
+
+
+# an entry over all classes is there before the first class of our own
+assert value(ELU) > -2.0
+before = len(ACTIVATIONS.classes), len(LOSSES.classes)
+
+
+@ACTIVATIONS.register
+class Softsign(Activation):
+    """f(z) = z / (1 + |z|)."""
+
+    name = "softsign"
+
+    @staticmethod
+    def value(z, alpha):
+        return z / (1.0 + absolute(z))
+
+    @staticmethod
+    def slope(z, a, alpha):
+        rest = 1.0 - absolute(a)
+        return rest * rest
+
+
+@LOSSES.register
+class Quartic(Loss):
+    """l = sum_k (a_k - y_k)^4 / 4."""
+
+    name = "quartic"
+
+    @staticmethod
+    def block(x, y, d, count, stride, scale):
+        total = like(scale, 0.0)
+        for k in range(0, count * stride, stride):
+            error = load(x, k) - load(y, k)
+            cube = error * error * error
+            total = fma(0.25 * error, cube, total)
+            store(d, k, cube)
+        return total
+
+
+assert (Softsign.code, Quartic.code) == before
+assert value(Softsign) == -2.0 / 3.0
+
+rng = np.random.default_rng(0)
+net = Network([5, 20, 3], "softsign", "quartic", dtype="float64", rng=0)
+X, y = rng.normal(size=(30, 5)), rng.normal(size=(30, 3))
+assert net.loss(X, y) == np.float64(net.loss(X, y))
+np.testing.assert_allclose(net.loss(X, y), ((net(X) - y) ** 4).sum() / 4 / 30, rtol=1e-13)
+assert net.check_gradients(X, y).max_error < 1e-7
+losses = net.fit(X, y, epochs=200, batch_size=7, optimizer="adam").loss
+assert losses[-1] < losses[0] / 2
+
+for name, registry, base in (("relu", ACTIVATIONS, Activation), ("softsign", ACTIVATIONS, Activation), ("squared", LOSSES, Loss)):
+    try:
+        registry.register(type("Another", (base,), {"name": name}))
+    except ValueError as error:
+        assert name in str(error) and "choose another" in str(error)
+    else:
+        raise AssertionError(f"{name} was taken twice")
+
+
+def redefine():
+    @ACTIVATIONS.register
+    class Softsign(Activation):
+        """f(z) = 2 z / (1 + |z|)."""
+
+        name = "softsign"
+
+        @staticmethod
+        def value(z, alpha):
+            return 2.0 * z / (1.0 + absolute(z))
+
+        @staticmethod
+        def slope(z, a, alpha):
+            rest = 1.0 - absolute(0.5 * a)
+            return 2.0 * (rest * rest)
+
+    return Softsign
+
+
+redefine.__qualname__ = ""
+code = Softsign.code
+Softsign.__qualname__ = "redefine.<locals>.Softsign"  # as if the first had stood where the second does
+again = redefine()
+assert again.code == code and value(again) == -4.0 / 3.0
+print(len(compiled))
+'''
+
+
+def run(path, state):
+    environment = {**os.environ, "PYTHONPATH": str(Path(fastbp.__file__).parent.parent)}
+    return subprocess.run([sys.executable, path, state], capture_output=True, text=True, env=environment)
+
+
+def test_a_class_of_a_user_is_compiled_differentiated_trained_and_cached(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(PROGRAM)
+    cold = run(path, "cold")
+    assert cold.returncode == 0, cold.stderr
+    warm = run(path, "warm")  # a second process in which the compiler fails
+    assert warm.returncode == 0, warm.stderr
+    assert warm.stdout.split() == ["0"]
+    # another formula under the same name is another entry
+    path.write_text(PROGRAM.replace("-2.0 / 3.0", "-4.0 / 3.0").replace("return z / (1.0 +", "return 2.0 * z / (1.0 +"))
+    changed = run(path, "warm")
+    assert "compiled" in changed.stderr

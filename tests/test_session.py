@@ -1,0 +1,188 @@
+"""Sessions: penalties per mini-batch, the stopping rule inside the kernel, reported losses, rules that go on elsewhere."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from conftest import RULES, error, flat, label, make_net, make_samples, make_targets, oracle
+
+from fastbp import SGD, Network, layout
+from fastbp.kernels.train import TRAIN
+from fastbp.session import Session
+
+KINDS = pytest.mark.parametrize("kind", ["narrow", "one thread", "two threads"])
+
+
+def start(net, X, y, epochs, *, batch, rule=None, kind="one thread", weights=None, order=None):
+    """A session that is ready to train on the rows in their order."""
+    rule = rule or SGD(0.01)
+    session = Session(net, batch, optimizer=rule, narrow=kind == "narrow", members=2 if kind == "two threads" else 1)
+    session.set_data(X, y, None, weights, order)
+    session.plan[layout.ORDER_STRIDE] = 0 if order is None else order.shape[1]
+    session.rates = np.full(epochs, rule.learning_rate)
+    session.record = np.full(epochs * (1 + 4 * len(net.weights)), np.nan)
+    session.plan[layout.EPOCHS] = epochs
+    return session
+
+
+def train(session):
+    """Run the session and let its threads go; the losses of all its epochs."""
+    session.call(TRAIN)
+    session.close()
+    return session.record.reshape(session.rates.size, -1)[:, 0]
+
+
+def problem(sizes=(4, 20, 3), n=23):
+    return make_net(sizes), make_samples(n, sizes[0]), make_targets("squared", n, sizes[-1])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["one thread", "two threads"])
+def test_a_penalty_per_mini_batch_is_divided_by_the_weight_of_each(kind, weighted):
+    net, X, y = problem()
+    w = np.random.default_rng(0).uniform(0.1, 2, 23) if weighted else None
+    if weighted:
+        w[9:18] = 0  # the second batch has no weight, and no penalty
+    exact, expected = oracle(net), []
+    session = start(net, X, y, 3, batch=9, rule=SGD(0.1), kind=kind, weights=w)
+    session.set_penalty(0.8, per_batch=True)
+    for _ in range(3):
+        total = rows = 0.0
+        for part in (slice(0, 9), slice(9, 18), slice(18, 23)):
+            weight = len(X[part]) if w is None else w[part].sum()
+            if weight > 0:
+                # l2 / n_train of the oracle is 0.8 / weight here
+                loss, weights, biases = exact.value_and_grad(X[part], y[part], None if w is None else w[part], 0.8, weight)
+                exact.params -= 0.1 * flat(weights, biases)
+                total, rows = total + loss * len(X[part]), rows + len(X[part])
+        expected.append(total / rows)
+    assert error(train(session), expected) < 1e-12
+    assert error(net.params, exact.params) < 1e-12
+
+
+@KINDS
+def test_the_reported_loss_is_scaled_and_its_gradient_is_not(kind):
+    net, X, y = problem((4, 6, 3))
+    other = net.copy()
+    before = net.params.copy()
+    sessions = [start(each, X, y, 3, batch=9, rule=SGD(1e-9), kind=kind) for each in (net, other)]
+    sessions[1].set_report(0.25)
+    if kind != "narrow":
+        for session in sessions:
+            session.set_penalty(0.3)
+    penalty = 0.15 * sum((w**2).sum() for w in net.weights) if kind != "narrow" else 0.0
+    plain, scaled = (train(session) for session in sessions)
+    np.testing.assert_array_equal(net.params, other.params)
+    assert (net.params != before).all()
+    np.testing.assert_allclose(scaled, 0.25 * (plain - penalty) + penalty, rtol=1e-7)
+
+
+# --- stopping ----------------------------------------------------------------------------------------------------------------
+
+
+def python_rule(losses, tol, limit, best=float("inf"), waited=0):
+    """Epochs until the stop (all, without one), whether it stopped, and the state then."""
+    for epoch, loss in enumerate(losses, 1):
+        waited = waited + 1 if loss > best - tol else 0
+        best = min(best, loss)
+        if waited >= limit:
+            return epoch, True, best, waited
+    return len(losses), False, best, waited
+
+
+def session_of_losses(losses, kind):
+    """A session whose epochs have these losses: epoch e visits row e alone, and nothing is learned."""
+    sizes = [1, 1] if kind == "narrow" else [1, 20, 1]
+    weights = [np.zeros((n_out, n_in)) for n_in, n_out in pairwise(sizes)]
+    net = Network(sizes, "tanh", dtype="float64", weights=weights)
+    y = np.sqrt(2 * np.asarray(losses))[:, None]
+    order = np.arange(len(y))[:, None]
+    session = start(net, np.ones((len(y), 1)), y, len(y), batch=1, kind=kind, order=order)
+    session.rates[:] = 0.0
+    return session, 0.5 * y[:, 0] ** 2
+
+
+@KINDS
+def test_stopping_is_the_rule_in_python(kind):
+    stops = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        count, limit, tol = rng.integers(1, 30), int(rng.integers(1, 6)), float(rng.choice([0.0, 0.25, 0.5, -0.1]))
+        # few different values: many ties
+        given = rng.integers(1, 6, count) / 4 + (0.0 if seed % 2 else np.linspace(3, 0, count))
+        session, losses = session_of_losses(given, kind)
+        session.set_stop(tol, limit)
+        recorded = train(session)
+        epochs, stopped, best, waited = python_rule(losses, tol, limit)
+        assert session.plan[layout.EPOCH] == epochs
+        assert session.plan[layout.STATUS] == (layout.STOPPED if stopped else layout.RUNNING)
+        assert session.stop_state() == (best, waited)
+        np.testing.assert_array_equal(recorded[:epochs], losses[:epochs])
+        assert np.isnan(recorded[epochs:]).all()
+        stops += stopped and epochs < count
+    assert stops > 15
+
+
+def test_stopping_goes_on_from_a_state():
+    given = [3, 2, 2, 1, 1, 1, 1, 1]
+    first, _ = session_of_losses(given[:5], "one thread")
+    first.set_stop(0.0, 3)
+    train(first)
+    assert first.plan[layout.STATUS] == layout.RUNNING
+    second, losses = session_of_losses(given[5:], "one thread")
+    second.set_stop(0.5, 3, *first.stop_state())
+    train(second)
+    epochs, stopped, best, waited = python_rule(losses, 0.5, 3, *first.stop_state())
+    assert stopped
+    assert (second.plan[layout.EPOCH], second.stop_state()) == (epochs, (best, waited))
+
+
+def test_stopping_of_a_real_fit_whatever_the_threads():
+    stops = []
+    for kind in ("one thread", "two threads"):
+        net, X, y = problem()
+        untouched = net.copy()
+        session = start(net, X, y, 300, batch=6, rule=SGD(0.2), kind=kind)
+        session.set_stop(1e-4, 4)
+        losses = train(session)
+        epochs = int(session.plan[layout.EPOCH])
+        assert session.plan[layout.STATUS] == layout.STOPPED
+        assert python_rule(losses[:epochs], 1e-4, 4)[:2] == (epochs, True)
+        without = start(untouched, X, y, epochs, batch=6, rule=SGD(0.2))
+        np.testing.assert_array_equal(train(without), losses[:epochs])
+        np.testing.assert_array_equal(net.params, untouched.params)
+        stops.append(epochs)
+    assert stops[0] == stops[1] < 300
+
+
+# --- rules that go on --------------------------------------------------------------------------------------------------------
+
+
+@KINDS
+@pytest.mark.parametrize("rule", RULES, ids=label)
+def test_a_fit_goes_on_in_a_new_session_with_other_mini_batches(rule, kind):
+    net, X, y = problem((4, 6, 3) if kind == "narrow" else (4, 20, 3))
+    if kind == "narrow" and rule.decays:
+        return  # the narrow kernels leave such rules to the others
+    once, twice = net, net.copy()
+    first = start(twice, X, y, 2, batch=16, rule=rule, kind=kind)
+    train(first)
+    second = start(twice, X, y, 3, batch=5, rule=rule, kind=kind)
+    second.set_rule_state(first.rule_state())
+
+    whole = start(once, X, y, 5, batch=16, rule=rule, kind=kind)
+    whole.plan[layout.EPOCHS] = 2
+    whole.call(TRAIN)
+    whole.plan[layout.BATCH], whole.plan[layout.EPOCHS] = 5, 5  # the same session with shorter mini-batches
+    losses = train(whole)
+    np.testing.assert_array_equal(train(second), losses[2:])
+    np.testing.assert_array_equal(twice.params, once.params)
+    for mine, other in zip(second.rule_state(), whole.rule_state(), strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+    anew = start(net.copy(), X, y, 1, batch=5, rule=rule, kind=kind)
+    train(anew)
+    on = start(net.copy(), X, y, 1, batch=5, rule=rule, kind=kind)
+    on.set_rule_state(whole.rule_state())
+    train(on)
+    assert (anew.net.params != on.net.params).any() == (rule.slots > 0)  # the state matters
