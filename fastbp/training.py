@@ -2,22 +2,15 @@
 
 import json
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
-from fastbp import layout, optimizers, threads, validation
-from fastbp.kernels.train import TRAIN
-from fastbp.session import Session
-
-CALL_SECONDS = 0.05  # aim of one kernel call, so that Ctrl-C is honoured soon
-NO_RATE = 5e9  # flop/s assumed for the first call
-
-
-class DivergenceError(ValueError):
-    """The loss or a parameter is no longer finite; the network has the last finite parameters."""
+from fastbp import layout, optimizers, validation
+from fastbp.runner import DivergenceError as DivergenceError
+from fastbp.runner import Runner, open_session
+from fastbp.runner import flop_of_sample as flop_of_sample
 
 
 @dataclass
@@ -58,15 +51,6 @@ class History:
     def save(self, path) -> None:
         """Write `to_dict` as JSON."""
         Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
-
-
-def flop_of_sample(sizes) -> int:
-    """Floating-point operations of one step on one sample: 6 P - 2 P_1.
-
-    P weights take 2 P forward, 2 P in the gradient and 2 P in the delta recursion, which the first layer's P_1 do not need.
-    """
-    weights = [a * b for a, b in pairwise(sizes)]
-    return 6 * sum(weights) - 2 * weights[0]
 
 
 def epoch_order(seed: int, epoch: int, n_samples: int) -> np.ndarray:
@@ -183,9 +167,7 @@ def fit(
         rows, values, labels, weights, held_out = _split(rng, rows, values, labels, weights, held_count)
     batch_size = min(batch_size, len(rows) if given is None else given.shape[1])
     separate = record_norms or gradient_tol is not None
-    narrow = max(net.sizes) <= layout.NARROW_LIMIT and not separate and l2 == 0 and not rule.decays
-    members = 1 if narrow else threads.members_for(batch_size * flop_of_sample(net.sizes), n_threads)
-    session = Session(net, batch_size, optimizer=rule, narrow=narrow, members=members)
+    session = open_session(net, batch_size, rule, n_threads, plain=not separate and l2 == 0)
     plan = session.plan
     session.set_data(rows, values, labels, weights, given)
     session.set_penalty(l2 / len(rows))
@@ -211,52 +193,18 @@ def fit(
 
 
 def _run(session, watch, epochs, bar):
-    """Call the kernel until all epochs are done or the watch says stop; calls are kept short by counting mini-batches."""
-    plan, net = session.plan, session.net
-    steps = max(1, int(CALL_SECONDS * NO_RATE / (int(plan[layout.BATCH]) * flop_of_sample(net.sizes) + 5000)))
-    start = perf_counter()
-    while plan[layout.EPOCH] < epochs:
-        before, snapshot = int(plan[layout.EPOCH]), session.snapshot()
-        plan[layout.EPOCHS] = before + 1 if watch.is_needed_every_epoch() else epochs
-        plan[layout.STEPS] = steps
-        call_start = perf_counter()
-        session.call(TRAIN)
-        seconds = perf_counter() - call_start
-        if not session.is_finite():
-            diverged = _restore_last_finite(session, snapshot, before)
-            raise DivergenceError(
-                f"training diverged in epoch {diverged + 1}: the loss or a weight is not finite. The last finite weights were"
-                f" restored. Lower the learning rate (now {session.rates[before]:g}), or scale X to mean 0 and deviation 1"
-            )
-        if seconds < CALL_SECONDS / 2:
-            steps = min(steps * 2, layout.MAX_STEPS)
-        elif seconds > CALL_SECONDS * 2:
-            steps = max(1, steps // 2)
-        done = int(plan[layout.EPOCH])
-        for epoch in range(before, done):
-            elapsed = call_start - start + seconds * (epoch + 1 - before) / (done - before)
+    """Run all epochs, or until the watch says stop."""
+    plan, begin = session.plan, perf_counter()
+    for first, last, start, seconds in Runner(session).run(epochs, each=watch.is_needed_every_epoch()):
+        for epoch in range(first, last):
+            elapsed = start - begin + seconds * (epoch + 1 - first) / (last - first)
             if watch.after(epoch, session, elapsed):
                 plan[layout.EPOCH] = epochs
-        if bar is not None and done > before:
+        if bar is not None and last > first:
             bar.set_postfix(watch.summary(), refresh=False)
-            bar.update(done - before)
+            bar.update(last - first)
     if watch.best is not None:
-        net.params[:] = watch.best
-
-
-def _restore_last_finite(session, snapshot, before) -> int:
-    """Give the network the weights after the last good epoch of a call, by running it again so far; the next epoch."""
-    plan = session.plan
-    last = int(plan[layout.EPOCH]) - 1 if plan[layout.FIRST] == 0 else int(plan[layout.EPOCH])
-    while True:
-        session.restore(snapshot)
-        if last <= before:
-            return before
-        plan[layout.EPOCHS], plan[layout.STEPS] = last, layout.MAX_STEPS
-        session.call(TRAIN)
-        if session.is_finite():
-            return last
-        last -= 1
+        session.net.params[:] = watch.best
 
 
 class _Watch:

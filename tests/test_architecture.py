@@ -32,6 +32,7 @@ LAYERS = [
     "kernels.train kernels.peak",
     "session",
     "network",
+    "runner",
     "training",
     "TOOLS",
     "cli",
@@ -142,7 +143,7 @@ def test_the_oracle_shares_nothing():
 @pytest.mark.parametrize(
     ("library", "users"),
     [
-        ("sklearn", r"estimators|cli|datasets|workloads|contestants|bench\..*"),
+        ("sklearn", r"estimators\..*|cli|datasets|workloads|contestants|bench\..*"),
         ("matplotlib", r"plotting|bench\..*"),
         ("pickle", r"_jit|bench\.worker"),
         ("numba", r"_jit|_linker|kernels\..*|contestants|bench\..*|cli"),

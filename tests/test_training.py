@@ -14,7 +14,7 @@ from conftest import DTYPES, LOSSES, RULES, error, flat, label, make_net, make_s
 from numba.core.runtime import _nrt_python, rtsys
 
 import fastbp
-from fastbp import SGD, Adam, History, Network, threads, training
+from fastbp import SGD, Adam, History, Network, runner, threads
 from fastbp.kernels.train import TRAIN
 from fastbp.layout import NARROW_LIMIT
 from fastbp.session import Session
@@ -275,7 +275,7 @@ def test_where_a_call_of_the_kernel_ends_changes_no_bit(monkeypatch, teams, size
     options = {"epochs": 4, "batch_size": 7, "optimizer": "adam", "shuffle": shuffle, "rng": 3}
     history = net.fit(X, y, **options)
     calls = count_calls(monkeypatch)
-    monkeypatch.setattr(training, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(runner, "CALL_SECONDS", 0.0)
     cut = other.fit(X, y, n_threads=n_threads, **options)
     assert len(calls) == 4 * 5  # one step each
     np.testing.assert_array_equal(net.params, other.params)
@@ -709,7 +709,7 @@ def test_one_call_an_epoch_where_somebody_watches(monkeypatch):
 @pytest.fixture
 def one_call(monkeypatch):
     """No call is cut short because the machine is busy."""
-    monkeypatch.setattr(training, "CALL_SECONDS", 1e9)
+    monkeypatch.setattr(runner, "CALL_SECONDS", 1e9)
 
 
 def python_calls(net, X, y, **options):

@@ -1,0 +1,121 @@
+"""Runs the epochs of a session: short kernel calls, and back to the last finite weights when training diverges."""
+
+from itertools import pairwise
+from time import perf_counter
+
+from fastbp import layout, threads
+from fastbp.kernels.train import TRAIN
+from fastbp.session import Session
+
+CALL_SECONDS = 0.05  # aim of one kernel call, so that Ctrl-C is honoured soon
+NO_RATE = 5e9  # flop/s assumed for the first call
+
+
+class DivergenceError(ValueError):
+    """The loss or a parameter is no longer finite; the network has the last finite parameters.
+
+    Parameters
+    ----------
+    epoch : int
+        The one at fault, from 0.
+    learning_rate : float
+        Its learning rate.
+    message : str, optional
+        Another text than the default.
+    """
+
+    def __init__(self, epoch, learning_rate, message=None):
+        self.epoch, self.learning_rate = epoch, learning_rate
+        super().__init__(
+            message
+            or f"training diverged in epoch {epoch + 1}: the loss or a weight is not finite. The last finite weights were"
+            f" restored. Lower the learning rate (now {learning_rate:g}), or scale X to mean 0 and deviation 1"
+        )
+
+    def __reduce__(self):
+        return type(self), (self.epoch, self.learning_rate, str(self))
+
+
+def flop_of_sample(sizes) -> int:
+    """Floating-point operations of one step on one sample: 6 P - 2 P_1.
+
+    P weights take 2 P forward, 2 P in the gradient and 2 P in the delta recursion, which the first layer's P_1 do not need.
+    """
+    weights = [a * b for a, b in pairwise(sizes)]
+    return 6 * sum(weights) - 2 * weights[0]
+
+
+def open_session(net, batch_size, rule, n_threads=None, *, plain=True) -> Session:
+    """A session that trains by mini-batches, of the kind that is the fastest; `plain` without penalty and norms."""
+    narrow = max(net.sizes) <= layout.NARROW_LIMIT and plain and not rule.decays
+    members = 1 if narrow else threads.members_for(batch_size * flop_of_sample(net.sizes), n_threads)
+    return Session(net, batch_size, optimizer=rule, narrow=narrow, members=members)
+
+
+class Runner:
+    """Runs epochs of a session in kernel calls that are short enough for Ctrl-C, and undoes a call in which training diverged.
+
+    Parameters
+    ----------
+    session : Session
+        Its data, rates and record have been set. Epoch e is the one with ``session.rates[e]``; the cursor is ``plan[EPOCH]``.
+    """
+
+    def __init__(self, session):
+        self.session = session
+        flop = int(session.plan[layout.BATCH]) * flop_of_sample(session.net.sizes)
+        self.steps = max(1, int(CALL_SECONDS * NO_RATE / (flop + 5000)))
+
+    def run(self, epochs, *, each=False):
+        """Go on from the cursor to `epochs`; yields after every call.
+
+        Parameters
+        ----------
+        epochs : int
+            Where to stop. Whoever iterates stops earlier by moving the cursor there.
+        each : bool
+            End calls with an epoch, so that something can be done after each.
+
+        Yields
+        ------
+        first, last : int
+            The epochs that the call completed: range(first, last), empty where an epoch takes several calls.
+        start, seconds : float
+            When the call began, and how long it took.
+
+        Raises
+        ------
+        DivergenceError
+            Its ``epoch`` is the one at fault; the session is as it was at the end of the epoch before (or, where an epoch takes
+            several calls, of the call before).
+        """
+        session, plan = self.session, self.session.plan
+        while plan[layout.EPOCH] < epochs:
+            before, snapshot = int(plan[layout.EPOCH]), session.snapshot()
+            plan[layout.EPOCHS] = before + 1 if each else epochs
+            plan[layout.STEPS] = self.steps
+            start = perf_counter()
+            session.call(TRAIN)
+            seconds = perf_counter() - start
+            if not session.is_finite():
+                raise DivergenceError(_restore_last_finite(session, snapshot, before), float(session.rates[before]))
+            if seconds < CALL_SECONDS / 2:
+                self.steps = min(self.steps * 2, layout.MAX_STEPS)
+            elif seconds > CALL_SECONDS * 2:
+                self.steps = max(1, self.steps // 2)
+            yield before, int(plan[layout.EPOCH]), start, seconds
+
+
+def _restore_last_finite(session, snapshot, before) -> int:
+    """Give the network the weights after the last good epoch of a call, by running it again so far; the next epoch."""
+    plan = session.plan
+    last = int(plan[layout.EPOCH]) - 1 if plan[layout.FIRST] == 0 else int(plan[layout.EPOCH])
+    while True:
+        session.restore(snapshot)
+        if last <= before:
+            return before
+        plan[layout.EPOCHS], plan[layout.STEPS] = last, layout.MAX_STEPS
+        session.call(TRAIN)
+        if session.is_finite():
+            return last
+        last -= 1
