@@ -11,6 +11,7 @@ from fastbp._version import __version__
 
 _MODULES = {
     "activations": "ELU Exp GELU HardSigmoid Identity LeakyReLU ReLU SELU SiLU Sigmoid Softmax Softplus Tanh",
+    "estimators": "MLPClassifier MLPRegressor",
     "checkpoint": "ModelFormatError load",
     "gradcheck": "GradientReport",
     "losses": "AbsoluteError BinaryCrossEntropy CrossEntropy Gamma Huber LogCosh Poisson Quantile SquaredError",

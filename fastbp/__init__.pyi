@@ -14,6 +14,8 @@ from fastbp.activations import Softplus as Softplus
 from fastbp.activations import Tanh as Tanh
 from fastbp.checkpoint import ModelFormatError as ModelFormatError
 from fastbp.checkpoint import load as load
+from fastbp.estimators import MLPClassifier as MLPClassifier
+from fastbp.estimators import MLPRegressor as MLPRegressor
 from fastbp.gradcheck import GradientReport as GradientReport
 from fastbp.losses import AbsoluteError as AbsoluteError
 from fastbp.losses import BinaryCrossEntropy as BinaryCrossEntropy

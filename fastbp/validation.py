@@ -42,6 +42,11 @@ def _finite_check(dtype: np.dtype):
     return all_finite[dtype]
 
 
+def is_finite(array: np.ndarray) -> bool:
+    """Whether all numbers of a C-contiguous array of float32 or float64 are finite."""
+    return bool(_finite_check(array.dtype)(array.ravel()))
+
+
 def numbers(name: str, value, dtype) -> np.ndarray:
     """`value` as a C-contiguous array of finite numbers of a dtype; not copied when it is one already."""
     if type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous and value.size:

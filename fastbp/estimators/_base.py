@@ -1,0 +1,218 @@
+"""What classifier and regressor have in common: the scikit-learn contract around a `Network`."""
+
+from itertools import pairwise
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, is_regressor
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from fastbp.estimators import _checks, _parameters
+from fastbp.estimators._callbacks import Support, Tasks
+from fastbp.estimators._conversion import Conversion
+from fastbp.estimators._held_out import HeldOut
+from fastbp.estimators._inspection import Inspection
+from fastbp.estimators._lbfgs import fit_lbfgs
+from fastbp.estimators._stochastic import fit_stochastic
+from fastbp.estimators._training_data import TrainingData
+from fastbp.network import Network
+from fastbp.training import History
+
+COUNTED = ("history_", "loss_curve_", "_no_improvement_count", "best_loss_", "validation_scores_", "best_validation_score_")
+PENDING = ("_network", "_views")  # attributes that are made again when they are missing
+
+
+def is_stochastic(estimator) -> bool:
+    """Whether the solver takes mini-batches; else what needs them is not there."""
+    if estimator.solver not in _parameters.STOCHASTIC_SOLVERS:
+        raise AttributeError(f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic.")
+    return True
+
+
+class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
+    """Base of the estimators: they differ in their targets, their loss and what they predict.
+
+    `coefs_` and `intercepts_` are views of the parameters of a `Network`, so that edits in place act; arrays that a user puts in
+    their place are copied into the network before it is used.
+    """
+
+    _parameter_constraints: dict = _parameters.CONSTRAINTS
+
+    def _store(self, arguments):
+        """Set the parameters from the local variables of ``__init__``."""
+        self.__dict__.update((name, value) for name, value in arguments.items() if name != "self")
+
+    # --- parameters of the network -----------------------------------------------------------------------------------------
+
+    def _link(self, net):
+        """Make `coefs_` and `intercepts_` the parameters of a network."""
+        self._network, self._network_activation = net, self.activation
+        self.coefs_ = [weights.T for weights in net.weights]
+        self.intercepts_ = list(net.biases)
+        self._views = (*self.coefs_, *self.intercepts_)
+
+    def _net(self) -> Network:
+        """The network, with the parameters that the user sees."""
+        net = self.__dict__.get("_network")
+        given = (*self.coefs_, *self.intercepts_)
+        if net is None or len(given) != len(self._views) or self._network_activation is not self.activation:
+            return self._rebuild(np.result_type(*given) if net is None else net.dtype)
+        for array, view in zip(given, self._views, strict=True):
+            if array is not view:
+                if np.shape(array) != view.shape:
+                    return self._rebuild(net.dtype)
+                view[...] = array
+        return net
+
+    def _rebuild(self, dtype):
+        sizes = [np.shape(self.coefs_[0])[0], *(np.shape(coefs)[1] for coefs in self.coefs_)]
+        net = self._make_network(sizes, self.coefs_, self.intercepts_, dtype)
+        self._link(net)
+        return net
+
+    def _make_network(self, sizes, coefs, intercepts, dtype):
+        hidden = _parameters.hidden_activations(self.activation, len(sizes) - 2)
+        weights = [np.transpose(array) for array in coefs]
+        dtype = dtype if dtype in (np.float32, np.float64) else np.float64
+        return Network(sizes, hidden, self._network_loss(), dtype=dtype, weights=weights, biases=intercepts, rng=0)
+
+    def __getstate__(self):
+        state = {name: value for name, value in super().__getstate__().items() if name not in PENDING}
+        for name in ("coefs_", "intercepts_"):
+            if name in state:
+                state[name] = [np.array(array, order="C") for array in state[name]]
+        return state
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "coefs_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    # --- fit -----------------------------------------------------------------------------------------------------------------
+
+    def _fit(self, X, y, sample_weight=None, X_val=None, y_val=None, coefs_init=None, intercepts_init=None, incremental=False):
+        hidden = _parameters.hidden_sizes(self.hidden_layer_sizes)
+        first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        tasks = Tasks.begin(self, X, y, sample_weight, incremental)
+        rows, targets = self._validate_X_y(X, y, reset=first)
+        matrix = self._encode(targets, incremental)
+        if sample_weight is not None:
+            _checks.refuse_masks_and_dates("sample_weight", sample_weight)
+            sample_weight = _check_sample_weight(sample_weight, rows, ensure_non_negative=True)
+        sample_weight = self._weigh_classes(targets, sample_weight, incremental)
+        rng = check_random_state(self.random_state)
+        if first:
+            self._initialize([rows.shape[1], *hidden, matrix.shape[1]], rows.dtype, rng)
+        else:
+            self._count_on()
+        net = self._net()
+        if net.sizes[-1] != matrix.shape[1]:
+            raise ValueError(f"y has {matrix.shape[1]} outputs, but the network to go on with has {net.sizes[-1]}.")
+        self._set_first_parameters(coefs_init, intercepts_init)
+        data = TrainingData.make(net, rows, matrix, sample_weight)
+        held_out = self._given_held_out(net, X_val, y_val)
+        if self.solver == "lbfgs":
+            fit_lbfgs(self, net, data, held_out, tasks)
+        else:
+            fit_stochastic(self, net, data, held_out, rng, tasks, incremental)
+        tasks.end()
+        return self
+
+    def _validate_X_y(self, X, y, reset, names=("X", "y")):
+        """X (dense, in the precision of the network to be) and y (in one dimension, if it has one column), checked."""
+        for name, value in zip(names, (X, y), strict=True):
+            _checks.refuse_masks_and_dates(name, value)
+        dtype = (np.float64, np.float32) if self.dtype is None else _parameters.precision(self.dtype)
+        numeric = {"y_numeric": True} if is_regressor(self) else {}
+        X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=dtype, reset=reset, **numeric)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X.toarray() if sparse.issparse(X) else X, y
+
+    def _initialize(self, sizes, dtype, rng):
+        """First parameters, drawn as scikit-learn draws them, and everything that a fit counts from zero."""
+        self.n_iter_ = self.t_ = 0
+        self.n_outputs_, self.n_layers_ = sizes[-1], len(sizes)
+        self.out_activation_ = self._out_activation()
+        coefs, intercepts = [], []
+        for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
+            bound = np.sqrt(_parameters.gain(self.activation, layer, len(sizes) - 2) / (n_in + n_out))
+            coefs.append(rng.uniform(-bound, bound, (n_in, n_out)).astype(dtype, copy=False))
+            intercepts.append(rng.uniform(-bound, bound, n_out).astype(dtype, copy=False))
+        # scikit-learn's lbfgs works, and ends, in double precision whatever the precision of X
+        self._link(self._make_network(sizes, coefs, intercepts, np.float64 if self.solver == "lbfgs" else dtype))
+        for name in COUNTED:
+            self.__dict__.pop(name, None)
+        self._count_on()
+
+    def _count_on(self):
+        """Set what a fit counts on with, where that is missing: at first, or where the weights come from elsewhere."""
+        own = self.__dict__
+        own.setdefault("history_", History(loss=own.get("loss_curve_", [])))
+        if self.solver == "lbfgs":
+            return
+        own.setdefault("t_", 0)
+        own.setdefault("loss_curve_", self.history_.loss)
+        own.setdefault("_no_improvement_count", 0)
+        if self.early_stopping:
+            own["best_loss_"] = None
+            if own.get("best_validation_score_") is None:
+                self.validation_scores_ = self.history_.validation_score
+                self.best_validation_score_ = -np.inf
+                self._best_params = self._net().params.copy()
+        else:
+            self.validation_scores_ = self.best_validation_score_ = None
+            if own.get("best_loss_") is None:
+                self.best_loss_ = np.inf
+
+    def _set_first_parameters(self, coefs_init, intercepts_init):
+        for name, given, own in (("coefs_init", coefs_init, self.coefs_), ("intercepts_init", intercepts_init, self.intercepts_)):
+            if given is None:
+                continue
+            shapes, expected = [np.shape(array) for array in given], [array.shape for array in own]
+            if shapes != expected:
+                raise ValueError(f"{name} must hold arrays of shapes {expected}, got {shapes}.")
+            for array, view in zip(given, own, strict=True):
+                view[...] = array
+
+    def _weigh_classes(self, targets, sample_weight, incremental):
+        return sample_weight
+
+    def _given_held_out(self, net, X_val, y_val):
+        """What the user gave to validate by."""
+        if X_val is None and y_val is None:
+            return None
+        if X_val is None or y_val is None:
+            raise ValueError("X_val and y_val go together: give both, or none.")
+        rows, targets = self._validate_X_y(X_val, y_val, reset=False, names=("X_val", "y_val"))
+        data = TrainingData.make(net, rows, self._encode(targets, True), None)
+        return HeldOut(self, data, targets)
+
+    def _split(self, data, rng):
+        """The rows to train on, and the others, to stop early by."""
+        rows, held = train_test_split(
+            np.arange(len(data)), random_state=rng, test_size=self.validation_fraction, stratify=self._stratify(data)
+        )
+        if len(held) < 2:
+            raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
+        part = data.part(held)
+        return rows, HeldOut(self, part, self._decode(part))
+
+    # --- predictions ---------------------------------------------------------------------------------------------------------
+
+    def _require_fitted(self):
+        if "coefs_" not in self.__dict__:  # at a hundredth of the cost of asking scikit-learn
+            check_is_fitted(self)
+
+    def _outputs(self, X) -> np.ndarray:
+        """Outputs of the network (n_samples, n_outputs_)."""
+        self._require_fitted()
+        net = self._net()
+        blocks, dtype = _checks.rows(self, X, net.dtype, net.sizes[0])
+        outputs = [net._forward(block) for block in blocks]
+        return (outputs[0] if len(outputs) == 1 else np.concatenate(outputs)).astype(dtype, copy=False)

@@ -1,0 +1,52 @@
+"""Checks of data that scikit-learn's own checks let through, and ways around them where a cheap look proves the data fine."""
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.validation import validate_data
+
+from fastbp.validation import is_finite
+
+ROWS_OF_SPARSE = 1024  # turned into a dense array at a time
+
+
+def refuse_masks_and_dates(name: str, value) -> None:
+    """Raise for arrays whose numbers are not what they seem."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(f"{name} is a masked array, whose mask would be ignored; fill it first, e.g. with {name}.filled().")
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    if kind in ("m", "M"):
+        raise ValueError(f"{name} must hold numbers, got dtype {value.dtype}; turn dates and durations into numbers first.")
+
+
+def in_dtype(name: str, array: np.ndarray, dtype) -> np.ndarray:
+    """A C-contiguous array of another precision, if all of its numbers fit."""
+    if array.dtype == dtype:
+        return np.ascontiguousarray(array)
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(array, dtype)
+    if array.dtype.itemsize > converted.dtype.itemsize and not np.isfinite(converted).all():
+        raise ValueError(f"Input {name} contains infinity or a value too large for {converted.dtype!r}.")
+    return converted
+
+
+def rows(estimator, X, dtype, n_features: int):
+    """X as blocks of rows that the kernels take, and the dtype of what scikit-learn would make of them."""
+    if (
+        type(X) is np.ndarray
+        and X.dtype == dtype
+        and X.ndim == 2
+        and X.shape[1] == n_features
+        and X.shape[0]
+        and X.flags.c_contiguous
+        and not hasattr(estimator, "feature_names_in_")
+        and is_finite(X)
+    ):
+        return (X,), dtype
+    refuse_masks_and_dates("X", X)
+    X = validate_data(estimator, X, accept_sparse=["csr", "csc"], reset=False)
+    result = np.result_type(X.dtype, dtype)
+    if sparse.issparse(X):
+        X = X.tocsr()
+        starts = range(0, X.shape[0], ROWS_OF_SPARSE)
+        return (in_dtype("X", X[start : start + ROWS_OF_SPARSE].toarray(), dtype) for start in starts), result
+    return (in_dtype("X", X, dtype),), result

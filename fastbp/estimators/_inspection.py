@@ -1,0 +1,78 @@
+"""Looks into a fitted network: the activations of its hidden layers, and the slopes of its predictions."""
+
+import numpy as np
+
+from fastbp.estimators import _checks
+from fastbp.network import Network
+
+ROWS_TOGETHER = 512
+
+
+class Inspection:
+    """Methods of the estimators."""
+
+    def transform(self, X, layer=-1) -> np.ndarray:
+        """Activations of a hidden layer: features that the network has learned (scikit-learn#9468).
+
+        Parameters
+        ----------
+        X : {array_like, sparse matrix} (n_samples, n_features)
+        layer : int, default -1
+            Which hidden layer; 0 is the first, -1 the last.
+
+        Returns
+        -------
+        ndarray (n_samples, n_units)
+        """
+        net, blocks = self._net_and_rows(X)
+        count = len(net.sizes) - 2
+        if not -count <= layer < count:
+            raise ValueError(f"layer must be one of the {count} hidden layers, got {layer}.")
+        return np.concatenate([net.trace(rows).a[1:-1][layer] for rows in blocks])
+
+    def input_gradient(self, X) -> np.ndarray:
+        """Derivatives of the predictions with respect to the features (scikit-learn#27996).
+
+        Parameters
+        ----------
+        X : {array_like, sparse matrix} (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray
+            Regressor: the slopes of ``predict``, (n_samples, n_features), or (n_samples, n_outputs, n_features) with several
+            outputs. Classifier: those of ``predict_proba``, (n_samples, n_columns, n_features).
+        """
+        net, blocks = self._net_and_rows(X)
+        # targets one below the raw outputs make the derivative of half the squared error 1
+        linear = Network(net.sizes, net.hidden, dtype=net.dtype, weights=net.weights, biases=net.biases)
+        return np.concatenate([self._slopes(_jacobian(linear, rows), net._forward(rows)) for rows in blocks])
+
+    def _net_and_rows(self, X):
+        self._require_fitted()  # type: ignore[attr-defined]
+        net = self._net()  # type: ignore[attr-defined]
+        blocks, _ = _checks.rows(self, X, net.dtype, net.sizes[0])
+        return net, (block[i : i + ROWS_TOGETHER] for block in blocks for i in range(0, len(block), ROWS_TOGETHER))
+
+    def _slopes(self, jacobian, outputs):
+        """Chain rule through the output activation."""
+        a = outputs[:, :, None]
+        kind = self.out_activation_  # type: ignore[attr-defined]
+        if kind == "softmax":
+            return a * (jacobian - (a * jacobian).sum(axis=1, keepdims=True))
+        if kind == "logistic":
+            slopes = a * (1 - a) * jacobian
+            return np.concatenate([-slopes, slopes], axis=1) if self.n_outputs_ == 1 else slopes  # type: ignore[attr-defined]
+        slopes = a * jacobian if kind == "exp" else jacobian
+        return slopes[:, 0] if slopes.shape[1] == 1 else slopes
+
+
+def _jacobian(linear, rows):
+    """Derivatives (N, n_out, n_in) of the raw outputs."""
+    raw = linear._forward(rows)
+    result = np.empty((len(rows), raw.shape[1], rows.shape[1]), rows.dtype)
+    for k in range(raw.shape[1]):
+        targets = raw.copy()
+        targets[:, k] -= 1
+        result[:, k] = linear.trace(rows, targets).delta[0] @ linear.weights[0] * len(rows)
+    return result

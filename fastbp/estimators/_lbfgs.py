@@ -1,0 +1,85 @@
+"""Training by SciPy's L-BFGS-B, which asks the kernels for the loss of all samples and its gradient."""
+
+import numpy as np
+from scipy.optimize import minimize
+from sklearn.utils.optimize import _check_optimize_result
+
+from fastbp import layout, threads
+from fastbp.estimators._training_data import report_factor
+from fastbp.kernels.train import DIFFERENTIATE
+from fastbp.runner import flop_of_sample
+from fastbp.session import Session
+
+NOT_FINITE = "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+
+
+def fit_lbfgs(estimator, net, data, held_out, tasks):
+    """Train by solver "lbfgs"; sets the attributes of the estimator."""
+    watch = _Watch(estimator, net, held_out, tasks)
+    n_samples = len(data)
+    members = threads.members_for(n_samples * flop_of_sample(net.sizes), estimator.n_threads)
+    session = Session(net, n_samples, differentiate=True, members=members)
+    try:
+        function = _Objective(net, session, data, estimator.alpha)
+        result = minimize(
+            function,
+            net.params.astype(np.float64),
+            method="L-BFGS-B",
+            jac=True,
+            callback=watch.after if watch.is_needed else None,
+            options={"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol},
+        )
+    finally:
+        session.close()
+    net.params[:] = result.x
+    if not np.isfinite(result.x).all() or not np.isfinite(result.fun):
+        raise ValueError(NOT_FINITE)
+    if watch.stopped:
+        estimator.n_iter_ = result.nit
+    else:
+        estimator.n_iter_ = _check_optimize_result("lbfgs", result, estimator.max_iter)
+    estimator.loss_ = result.fun
+
+
+class _Watch:
+    """Looks at each iteration, where somebody wants to."""
+
+    def __init__(self, estimator, net, held_out, tasks):
+        self.estimator, self.net, self.held_out, self.tasks = estimator, net, held_out, tasks
+        self.is_needed = bool(tasks.is_watched or held_out is not None)
+        self.stopped = False
+
+    def after(self, intermediate_result):
+        """What SciPy calls; the name of the argument asks it for more than the parameters."""
+        self.net.params[:] = intermediate_result.x
+        history = self.estimator.history_
+        history.loss.append(float(intermediate_result.fun))
+        self.tasks.begin_epoch()
+        if self.held_out is not None:
+            history.validation_loss.append(self.held_out.loss(self.net))
+            history.validation_score.append(self.held_out.score(self.estimator, self.net))
+        if self.tasks.end_epoch():
+            self.stopped = True
+            raise StopIteration
+
+
+class _Objective:
+    """theta -> (loss as scikit-learn reports it, gradient of the loss it minimises)."""
+
+    def __init__(self, net, session, data, alpha):
+        data.give(session)
+        weight = len(data) if data.weights is None else float(data.weights.sum())
+        session.set_penalty(alpha / weight)
+        session.out = layout.aligned(net.params.size, net.dtype)
+        session.set_report(report_factor(net))
+        self.net, self.session = net, session
+        # the kernel adds the penalty to the loss, but its gradient only where it takes a step itself
+        self.decay = np.zeros(net.params.size)
+        for weights in layout.views(self.decay, net.sizes)[0]:
+            weights[...] = alpha / weight
+
+    def __call__(self, theta):
+        net, session = self.net, self.session
+        net.params[:] = theta
+        session.call(DIFFERENTIATE)
+        return session.mean_loss(), session.out + self.decay * theta

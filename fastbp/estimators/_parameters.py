@@ -1,0 +1,96 @@
+"""The parameters that classifier and regressor share: what values they may have, and what they mean to the kernels."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.metrics import get_scorer_names
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from fastbp import activations, optimizers
+
+STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "rmsprop")
+ACTIVATION_NAMES = {"logistic", *activations.ACTIVATIONS.names}
+
+CONSTRAINTS: dict = {
+    "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+    "activation": [StrOptions(ACTIVATION_NAMES), activations.Activation, list, tuple],
+    "solver": [StrOptions({"lbfgs", *STOCHASTIC_SOLVERS})],
+    "alpha": [Interval(Real, 0, None, closed="left")],
+    "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+    "power_t": [Interval(Real, 0, None, closed="left")],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "shuffle": ["boolean"],
+    "random_state": ["random_state"],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "verbose": ["verbose"],
+    "warm_start": ["boolean"],
+    "momentum": [Interval(Real, 0, 1, closed="both")],
+    "nesterovs_momentum": ["boolean"],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "beta_1": [Interval(Real, 0, 1, closed="left")],
+    "beta_2": [Interval(Real, 0, 1, closed="left")],
+    "epsilon": [Interval(Real, 0, None, closed="neither")],
+    "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+    "max_fun": [Interval(Integral, 1, None, closed="left")],
+    "dtype": [StrOptions({"float32", "float64"}), type, np.dtype, None],
+    "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+    "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+}
+
+
+def precision(value) -> np.dtype:
+    """``dtype`` as one of the two precisions."""
+    if np.dtype(value) not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be None, 'float32' or 'float64', got {value!r}.")
+    return np.dtype(value)
+
+
+def hidden_sizes(value) -> list[int]:
+    """``hidden_layer_sizes`` as a list."""
+    sizes = list(value) if hasattr(value, "__iter__") else [value]
+    for size in sizes:
+        if isinstance(size, bool | np.bool_) or not isinstance(size, Integral):
+            raise ValueError(f"hidden_layer_sizes must hold integers, got {sizes}.")
+    if any(size <= 0 for size in sizes):
+        raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+    return [int(size) for size in sizes]
+
+
+def hidden_activations(value, count: int) -> list[activations.Activation]:
+    """``activation`` as one instance a hidden layer."""
+    if isinstance(value, list | tuple):
+        if len(value) != count:
+            raise ValueError(f"activation must name one function for each of the {count} hidden layers, got {len(value)}.")
+        return [_activation(item, f"activation[{i}]") for i, item in enumerate(value)]
+    return [_activation(value, "activation")] * count
+
+
+def _activation(value, argument: str) -> activations.Activation:
+    return activations.get("sigmoid" if isinstance(value, str) and value == "logistic" else value, argument)
+
+
+def gain(activation: str, layer: int, n_hidden: int) -> float:
+    """The 6 of Glorot's bound sqrt(6 / (fan_in + fan_out)), or 2 for the logistic function: scikit-learn's rule for a layer."""
+    if isinstance(activation, list | tuple):
+        if not activation:
+            return 6.0
+        activation = activation[min(layer, n_hidden - 1)]
+    name = activation if isinstance(activation, str) else activation.name
+    return 2.0 if name in ("logistic", "sigmoid") else 6.0
+
+
+def update_rule(estimator) -> optimizers.Optimizer:
+    """The rule that ``solver`` and its parameters mean."""
+    rate = estimator.learning_rate_init
+    if estimator.solver == "adam":
+        return optimizers.Adam(rate, estimator.beta_1, estimator.beta_2, estimator.epsilon, epsilon_hat=True)
+    if estimator.solver == "adamw":
+        return optimizers.AdamW(rate, estimator.beta_1, estimator.beta_2, estimator.epsilon, weight_decay=estimator.alpha)
+    if estimator.solver == "rmsprop":
+        return optimizers.RMSprop(rate, estimator.beta_2, estimator.epsilon)
+    if estimator.momentum == 0:
+        return optimizers.SGD(rate)
+    return (optimizers.Nesterov if estimator.nesterovs_momentum else optimizers.Momentum)(rate, estimator.momentum)

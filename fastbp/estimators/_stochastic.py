@@ -1,0 +1,320 @@
+"""Training by mini-batches: scikit-learn's order of random draws and rules of stopping, around kernel calls of many epochs."""
+
+import warnings
+from time import perf_counter
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from fastbp import layout
+from fastbp.estimators._parameters import update_rule
+from fastbp.estimators._training_data import report_factor
+from fastbp.runner import DivergenceError, Runner, open_session
+from fastbp.session import Session
+
+EPOCHS_TOGETHER = 32  # orders drawn for one call of the kernel
+ORDER_NUMBERS = 1 << 18  # at most, in one call
+HOPELESS = 1e6  # times the first loss
+SMALLEST_RATE = 1e-6  # of learning_rate="adaptive"
+
+
+class Optimizer:
+    """The update rule of an estimator, and what is kept of it between calls of `partial_fit`.
+
+    Attributes
+    ----------
+    learning_rate : float
+        Of the next epoch.
+    session : Session or None
+        The last one: open between calls of `partial_fit`.
+    """
+
+    def __init__(self, estimator):
+        self.rule = update_rule(estimator)
+        self.learning_rate = float(estimator.learning_rate_init)
+        self.session: Session | None = None
+        self.state = None
+
+    def open(self, net, batch_size, estimator):
+        """A session that goes on from where the last one ended."""
+        session = self.session
+        if session is None or session.net is not net or session.block != batch_size:
+            plain = estimator.alpha == 0 or not penalises(estimator)
+            self.close()
+            self.session = session = open_session(net, batch_size, self.rule, estimator.n_threads, plain=plain)
+            if self.state is not None:
+                session.set_rule_state(self.state)
+        return session
+
+    def close(self):
+        """Keep no more than the rule's state."""
+        if self.session is not None:
+            self.state = self.session.rule_state()
+            self.session.close()
+            self.session = None
+
+    def pause(self, n_features):
+        """Let go of the samples, and of the threads."""
+        if self.session is not None and self.session.members == 1:
+            self.session.set_data(np.empty((0, n_features), self.session.dtype))
+        else:
+            self.close()
+
+    def __getstate__(self):
+        state = self.session.rule_state() if self.session is not None else self.state
+        return self.__dict__ | {"session": None, "state": state}
+
+
+def penalises(estimator) -> bool:
+    """Whether alpha is a penalty in the loss; AdamW takes it as its weight decay."""
+    return bool(estimator.solver != "adamw")
+
+
+def fit_stochastic(estimator, net, data, held_out, rng, tasks, incremental):
+    """Train by solver "sgd" or another that takes mini-batches; sets the attributes of the estimator."""
+    if not incremental or not hasattr(estimator, "_optimizer"):
+        estimator._optimizer = Optimizer(estimator)
+    if estimator.early_stopping and incremental:
+        raise ValueError("partial_fit does not support early_stopping=True")
+    rows = np.arange(len(data))
+    if estimator.early_stopping and held_out is None:
+        rows, held_out = estimator._split(data, rng)
+    batch_size = _batch_size(estimator.batch_size, len(rows))
+    session = estimator._optimizer.open(net, batch_size, estimator)
+    try:
+        _Fit(estimator, net, session, data, rows, held_out, rng, tasks, incremental).run()
+    finally:
+        if incremental:
+            estimator._optimizer.pause(net.sizes[0])
+        else:
+            estimator._optimizer.close()
+
+
+def _batch_size(value, n_samples) -> int:
+    if isinstance(value, str):
+        return min(200, n_samples)
+    if value > n_samples:
+        warnings.warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2)
+    return int(np.clip(value, 1, n_samples))
+
+
+class _Fit:
+    """One call of fit, or of partial_fit."""
+
+    def __init__(self, estimator, net, session, data, rows, held_out, rng, tasks, incremental):
+        self.estimator, self.net, self.session, self.data = estimator, net, session, data
+        self.rows, self.held_out, self.rng, self.tasks, self.incremental = rows, held_out, rng, tasks, incremental
+        self.optimizer = estimator._optimizer
+        self.early_stopping = estimator.early_stopping
+        self.max_iter = 1 if incremental else estimator.max_iter
+        self.each = bool(estimator.verbose or held_out is not None or tasks.is_watched)
+        together = min(EPOCHS_TOGETHER, self.max_iter, max(1, ORDER_NUMBERS // len(rows)))
+        self.orders = np.empty((together if estimator.shuffle else 1, len(rows)), np.int64)
+        self.orders[0] = rows
+        self.together = together
+
+    def run(self):
+        """All epochs, or until a rule or the user stops."""
+        estimator, session = self.estimator, self.session
+        self.start, first_params = perf_counter(), self.net.params.copy()
+        self._prepare()
+        estimator.n_iter_ = 0
+        try:
+            while estimator.n_iter_ < self.max_iter:
+                if self._epochs(min(self.together, self.max_iter - estimator.n_iter_)):
+                    break
+            else:
+                if not self.incremental:
+                    warnings.warn(
+                        f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization hasn't"
+                        " converged yet.",
+                        ConvergenceWarning,
+                        stacklevel=4,
+                    )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        if self.early_stopping:
+            self.net.params[:] = estimator._best_params
+        elif not self.incremental:
+            self._refuse_hopeless(first_params)
+        session.order = np.empty(0, np.int64)
+
+    def _prepare(self):
+        estimator, session, plan = self.estimator, self.session, self.session.plan
+        self.data.give(session, self.orders)
+        plan[layout.ORDER] = layout.GIVEN
+        plan[layout.ORDER_STRIDE] = self.orders.shape[1] if estimator.shuffle else 0
+        plan[layout.FIRST] = 0
+        session.set_penalty(estimator.alpha if penalises(estimator) else 0.0, per_batch=True)
+        session.set_report(report_factor(self.net))
+        session.rates = np.empty(self.together)
+        session.record = np.empty(self.together * (1 + 4 * len(self.net.weights)))
+        self.runner = Runner(session)
+
+    def _watch_loss(self):
+        """Let the kernel follow the rule of stopping that looks at the training loss."""
+        estimator = self.estimator
+        if not self.early_stopping:
+            limit = int(min(estimator.n_iter_no_change, layout.MAX_STEPS)) + 1
+            self.session.set_stop(estimator.tol, limit, estimator.best_loss_, estimator._no_improvement_count)
+
+    def _epochs(self, count) -> bool:
+        """Up to `count` more epochs; True to stop."""
+        plan = self.session.plan
+        state, order = self.rng.get_state(), self.rows.copy()
+        if self.estimator.shuffle:
+            for k in range(count):
+                self.rng.shuffle(self.rows)
+                self.orders[k] = self.rows
+        plan[layout.EPOCH] = 0
+        stop, harvested = False, 0
+        try:
+            while plan[layout.EPOCH] < count and not stop:
+                self._set_rates(int(plan[layout.EPOCH]), count)
+                self._watch_loss()
+                plan[layout.STATUS] = layout.RUNNING
+                self.tasks.begin_epoch()
+                for first, last, _, _ in self.runner.run(count, each=self.each):
+                    if last > first:
+                        harvested = last
+                        stop = self._after(first, last)
+                        if stop or self._rates_changed or last == count:
+                            break
+                        self.tasks.begin_epoch()
+        except KeyboardInterrupt:
+            if plan[layout.EPOCH] > harvested:
+                self._count(harvested, int(plan[layout.EPOCH]))
+            raise
+        except DivergenceError as error:
+            self._diverged(error, harvested)
+            stop = True
+        finally:
+            if self.estimator.shuffle and plan[layout.EPOCH] < count:
+                self.rng.set_state(state)
+                self.rows = order
+                for _ in range(int(plan[layout.EPOCH])):
+                    self.rng.shuffle(self.rows)
+        return stop
+
+    def _set_rates(self, first, count):
+        """Learning rates of the epochs from `first` on."""
+        estimator, optimizer = self.estimator, self.optimizer
+        self._rates_changed = False
+        self.session.rates[first:count] = optimizer.learning_rate
+        if self._is_scheduled("invscaling"):
+            for k in range(first + 1, count):
+                self.session.rates[k] = self._inverse_scaling(estimator.t_ + (k - first) * len(self.rows))
+
+    def _is_scheduled(self, name) -> bool:
+        return bool(self.estimator.solver == "sgd" and self.estimator.learning_rate == name)
+
+    def _inverse_scaling(self, t) -> float:
+        return float(self.estimator.learning_rate_init) / (t + 1) ** float(self.estimator.power_t)
+
+    def _count(self, first, last):
+        """Take over the losses of the epochs that a call completed."""
+        estimator, session = self.estimator, self.session
+        losses = session.record.reshape(self.together, -1)[first:last, 0].tolist()
+        estimator.loss_curve_ += losses
+        estimator.loss_ = losses[-1]
+        estimator.history_.learning_rate += session.rates[first:last].tolist()
+        estimator.history_.time += [perf_counter() - self.start] * (last - first)
+        estimator.n_iter_ += last - first
+        estimator.t_ += (last - first) * len(self.rows)
+        if self._is_scheduled("invscaling"):
+            self.optimizer.learning_rate = self._inverse_scaling(estimator.t_)
+        if not self.early_stopping:
+            estimator.best_loss_, estimator._no_improvement_count = session.stop_state()
+        if estimator.verbose:
+            print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
+
+    def _after(self, first, last) -> bool:
+        """Look at the epochs that a call completed; True to stop."""
+        estimator = self.estimator
+        self._count(first, last)
+        if self.held_out is not None:
+            self._validate()
+        is_asked_to_stop = self.tasks.end_epoch()
+        if is_asked_to_stop or estimator._no_improvement_count <= estimator.n_iter_no_change:
+            return is_asked_to_stop
+        watched = "Validation score" if self.early_stopping else "Training loss"
+        message = (
+            f"{watched} did not improve more than tol={estimator.tol:f} for {int(estimator.n_iter_no_change)} consecutive epochs."
+        )
+        return self._stop_or_slow_down(message)
+
+    def _stop_or_slow_down(self, message) -> bool:
+        optimizer, ending = self.optimizer, " Stopping."
+        stop = True
+        if self._is_scheduled("adaptive"):
+            if optimizer.learning_rate <= SMALLEST_RATE:
+                ending = " Learning rate too small. Stopping."
+            else:
+                stop = False
+                optimizer.learning_rate /= 5.0
+                self.estimator._no_improvement_count = 0
+                self._rates_changed = True
+                ending = f" Setting learning rate to {optimizer.learning_rate:f}"
+        if self.estimator.verbose:
+            print(message + ending)
+        return stop
+
+    def _validate(self):
+        """Score the held-out samples, and keep the best parameters if training stops by them."""
+        estimator, history = self.estimator, self.estimator.history_
+        score = self.held_out.score(estimator, self.net)
+        history.validation_score.append(score)
+        history.validation_loss.append(self.held_out.loss(self.net))
+        if not self.early_stopping:
+            return
+        if estimator.verbose:
+            print(f"Validation score: {score:f}")
+        if score < estimator.best_validation_score_ + estimator.tol:
+            estimator._no_improvement_count += 1
+        else:
+            estimator._no_improvement_count = 0
+        if score > estimator.best_validation_score_:
+            estimator.best_validation_score_ = score
+            estimator._best_params = self.net.params.copy()
+
+    def _diverged(self, error, harvested):
+        """Take over the epochs before the one at fault; go on with the best parameters where there are any, else raise."""
+        estimator = self.estimator
+        if error.epoch > harvested:
+            self._count(harvested, error.epoch)
+        epoch = estimator.n_iter_ + 1
+        if self.early_stopping and np.isfinite(estimator.best_validation_score_):
+            estimator.n_iter_, estimator.loss_ = epoch, float("nan")
+            estimator.loss_curve_.append(float("nan"))
+            estimator.validation_scores_.append(float("nan"))
+            warnings.warn(
+                f"Training diverged in epoch {epoch}: the loss or a weight is not finite. The weights of the best epoch are kept;"
+                " lower learning_rate_init, or scale X.",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
+            return
+        raise DivergenceError(
+            epoch - 1,
+            error.learning_rate,
+            "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+            f" (Training diverged in epoch {epoch} with learning rate {error.learning_rate:g}; a lower one may help.)",
+        ) from None
+
+    def _refuse_hopeless(self, first_params):
+        """Raise if the loss has grown beyond all reason, though it is finite."""
+        estimator, net = self.estimator, self.net
+        if not estimator.loss_curve_ or estimator.loss_ < HOPELESS:
+            return
+        last_params = net.params.copy()
+        net.params[:] = first_params
+        first = self.data.loss(net)
+        net.params[:] = last_params
+        if estimator.loss_ > HOPELESS * first:
+            rate = self.optimizer.learning_rate
+            raise DivergenceError(
+                estimator.n_iter_ - 1,
+                rate,
+                f"Training diverged: the loss grew from {first:.3g} to {estimator.loss_:.3g}. Lower learning_rate_init"
+                f" ({estimator.learning_rate_init:g}), or scale X.",
+            )

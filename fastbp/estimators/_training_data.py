@@ -1,0 +1,73 @@
+"""The samples of a fit in the form that the kernels read."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastbp.estimators import _checks
+from fastbp.kernels.train import EVALUATE
+from fastbp.session import Session
+
+
+@dataclass
+class TrainingData:
+    """Arrays for `Session.set_data`.
+
+    Attributes
+    ----------
+    X : ndarray (N, n_in)
+    values : ndarray (N, n_out) or None
+        Targets, where they are not class numbers.
+    labels : ndarray (N,) or None
+        Class numbers.
+    weights : ndarray (N,) or None
+    """
+
+    X: np.ndarray
+    values: np.ndarray | None
+    labels: np.ndarray | None
+    weights: np.ndarray | None
+
+    @classmethod
+    def make(cls, net, X, y, sample_weight) -> "TrainingData":
+        """From checked arrays; y (N, n_out) holds targets, or True in the column of a sample's class."""
+        is_labels = net.loss_function.task == "labels"
+        return cls(
+            _checks.in_dtype("X", X, net.dtype),
+            None if is_labels else _checks.in_dtype("y", y, net.dtype),
+            y.argmax(axis=1) if is_labels else None,
+            None if sample_weight is None else _checks.in_dtype("sample_weight", sample_weight, net.dtype),
+        )
+
+    def __len__(self):
+        return len(self.X)
+
+    def part(self, rows) -> "TrainingData":
+        """Some of the samples."""
+        values, labels, weights = (None if array is None else array[rows] for array in (self.values, self.labels, self.weights))
+        return TrainingData(self.X[rows], values, labels, weights)
+
+    def give(self, session, order=None):
+        """Set them as the data of a session."""
+        session.set_data(self.X, self.values, self.labels, self.weights, order)
+
+    def session(self, net) -> Session:
+        """One that evaluates a network on them."""
+        session = Session(net, len(self))
+        self.give(session)
+        session.set_report(report_factor(net))
+        return session
+
+    @staticmethod
+    def loss(session) -> float:
+        """Mean loss of a `session`, as scikit-learn reports it, without penalty."""
+        session.call(EVALUATE)
+        return float(session.mean_loss())
+
+
+def report_factor(net) -> float:
+    """Reported loss by minimised loss: scikit-learn reports the mean over the outputs, but its gradient is that of half the sum.
+
+    See scikit-learn#8349.
+    """
+    return 1 / net.sizes[-1] if net.loss_function.name == "squared" else 1.0
