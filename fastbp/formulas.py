@@ -59,7 +59,7 @@ def _silu_slope(z, a, s, h):  # s holds sigmoid(z); s + a (1 - s) = 1 - (1 - a)(
 
 
 def _gelu(z, a, s, h):  # leaves Phi(z) in s; erfc keeps the digits of the lower tail, which 1 + erf would lose
-    from scipy.special import erfc  # type: ignore[import-untyped]
+    from scipy.special import erfc
 
     np.multiply(erfc(np.multiply(z, -(0.5**0.5), s), s), 0.5, s)
     np.multiply(z, s, a)

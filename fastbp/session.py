@@ -115,7 +115,7 @@ class Session:
 
     def evaluate(self, mode, x, y, labels, sample_weight, out) -> float:
         """Mean loss of as many samples as a mini-batch has, and with DIFFERENTIATE its gradient `out`; data as for `set_data`."""
-        plan, reals, rates, record = self.plan, self.reals, self.rates, self.record
+        plan, rates, record = self.plan, self.rates, self.record
         plan[layout.ROWS] = len(x)
         plan[layout.LABELS] = labels.size > 0
         plan[layout.WEIGHTED] = sample_weight.size > 0
@@ -123,6 +123,11 @@ class Session:
             self.order = np.arange(len(x))
         data = x.ravel(), y.ravel(), labels, sample_weight
         self._run(mode, 0, 1, *self._fixed, rates, record, *data, self.order, out, self.meeting)
+        return self.mean_loss()
+
+    def mean_loss(self) -> float:
+        """Loss of the samples of the last call, and forget it."""
+        reals = self.reals
         loss = float(reals[layout.LOSS_SUM] / reals[layout.LOSS_ROWS])
         reals[layout.LOSS_SUM] = reals[layout.LOSS_ROWS] = 0.0
         return loss

@@ -111,6 +111,7 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         else:
             self._count_on()
         net = self._net()
+        self._link(net)
         if net.sizes[-1] != matrix.shape[1]:
             raise ValueError(f"y has {matrix.shape[1]} outputs, but the network to go on with has {net.sizes[-1]}.")
         self._set_first_parameters(coefs_init, intercepts_init)
@@ -127,12 +128,15 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         """X (dense, in the precision of the network to be) and y (in one dimension, if it has one column), checked."""
         for name, value in zip(names, (X, y), strict=True):
             _checks.refuse_masks_and_dates(name, value)
-        dtype = (np.float64, np.float32) if self.dtype is None else _parameters.precision(self.dtype)
+        precision = None if self.dtype is None else _parameters.precision(self.dtype)
+        dtype = (np.float64, np.float32)
         numeric = {"y_numeric": True} if is_regressor(self) else {}
         X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=dtype, reset=reset, **numeric)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        return X.toarray() if sparse.issparse(X) else X, y
+        if sparse.issparse(X):
+            X = X.toarray()
+        return _checks.in_dtype(names[0], X, precision or X.dtype), y
 
     def _initialize(self, sizes, dtype, rng):
         """First parameters, drawn as scikit-learn draws them, and everything that a fit counts from zero."""
@@ -166,7 +170,7 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
                 self.best_validation_score_ = -np.inf
                 self._best_params = self._net().params.copy()
         else:
-            self.validation_scores_ = self.best_validation_score_ = None
+            own["validation_scores_"] = own["best_validation_score_"] = None
             if own.get("best_loss_") is None:
                 self.best_loss_ = np.inf
 

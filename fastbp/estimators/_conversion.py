@@ -27,10 +27,12 @@ ACTIVATIONS = {"identity": "identity", "logistic": "logistic", "sigmoid": "logis
 
 
 class Conversion:
-    """Methods of the estimators."""
+    """Methods of the estimators; the name of their counterpart in scikit-learn is set by each."""
+
+    _counterpart: str
 
     @classmethod
-    def from_sklearn(cls, model) -> Any:
+    def from_sklearn(cls, model: Any) -> Any:
         """An estimator with the parameters, and if it is fitted the weights and history, of scikit-learn's.
 
         Parameters
@@ -42,8 +44,8 @@ class Conversion:
         MLPClassifier or MLPRegressor
             Arrays are copied. The state of the optimiser is not: `partial_fit` starts it anew.
         """
-        if not isinstance(model, getattr(neural_network, cls.__name__, ())):
-            raise TypeError(f"model must be an sklearn.neural_network.{cls.__name__}, got {type(model).__name__}.")
+        if not isinstance(model, getattr(neural_network, cls._counterpart)):
+            raise TypeError(f"model must be an sklearn.neural_network.{cls._counterpart}, got {type(model).__name__}.")
         estimator = cls(**model.get_params(deep=False))
         _copy_fitted(model, estimator)
         return estimator
@@ -61,9 +63,7 @@ class Conversion:
         ValueError
             For an activation, or an output activation, that scikit-learn does not have.
         """
-        target: Any = getattr(neural_network, type(self).__name__, None)
-        if target is None:
-            raise TypeError(f"scikit-learn has no {type(self).__name__}.")
+        target = getattr(neural_network, self._counterpart)
         known = target().get_params()
         parameters = {name: value for name, value in self.get_params(deep=False).items() if name in known}  # type: ignore[attr-defined]
         activation = self.activation  # type: ignore[attr-defined]

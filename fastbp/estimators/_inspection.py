@@ -1,6 +1,7 @@
 """Looks into a fitted network: the activations of its hidden layers, and the slopes of its predictions."""
 
 import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from fastbp.estimators import _checks
 from fastbp.network import Network
@@ -8,8 +9,12 @@ from fastbp.network import Network
 ROWS_TOGETHER = 512
 
 
-class Inspection:
+class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Methods of the estimators."""
+
+    @property
+    def _n_features_out(self):
+        return self._net().sizes[-2]
 
     def transform(self, X, layer=-1) -> np.ndarray:
         """Activations of a hidden layer: features that the network has learned (scikit-learn#9468).
@@ -49,20 +54,20 @@ class Inspection:
         return np.concatenate([self._slopes(_jacobian(linear, rows), net._forward(rows)) for rows in blocks])
 
     def _net_and_rows(self, X):
-        self._require_fitted()  # type: ignore[attr-defined]
-        net = self._net()  # type: ignore[attr-defined]
+        self._require_fitted()
+        net = self._net()
         blocks, _ = _checks.rows(self, X, net.dtype, net.sizes[0])
         return net, (block[i : i + ROWS_TOGETHER] for block in blocks for i in range(0, len(block), ROWS_TOGETHER))
 
     def _slopes(self, jacobian, outputs):
         """Chain rule through the output activation."""
         a = outputs[:, :, None]
-        kind = self.out_activation_  # type: ignore[attr-defined]
+        kind = self.out_activation_
         if kind == "softmax":
             return a * (jacobian - (a * jacobian).sum(axis=1, keepdims=True))
         if kind == "logistic":
             slopes = a * (1 - a) * jacobian
-            return np.concatenate([-slopes, slopes], axis=1) if self.n_outputs_ == 1 else slopes  # type: ignore[attr-defined]
+            return np.concatenate([-slopes, slopes], axis=1) if self.n_outputs_ == 1 else slopes
         slopes = a * jacobian if kind == "exp" else jacobian
         return slopes[:, 0] if slopes.shape[1] == 1 else slopes
 

@@ -15,6 +15,7 @@ from fastbp.session import Session
 EPOCHS_TOGETHER = 32  # orders drawn for one call of the kernel
 ORDER_NUMBERS = 1 << 18  # at most, in one call
 HOPELESS = 1e6  # times the first loss
+ABSURD = 1e100  # a loss
 SMALLEST_RATE = 1e-6  # of learning_rate="adaptive"
 
 
@@ -308,13 +309,13 @@ class _Fit:
             return
         last_params = net.params.copy()
         net.params[:] = first_params
-        first = self.data.loss(net)
+        first = self.data.loss(self.data.session(net))
         net.params[:] = last_params
-        if estimator.loss_ > HOPELESS * first:
+        if estimator.loss_ > min(HOPELESS * first, ABSURD):
             rate = self.optimizer.learning_rate
             raise DivergenceError(
                 estimator.n_iter_ - 1,
                 rate,
-                f"Training diverged: the loss grew from {first:.3g} to {estimator.loss_:.3g}. Lower learning_rate_init"
-                f" ({estimator.learning_rate_init:g}), or scale X.",
+                f"Training diverged: the loss was {first:.3g} at first and is {estimator.loss_:.3g} now. Lower learning_rate_init"
+                f" ({estimator.learning_rate_init:g}), or scale X and y.",
             )

@@ -137,6 +137,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     """
 
     loss = "log_loss"
+    _counterpart = "MLPClassifier"
     _parameter_constraints: dict = {
         **MultilayerPerceptron._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],

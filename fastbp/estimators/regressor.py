@@ -133,6 +133,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     True
     """
 
+    _counterpart = "MLPRegressor"
     _parameter_constraints: dict = {
         **MultilayerPerceptron._parameter_constraints,
         "loss": [StrOptions(LOSS_NAMES), losses.Loss],
