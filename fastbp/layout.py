@@ -60,8 +60,9 @@ TABLE = 40  # first row of the layer table
     TOLERANCE,  # of the rule that ends the training
     BEST,  # loss of an epoch
     WAITED,  # epochs running without progress
-) = range(8, 16)
-N_REALS = 16
+    CAP,  # the most that the loss of a sample is reported as
+) = range(8, 17)
+N_REALS = 24
 
 # columns of the layer table; offsets of one layer
 (

@@ -290,9 +290,10 @@ _choose = switch_over(LOSSES, lambda cls: kernel(cls.block))
 
 
 @kernel
-def loss_block(code, x, y, d, count, stride, scale):
-    """l of W samples, and d = dl/dx, for the loss of a code; see the module's docstring."""
-    return _choose(code, x, y, d, count, stride, like(load(x, 0), scale))
+def loss_block(code, x, y, d, count, stride, scale, cap):
+    """min(l, cap) of W samples (nan stays nan), and d = dl/dx, for the loss of a code; see the module's docstring."""
+    losses, cap = _choose(code, x, y, d, count, stride, like(load(x, 0), scale)), like(load(x, 0), cap)
+    return select(losses > cap, cap, losses)
 
 
 @kernel

@@ -75,7 +75,8 @@ class Session:
         if optimizer:
             hyper = optimizer.hyper()
             self.reals[: len(hyper)] = hyper
-        self.reals[layout.LOSS_SCALE], self.reals[layout.REPORT] = loss.scale(net.sizes[-1]), 1.0
+        self.reals[layout.LOSS_SCALE] = loss.scale(net.sizes[-1])
+        self.set_report()
         self.rates = self.record = np.zeros(1)
         self.meeting = np.zeros(8, np.int64)
         self.x = self.y = self.sample_weight = self.out = np.zeros(0, self.dtype)
@@ -138,9 +139,9 @@ class Session:
         code = layout.PER_BATCH if per_batch else layout.PER_POPULATION
         self.plan[layout.PENALISED] = code if factor > 0 else layout.NOT_PENALISED
 
-    def set_report(self, factor: float):
-        """Report `factor` times the loss (penalties excepted); its gradient stays what it is."""
-        self.reals[layout.REPORT] = factor
+    def set_report(self, factor=1.0, cap=float("inf")):
+        """Report `factor` times the loss (penalties excepted), a sample's being `cap` at most; its gradient stays what it is."""
+        self.reals[[layout.REPORT, layout.CAP]] = factor, cap
 
     def set_stop(self, tol: float, limit: int, best=float("inf"), waited=0):
         """End a call (STATUS is then STOPPED) after `limit` epochs running whose loss is above the best one less `tol`.

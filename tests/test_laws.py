@@ -141,7 +141,7 @@ def _loss_signature(dtype):
 
 @compiled(_loss_signature)
 def losses_of_lanes(code, x, y, d, out, count, stride, scale):
-    store(pointer(out), 0, losses.loss_block(code, pointer(x), pointer(y), pointer(d), count, stride, scale))
+    store(pointer(out), 0, losses.loss_block(code, pointer(x), pointer(y), pointer(d), count, stride, scale, np.inf))
 
 
 def loss_and_delta(loss, x, y):

@@ -15,6 +15,7 @@ from fastbp.kernels.team import barrier
 from fastbp.layout import (
     ACTIVATION,
     BLOCK,
+    CAP,
     CODE,
     COEFFICIENTS,
     COLUMNS,
@@ -115,7 +116,7 @@ def loss_and_delta(plan, work, reals, y, labels, sample_weight, order, rows, inv
             weights[j] = 0
         for j in range(count):
             weights[j] = sample_weight[order[top + j]] if plan[WEIGHTED] == 1 else 1
-        losses = loss_block(plan[LOSS], x, targets, d, n_out, lanes, reals[LOSS_SCALE])
+        losses = loss_block(plan[LOSS], x, targets, d, n_out, lanes, reals[LOSS_SCALE], reals[CAP])
         weight = load(weights, 0)
         work[plan[LOSSES] + block] = horizontal_sum(select(weight > 0.0, losses * weight, like(losses, 0.0)))
         if differentiate:

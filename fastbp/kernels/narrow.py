@@ -19,6 +19,7 @@ from fastbp.layout import (
     ACTIVATION,
     BIASES,
     BLOCK,
+    CAP,
     CODE,
     COEFFICIENTS,
     COLUMNS,
@@ -214,7 +215,7 @@ def loss_narrow(plan, work, reals, samples, targets, weights, inverse):
     n_out, stride, total = row[N_OUT], plan[BLOCK], 0.0
     x, d = work + row[ACTIVATION], work + row[DELTA]
     for s in range(0, samples, width(work)):
-        losses = loss_block(plan[LOSS], x + s, targets + s, d + s, n_out, stride, reals[LOSS_SCALE])
+        losses = loss_block(plan[LOSS], x + s, targets + s, d + s, n_out, stride, reals[LOSS_SCALE], reals[CAP])
         weight = load(weights, s)
         total += horizontal_sum(select(weight > 0.0, losses * weight, like(losses, 0.0)))
         scale = weight * inverse
