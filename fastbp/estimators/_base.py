@@ -115,6 +115,7 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         if net.sizes[-1] != matrix.shape[1]:
             raise ValueError(f"y has {matrix.shape[1]} outputs, but the network to go on with has {net.sizes[-1]}.")
         self._set_first_parameters(coefs_init, intercepts_init)
+        _checks.refuse_large(rows)
         data = TrainingData.make(net, rows, matrix, sample_weight)
         held_out = self._given_held_out(net, X_val, y_val)
         if self.solver == "lbfgs":
@@ -148,7 +149,7 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
             bound = np.sqrt(_parameters.gain(self.activation, layer, len(sizes) - 2) / (n_in + n_out))
             coefs.append(rng.uniform(-bound, bound, (n_in, n_out)).astype(dtype, copy=False))
             intercepts.append(rng.uniform(-bound, bound, n_out).astype(dtype, copy=False))
-        # scikit-learn's lbfgs works, and ends, in double precision whatever the precision of X
+        # after lbfgs scikit-learn's weights are in double precision, whatever the precision of X
         self._link(self._make_network(sizes, coefs, intercepts, np.float64 if self.solver == "lbfgs" else dtype))
         for name in COUNTED:
             self.__dict__.pop(name, None)

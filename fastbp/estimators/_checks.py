@@ -6,6 +6,7 @@ from sklearn.utils.validation import validate_data
 
 from fastbp.validation import is_finite
 
+NOT_FINITE = "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 ROWS_OF_SPARSE = 1024  # turned into a dense array at a time
 
 
@@ -16,6 +17,13 @@ def refuse_masks_and_dates(name: str, value) -> None:
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     if kind in ("m", "M"):
         raise ValueError(f"{name} must hold numbers, got dtype {value.dtype}; turn dates and durations into numbers first.")
+
+
+def refuse_large(X: np.ndarray) -> None:
+    """Raise for numbers whose squares are not finite: training needs them."""
+    largest = max(X.max(), -X.min())
+    if largest > np.sqrt(np.finfo(X.dtype).max):
+        raise ValueError(f"{NOT_FINITE} (X holds {largest:.3g}, whose square is not a finite {X.dtype.name}.)")
 
 
 def in_dtype(name: str, array: np.ndarray, dtype) -> np.ndarray:

@@ -5,12 +5,11 @@ from scipy.optimize import minimize
 from sklearn.utils.optimize import _check_optimize_result
 
 from fastbp import layout, threads
-from fastbp.estimators._training_data import report_factor
+from fastbp.estimators._checks import NOT_FINITE
+from fastbp.estimators._training_data import report
 from fastbp.kernels.train import DIFFERENTIATE
 from fastbp.runner import flop_of_sample
 from fastbp.session import Session
-
-NOT_FINITE = "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 
 
 def fit_lbfgs(estimator, net, data, held_out, tasks):
@@ -71,7 +70,7 @@ class _Objective:
         weight = len(data) if data.weights is None else float(data.weights.sum())
         session.set_penalty(alpha / weight)
         session.out = layout.aligned(net.params.size, net.dtype)
-        session.set_report(report_factor(net))
+        session.set_report(*report(net))
         self.net, self.session = net, session
         # the kernel adds the penalty to the loss, but its gradient only where it takes a step itself
         self.decay = np.zeros(net.params.size)

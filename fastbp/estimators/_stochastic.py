@@ -7,8 +7,9 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastbp import layout
+from fastbp.estimators._checks import NOT_FINITE
 from fastbp.estimators._parameters import update_rule
-from fastbp.estimators._training_data import report_factor
+from fastbp.estimators._training_data import report
 from fastbp.runner import DivergenceError, Runner, open_session
 from fastbp.session import Session
 
@@ -16,6 +17,7 @@ EPOCHS_TOGETHER = 32  # orders drawn for one call of the kernel
 ORDER_NUMBERS = 1 << 18  # at most, in one call
 HOPELESS = 1e6  # times the first loss
 ABSURD = 1e100  # a loss
+LARGE = 1e4  # a parameter
 SMALLEST_RATE = 1e-6  # of learning_rate="adaptive"
 
 
@@ -147,7 +149,7 @@ class _Fit:
         plan[layout.ORDER_STRIDE] = self.orders.shape[1] if estimator.shuffle else 0
         plan[layout.FIRST] = 0
         session.set_penalty(estimator.alpha if penalises(estimator) else 0.0, per_batch=True)
-        session.set_report(report_factor(self.net))
+        session.set_report(*report(self.net))
         session.rates = np.empty(self.together)
         session.record = np.empty(self.together * (1 + 4 * len(self.net.weights)))
         self.runner = Runner(session)
@@ -298,24 +300,24 @@ class _Fit:
         raise DivergenceError(
             epoch - 1,
             error.learning_rate,
-            "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
-            f" (Training diverged in epoch {epoch} with learning rate {error.learning_rate:g}; a lower one may help.)",
+            f"{NOT_FINITE} (Training diverged in epoch {epoch} with learning rate {error.learning_rate:g}; a lower one may help.)",
         ) from None
 
     def _refuse_hopeless(self, first_params):
         """Raise if the loss has grown beyond all reason, though it is finite."""
         estimator, net = self.estimator, self.net
-        if not estimator.loss_curve_ or estimator.loss_ < HOPELESS:
+        if not estimator.loss_curve_ or (estimator.loss_ < HOPELESS and np.abs(net.params).max() < LARGE):
             return
-        last_params = net.params.copy()
+        session, last_params = self.data.session(net), net.params.copy()
         net.params[:] = first_params
-        first = self.data.loss(self.data.session(net))
+        first = self.data.loss(session)
         net.params[:] = last_params
-        if estimator.loss_ > min(HOPELESS * first, ABSURD):
+        last = max(estimator.loss_, self.data.loss(session))
+        if not last < min(HOPELESS * first, ABSURD):
             rate = self.optimizer.learning_rate
             raise DivergenceError(
                 estimator.n_iter_ - 1,
                 rate,
-                f"Training diverged: the loss was {first:.3g} at first and is {estimator.loss_:.3g} now. Lower learning_rate_init"
+                f"Training diverged: the loss was {first:.3g} at first and is {last:.3g} now. Lower learning_rate_init"
                 f" ({estimator.learning_rate_init:g}), or scale X and y.",
             )

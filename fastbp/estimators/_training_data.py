@@ -65,6 +65,14 @@ class TrainingData:
         return float(session.mean_loss())
 
 
+def report(net) -> tuple[float, float]:
+    """Factor and cap of the loss that scikit-learn reports: it cuts probabilities off at the machine epsilon."""
+    kind = net.loss_function.name
+    is_cut = kind == "cross_entropy" or (kind == "binary_cross_entropy" and net.sizes[-1] == 1)
+    cap = -np.log(np.finfo(net.dtype).eps) if is_cut and net.loss_function.smoothing == 0 else np.inf
+    return report_factor(net), float(cap)
+
+
 def report_factor(net) -> float:
     """Reported loss by minimised loss: scikit-learn reports the mean over the outputs, but its gradient is that of half the sum.
 

@@ -77,7 +77,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         R^2 (#24411).
     dtype : {"float32", "float64"}, optional
         Precision of weights and arithmetic; by default that of X, as in scikit-learn. "float32" is about twice as fast. "lbfgs"
-        always computes in double precision, as it does in scikit-learn.
+        always computes in double precision, in which its weights end in scikit-learn too.
     n_threads : int, optional
         The most threads; by default as many as the work of a mini-batch repays (#13567). The result does not depend on it.
 
