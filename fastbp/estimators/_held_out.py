@@ -61,7 +61,8 @@ def r2(outputs, data) -> float:
         return float("nan")
     targets = data.values.astype(np.float64)
     weights = np.ones((len(targets), 1)) if data.weights is None else data.weights[:, None].astype(np.float64)
-    residual = (weights * (targets - outputs) ** 2).sum(axis=0)
+    with np.errstate(over="ignore"):
+        residual = (weights * (targets - outputs) ** 2).sum(axis=0)
     total = (weights * (targets - np.average(targets, axis=0, weights=weights[:, 0])) ** 2).sum(axis=0)
     constant = total == 0
     return float(np.mean(np.where(constant, residual == 0, 1 - residual / np.where(constant, 1, total))))

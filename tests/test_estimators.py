@@ -1,0 +1,343 @@
+"""The estimators keep scikit-learn's contract: its own checks and tests, its tools, and clear errors where it is silent."""
+
+import copy
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+from sklearn import datasets, neural_network
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, VotingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_predict
+from sklearn.multioutput import MultiOutputRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, scale
+from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+
+import fastbp
+from fastbp import MLPClassifier, MLPRegressor, threads
+
+X, Y = datasets.load_iris(return_X_y=True)
+X = scale(X)
+SOLVERS = ("adam", "sgd", "lbfgs", "adamw", "rmsprop")
+QUICK = {"hidden_layer_sizes": (8,), "max_iter": 15, "random_state": 0, "learning_rate_init": 0.01}
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+# --- scikit-learn's checks and tests -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def teams(monkeypatch):
+    """Threads even for the least work."""
+    monkeypatch.setattr(threads, "FLOP_PER_MEMBER", 1.0)
+    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
+
+
+# scikit-learn runs them with max_iter=100 too: after more, lbfgs is surer of its classes than one of the checks allows
+RATES = {"adam": 0.01, "sgd": 0.03, "lbfgs": 0.001}
+
+
+@pytest.mark.usefixtures("teams")
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks(
+    [cls(solver=solver, max_iter=100, n_threads=1) for cls in (MLPClassifier, MLPRegressor) for solver in RATES]
+    + [
+        cls(solver=solver, learning_rate_init=rate, max_iter=25, n_threads=2)
+        for cls in (MLPClassifier, MLPRegressor)
+        for solver, rate in RATES.items()
+    ],
+    expected_failed_checks=lambda estimator: {},
+    xfail_strict=True,
+)
+def test_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+def test_more_checks_apply_than_to_scikit_learns_estimators():
+    for cls in (MLPClassifier, MLPRegressor):
+        theirs = getattr(neural_network, cls.__name__)
+        assert len(list(estimator_checks_generator(cls()))) > len(list(estimator_checks_generator(theirs())))
+
+
+def test_the_tests_of_scikit_learn(tmp_path):
+    # test_gradient calls a private method; check_gradients of the network stands for it, see below
+    arguments = ["-p", "sklearn_mlp_plugin", "-c", "/dev/null", "-q", "--deselect", "::test_gradient", "-p", "no:cacheprovider"]
+    tests = Path(neural_network.__file__).parent / "tests" / "test_mlp.py"
+    code = "import sys, pytest; sys.path[:0] = sys.argv[1:3]; sys.exit(pytest.main(sys.argv[3:]))"
+    paths = [str(Path(__file__).parent), str(Path(fastbp.__file__).parents[1])]
+    command = [sys.executable, "-c", code, *paths, *arguments, "--pyargs", "sklearn.neural_network.tests.test_mlp"]
+    assert tests.exists()
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+    assert "58 passed" in result.stdout
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
+def test_gradient(activation, n_classes):
+    samples = np.random.RandomState(42).rand(5, 10)
+    model = MLPClassifier(10, activation, solver="lbfgs", alpha=1e-5, max_iter=1, random_state=1)
+    model.fit(samples, np.arange(5) % n_classes)
+    net = model._network
+    targets = np.arange(5) % n_classes
+    assert net.check_gradients(samples, targets if n_classes > 2 else targets[:, None]).max_error < 1e-7
+
+
+# --- scikit-learn's tools ------------------------------------------------------------------------------------------------------
+
+
+def test_tools_of_scikit_learn():
+    model = MLPClassifier(**QUICK)
+    search = GridSearchCV(make_pipeline(StandardScaler(), model), {"mlpclassifier__alpha": [1e-4, 1e-2]}, n_jobs=2, cv=3)
+    assert search.fit(X, Y).best_score_ > 0.5
+    assert cross_val_predict(model, X, Y, method="predict_proba", cv=3).shape == (150, 3)
+    assert CalibratedClassifierCV(model, cv=3).fit(X, Y).predict_proba(X).shape == (150, 3)
+    for ensemble in (BaggingClassifier(model, 3), AdaBoostClassifier(model, n_estimators=3), VotingClassifier([("a", model)])):
+        assert ensemble.fit(X, Y).score(X, Y) > 0.4
+    assert MultiOutputRegressor(MLPRegressor(**QUICK)).fit(X, np.c_[Y, -Y]).predict(X).shape == (150, 2)
+    assert make_pipeline(model, LogisticRegression()).fit(X, Y).score(X, Y) > 0.5
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("travel", ["clone", "copy", "pickle", "joblib"])
+def test_a_copy_is_as_good(solver, travel, tmp_path):
+    model = MLPClassifier(**QUICK, solver=solver).fit(X, Y)
+    if travel == "clone":
+        other = clone(model).fit(X, Y)
+    elif travel == "copy":
+        other = copy.deepcopy(model)
+    elif travel == "pickle":
+        other = pickle.loads(pickle.dumps(model))
+    else:
+        joblib.dump(model, tmp_path / "model")
+        other = joblib.load(tmp_path / "model", mmap_mode="r")
+    np.testing.assert_array_equal(other.predict_proba(X), model.predict_proba(X))
+    if solver != "lbfgs":
+        other.partial_fit(X[:40], Y[:40])
+        np.testing.assert_array_equal(other.coefs_[0], model.partial_fit(X[:40], Y[:40]).coefs_[0])
+    other.coefs_[0][:] = 0
+    assert model.coefs_[0].any()
+
+
+@pytest.mark.usefixtures("teams")
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_threads_change_no_bit(solver):
+    found = [MLPClassifier(**QUICK | {"hidden_layer_sizes": (40, 20)}, solver=solver, n_threads=n).fit(X, Y) for n in (1, 2)]
+    for one, two in zip(found[0].coefs_, found[1].coefs_, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_parameters_begin_with_those_of_scikit_learn():
+    for cls in (MLPClassifier, MLPRegressor):
+        theirs = getattr(neural_network, cls.__name__)().get_params()
+        assert {name: cls().get_params()[name] for name in theirs} == theirs
+        assert cls.__init__.__code__.co_varnames[: len(theirs) + 1][1:] == tuple(
+            getattr(neural_network, cls.__name__).__init__.__code__.co_varnames[1 : len(theirs) + 1]
+        )
+
+
+# --- weights that users change -------------------------------------------------------------------------------------------------
+
+
+def test_edits_of_the_weights_act():
+    model = MLPRegressor(**QUICK).fit(X, Y)
+    for array in model.coefs_ + model.intercepts_:
+        array[:] = 0
+    model.intercepts_[-1][:] = 7
+    np.testing.assert_array_equal(model.predict(X[:3]), [7, 7, 7])
+
+
+def test_weights_put_in_their_place_act_and_are_trained_on():
+    theirs, ours = (kind(**QUICK).fit(X, Y) for kind in (neural_network.MLPRegressor, MLPRegressor))
+    for model in (theirs, ours):
+        model.coefs_ = [array * 0.5 for array in model.coefs_]
+        model.intercepts_[0] = model.intercepts_[0] + 1
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-9)
+    kept = ours.coefs_[0]
+    kept *= 2
+    theirs.coefs_[0] *= 2
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-9)
+    for model in (theirs, ours):
+        model.partial_fit(X, Y)
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-9)
+    np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-9)
+
+
+def test_a_second_fit_leaves_the_arrays_of_the_first():
+    model = MLPRegressor(**QUICK).fit(X, Y)
+    first, values = model.coefs_[0], model.coefs_[0].copy()
+    model.fit(X, Y * 2)
+    np.testing.assert_array_equal(first, values)
+
+
+def test_another_activation_acts_on_predictions():
+    theirs, ours = (kind(**QUICK).fit(X, Y).set_params(activation="tanh") for kind in (neural_network.MLPRegressor, MLPRegressor))
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-9)
+
+
+def test_networks_of_another_shape_act():
+    ours = MLPRegressor(**QUICK).fit(X, Y)
+    ours.coefs_, ours.intercepts_ = [np.ones((4, 1))], [np.zeros(1)]
+    np.testing.assert_allclose(ours.predict(X), X.sum(axis=1), rtol=1e-12)
+
+
+# --- predictions ---------------------------------------------------------------------------------------------------------------
+
+KINDS_OF_X = {
+    "row": lambda x: x[:1],
+    "float32": lambda x: x.astype(np.float32),
+    "integers": lambda x: (x * 3).astype(int),
+    "booleans": lambda x: x > 0,
+    "lists": lambda x: x.tolist(),
+    "objects": lambda x: x.astype(object),
+    "columns first": np.asfortranarray,
+    "backwards": lambda x: x[::-1, ::-1],
+    "every other": lambda x: np.repeat(x, 2, axis=0)[::2],
+    "big-endian": lambda x: x.astype(">f8"),
+    "half": lambda x: x.astype(np.float16),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_X)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_predictions_for_every_kind_of_array(kind, dtype):
+    rows = KINDS_OF_X[kind](X)
+    theirs, ours = (fit(**QUICK).fit(X.astype(dtype), Y) for fit in (neural_network.MLPRegressor, MLPRegressor))
+    expected, found = theirs.predict(rows), ours.predict(rows)
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, rtol=1e-4 if dtype == np.float32 else 1e-9, atol=1e-5)
+
+
+def test_a_rows_prediction_does_not_depend_on_the_others():
+    model = MLPClassifier(**QUICK).fit(X, Y)
+    np.testing.assert_array_equal(model.predict_proba(X), np.vstack([model.predict_proba(row[None]) for row in X]))
+
+
+def test_sparse_rows_are_made_dense_by_parts(monkeypatch):
+    from scipy import sparse
+
+    monkeypatch.setattr("fastbp.estimators._checks.ROWS_OF_SPARSE", 32)
+    model = MLPClassifier(**QUICK).fit(X, Y)
+    np.testing.assert_array_equal(model.predict_proba(sparse.csc_matrix(X)), model.predict_proba(X))
+
+
+# --- what scikit-learn is silent about -----------------------------------------------------------------------------------------
+
+MASKED, DAY = np.ma.masked_array(X, X > 2), np.datetime64("2020-01-01")
+BAD = {
+    "masked X": (lambda cls: cls().fit(MASKED, Y), "X is a masked array"),
+    "masked X to predict": (lambda cls: cls(**QUICK).fit(X, Y).predict(MASKED), "X is a masked array"),
+    "masked y": (lambda cls: cls().fit(X, np.ma.masked_array(Y, Y > 1)), "y is a masked array"),
+    "masked weights": (lambda cls: cls().fit(X, Y, np.ma.masked_array(Y, Y > 1)), "sample_weight is a masked array"),
+    "dates": (
+        lambda cls: cls().fit(np.full((3, 1), DAY), Y[:3]),
+        "X must hold numbers, got dtype datetime64",
+    ),
+    "durations": (
+        lambda cls: cls(**QUICK).fit(X, Y).predict(np.full((3, 4), DAY - DAY)),
+        "X must hold numbers, got dtype timed",
+    ),
+    "negative weights": (lambda cls: cls().fit(X, Y, -np.ones(len(X))), "Negative values in data passed to `sample_weight`"),
+    "1e300": (lambda cls: cls().fit(X * 1e300, Y), "may contain large values and need to be preprocessed"),
+    "1e300 by lbfgs": (lambda cls: cls(solver="lbfgs").fit(X * 1e300, Y), "may contain large values and need to be preprocessed"),
+    "1e200 later": (lambda cls: cls(**QUICK).fit(X, Y).partial_fit(X * 1e200, Y), "may contain large values"),
+    "divergence": (lambda cls: cls(solver="sgd", learning_rate_init=1e6).fit(X, Y), "diverged.*learning.rate"),
+    "divergence without penalty": (lambda cls: cls(solver="sgd", learning_rate_init=1e9, alpha=0).fit(X, Y), "diverged"),
+    "half a unit": (lambda cls: cls(hidden_layer_sizes=(3.5,)).fit(X, Y), r"hidden_layer_sizes must hold integers, got \[3.5\]"),
+    "too large for float32": (lambda cls: cls(dtype="float32").fit(X * 1e39, Y), "too large for dtype\\('float32'\\)"),
+    "too large for float32 later": (
+        lambda cls: cls(**QUICK, dtype="float32").fit(X, Y).predict(X * 1e39),
+        "too large for dtype\\('float32'\\)",
+    ),
+    "precision": (lambda cls: cls(dtype=np.int32).fit(X, Y), "dtype must be None, 'float32' or 'float64'"),
+    "activations": (lambda cls: cls(activation=["relu", "tanh"]).fit(X, Y), "one function for each of the 1 hidden layers, got 2"),
+    "X_val alone": (lambda cls: cls().fit(X, Y, X_val=X), "X_val and y_val go together"),
+    "columns of X_val": (lambda cls: cls().fit(X, Y, X_val=X[:, :2], y_val=Y), "X has 2 features, but .* is expecting 4"),
+    "masked X_val": (lambda cls: cls().fit(X, Y, X_val=MASKED, y_val=Y), "X_val is a masked array"),
+    "coefs_init": (lambda cls: cls().fit(X, Y, coefs_init=[np.ones((2, 3))]), "coefs_init must hold arrays of shapes"),
+    "layer": (lambda cls: cls(**QUICK).fit(X, Y).transform(X, layer=1), "one of the 1 hidden layers, got 1"),
+    "no layer": (lambda cls: cls(**QUICK | {"hidden_layer_sizes": ()}).fit(X, Y).transform(X), "the 0 hidden"),
+    "scoring": (lambda cls: cls(scoring="fine").fit(X, Y), "scoring"),
+}
+
+
+@pytest.mark.parametrize("cls", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_a_clear_error(cls, case):
+    work, message = BAD[case]
+    with pytest.raises(ValueError, match=message):
+        work(cls)
+
+
+def test_bad_targets_are_clear_errors():
+    for loss, least in (("poisson", -1.0), ("gamma", 0.0)):
+        with pytest.raises(ValueError, match=f"out of the valid range of the loss '{loss}'"):
+            MLPRegressor(loss=loss).fit(X, np.full(len(X), least))
+    with pytest.raises(ValueError, match="y has 1 outputs, but the network to go on with has 2"):
+        MLPRegressor(**QUICK).fit(X, np.c_[Y, Y]).partial_fit(X, Y)
+    with pytest.raises(AttributeError, match="has no attribute 'partial_fit'"):
+        MLPRegressor(solver="lbfgs").partial_fit(X, Y)
+    with pytest.raises(ValueError, match="class_weight='balanced' is not known to partial_fit"):
+        MLPClassifier(class_weight="balanced").partial_fit(X, Y, classes=[0, 1, 2])
+
+
+def test_masked_arrays_without_masked_values_are_arrays():
+    expected = MLPClassifier(**QUICK).fit(X, Y).predict_proba(X)
+    np.testing.assert_array_equal(
+        MLPClassifier(**QUICK).fit(np.ma.masked_array(X), Y).predict_proba(np.ma.masked_array(X)), expected
+    )
+
+
+def test_divergence_says_when_and_keeps_finite_weights():
+    model = MLPRegressor(solver="sgd", learning_rate_init=1.0, random_state=0)
+    with pytest.raises(fastbp.DivergenceError, match="Solver produced non-finite parameter weights") as caught:
+        model.fit(X * 100, Y)
+    assert np.isfinite(model.coefs_[0]).all()
+    assert len(model.loss_curve_) == caught.value.epoch
+    assert isinstance(pickle.loads(pickle.dumps(caught.value)), fastbp.DivergenceError)
+
+
+def test_divergence_in_early_stopping_keeps_the_best_weights():
+    model = MLPRegressor(activation="identity", solver="sgd", learning_rate_init=1.0, early_stopping=True, random_state=0)
+    with pytest.warns(UserWarning, match=r"Training diverged in epoch \d+: .*The weights of the best epoch are kept"):
+        model.fit(X * 3, Y)
+    assert np.isnan(model.validation_scores_[-1])
+    assert len(model.validation_scores_) == model.n_iter_ == len(model.loss_curve_)
+    assert np.isfinite(model.predict(X)).all()
+
+
+def test_failures_leave_the_generator_and_the_model_usable():
+    model = MLPClassifier(**QUICK).fit(X, Y)
+    expected = model.predict_proba(X)
+    for bad in (lambda: model.partial_fit(MASKED, Y), lambda: model.partial_fit(X, Y + 7), lambda: model.partial_fit(X[:, :2], Y)):
+        with pytest.raises(ValueError, match=r"masked|classes not in|features"):
+            bad()
+    np.testing.assert_array_equal(model.predict_proba(X), expected)
+
+
+def test_samples_are_not_kept(monkeypatch):
+    import gc
+    import weakref
+
+    class Kept(np.ndarray):
+        pass
+
+    for work in ("fit", "partial_fit"):
+        rows = np.array(X).view(Kept)
+        there = weakref.ref(rows)
+        model = MLPRegressor(**QUICK)
+        getattr(model, work)(rows, Y)
+        del rows
+        gc.collect()
+        assert there() is None, work
+
+
+def test_import_of_the_package_does_not_import_scikit_learn():
+    code = "import sys, fastbp; assert 'sklearn' not in sys.modules; fastbp.MLPClassifier; assert 'sklearn' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
