@@ -1,0 +1,313 @@
+"""What the estimators have beyond scikit-learn's."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from sklearn import config_context, datasets, neural_network
+from sklearn.metrics import f1_score, make_scorer
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, scale
+from sklearn.utils.class_weight import compute_sample_weight
+
+import fastbp
+from fastbp import MLPClassifier, MLPRegressor, activations, losses
+
+X, Y = datasets.load_wine(return_X_y=True)
+X = scale(X)
+X_VAL, Y_VAL = X[::4], Y[::4]
+QUICK = {"hidden_layer_sizes": (9,), "max_iter": 25, "random_state": 0, "learning_rate_init": 0.01}
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def slopes_by_differences(predict, rows, step=1e-5):
+    columns = np.eye(rows.shape[1]) * step
+    return np.stack([(predict(rows + column) - predict(rows - column)) / (2 * step) for column in columns], axis=-1)
+
+
+# --- what is trained -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 1.0, 1: 5.0, 2: 0.5}])
+def test_class_weight_multiplies_sample_weight(class_weight):
+    weights = np.random.default_rng(0).uniform(1, 2, len(X))
+    model = MLPClassifier(**QUICK, class_weight=class_weight).fit(X, Y, weights)
+    same = MLPClassifier(**QUICK).fit(X, Y, weights * compute_sample_weight(class_weight, Y))
+    np.testing.assert_array_equal(model.coefs_[0], same.coefs_[0])
+    assert not np.array_equal(model.coefs_[0], MLPClassifier(**QUICK).fit(X, Y, weights).coefs_[0])
+
+
+def test_class_weight_in_partial_fit():
+    model = MLPClassifier(**QUICK, class_weight={0: 3.0}).partial_fit(X, Y, classes=[0, 1, 2])
+    same = MLPClassifier(**QUICK).partial_fit(X, Y, np.where(Y == 0, 3.0, 1.0), classes=[0, 1, 2])
+    np.testing.assert_array_equal(model.coefs_[0], same.coefs_[0])
+
+
+@pytest.mark.parametrize("given", ["float32", np.float32, np.dtype("float32")], ids=repr)
+def test_dtype(given):
+    model = MLPClassifier(**QUICK, dtype=given).fit(X, Y)
+    same = MLPClassifier(**QUICK).fit(X.astype(np.float32), Y)
+    assert model.coefs_[0].dtype == np.float32
+    np.testing.assert_array_equal(model.coefs_[0], same.coefs_[0])
+    assert MLPClassifier(**QUICK, dtype="float64").fit(X.astype(np.float32), Y).coefs_[0].dtype == np.float64
+
+
+def test_one_activation_a_layer():
+    model = MLPRegressor(**QUICK | {"hidden_layer_sizes": (7, 5)}, activation=["tanh", fastbp.ELU(alpha=0.5)]).fit(X, Y)
+    z = np.tanh(X @ model.coefs_[0] + model.intercepts_[0]) @ model.coefs_[1] + model.intercepts_[1]
+    a = np.where(z > 0, z, 0.5 * np.expm1(z))
+    np.testing.assert_allclose(model.predict(X), (a @ model.coefs_[2] + model.intercepts_[2])[:, 0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", activations.ACTIVATIONS.names)
+def test_every_activation_of_the_package_trains(name):
+    model = MLPClassifier(**QUICK, activation=name).fit(X, Y)
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+def test_logistic_is_sigmoid():
+    one, two = (MLPClassifier(**QUICK, activation=name).fit(X, Y).coefs_[0] for name in ("logistic", "sigmoid"))
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    "loss", ["absolute", "huber", "quantile", "log_cosh", "gamma", losses.Huber(0.5), losses.Quantile(0.9)], ids=str
+)
+def test_every_loss_for_numbers(loss):
+    model = MLPRegressor(loss, **QUICK | {"max_iter": 120}).fit(X, Y + 1.0)
+    assert model.loss_curve_[-1] < 0.5 * model.loss_curve_[0]
+    assert model.out_activation_ == ("exp" if loss == "gamma" else "identity")
+    if loss == losses.Quantile(0.9):
+        assert np.mean(model.predict(X) > Y + 1.0) > 0.6
+
+
+def test_label_smoothing_keeps_probabilities_from_the_ends():
+    plain, smooth = (MLPClassifier(**QUICK | {"max_iter": 200}, label_smoothing=s).fit(X, Y) for s in (0.0, 0.3))
+    assert smooth.predict_proba(X).max() < 0.93 < plain.predict_proba(X).max()
+    assert smooth.score(X, Y) > 0.95
+
+
+@pytest.mark.parametrize("solver", ["adamw", "rmsprop"])
+def test_solvers_that_scikit_learn_lacks(solver):
+    model = MLPClassifier(**QUICK, solver=solver).fit(X, Y)
+    assert model.loss_curve_[-1] < 0.5 * model.loss_curve_[0]
+    for _ in range(3):
+        model.partial_fit(X, Y)
+
+
+def test_adamw_decays_weights_and_adds_no_penalty():
+    small, large = (MLPClassifier(**QUICK, solver="adamw", alpha=alpha).fit(X, Y) for alpha in (0.0, 5.0))
+    assert np.abs(large.coefs_[0]).sum() < 0.7 * np.abs(small.coefs_[0]).sum()
+    assert large.loss_curve_[0] == pytest.approx(small.loss_curve_[0], rel=1e-9)
+
+
+def test_first_weights_may_be_given():
+    source = neural_network.MLPClassifier(**QUICK).fit(X, Y)
+    start = {"coefs_init": source.coefs_, "intercepts_init": source.intercepts_}
+    model = MLPClassifier(**QUICK | {"max_iter": 1}, shuffle=False, batch_size=len(X)).fit(X, Y, **start)
+    theirs = neural_network.MLPClassifier(**QUICK | {"max_iter": 1}, shuffle=False, batch_size=len(X), warm_start=True).fit(X, Y)
+    theirs.coefs_, theirs.intercepts_ = [a.copy() for a in source.coefs_], [a.copy() for a in source.intercepts_]
+    theirs.fit(X, Y)
+    np.testing.assert_allclose(model.coefs_[0], theirs.coefs_[0], rtol=1e-9)
+
+
+# --- validation ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_validation_data_are_recorded(solver):
+    model = MLPClassifier(**QUICK, solver=solver).fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
+    history = model.history_
+    assert len(history.loss) == len(history.validation_loss) == len(history.validation_score) == model.n_iter_
+    assert history.validation_score[-1] == model.score(X_VAL, Y_VAL)
+    probabilities = model.predict_proba(X_VAL)[np.arange(len(Y_VAL)), Y_VAL]
+    assert history.validation_loss[-1] == pytest.approx(-np.log(probabilities).mean(), rel=1e-9)
+    same = MLPClassifier(**QUICK, solver=solver).fit(X, Y)
+    np.testing.assert_array_equal(model.coefs_[0], same.coefs_[0])  # looking changes nothing
+
+
+def test_early_stopping_by_given_data_trains_on_all_samples():
+    model = MLPClassifier(**QUICK | {"max_iter": 200}, early_stopping=True).fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
+    assert model.t_ == model.n_iter_ * len(X)
+    assert model.validation_scores_ == model.history_.validation_score
+    assert model.best_validation_score_ == max(model.validation_scores_) == model.score(X_VAL, Y_VAL)
+
+
+def test_validation_losses_of_a_regressor_are_means_over_outputs():
+    targets = np.c_[Y, -2.0 * Y]
+    model = MLPRegressor(**QUICK).fit(X, targets, X_val=X_VAL, y_val=targets[::4])
+    assert model.history_.validation_loss[-1] == pytest.approx(0.5 * np.mean((model.predict(X_VAL) - targets[::4]) ** 2), rel=1e-9)
+
+
+@pytest.mark.parametrize("scoring", ["f1_macro", "neg_log_loss", make_scorer(f1_score, average="macro")], ids=str)
+def test_early_stopping_maximises_any_scorer(scoring):
+    from sklearn.metrics import check_scoring
+
+    model = MLPClassifier(**QUICK | {"max_iter": 60}, early_stopping=True, scoring=scoring, n_iter_no_change=5)
+    model.fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
+    assert check_scoring(model, scoring)(model, X_VAL, Y_VAL) == pytest.approx(max(model.validation_scores_), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "labels", [np.array(["a", "b", "c"], object)[Y], np.eye(3, dtype=int)[Y], Y == 1], ids=["words", "sets", "two"]
+)
+def test_a_scorer_sees_the_labels_and_column_names_of_the_user(labels):
+    pandas = pytest.importorskip("pandas")
+    seen = []
+
+    def scorer(estimator, rows, targets):
+        seen.append(np.asarray(targets))
+        return estimator.score(rows, targets)
+
+    frame = pandas.DataFrame(X, columns=[f"c{i}" for i in range(X.shape[1])])
+    MLPClassifier(**QUICK, early_stopping=True, scoring=scorer).fit(frame, labels)
+    assert {str(value) for value in np.unique(seen[0])} <= {str(value) for value in np.unique(labels)} | {"0", "1"}
+    assert seen[0].shape[1:] == labels.shape[1:]
+
+
+def test_history():
+    model = MLPRegressor(**QUICK, solver="sgd", learning_rate="invscaling").fit(X, Y)
+    assert model.history_.loss is model.loss_curve_
+    rates = [0.01 / (1 + epoch * len(X)) ** 0.5 for epoch in range(25)]
+    np.testing.assert_allclose(model.history_.learning_rate, rates, rtol=1e-12)
+    assert len(model.history_.time) == 25
+    assert sorted(model.history_.time) == model.history_.time
+    assert model.history_.validation_loss == []
+
+
+def test_validation_data_pass_through_pipelines_and_searches():
+    with config_context(enable_metadata_routing=True):
+        model = MLPClassifier(**QUICK).set_fit_request(X_val=True, y_val=True)
+        pipeline = make_pipeline(StandardScaler(), model, transform_input=["X_val"])
+        pipeline.fit(X * 7, Y, X_val=X_VAL * 7, y_val=Y_VAL)
+        direct = MLPClassifier(**QUICK).fit(
+            StandardScaler().fit_transform(X * 7), Y, X_val=pipeline[0].transform(X_VAL * 7), y_val=Y_VAL
+        )
+        assert pipeline[-1].history_.validation_loss == direct.history_.validation_loss
+        search = GridSearchCV(model, {"alpha": [0.1, 1.0]}, cv=2).fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
+        assert len(search.best_estimator_.history_.validation_loss) == 25
+
+
+# --- looks inside --------------------------------------------------------------------------------------------------------------
+
+
+def test_transform_gives_the_hidden_layers():
+    model = MLPClassifier(**QUICK | {"hidden_layer_sizes": (8, 5)}, activation="tanh").fit(X, Y)
+    first = np.tanh(X @ model.coefs_[0] + model.intercepts_[0])
+    second = np.tanh(first @ model.coefs_[1] + model.intercepts_[1])
+    np.testing.assert_allclose(model.transform(X, layer=0), first, atol=1e-12)
+    np.testing.assert_allclose(model.transform(X), second, atol=1e-12)
+    np.testing.assert_array_equal(model.transform(X, layer=-2), model.transform(X, layer=0))
+    assert model.get_feature_names_out().tolist() == [f"mlpclassifier{i}" for i in range(5)]
+    np.testing.assert_array_equal(model.fit_transform(X, Y), model.transform(X))
+
+
+@pytest.mark.parametrize(
+    ("model", "targets"),
+    [
+        (partial(MLPRegressor, **QUICK), Y * 1.0),
+        (partial(MLPRegressor, **QUICK), np.c_[Y, -Y] * 1.0),
+        (partial(MLPRegressor, "poisson", **QUICK), Y),
+        (partial(MLPClassifier, **QUICK), Y),
+        (partial(MLPClassifier, **QUICK), Y == 0),
+        (partial(MLPClassifier, **QUICK), np.eye(3, dtype=int)[Y]),
+        (partial(MLPClassifier, **QUICK | {"hidden_layer_sizes": ()}), Y),
+        (partial(MLPClassifier, **QUICK | {"hidden_layer_sizes": (6, 5)}, activation=["gelu", "softplus"]), Y),
+    ],
+)
+def test_input_gradient(model, targets, monkeypatch):
+    fitted = model(activation="tanh").fit(X, targets) if "activation" not in model.keywords else model().fit(X, targets)
+    predict = fitted.predict_proba if hasattr(fitted, "predict_proba") else fitted.predict
+    expected = slopes_by_differences(predict, X[:40])
+    np.testing.assert_allclose(fitted.input_gradient(X[:40]), expected, atol=1e-8)
+    monkeypatch.setattr("fastbp.estimators._inspection.ROWS_TOGETHER", 16)
+    np.testing.assert_allclose(fitted.input_gradient(X[:40]), expected, atol=1e-8)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize(("kind", "targets"), [("MLPClassifier", Y), ("MLPClassifier", Y == 1), ("MLPRegressor", Y * 1.0)])
+def test_from_scikit_learn_and_back(kind, targets, solver):
+    theirs = getattr(neural_network, kind)(**QUICK, solver=solver).fit(X, targets)
+    ours = getattr(fastbp, kind).from_sklearn(theirs)
+    back = ours.to_sklearn()
+    predict = "predict_proba" if kind == "MLPClassifier" else "predict"
+    np.testing.assert_allclose(getattr(ours, predict)(X), getattr(theirs, predict)(X), rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(getattr(back, predict)(X), getattr(theirs, predict)(X))
+    np.testing.assert_array_equal(ours.predict(X[:5]).shape, back.predict(X[:5]).shape)
+    assert back.get_params() == theirs.get_params()
+    assert {name for name in vars(theirs) if name.endswith("_")} == {name for name in vars(back) if name.endswith("_")}
+    ours.coefs_[0][:] = 0
+    assert theirs.coefs_[0].any()
+    assert back.coefs_[0].any()
+    if solver == "adam":
+        ours.partial_fit(X, targets)
+        back.partial_fit(X, targets)
+
+
+def test_conversion_of_what_scikit_learn_lacks():
+    assert MLPClassifier(activation=["tanh", "tanh"], solver="adamw").to_sklearn().get_params()["activation"] == "tanh"
+    with pytest.raises(ValueError, match="scikit-learn has no network with activation='gelu'"):
+        MLPClassifier(activation="gelu").to_sklearn()
+    with pytest.raises(TypeError, match=r"must be an sklearn\.neural_network\.MLPClassifier, got MLPRegressor"):
+        MLPClassifier.from_sklearn(neural_network.MLPRegressor())
+    assert not hasattr(MLPRegressor.from_sklearn(neural_network.MLPRegressor(alpha=3)), "coefs_")
+
+
+# --- callbacks -----------------------------------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """A callback that scores the estimator as it is, and stops it."""
+
+    def __init__(self, stop_at=None):
+        self.stop_at, self.begun, self.scores, self.set_up = stop_at, 0, [], 0
+
+    def setup(self, estimator, context):
+        self.set_up += 1
+
+    def on_fit_task_begin(self, estimator, context):
+        self.begun += context.parent is not None
+
+    def on_fit_task_end(self, estimator, context, *, X, y, metadata, fitted_estimator):
+        if context.parent is not None:
+            assert (metadata is None) == (not hasattr(self, "weights"))
+            self.scores.append(fitted_estimator.score(X, y))
+            return len(self.scores) == self.stop_at
+        return False
+
+    def teardown(self, estimator, context):
+        self.set_up -= 1
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+def test_callbacks_see_every_epoch_and_stop(solver):
+    pytest.importorskip("sklearn.callback")
+    recorder = Recorder()
+    model = MLPClassifier(**QUICK, solver=solver).set_callbacks(recorder).fit(X, Y)
+    assert recorder.begun == len(recorder.scores) == model.n_iter_
+    assert recorder.scores[-1] == model.score(X, Y)
+    assert recorder.set_up == 0
+    same = MLPClassifier(**QUICK, solver=solver).fit(X, Y)
+    np.testing.assert_array_equal(model.coefs_[0], same.coefs_[0])
+    stopper = Recorder(stop_at=4)
+    assert MLPClassifier(**QUICK, solver=solver).set_callbacks(stopper).fit(X, Y).n_iter_ == 4 == len(stopper.scores)
+
+
+def test_callbacks_are_told_the_weights():
+    pytest.importorskip("sklearn.callback")
+    recorder = Recorder()
+    recorder.weights = True
+    MLPRegressor(**QUICK, early_stopping=True).set_callbacks(recorder).fit(X, Y, np.ones(len(X)))
+    assert recorder.scores
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_progress_bar_of_scikit_learn(solver, capsys):
+    callback = pytest.importorskip("sklearn.callback")
+    pytest.importorskip("rich")
+    MLPClassifier(**QUICK, solver=solver).set_callbacks(callback.ProgressBar()).fit(X, Y)
+    assert "MLPClassifier - fit" in capsys.readouterr().out
+    search = GridSearchCV(MLPClassifier(**QUICK, solver=solver), {"alpha": [0.1, 1.0]}, cv=2)
+    search.set_callbacks(callback.ProgressBar(max_propagation_depth=None)).fit(X, Y)
+    assert "GridSearchCV - fit" in capsys.readouterr().out
