@@ -227,6 +227,22 @@ def test_sparse_rows_are_made_dense_by_parts(monkeypatch):
     np.testing.assert_array_equal(model.predict_proba(sparse.csc_matrix(X)), model.predict_proba(X))
 
 
+@pytest.mark.parametrize("dtype", [int, np.uint8, bool, float, str])
+@pytest.mark.parametrize("n_classes", [1, 2, 3])
+def test_labels_of_every_type_are_encoded_as_by_scikit_learn(dtype, n_classes):
+    labels = (np.arange(len(X)) % n_classes).astype(dtype)
+    theirs, ours = (kind(**QUICK).fit(X, labels) for kind in (neural_network.MLPClassifier, MLPClassifier))
+    for model in (theirs, ours):
+        model.partial_fit(X[:30], labels[:30])
+    assert ours.classes_.dtype == theirs.classes_.dtype
+    np.testing.assert_array_equal(ours.classes_, theirs.classes_)
+    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-12)
+    own, expected = vars(ours._label_binarizer), vars(theirs._label_binarizer)
+    assert own.keys() == expected.keys()
+    assert own["y_type_"] == expected["y_type_"]
+
+
 # --- what scikit-learn is silent about -----------------------------------------------------------------------------------------
 
 MASKED, DAY = np.ma.masked_array(X, X > 2), np.datetime64("2020-01-01")

@@ -1,5 +1,6 @@
 """The estimators follow scikit-learn's step by step: equal weights, losses, counts, random draws, warnings and printed lines."""
 
+import re
 import warnings
 
 import numpy as np
@@ -289,7 +290,8 @@ def caught(work):
         try:
             work()
         except Exception as raised:
-            error = type(raised), str(raised)
+            # names of choices are printed in the order of a set
+            error = type(raised), re.sub(r"\{[^}]*\}", lambda found: str(sorted(found[0][1:-1].split(", "))), str(raised))
     return {(item.category, str(item.message)) for item in found if item.category is not RuntimeWarning}, error
 
 
@@ -335,6 +337,7 @@ SAID_BY_CLASSIFIERS = {
     "unknown class": lambda model: model().partial_fit(X, Y, classes=[0, 1]),
     "other classes": lambda model: model().partial_fit(X, Y, classes=[0, 1, 2]).partial_fit(X, Y, classes=[0, 1]),
     "rare class": lambda model: model(early_stopping=True).fit(X[:4], [0, 0, 0, 1]),
+    "so many classes": lambda model: model(max_iter=2).fit(X[:30], np.arange(30)),
     "several columns of classes": lambda model: model().fit(X, np.c_[Y, Y]),
 }
 

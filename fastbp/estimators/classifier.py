@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 from fastbp import losses
 from fastbp.estimators._base import MultilayerPerceptron, is_stochastic
+from fastbp.estimators._labels import binarizer_of, indicators, plain_classes
 
 
 class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
@@ -138,6 +139,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
     loss = "log_loss"
     _counterpart = "MLPClassifier"
+    _label_binarizer: LabelBinarizer
     _parameter_constraints: dict = {
         **MultilayerPerceptron._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
@@ -187,7 +189,14 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
     def _encode(self, targets, is_known):
         """Targets as a matrix of bool; the classes are those of a fit before, if `is_known` or in a warm start."""
-        if not hasattr(self, "classes_") or (not self.warm_start and not is_known):
+        is_new = not hasattr(self, "classes_") or (not self.warm_start and not is_known)
+        plain = plain_classes(targets)
+        if plain is not None and (is_new or np.array_equal(plain[0], self._label_binarizer.classes_)):
+            if is_new:
+                self._label_binarizer = binarizer_of(plain[0])
+                self.classes_ = plain[0]
+            return indicators(*plain)
+        if is_new:
             self._label_binarizer = LabelBinarizer().fit(targets)
             self.classes_ = self._label_binarizer.classes_
         else:
