@@ -1,6 +1,8 @@
 """What the estimators have beyond scikit-learn's."""
 
+import re
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -311,3 +313,41 @@ def test_progress_bar_of_scikit_learn(solver, capsys):
     search = GridSearchCV(MLPClassifier(**QUICK, solver=solver), {"alpha": [0.1, 1.0]}, cv=2)
     search.set_callbacks(callback.ProgressBar(max_propagation_depth=None)).fit(X, Y)
     assert "GridSearchCV - fit" in capsys.readouterr().out
+
+
+# --- what the documentation says -----------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[1] / "docs" / "estimators.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_blocks_of_the_page_run(number):
+    assert len(BLOCKS) == 3
+    exec(compile(BLOCKS[number], f"estimators.md, block {number}", "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("targets", [Y, Y == 1], ids=["three", "two"])
+def test_converters_to_onnx_find_what_they_read(targets):
+    # skl2onnx reads these attributes, and the arrays' values, of scikit-learn's estimators
+    theirs, ours = (kind(**QUICK).fit(X, targets) for kind in (neural_network.MLPClassifier, MLPClassifier))
+    for name in ("n_layers_", "n_outputs_", "out_activation_", "activation"):
+        assert getattr(ours, name) == getattr(theirs, name)
+    assert ours._label_binarizer.y_type_ == theirs._label_binarizer.y_type_
+    np.testing.assert_allclose(np.concatenate([a.ravel() for a in ours.coefs_]), np.concatenate([a.ravel() for a in theirs.coefs_]))
+
+
+def test_the_converters_of_skl2onnx():
+    skl2onnx, reference = pytest.importorskip("skl2onnx"), pytest.importorskip("onnx.reference")
+    registration = re.search(r"^```text\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)[1]
+    exec(registration, {"fastbp": fastbp})
+    rows = X.astype(np.float32)
+    for model in (
+        MLPClassifier(**QUICK).fit(rows, Y),
+        MLPClassifier(**QUICK).fit(rows, Y == 1),
+        MLPRegressor(**QUICK).fit(rows, Y),
+    ):
+        options = {"options": {id(model): {"zipmap": False}}} if hasattr(model, "classes_") else {}
+        outputs = reference.ReferenceEvaluator(skl2onnx.to_onnx(model, rows[:1], **options)).run(None, {"X": rows})
+        expected = model.predict_proba(rows) if options else model.predict(rows)[:, None]
+        np.testing.assert_allclose(outputs[-1], expected, atol=1e-5)

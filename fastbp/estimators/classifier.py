@@ -26,11 +26,11 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     hidden_layer_sizes : array_like of int, default (100,)
         Units of each hidden layer.
     activation : str, Activation, or list of them, default "relu"
-        "identity", "logistic", "tanh" or "relu" of scikit-learn, or any other of `fastbp.activations`; a list has one for each
-        hidden layer (#10665).
+        "identity", "logistic", "tanh" or "relu" of scikit-learn, or any other of `fastbp.activations` (#10665); a list has one
+        for each hidden layer (#10097).
     solver : {"adam", "sgd", "lbfgs", "adamw", "rmsprop"}, default "adam"
         Adam (Kingma & Ba, 2015), stochastic gradient descent, SciPy's L-BFGS-B on all samples at once, AdamW with `alpha` as its
-        weight decay instead of a penalty, or RMSprop with `beta_2` as its decay. The last two are not in scikit-learn (#14571).
+        weight decay instead of a penalty (#6780), or RMSprop with `beta_2` as its decay. The last two are not in scikit-learn.
     alpha : float, default 0.0001
         Penalty: alpha / (2 w) times the sum of the squared weights, w being the weight of the mini-batch (its samples, if they
         are not weighted), is added to the loss. Intercepts are not penalised.

@@ -1,0 +1,127 @@
+"""The estimators against scikit-learn's on the same fits, one thread each: `python -m benchmarks.bench_estimators`, or asv.
+
+A ratio is the median over rounds of scikit-learn's time divided by ours; the two take turns. Nothing is timed before both have
+ended with the same loss.
+"""
+
+import argparse
+import statistics
+import warnings
+from time import perf_counter
+
+import numpy as np
+from sklearn import datasets, neural_network
+from sklearn.preprocessing import scale
+from threadpoolctl import threadpool_limits
+
+from . import common as common  # keeps every environment's compiled kernels apart
+
+
+def _digits():
+    X, y = datasets.load_digits(return_X_y=True)
+    return X / 16, y
+
+
+def _scaled(load):
+    X, y = load(return_X_y=True)
+    return scale(X), y
+
+
+def _images():
+    rng = np.random.default_rng(0)
+    y = rng.integers(10, size=6000)
+    return np.clip(rng.random((10, 784))[y] + 0.5 * rng.normal(size=(6000, 784)), 0, 1).astype(np.float32), y
+
+
+# name: (estimator, data, parameters); what is not named is scikit-learn's default
+PROBLEMS = {
+    "digits": ("MLPClassifier", _digits, {}),
+    "breast-cancer": ("MLPClassifier", lambda: _scaled(datasets.load_breast_cancer), {}),
+    "iris": ("MLPClassifier", lambda: _scaled(datasets.load_iris), {}),
+    "10000 x 20": (
+        "MLPClassifier",
+        lambda: datasets.make_classification(10000, 20, n_informative=10, random_state=0),
+        {"max_iter": 20},
+    ),
+    "784-128-10": ("MLPClassifier", _images, {"max_iter": 5, "hidden_layer_sizes": (128,)}),
+    "diabetes": ("MLPRegressor", lambda: _scaled(datasets.load_diabetes), {"max_iter": 100}),
+    "digits, sgd": ("MLPClassifier", _digits, {"solver": "sgd", "max_iter": 50}),
+    "digits, lbfgs": ("MLPClassifier", _digits, {"solver": "lbfgs", "max_iter": 50}),
+    "digits, early stopping": ("MLPClassifier", _digits, {"early_stopping": True}),
+    "digits, float32": ("MLPClassifier", lambda: (_digits()[0].astype(np.float32), _digits()[1]), {"max_iter": 50}),
+}
+
+
+def estimators(name):
+    """scikit-learn's estimator, ours, and the data."""
+    import fastbp
+
+    kind, load, parameters = PROBLEMS[name]
+    parameters = {"random_state": 0} | parameters
+    return getattr(neural_network, kind)(**parameters), getattr(fastbp, kind)(**parameters, n_threads=1), load()
+
+
+def fit(model, X, y):
+    """Fit in silence and with one thread of BLAS."""
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore")
+        return model.fit(X, y)
+
+
+def seconds(work, least=0.0):
+    """Time of one call, repeated for at least so long."""
+    start, count = perf_counter(), 0
+    while count == 0 or perf_counter() - start < least:
+        work()
+        count += 1
+    return (perf_counter() - start) / count
+
+
+def turns(slow, fast, rounds, least=0.0):
+    """(median of slow, of fast, of their ratio)."""
+    pairs = [(seconds(slow, least), seconds(fast, least)) for _ in range(rounds)]
+    return [statistics.median(values) for values in (*zip(*pairs, strict=True), [a / b for a, b in pairs])]
+
+
+def compare(name, rounds):
+    """Rows of the table for a problem: the fit, and the prediction of one row and of all."""
+    theirs, ours, (X, y) = estimators(name)
+    fit(theirs, X, y), fit(ours, X, y)
+    assert abs(ours.loss_ - theirs.loss_) < (0.02 if X.dtype == np.float32 else 1e-4) * (abs(theirs.loss_) + 1e-3), name
+    rows = [("fit", *turns(lambda: fit(theirs, X, y), lambda: fit(ours, X, y), rounds))]
+    for what, samples in (("predict one row", X[:1].copy()), ("predict all rows", X)):
+        with threadpool_limits(1):
+            rows.append((what, *turns(lambda s=samples: theirs.predict(s), lambda s=samples: ours.predict(s), rounds, 0.02)))
+    return rows
+
+
+class Fits:
+    """asv: times of whole fits, and how many times faster than scikit-learn's they are."""
+
+    params = (list(PROBLEMS),)
+    param_names = ("problem",)
+    timeout = 300
+
+    def setup(self, name):
+        self.theirs, self.ours, self.data = estimators(name)
+        fit(self.ours, *self.data)
+
+    def time_fit(self, name):
+        fit(self.ours, *self.data)
+
+    def time_predict_one_row(self, name):
+        self.ours.predict(self.data[0][:1])
+
+    def track_times_faster(self, name):
+        return turns(lambda: fit(self.theirs, *self.data), lambda: fit(self.ours, *self.data), 3)[2]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("problem", nargs="*", choices=[[], *PROBLEMS], default=[])
+    chosen = parser.parse_args()
+    print("| problem | work | scikit-learn | fastbp | times faster |\n| --- | --- | --- | --- | --- |")
+    for problem in chosen.problem or PROBLEMS:
+        for work, slow, fast, ratio in compare(problem, chosen.rounds):
+            print(f"| {problem} | {work} | {slow * 1e3:.3g} ms | {fast * 1e3:.3g} ms | {ratio:.1f} |", flush=True)
