@@ -85,7 +85,7 @@ def kernel(function):
 
 
 class _Choice:
-    """The classes over which kernels are being compiled: the common ones of every registry, or all."""
+    """The classes over which kernels are being compiled: the common ones of every registry, or all (an extended entry)."""
 
     extended = False
     classes: tuple = ()
@@ -139,9 +139,12 @@ class Entry:
         """The compiled function for ``"float32"`` or ``"float64"``, over the common classes."""
         return self.over((), dtype)
 
-    def over(self, classes, dtype):
-        """The compiled function for a dtype, over the common classes, or over all if one of `classes` is not common."""
-        extended = not all(cls.common for cls in classes)
+    def over(self, classes, dtype, extended=False):
+        """The compiled function for a dtype, over the common classes, or over all if one of `classes` is not common.
+
+        With `extended` it is the latter in any case, for what `when_extended` leaves out of the former.
+        """
+        extended = extended or not all(cls.common for cls in classes)
         name = f"{dtype}{_Choice.key(extended) if extended else ''}"
         if name not in self._compiled:
             with _compiling:
@@ -301,10 +304,36 @@ def switch(functions):
 
         return typing.signature(result, types.int64, *plain), codegen
 
+    return _chooser(choose, ["code", *inspect.signature(next(iter(listed())).py_func).parameters])
+
+
+def when_extended(function):
+    """Decorator: a kernel without a result, which extended entries call; in the common ones its calls are nothing."""
+    dispatcher = kernel(function)
+
+    def choose(typingctx, *args):
+        plain = tuple(types.unliteral(arg) for arg in args)
+        extended = _Choice.extended
+        callee = typingctx.resolve_value_type(dispatcher)
+        signature = callee.get_call_type(typingctx, plain, {}) if extended else None
+
+        def codegen(context, builder, _, values):
+            if extended:
+                implementation = context.get_function(callee, signature)
+                context.add_linking_libs(getattr(implementation, "libs", ()))
+                implementation(builder, values)
+            return context.get_dummy_value()
+
+        return types.void(*plain), codegen
+
+    return _chooser(choose, list(inspect.signature(function).parameters))
+
+
+def _chooser(choose, parameters):
+    """The intrinsic ``choose(typingctx, *parameters)``, typed anew when the choice of classes changes."""
     # Numba folds arguments by the signature, which must not have a star
-    names = ["typingctx", "code", *inspect.signature(next(iter(listed())).py_func).parameters]
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    choose.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])
+    choose.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in ("typingctx", *parameters)])
     chooser = intrinsic(choose)
     _switches.append(chooser)
     return chooser

@@ -5,7 +5,7 @@ Nothing here shares a formula with the kernels; activations, losses and update r
 arithmetic is vectorised over the mini-batch, runs in buffers allocated once, and leaves every matrix product to BLAS.
 
 A sample is a row: ``z = a_prev W^T + b`` with ``W`` of shape (n_out, n_in). For rows with weights w_i the objective is
-``sum_i w_i l_i / sum_i w_i + l2 / (2 n_train) sum W^2``.
+``sum_i w_i l_i / sum_i w_i + l2 / (2 n_train) sum W^2 + l1 / n_train sum |W|``.
 """
 
 from types import SimpleNamespace
@@ -97,38 +97,48 @@ class Network:
                 raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
         return X, y, w
 
-    def _forward(self, x, at):
-        """Return the output activations, or raw outputs if the loss has a link, computed in the buffers `at`."""
+    def _forward(self, x, at, masks=None):
+        """Return the output activations, or raw outputs if the loss has a link, computed in the buffers `at`.
+
+        The inputs of each layer, multiplied by their mask if there is one, are left in at.inputs.
+        """
+        at.inputs = []
         for i, (layer, options) in enumerate(self._layers):
-            np.dot(x, self.weights[i].T, out=at.z[i])
+            at.inputs.append(x if masks is None else x * masks[i])
+            np.dot(at.inputs[i], self.weights[i].T, out=at.z[i])
             at.z[i] += self.biases[i]
             layer.forward(at.z[i], at.a[i], at.s[i], options)
             x = at.a[i]
         return x
 
-    def _cost(self, x, y, w, at):
+    def _cost(self, x, y, w, at, masks=None):
         """Return loss and total weight, and leave its gradient by the outputs (raw outputs, with a link) in at.d[-1]."""
-        self._loss.delta(self._forward(x, at), y, at.d[-1], at.cost, self._loss_options)
+        self._loss.delta(self._forward(x, at, masks), y, at.d[-1], at.cost, self._loss_options)
         total = float(len(x) if w is None else w.sum())
         factor = 1 / total if total else 0.0
         at.d[-1] *= factor if w is None else (w * factor)[:, None]
         return float(np.add.reduce(at.cost if w is None else np.dot(w, at.cost), axis=None)) * factor, total
 
-    def _backpropagate(self, x, y, w, at, decay):
-        """Return loss + decay / 2 sum W^2 and the total weight, and write the gradient to self._gradient."""
-        loss, total = self._cost(x, y, w, at)
+    def _backpropagate(self, x, y, w, at, decay, shrink=0, masks=None):
+        """Return loss + decay / 2 sum W^2 + shrink sum |W| and the total weight, and write the gradient to self._gradient."""
+        loss, total = self._cost(x, y, w, at, masks)
         for i in reversed(range(len(self._layers))):
             (layer, options), d, weight = self._layers[i], at.d[i], self.weights[i]
             if layer.slope is not None:
                 layer.slope(at.z[i], at.a[i], at.s[i], options)
                 d *= at.s[i]
-            np.dot(d.T, at.a[i - 1] if i else x, out=self._gradients[0][i])
+            np.dot(d.T, at.inputs[i], out=self._gradients[0][i])
             np.dot(at.ones, d, out=self._gradients[1][i])
             if i:
                 np.dot(d, weight, out=at.d[i - 1])
+                if masks is not None:
+                    at.d[i - 1] *= masks[i]
             if decay:
                 self._gradients[0][i] += decay * weight
                 loss += decay / 2 * float(np.vdot(weight, weight))
+            if shrink:
+                self._gradients[0][i] += shrink * np.sign(weight)
+                loss += shrink * float(np.abs(weight).sum())
         return loss, total
 
     @np.errstate(over="ignore")
@@ -140,12 +150,31 @@ class Network:
 
     @np.errstate(over="ignore")
     def fit(
-        self, X, y, *, epochs=10, batch_size=32, optimizer="sgd", order=None, shuffle=False, sample_weight=None, l2=0, rng=None
+        self,
+        X,
+        y,
+        *,
+        epochs=10,
+        batch_size=32,
+        optimizer="sgd",
+        order=None,
+        shuffle=False,
+        sample_weight=None,
+        l1=0,
+        l2=0,
+        clip_norm=None,
+        clip_value=None,
+        max_norm=None,
+        masks=None,
+        rates=None,
+        rng=None,
     ):
         """Train, and return each epoch's loss: the mean over its rows of the loss each batch had before its step.
 
         Arguments are those of `fastbp.Network.fit`, but shuffle is False by default. order, of shape (m,) or (epochs, m),
-        overrides shuffle. The optimiser's state starts anew with each call.
+        overrides shuffle. The optimiser's state starts anew with each call. ``masks(epoch, layer)`` gives what the inputs of a
+        layer (from 0) are multiplied by in an epoch, a row for each row visited. rates, of shape (epochs, steps), are the learning
+        rates of the mini-batches.
         """
         X, y, w = self._check(X, y, sample_weight)
         rule, h = lookup(RULES, "optimizer", optimizer)
@@ -170,9 +199,18 @@ class Network:
                 else:  # the methods, because np.take spends microseconds in Python
                     i = rows[part], 0
                     batch = X.take(*i, at.x, "clip"), y.take(*i, at.y, "clip"), None if w is None else w.take(*i, at.w, "clip")
-                loss, total = self._backpropagate(*batch, at, l2 / n)
+                drawn = None if masks is None else [masks(epoch, i)[part].astype(self.dtype) for i in range(len(self._layers))]
+                loss, total = self._backpropagate(*batch, at, l2 / n, l1 / n, drawn)
+                if clip_value is not None:
+                    np.clip(self._gradient, -clip_value, clip_value, self._gradient)
+                if clip_norm is not None and (norm := np.linalg.norm(self._gradient)) > clip_norm:
+                    self._gradient *= clip_norm / norm
                 h.t += 1
+                if rates is not None:
+                    h.learning_rate = float(rates[epoch][start // batch_size])
                 rule.step(self.params, self._gradient, slots, h)
+                if max_norm is not None:
+                    _limit_norms(self.weights, max_norm)
                 sum_losses += loss * (part.stop - part.start) * (total > 0)
                 rows_used += (part.stop - part.start) * (total > 0)
             losses.append(sum_losses / rows_used if rows_used else 0.0)
@@ -206,6 +244,13 @@ class Network:
         if self._loss.link == "sigmoid":
             out = (out > 0.5).astype(int)
         return out[..., 0] if out.shape[-1] == 1 else out
+
+
+def _limit_norms(weights, most):
+    """Scale the incoming weights of each unit down to a norm of at most `most`."""
+    for weight in weights:
+        norms = np.linalg.norm(weight, axis=1, keepdims=True)
+        weight *= np.where(norms > most, most / np.maximum(norms, most), 1)
 
 
 def from_network(net):

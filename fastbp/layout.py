@@ -47,7 +47,10 @@ import numpy as np
     COPY,  # of the parameters that are packed, where only predictions are made
     PARTIALS,  # of narrow networks: gradients not yet summed over the lanes
     N_PACKED,
-) = range(34)
+    RATES,  # learning rates of an epoch: 1, or one for every mini-batch
+    COMPLETED,  # 1: the gradient is completed by L1 and clipping before the rule sees it
+    NORMS,  # sums of squares of the gradient, panel by panel
+) = range(37)
 TABLE = 40  # first row of the layer table
 
 # positions in `reals`: hyper-parameters of the rule come first
@@ -61,7 +64,11 @@ TABLE = 40  # first row of the layer table
     BEST,  # loss of an epoch
     WAITED,  # epochs running without progress
     CAP,  # the most that the loss of a sample is reported as
-) = range(8, 17)
+    L1,  # factor of sum |W|, or that times the weight of a mini-batch
+    CLIP_VALUE,  # largest size of a component of the gradient
+    CLIP_NORM,  # largest Euclidean norm of the gradient
+    MAX_NORM,  # largest Euclidean norm of the weights of a unit, 0: any
+) = range(8, 21)
 N_REALS = 24
 
 # columns of the layer table; offsets of one layer
@@ -78,7 +85,9 @@ N_REALS = 24
     DELTA,  # dC/dz
     CODE,  # of the activation in training: identity where the loss owns the link
     NEEDS_Z,
-) = range(12)
+    KEEP,  # dropout of this layer's inputs: 2^32 times the probability that one is kept, 0: no dropout
+    MASK,  # of its inputs
+) = range(14)
 COLUMNS = 16
 
 GIVEN, SHUFFLED, WITH_REPLACEMENT = range(3)
@@ -144,7 +153,12 @@ def block_rows(batch: int, sizes, itemsize: int) -> int:
     return min(batch, max(96, (1 << 18) // row_bytes // 96 * 96))
 
 
-def make_plan(sizes, activations, *, panel: int, rows_together: int, slots: int, members: int, itemsize: int):
+def kept_of_words(dropout: float) -> int:
+    """KEEP: of 2^32 words, how many keep an input that is dropped with this probability."""
+    return max(1, round((1.0 - dropout) * 2**32)) if dropout > 0 else 0
+
+
+def make_plan(sizes, activations, *, panel: int, rows_together: int, slots: int, members: int, itemsize: int, dropout=None):
     """The integer plan of a network and the length of its work buffer.
 
     Parameters
@@ -162,6 +176,8 @@ def make_plan(sizes, activations, *, panel: int, rows_together: int, slots: int,
         Threads of the team.
     itemsize : int
         Bytes of a number.
+    dropout : sequence of float, optional
+        Probability that an input of each layer is dropped.
 
     Returns
     -------
@@ -200,8 +216,13 @@ def make_plan(sizes, activations, *, panel: int, rows_together: int, slots: int,
         return work.take(round_up(columns, panel) // panel * stride)
 
     below = take_matrix(sizes[0])
-    for row, n_out, activation in zip(table, sizes[1:], activations, strict=True):
+    for layer, (row, n_out, activation) in enumerate(zip(table, sizes[1:], activations, strict=True)):
         row[INPUT] = below
+        row[KEEP] = kept_of_words(dropout[layer]) if dropout else 0
+        if row[KEEP]:
+            row[MASK] = take_matrix(sizes[layer])
+            if layer > 0:
+                row[INPUT] = take_matrix(sizes[layer])  # the slope of the layer below is taken of what was not dropped
         row[ACTIVATION] = below = take_matrix(n_out)
         row[NEEDS_Z] = activation.needs_z
         row[RAW] = take_matrix(n_out) if activation.needs_z and slots >= 0 else row[ACTIVATION]
@@ -212,6 +233,7 @@ def make_plan(sizes, activations, *, panel: int, rows_together: int, slots: int,
     plan[LANES_STRIDE] = (3 * round_up(sizes[-1], panel) + 1) * lanes + panel * panel
     plan[LANES] = work.take(members * int(plan[LANES_STRIDE]))
     plan[LOSSES] = work.take(capacity)
+    plan[NORMS] = work.take(sum(round_up(n, panel) // panel for n in sizes[1:]))
     plan[COPY] = work.take(parameter_offsets(sizes)[-1][2]) if slots < 0 else 0
     return plan, work.total
 

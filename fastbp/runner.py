@@ -5,6 +5,7 @@ from time import perf_counter
 
 from fastbp import layout, threads
 from fastbp.kernels.train import TRAIN
+from fastbp.regularization import NOTHING
 from fastbp.session import Session
 
 CALL_SECONDS = 0.05  # aim of one kernel call, so that Ctrl-C is honoured soon
@@ -45,11 +46,11 @@ def flop_of_sample(sizes) -> int:
     return 6 * sum(weights) - 2 * weights[0]
 
 
-def open_session(net, batch_size, rule, n_threads=None, *, plain=True) -> Session:
-    """A session that trains by mini-batches, of the kind that is the fastest; `plain` without penalty and norms."""
-    narrow = max(net.sizes) <= layout.NARROW_LIMIT and plain and not rule.decays
+def open_session(net, batch_size, rule, n_threads=None, *, plain=True, extra=NOTHING) -> Session:
+    """A session that trains by mini-batches, of the kind that is the fastest; `plain` without L2 penalty and norms."""
+    narrow = max(net.sizes) <= layout.NARROW_LIMIT and plain and extra == NOTHING and not rule.decays
     members = 1 if narrow else threads.members_for(batch_size * flop_of_sample(net.sizes), n_threads)
-    return Session(net, batch_size, optimizer=rule, narrow=narrow, members=members)
+    return Session(net, batch_size, optimizer=rule, narrow=narrow, members=members, extra=extra)
 
 
 class Runner:
@@ -58,7 +59,7 @@ class Runner:
     Parameters
     ----------
     session : Session
-        Its data, rates and record have been set. Epoch e is the one with ``session.rates[e]``; the cursor is ``plan[EPOCH]``.
+        Its data, rates and record have been set. Epoch e is the one with ``session.rate(e)``; the cursor is ``plan[EPOCH]``.
     """
 
     def __init__(self, session):
@@ -101,7 +102,7 @@ class Runner:
             seconds = perf_counter() - start
             self.team.note(members, (self._steps_done() - first) / seconds)
             if not session.is_finite():
-                raise DivergenceError(_restore_last_finite(session, snapshot, before), float(session.rates[before]))
+                raise DivergenceError(_restore_last_finite(session, snapshot, before), session.rate(before))
             if seconds < CALL_SECONDS / 2:
                 self.steps = min(self.steps * 2, layout.MAX_STEPS)
             elif seconds > CALL_SECONDS * 2:

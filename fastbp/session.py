@@ -10,6 +10,7 @@ from fastbp.kernels import simd
 from fastbp.kernels.minibatch import NO_RULE
 from fastbp.kernels.train import PREDICT, run, run_narrow
 from fastbp.optimizers import Optimizer
+from fastbp.regularization import NOTHING
 
 
 class Session:
@@ -30,6 +31,8 @@ class Session:
         Train with lanes over samples, for networks of narrow layers; by one thread, no penalty, no norms.
     members : int
         Threads.
+    extra : Regularization
+        L1, clipping, max-norm and dropout; not with `narrow`.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Session:
         keep_all=False,
         narrow=False,
         members=1,
+        extra=NOTHING,
     ):
         self.net, self.members = net, members
         self.dtype = net.dtype
@@ -58,7 +62,14 @@ class Session:
         else:
             rows = batch if keep_all else layout.block_rows(batch, net.sizes, itemsize)
             self.plan, length = layout.make_plan(
-                net.sizes, kept, panel=2 * lanes, rows_together=rows, slots=slots, members=members, itemsize=itemsize
+                net.sizes,
+                kept,
+                panel=2 * lanes,
+                rows_together=rows,
+                slots=slots,
+                members=members,
+                itemsize=itemsize,
+                dropout=extra.dropout,
             )
         self.work = layout.aligned(length, self.dtype)
         alphas = self.plan[layout.COEFFICIENTS] + 2 * layout.N_COEFFICIENTS + 8
@@ -77,6 +88,8 @@ class Session:
             self.reals[: len(hyper)] = hyper
         self.reals[layout.LOSS_SCALE] = loss.scale(net.sizes[-1])
         self.set_report()
+        self._regularize(extra)
+        self.plan[layout.RATES] = 1
         self.rates = self.record = np.zeros(1)
         self.meeting = np.zeros(8, np.int64)
         self.x = self.y = self.sample_weight = self.out = np.zeros(0, self.dtype)
@@ -84,8 +97,16 @@ class Session:
         self.block, self.slots = batch, max(slots, 0)
         classes = (type(loss), type(net.output), *map(type, net.hidden), *([type(optimizer)] if optimizer else []))
         self._fixed = self.plan, self.work, net.params, self.reals
-        self._run = (run_narrow if narrow else run).over(classes, self.dtype)
+        self._run = (run_narrow if narrow else run).over(classes, self.dtype, extra != NOTHING)
         self._threads = ThreadPoolExecutor(members - 1) if members > 1 else None
+
+    def _regularize(self, extra):
+        self.reals[[layout.L1, layout.CLIP_VALUE]] = extra.l1, extra.clip_value
+        self.reals[[layout.CLIP_NORM, layout.MAX_NORM]] = extra.clip_norm, extra.max_norm
+        self.plan[layout.PENALISED] = layout.PER_POPULATION if extra.l1 > 0 else layout.NOT_PENALISED
+        self.plan[layout.COMPLETED] = extra.l1 > 0 or min(extra.clip_value, extra.clip_norm) < np.inf
+        if extra.clip_norm < np.inf:
+            self.plan[layout.SEPARATE] = 1
 
     def set_data(self, x, y=None, labels=None, sample_weight=None, order=None):
         """Give the data of the following calls: arrays that have passed validation.
@@ -137,7 +158,16 @@ class Session:
         """Add factor/2 times the sum of the squared weights to the loss, divided by the weight of a mini-batch if `per_batch`."""
         self.reals[layout.L2] = factor
         code = layout.PER_BATCH if per_batch else layout.PER_POPULATION
-        self.plan[layout.PENALISED] = code if factor > 0 else layout.NOT_PENALISED
+        self.plan[layout.PENALISED] = code if factor > 0 or self.reals[layout.L1] > 0 else layout.NOT_PENALISED
+
+    def set_rates(self, rates):
+        """Learning rates (epochs,) or (epochs, 1) of the epochs, or (epochs, steps) of their mini-batches."""
+        self.plan[layout.RATES] = rates.size // len(rates)
+        self.rates = rates.reshape(-1)
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate at the beginning of an epoch."""
+        return float(self.rates[epoch * self.plan[layout.RATES]])
 
     def set_report(self, factor=1.0, cap=float("inf")):
         """Report `factor` times the loss (penalties excepted), a sample's being `cap` at most; its gradient stays what it is."""

@@ -1,13 +1,13 @@
 """Supervises a fit: epochs, stopping, callbacks, History. The arithmetic is in the kernels."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
-from fastbp import layout, optimizers, validation
+from fastbp import layout, optimizers, regularization, schedules, validation
 from fastbp.runner import DivergenceError as DivergenceError
 from fastbp.runner import Runner, open_session
 from fastbp.runner import flop_of_sample as flop_of_sample
@@ -26,10 +26,12 @@ class History:
     score : list of float
         After the epoch, on the training data, with ``record_score=True``.
     learning_rate : list of float
+        At the beginning of the epoch.
     time : list of float
         Seconds since the fit began.
     weight_norms, gradient_norms : list of list of float
-        Euclidean norm of each layer's weights after the epoch and of their gradient at its last step, with ``record_norms=True``.
+        Euclidean norm of each layer's weights after the epoch and of their gradient, as clipped, at its last step, with
+        ``record_norms=True``.
     stopped_by : str or None
         "tol", "gradient_tol", "patience", "callback", or None if all epochs were run.
     """
@@ -73,7 +75,14 @@ def fit(
     shuffle=True,
     order=None,
     sample_weight=None,
+    l1=0.0,
     l2=0.0,
+    clip_norm=None,
+    clip_value=None,
+    max_norm=None,
+    dropout=0.0,
+    input_dropout=0.0,
+    schedule="constant",
     validation_data=None,
     validation_fraction=0.0,
     tol=None,
@@ -107,6 +116,24 @@ def fit(
         The loss of a mini-batch is its weighted mean.
     l2 : float, default 0
         The textbook's lambda: l2 / (2 n_samples) sum W^2 over all weights, not biases, is added to the loss.
+    l1 : float, default 0
+        l1 / n_samples sum |W| over all weights, not biases, is added to the loss; its derivative at 0 is taken to be 0.
+    clip_norm : float, optional
+        A gradient (of the loss with its penalties, by all parameters) whose Euclidean norm is above this is scaled down to it
+        (Pascanu et al., 2013).
+    clip_value : float, optional
+        Components of the gradient are cut off at this size; before `clip_norm`.
+    max_norm : float, optional
+        After every step the incoming weights of every unit, outputs included, are scaled down to at most this Euclidean norm
+        (Srivastava et al., 2014).
+    dropout : float or list of float, default 0
+        Probability, in [0, 1), that the activation of a hidden unit is replaced by 0 in a step, where it is else divided by
+        1 - dropout (inverted dropout; Srivastava et al., 2014); one for all hidden layers, or one each. Which units those are is
+        told by `fastbp.regularization.dropout_mask`. Outputs, `loss` and validation never drop.
+    input_dropout : float, default 0
+        The same of the network's inputs.
+    schedule : str or Schedule, default "constant"
+        How the learning rate changes; see :mod:`fastbp.schedules`.
     validation_data : (X, y), optional
     validation_fraction : float, default 0
         Without `validation_data`, keep this part of the rows, drawn at random, for validation.
@@ -125,7 +152,7 @@ def fit(
     n_threads : int, optional
         The most threads to use; by default as many as the work of a mini-batch repays. The result does not depend on it.
     rng : None, int or numpy.random.Generator, optional
-        Source of the seed of the shuffling; default the network's.
+        Source of the seed of shuffling and dropout; default the network's.
 
     Returns
     -------
@@ -143,6 +170,8 @@ def fit(
     batch_size = validation.integer("batch_size", batch_size)
     rule = optimizers.get(optimizer)
     l2 = validation.real("l2", l2)
+    extra = regularization.checked(len(net.hidden), l1, clip_norm, clip_value, max_norm, dropout, input_dropout)
+    schedule = schedules.get(schedule)
     rows = validation.samples("X", X, net.sizes[0], net.dtype)
     task, n_out = net.loss_function.task, net.sizes[-1]
     values, labels = validation.targets("y", y, len(rows), n_out, task, net.dtype)
@@ -167,17 +196,19 @@ def fit(
         rows, values, labels, weights, held_out = _split(rng, rows, values, labels, weights, held_count)
     batch_size = min(batch_size, len(rows) if given is None else given.shape[1])
     separate = record_norms or gradient_tol is not None
-    session = open_session(net, batch_size, rule, n_threads, plain=not separate and l2 == 0)
+    extra = replace(extra, l1=extra.l1 / len(rows))
+    session = open_session(net, batch_size, rule, n_threads, plain=not separate and l2 == 0, extra=extra)
     plan = session.plan
     session.set_data(rows, values, labels, weights, given)
     session.set_penalty(l2 / len(rows))
-    plan[layout.SEPARATE] = separate
+    plan[layout.SEPARATE] |= separate
     if given is not None:
         plan[layout.ORDER], plan[layout.ORDER_STRIDE] = layout.GIVEN, given.shape[1] if len(given) > 1 else 0
     else:
         plan[layout.ORDER] = {True: layout.SHUFFLED, False: layout.GIVEN, "replacement": layout.WITH_REPLACEMENT}[shuffle]
-        plan[layout.SEED] = rng.integers(1 << 63) if shuffle else 0
-    session.rates = np.full(epochs, rule.learning_rate)
+    if (shuffle and given is None) or extra.dropout:
+        plan[layout.SEED] = rng.integers(1 << 63)
+    session.set_rates(schedule.rates(rule.learning_rate, epochs, -(-int(plan[layout.ROWS]) // batch_size)))
     session.record = np.full((epochs, 1 + 4 * (len(net.sizes) - 1)), np.nan).reshape(-1)
 
     watch = _Watch(net, rows, values, labels, weights, held_out, tol, n_iter_no_change, gradient_tol, patience)
@@ -236,7 +267,7 @@ class _Watch:
         history, n_layers = self.history, len(self.net.weights)
         loss, *norms = session.record.reshape(-1, 1 + 4 * n_layers)[epoch].tolist()
         history.loss.append(loss)
-        history.learning_rate.append(float(session.rates[epoch]))
+        history.learning_rate.append(session.rate(epoch))
         history.time.append(elapsed)
         if self.record_norms:
             history.weight_norms.append(norms[: 2 * n_layers : 2])

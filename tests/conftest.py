@@ -17,10 +17,13 @@ from itertools import pairwise
 
 import hypothesis
 import numpy as np
+import pytest
 
-from fastbp import activations, baseline, losses, optimizers
+from fastbp import activations, baseline, losses, optimizers, threads
 from fastbp._jit import Entry
+from fastbp.kernels.train import TRAIN
 from fastbp.network import Network
+from fastbp.session import Session
 
 hypothesis.settings.register_profile("fastbp", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("fastbp")
@@ -79,6 +82,12 @@ def make_targets(loss, n, n_out, dtype="float64", seed=0):
     return (rng.uniform(size=(n, n_out)) if task == "binary" else rng.normal(size=(n, n_out))).astype(dtype)
 
 
+def problem(sizes=(4, 6, 3), n=40, *, loss="squared", dtype="float64", hidden="tanh", seed=0):
+    """A network, samples and targets."""
+    net = make_net(sizes, hidden, loss, dtype=dtype, seed=seed)
+    return net, make_samples(n, sizes[0], dtype, seed), make_targets(loss, n, sizes[-1], dtype, seed)
+
+
 def oracle(net):
     """The same network in NumPy and float64."""
     settings = {"output": net.output, "dtype": "float64", "weights": net.weights, "biases": net.biases}
@@ -108,3 +117,25 @@ def compiled(signature):
         return Entry(function, signature)
 
     return decorate
+
+
+@pytest.fixture
+def teams(monkeypatch):
+    """Fits use as many threads as they are allowed, however little the work; the numbers of them that were used."""
+    used, call = [], Session.call
+    monkeypatch.setattr(threads, "members_for", lambda flop, limit, part=0: limit or 1)
+    record = lambda self, mode, members=None: (used.append(members or self.members), call(self, mode, members))[1]  # noqa: E731
+    monkeypatch.setattr(Session, "call", record)
+    return used
+
+
+def count_calls(monkeypatch):
+    """A list that grows by one for each call of the kernel that trains."""
+    calls, call = [], Session.call
+
+    def counted(self, mode):
+        calls.extend([mode] if mode == TRAIN else [])
+        return call(self, mode)
+
+    monkeypatch.setattr(Session, "call", counted)
+    return calls

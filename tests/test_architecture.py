@@ -9,6 +9,7 @@ from conftest import ACTIVATIONS, LOSSES, RULES
 
 import fastbp
 from fastbp.initializers import INITIALIZERS
+from fastbp.schedules import SCHEDULES
 
 PACKAGE = Path(fastbp.__file__).parent
 FILES = {path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", "."): path for path in sorted(PACKAGE.rglob("*.py"))}
@@ -26,10 +27,11 @@ LAYERS = [
     "kernels.vmath",
     "activations losses optimizers initializers schedules kernels.gemm",
     "kernels.packing",
+    "kernels.regularize",
     "kernels.forward",
     "kernels.backward kernels.gradient kernels.narrow",
     "kernels.minibatch kernels.predict",
-    "kernels.train kernels.peak",
+    "kernels.train kernels.peak regularization",
     "session",
     "network",
     "runner",
@@ -113,7 +115,7 @@ def test_a_wrong_arrow_is_seen(module, source):
 
 
 def test_listed_modules_exist():
-    assert {name for name in RANK if name not in ("TOOLS", "schedules")} <= set(FILES)
+    assert {name for name in RANK if name != "TOOLS"} <= set(FILES)
     assert len([name for name in FILES if rank(name) != RANK["TOOLS"]]) > 25
 
 
@@ -177,7 +179,7 @@ def test_files_say_what_they_are(module):
 CLASSES = [type(instance) for instance in (*ACTIVATIONS, *LOSSES, *RULES)] + INITIALIZERS.classes + [fastbp.Softmax]
 
 
-@pytest.mark.parametrize("cls", dict.fromkeys(CLASSES), ids=lambda cls: cls.name)
+@pytest.mark.parametrize("cls", dict.fromkeys([*CLASSES, *SCHEDULES.classes]), ids=lambda cls: cls.name)
 def test_every_class_states_its_formula(cls):
     text = cls.__dict__.get("__doc__")
     assert text

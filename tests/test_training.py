@@ -10,23 +10,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DTYPES, LOSSES, RULES, error, flat, label, make_net, make_samples, make_targets, oracle
+from conftest import (
+    DTYPES,
+    LOSSES,
+    RULES,
+    count_calls,
+    error,
+    flat,
+    label,
+    make_net,
+    make_samples,
+    make_targets,
+    oracle,
+    problem,
+)
 from numba.core.runtime import _nrt_python, rtsys
 
 import fastbp
 from fastbp import SGD, Adam, History, Network, runner, threads
-from fastbp.kernels.train import TRAIN
 from fastbp.layout import NARROW_LIMIT
-from fastbp.session import Session
 from fastbp.training import DivergenceError, epoch_order, flop_of_sample
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_rule = pytest.mark.parametrize("rule", RULES, ids=label)
-
-
-def problem(sizes=(4, 6, 3), n=40, *, loss="squared", dtype="float64", hidden="tanh", seed=0):
-    net = make_net(sizes, hidden, loss, dtype=dtype, seed=seed)
-    return net, make_samples(n, sizes[0], dtype, seed), make_targets(loss, n, sizes[-1], dtype, seed)
 
 
 def counting_net(n):
@@ -194,16 +200,6 @@ def test_sources_of_the_seed():
         first.fit(X, y, epochs=1, batch_size=2, optimizer=SGD(0.05))
         changes.append(first.params.copy())
     assert (changes[0] != changes[1]).any()
-
-
-@pytest.fixture
-def teams(monkeypatch):
-    """Fits use as many threads as they are allowed, however little the work; the numbers of them that were used."""
-    used, call = [], Session.call
-    monkeypatch.setattr(threads, "members_for", lambda flop, limit, part=0: limit or 1)
-    record = lambda self, mode, members=None: (used.append(members or self.members), call(self, mode, members))[1]  # noqa: E731
-    monkeypatch.setattr(Session, "call", record)
-    return used
 
 
 THREADED = [
@@ -708,18 +704,6 @@ def test_huge_rates_end_in_an_error_or_in_finite_numbers(loss, rule):
 
 
 # --- what Python does during a fit -------------------------------------------------------------------------------------------
-
-
-def count_calls(monkeypatch):
-    """A list that grows by one for each call of the kernel that trains."""
-    calls, call = [], Session.call
-
-    def counted(self, mode):
-        calls.extend([mode] if mode == TRAIN else [])
-        return call(self, mode)
-
-    monkeypatch.setattr(Session, "call", counted)
-    return calls
 
 
 def test_epochs_that_nobody_watches_share_calls(monkeypatch):

@@ -8,6 +8,7 @@ from fastbp.activations import multiply_slope
 from fastbp.kernels.forward import IDENTITY, RELU, product, rows_in_group
 from fastbp.kernels.gemm import STORE, WHERE_ABOVE, ZERO, count_panels, panel_columns, panel_width, share
 from fastbp.kernels.packing import transposed_stride
+from fastbp.kernels.regularize import drop_deltas
 from fastbp.layout import (
     ACTIVATION,
     CODE,
@@ -50,3 +51,4 @@ def backward(plan, layer, work, rows, member, members):
         product(deltas, stride, n_out, w, d, count, panel_columns(p, n_in, work), ZERO, w, finish, a)
         if code != RELU and code != IDENTITY:
             multiply_slope(code, work + below[RAW] + out, a, d, count * panel, alpha)
+        drop_deltas(plan, layer, work, out, count * panel)

@@ -18,6 +18,7 @@ from fastbp.kernels.gemm import (
     share,
 )
 from fastbp.kernels.packing import copy
+from fastbp.kernels.regularize import drop
 from fastbp.layout import (
     ACTIVATION,
     CODE,
@@ -99,3 +100,5 @@ def forward(plan, layer, work, rows, training, member, members):
             copy(z, work + row[RAW] + out, count * panel)
         if code != IDENTITY and finish == STORE:
             activate(code, z, count * panel, alpha)
+        if training:
+            drop(plan, layer, work, out, count * panel)

@@ -20,10 +20,12 @@ from fastbp.kernels.gemm import (
     share,
 )
 from fastbp.kernels.packing import fill
+from fastbp.kernels.regularize import complete
 from fastbp.kernels.simd import broadcast, fma, load, store, width
 from fastbp.layout import (
     COEFFICIENTS,
     COLUMNS,
+    COMPLETED,
     DELTA,
     GRADIENT,
     INPUT,
@@ -51,6 +53,8 @@ DEPTH = 256  # samples summed in one go: a panel of A and one of D so long stay 
 def update_part(plan, work, offset, gradient, count, is_bias, is_whole):
     """One step of the rule on `count` packed parameters from `offset` on; `is_whole`: the gradient holds the penalty's part."""
     coefficients = work + plan[COEFFICIENTS]
+    if is_whole == 0:
+        complete(plan, work, offset, gradient, count, is_bias)
     update(
         plan[RULE],
         work + plan[PACKED] + offset,
@@ -59,7 +63,7 @@ def update_part(plan, work, offset, gradient, count, is_bias, is_whole):
         work + plan[SLOT_2] + offset,
         count,
         coefficients + is_bias * N_COEFFICIENTS,
-        coefficients + 2 * N_COEFFICIENTS + max(is_bias, is_whole),
+        coefficients + 2 * N_COEFFICIENTS + max(is_bias, is_whole, plan[COMPLETED]),
     )
 
 
@@ -74,7 +78,8 @@ def gradient(plan, layer, work, rows, is_first, is_last, penalised, member, memb
     panels_in, panels_out = count_panels(n_in, work), count_panels(n_out, work)
     in_memory = plan[SEPARATE] == 1 or not (is_first and is_last)
     steps_now = is_last and plan[SEPARATE] == 0
-    in_registers = not in_memory and plan[RULE] == PLAIN and not penalised and rows <= DEPTH
+    is_plain = plan[RULE] == PLAIN and not penalised and plan[COMPLETED] == 0
+    in_registers = not in_memory and is_plain and rows <= DEPTH
     scratch = work + plan[LANES] + (member + 1) * plan[LANES_STRIDE] - panel * panel
     first, last = share(panels_out * (panels_in + 1), member, members)
     for unit in range(first, last):
@@ -106,13 +111,14 @@ def gradient(plan, layer, work, rows, is_first, is_last, penalised, member, memb
 
 @kernel
 def update_from_memory(plan, layer, work, member, members):
-    """The step of one layer from the gradient in `work`, to which the penalty's part is added; a share of it."""
+    """The step of one layer from the gradient in `work`, to which the penalty's part is added unless it is complete; a share."""
     row = plan + TABLE + layer * COLUMNS
     n_in, panel = row[N_IN], panel_width(work)
     first, last = share(count_panels(row[N_OUT], work), member, members)
     for p in range(first, last):
         offset = row[PACK] + p * (n_in + 1) * panel
-        g, w, l2 = work + plan[GRADIENT] + offset, work + plan[PACKED] + offset, work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS
+        g, w = work + plan[GRADIENT] + offset, work + plan[PACKED] + offset
+        l2 = work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + plan[COMPLETED]
         for i in range(0, n_in * panel, width(g)):
             store(g, i, fma(broadcast(l2, 0), load(w, i), load(g, i)))
         update_part(plan, work, offset, g, n_in * panel, 0, 1)

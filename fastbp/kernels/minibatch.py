@@ -10,6 +10,7 @@ from fastbp.kernels.forward import IDENTITY, forward
 from fastbp.kernels.gemm import count_panels, panel_width, share
 from fastbp.kernels.gradient import gradient, update_from_memory
 from fastbp.kernels.packing import fill, from_lanes, gather_rows, to_lanes, transpose_weights
+from fastbp.kernels.regularize import begin_step, complete_all, draw_masks, limit_norms
 from fastbp.kernels.simd import horizontal_sum, like, load, select, store, width
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
@@ -133,8 +134,12 @@ def loss_and_delta(plan, work, reals, y, labels, sample_weight, order, rows, inv
 
 
 @kernel
-def minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order, batch, differentiate, meeting, member, members):
+def minibatch(
+    plan, work, reals, rate, epoch, start, x, y, labels, sample_weight, order, batch, differentiate, meeting, member, members
+):
     """One step of training on the samples order[:batch], or (with NO_RULE) their loss and gradient.
+
+    They are the rows from `start` on of an epoch.
 
     Adds the loss, penalty included, times `batch` to ``reals[LOSS_SUM]``, and `batch` to ``reals[LOSS_ROWS]``,
     unless its weight is 0; `rate` is lr.
@@ -159,6 +164,7 @@ def minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order, batch
             coefficients[N_COEFFICIENTS] = 0
             coefficients[2 * N_COEFFICIENTS] = l2
             coefficients[2 * N_COEFFICIENTS + 1] = 0
+            begin_step(plan, work, reals, inverse, batch)
         reals[LOSS_ROWS] += batch if inverse > 0.0 else 0
         if plan[PENALISED] > 0 and inverse > 0.0:
             reals[LOSS_SUM] += 0.5 * l2 * squared_weights(plan, work + plan[PACKED]) * batch
@@ -172,6 +178,7 @@ def minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order, batch
         samples = order + top
         first, last = share(rows, member, members)
         gather_rows(x, n_in, samples, first, last, work + plan[TABLE + INPUT], plan[PANEL_STRIDE])
+        draw_masks(plan, work, epoch, start + top, rows, member, members)
         barrier(meeting, members)
         for layer in range(n_layers):
             forward(plan, layer, work, rows, differentiate, member, members)
@@ -192,6 +199,8 @@ def minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order, batch
     if member == 0:
         reals[LOSS_SUM] += reals[REPORT] * inverse * loss * batch
     if plan[SEPARATE] == 1 and plan[RULE] != NO_RULE:
+        complete_all(plan, work, reals, meeting, member, members)
         for layer in range(n_layers):
             update_from_memory(plan, layer, work, member, members)
         barrier(meeting, members)
+    limit_norms(plan, work, reals, meeting, member, members)

@@ -225,7 +225,9 @@ def loss_narrow(plan, work, reals, samples, targets, weights, inverse):
 
 
 @kernel
-def narrow_minibatch(plan, work, reals, rate, x, y, labels, sample_weight, order, batch, differentiate, meeting, member, members):
+def narrow_minibatch(
+    plan, work, reals, rate, epoch, start, x, y, labels, sample_weight, order, batch, differentiate, meeting, member, members
+):
     """One step of training on the samples order[:batch], by one member alone; see `fastbp.kernels.minibatch.minibatch`.
 
     The rows of ones in `work` are those of `write_ones`.

@@ -38,6 +38,13 @@ def _draws(seed, epoch, block):
     return philox(block & LOW, block >> HALF, epoch & LOW, epoch >> HALF, seed & LOW, seed >> HALF)
 
 
+@inline
+def mask_words(seed, epoch, position, layer, block):
+    """Four 32-bit words for units 4 block .. 4 block + 3 at a place in an epoch; the last counter, 0 in `_draws`, is not 0 here."""
+    seed, epoch, position = np.uint64(seed), np.uint64(epoch), np.uint64(position)
+    return philox(np.uint64(block), position & LOW, epoch & LOW, np.uint64(layer + 1), seed & LOW, seed >> HALF)
+
+
 @kernel
 def shuffle(order, count, seed, epoch):
     """order = a random permutation of 0 .. count - 1 (Fisher-Yates), a function of (seed, epoch)."""

@@ -39,6 +39,7 @@ from fastbp.layout import (
     PACK,
     PACKED,
     POPULATION,
+    RATES,
     ROWS,
     RUNNING,
     SEED,
@@ -134,12 +135,14 @@ def _training(step):
                 if member == 0:
                     _begin_epoch(plan, order, epoch)
                 barrier(meeting, members)
-            samples, rate = order + epoch * plan[ORDER_STRIDE], rates[epoch]
+            samples, each = order + epoch * plan[ORDER_STRIDE], min(plan[RATES] - 1, 1)
+            rate = rates + epoch * plan[RATES] + each * (first // batch)
             while first < rows and steps < plan[STEPS]:
-                count, chosen = min(batch, rows - first), samples + first
-                step(plan, work, reals, rate, x, y, labels, sample_weight, chosen, count, True, meeting, member, members)
+                count, part, lr = min(batch, rows - first), samples + first, rate[0]
+                step(plan, work, reals, lr, epoch, first, x, y, labels, sample_weight, part, count, True, meeting, member, members)
                 first += count
                 steps += 1
+                rate = rate + each
             if first >= rows:
                 if member == 0:
                     _end_epoch(plan, work, reals, record + epoch * record_width)
@@ -197,7 +200,8 @@ def run(mode, member, members, plan, work, params, reals, rates, record, x, y, l
     reals : array of float64
         Hyper-parameters and sums; see :mod:`fastbp.kernels.minibatch`.
     rates, record : arrays of float64
-        Learning rate of each epoch, and (epochs, 1 + 4 L): loss, norms of weights and biases, norms of their gradients.
+        Learning rate of each epoch (or of each of its mini-batches), and (epochs, 1 + 4 L): loss, norms of weights and biases,
+        norms of their gradients.
     x, y, labels, sample_weight, order : arrays
         (N, n_in); (N, O) or empty; (N,) or empty; (N,) or empty; row numbers, overwritten where the kernel draws them.
     meeting : array of int64
@@ -222,23 +226,11 @@ def run(mode, member, members, plan, work, params, reals, rates, record, x, y, l
     elif mode == PREDICT:
         predict(plan_, work_, x_, order_, out_, meeting_, member, members)
     else:
+        rows, differentiate = plan[ROWS], mode == DIFFERENTIATE
         minibatch(
-            plan_,
-            work_,
-            reals_,
-            0.0,
-            x_,
-            y_,
-            labels_,
-            sample_weight_,
-            order_,
-            plan[ROWS],
-            mode == DIFFERENTIATE,
-            meeting_,
-            member,
-            members,
+            plan_, work_, reals_, 0.0, 0, 0, x_, y_, labels_, sample_weight_, order_, rows, differentiate, meeting_, member, members
         )
-        if mode == DIFFERENTIATE and member == 0:
+        if differentiate and member == 0:
             unpack_layers(plan_, work_ + plan[GRADIENT], out_)
 
 

@@ -1,0 +1,215 @@
+"""Dropout, L1, clipping and max-norm: in the extended entries only, so that the common one is compiled sooner.
+
+Legend: B rows (samples) of the block; I inputs and O outputs of a layer; P columns of a panel; W lanes; G gradient, D deltas,
+M masks of dropout: 0 where an input is dropped, else 1 / (1 - p).
+"""
+
+from math import sqrt
+
+import numpy as np
+from numba import types
+
+from fastbp._jit import entry, when_extended
+from fastbp.kernels import simd
+from fastbp.kernels.gemm import count_panels, panel_width, share
+from fastbp.kernels.random import mask_words
+from fastbp.kernels.simd import all_lanes, broadcast, fma, horizontal_sum, like, load, maximum, minimum, select, store, width
+from fastbp.kernels.team import barrier
+from fastbp.layout import (
+    ACTIVATION,
+    CLIP_NORM,
+    CLIP_VALUE,
+    COEFFICIENTS,
+    COLUMNS,
+    COMPLETED,
+    DELTA,
+    GRADIENT,
+    INPUT,
+    KEEP,
+    L1,
+    LOSS_SUM,
+    MASK,
+    MAX_NORM,
+    N_COEFFICIENTS,
+    N_IN,
+    N_LAYERS,
+    N_OUT,
+    NORMS,
+    PACK,
+    PACKED,
+    PANEL_STRIDE,
+    PENALISED,
+    PER_BATCH,
+    SEED,
+    TABLE,
+)
+
+WORDS = 4294967296.0  # 2^32
+
+
+# --- dropout -----------------------------------------------------------------------------------------------------------------
+
+
+@when_extended
+def draw_masks(plan, work, epoch, position, rows, member, members):
+    """M (B, I) of every layer whose inputs are dropped, and X = X * M for those of the network; a share of the rows.
+
+    `position` is the place of the first row among those of the epoch: a mask depends on nothing but the place it is for.
+    """
+    stride, panel = plan[PANEL_STRIDE], panel_width(work)
+    first, last = share(rows, member, members)
+    for layer in range(plan[N_LAYERS]):
+        row = plan + TABLE + layer * COLUMNS
+        keep = row[KEEP]
+        if keep == 0:
+            continue
+        for b in range(first, last):
+            for p in range(count_panels(row[N_IN], work)):
+                place = p * stride + b * panel
+                mask, x = work + row[MASK] + place, work + row[INPUT] + place
+                for column in range(0, panel, 4):
+                    k = column
+                    for word in mask_words(plan[SEED], epoch, position + b, layer, (p * panel + column) // 4):
+                        mask[k] = WORDS / keep if word < np.uint64(keep) else 0.0
+                        k += 1
+                if layer == 0:
+                    store(x, 0, load(x, 0) * load(mask, 0))
+                    store(x, width(x), load(x, width(x)) * load(mask, width(x)))
+
+
+@entry(lambda dtype: types.void(dtype[::1], *[types.int64] * 5))
+def draw_mask(out, units, seed, epoch, layer, keep):
+    """out (m, units), row-major and overwritten: the masks of an epoch's m rows, as `draw_masks` writes them."""
+    for b in range(out.size // units):
+        for i in range(0, units, 4):
+            k = i
+            for word in mask_words(seed, epoch, b, layer, i // 4):
+                if k < units:
+                    out[b * units + k] = WORDS / keep if word < np.uint64(keep) else 0.0
+                k += 1
+
+
+@when_extended
+def drop(plan, layer, work, out, count):
+    """What the next layer reads of `count` activations: A * M, `out` numbers into each matrix. The slope is taken of A itself."""
+    row = plan + TABLE + (layer + 1) * COLUMNS
+    if layer + 1 < plan[N_LAYERS] and row[KEEP] > 0:
+        a, mask, target = work + (row - COLUMNS)[ACTIVATION] + out, work + row[MASK] + out, work + row[INPUT] + out
+        for i in range(0, count, width(a)):
+            store(target, i, load(a, i) * load(mask, i))
+
+
+@when_extended
+def drop_deltas(plan, layer, work, out, count):
+    """D = D * M for `count` deltas below a layer."""
+    row = plan + TABLE + layer * COLUMNS
+    if row[KEEP] > 0:
+        d, mask = work + (row - COLUMNS)[DELTA] + out, work + row[MASK] + out
+        for i in range(0, count, width(d)):
+            store(d, i, load(d, i) * load(mask, i))
+
+
+# --- L1 and clipping ---------------------------------------------------------------------------------------------------------
+
+
+@when_extended
+def begin_step(plan, work, reals, inverse, batch):
+    """The coefficients of this step, beside those of the rule, and the L1 penalty in the loss."""
+    c = work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS
+    l1 = reals[L1] * inverse if plan[PENALISED] == PER_BATCH else reals[L1]
+    c[2] = l1
+    c[3] = 0  # of biases
+    c[4] = reals[CLIP_VALUE]
+    if l1 > 0.0 and inverse > 0.0:
+        total = 0.0
+        for layer in range(plan[N_LAYERS]):
+            row = plan + TABLE + layer * COLUMNS
+            for p in range(count_panels(row[N_OUT], work)):
+                w = work + plan[PACKED] + row[PACK] + p * (row[N_IN] + 1) * panel_width(work)
+                part = like(load(w, 0), 0.0)
+                for i in range(0, row[N_IN] * panel_width(work), width(w)):
+                    part = part + simd.absolute(load(w, i))
+                total += horizontal_sum(part)
+        reals[LOSS_SUM] += l1 * total * batch
+
+
+@when_extended
+def complete(plan, work, offset, g, count, is_bias):
+    """G = clip(G + l2 W + l1 sign(W)) for `count` packed parameters from `offset` on; sign(0) = 0."""
+    if plan[COMPLETED] == 0:
+        return
+    w, c = work + plan[PACKED] + offset, work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS
+    l2, l1, limit, zero = broadcast(c, is_bias), broadcast(c, 2 + is_bias), broadcast(c, 4), like(load(g, 0), 0.0)
+    for i in range(0, count, width(g)):
+        weight = load(w, i)
+        sign = select(weight > 0.0, l1, select(weight < 0.0, -l1, zero))
+        store(g, i, maximum(minimum(fma(l2, weight, load(g, i)) + sign, limit), -limit))
+
+
+@when_extended
+def complete_all(plan, work, reals, meeting, member, members):
+    """G, in memory, completed, and scaled down to the norm it is clipped at: G = G min(1, limit / |G|); a share of it.
+
+    Pascanu et al. (2013), algorithm 1. The squares are summed panel by panel, and these sums in their order by every member.
+    """
+    if plan[COMPLETED] == 0:
+        return
+    panel, norms, before = panel_width(work), work + plan[NORMS], 0
+    for layer in range(plan[N_LAYERS]):
+        row = plan + TABLE + layer * COLUMNS
+        panels, inputs = count_panels(row[N_OUT], work), row[N_IN] * panel
+        first, last = share(panels, member, members)
+        for p in range(first, last):
+            offset = row[PACK] + p * (inputs + panel)
+            g = work + plan[GRADIENT] + offset
+            complete(plan, work, offset, g, inputs, 0)
+            complete(plan, work, offset + inputs, g + inputs, panel, 1)
+            square = like(load(g, 0), 0.0)
+            for i in range(0, inputs + panel, width(g)):
+                square = fma(load(g, i), load(g, i), square)
+            norms[before + p] = horizontal_sum(square)
+        before += panels
+    barrier(meeting, members)
+    total = 0.0
+    for i in range(before):
+        total += norms[i]
+    norm = sqrt(total)
+    if not norm > reals[CLIP_NORM]:
+        return
+    for layer in range(plan[N_LAYERS]):
+        row = plan + TABLE + layer * COLUMNS
+        panels, count = count_panels(row[N_OUT], work), (row[N_IN] + 1) * panel
+        first, last = share(panels, member, members)
+        g = work + plan[GRADIENT] + row[PACK]
+        scale = like(load(g, 0), reals[CLIP_NORM] / norm)
+        for i in range(first * count, last * count, width(g)):
+            store(g, i, scale * load(g, i))
+
+
+# --- max-norm ----------------------------------------------------------------------------------------------------------------
+
+
+@when_extended
+def limit_norms(plan, work, reals, meeting, member, members):
+    """w = w min(1, limit / |w|) for the weights w of every unit, a column of W^T (I, O); a share of the panels.
+
+    Srivastava et al. (2014), section 5.1.
+    """
+    limit, panel = reals[MAX_NORM], panel_width(work)
+    if limit == 0.0:
+        return
+    for layer in range(plan[N_LAYERS]):
+        row = plan + TABLE + layer * COLUMNS
+        first, last = share(count_panels(row[N_OUT], work), member, members)
+        for p in range(first, last):
+            for column in range(0, panel, width(work)):
+                w = work + plan[PACKED] + row[PACK] + p * (row[N_IN] + 1) * panel + column
+                square = like(load(w, 0), 0.0)
+                for i in range(0, row[N_IN] * panel, panel):
+                    square = fma(load(w, i), load(w, i), square)
+                norm, most = simd.sqrt(square), like(square, limit)
+                if not all_lanes(norm <= most):
+                    scale = select(norm > most, most / norm, like(most, 1.0))
+                    for i in range(0, row[N_IN] * panel, panel):
+                        store(w, i, scale * load(w, i))
+    barrier(meeting, members)

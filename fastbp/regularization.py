@@ -1,0 +1,87 @@
+"""L1, clipping, max-norm and dropout of a fit: their checks, and the masks that dropout draws.
+
+Their kernels (:mod:`fastbp.kernels.regularize`) are in the extended entries, which are compiled when one of them is first used.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastbp import validation
+from fastbp.kernels.regularize import draw_mask
+from fastbp.layout import kept_of_words
+
+
+@dataclass(frozen=True)
+class Regularization:
+    """What is done to a fit beyond its loss, its L2 penalty and its rule.
+
+    Attributes
+    ----------
+    l1 : float
+        Factor of the sum of the sizes of all weights, divided by the weight of a mini-batch where the penalty is.
+    clip_norm, clip_value : float
+        The most that the Euclidean norm, and the components, of a gradient (with its penalties) may be.
+    max_norm : float
+        The most that the norm of the weights of a unit may be; 0 for any.
+    dropout : tuple of float
+        Probability that an input of each layer is dropped; empty for none.
+    """
+
+    l1: float = 0.0
+    clip_norm: float = float("inf")
+    clip_value: float = float("inf")
+    max_norm: float = 0.0
+    dropout: tuple[float, ...] = ()
+
+
+NOTHING = Regularization()
+
+
+def checked(
+    n_hidden: int, l1: Any, clip_norm: Any, clip_value: Any, max_norm: Any, dropout: Any, input_dropout: Any
+) -> Regularization:
+    """The options of these names of `fastbp.training.fit`; an error names the one at fault."""
+    limits = {"clip_norm": clip_norm, "clip_value": clip_value, "max_norm": max_norm}
+    given = {name: validation.real(name, value, open_end=True) for name, value in limits.items() if value is not None}
+    return Regularization(l1=validation.real("l1", l1), dropout=_of_layers(dropout, input_dropout, n_hidden), **given)
+
+
+def _of_layers(hidden: Any, inputs: Any, n_hidden: int) -> tuple[float, ...]:
+    """Probabilities for the inputs of the first layer and of the `n_hidden` after it; empty if all are 0."""
+    if isinstance(hidden, list | tuple | np.ndarray):
+        if len(hidden) != n_hidden:
+            raise ValueError(f"dropout must be a number, or one for each of the {n_hidden} hidden layers, got {hidden!r}")
+        each = [_probability(f"dropout[{i}]", value) for i, value in enumerate(hidden)]
+    else:
+        each = [_probability("dropout", hidden)] * n_hidden
+        if n_hidden == 0 and hidden != 0:
+            raise ValueError(f"dropout needs a hidden layer, got {hidden!r}; input_dropout drops inputs")
+    dropped = (_probability("input_dropout", inputs), *each)
+    return dropped if any(dropped) else ()
+
+
+def _probability(name: str, value: Any) -> float:
+    number = validation.real(name, value)
+    if number >= 1:
+        raise ValueError(f"{name} must be less than 1, got {value!r}")
+    return number
+
+
+def dropout_mask(seed: int, epoch: int, layer: int, n_rows: int, n_units: int, dropout: float) -> np.ndarray:
+    """What a fit multiplies activations by in an epoch (from 0) when it drops them with this probability and seed.
+
+    Row i is for the i-th row that the epoch visits. `layer` is 0 for the network's inputs, 1 for the first hidden layer.
+
+    Returns
+    -------
+    ndarray (n_rows, n_units)
+        0, or 1 / (1 - dropout) with the probability rounded to a multiple of 2^-32; a function of the arguments, whatever the
+        mini-batches and threads.
+    """
+    if dropout == 0:
+        return np.ones((n_rows, n_units))
+    mask = np.empty(n_rows * n_units)
+    draw_mask["float64"](mask, n_units, seed, epoch, layer, kept_of_words(dropout))
+    return mask.reshape(n_rows, n_units)
