@@ -133,9 +133,9 @@ def count_calls(monkeypatch):
     """A list that grows by one for each call of the kernel that trains."""
     calls, call = [], Session.call
 
-    def counted(self, mode):
+    def counted(self, mode, members=None):
         calls.extend([mode] if mode == TRAIN else [])
-        return call(self, mode)
+        return call(self, mode, members)
 
     monkeypatch.setattr(Session, "call", counted)
     return calls

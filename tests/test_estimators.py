@@ -35,7 +35,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 @pytest.fixture
 def teams(monkeypatch):
     """Threads even for the least work."""
-    monkeypatch.setattr(threads, "FLOP_PER_MEMBER", 1.0)
+    monkeypatch.setattr(threads, "SURE_FLOP", 1.0)
+    monkeypatch.setattr(threads, "LEAST_FLOP", 1.0)
     monkeypatch.setattr(threads, "usable_cores", lambda: 2)
 
 
