@@ -228,10 +228,7 @@ def loss_narrow(plan, work, reals, samples, targets, weights, inverse):
 def narrow_minibatch(
     plan, work, reals, rate, epoch, start, x, y, labels, sample_weight, order, batch, differentiate, meeting, member, members
 ):
-    """One step of training on the samples order[:batch], by one member alone; see `fastbp.kernels.minibatch.minibatch`.
-
-    The rows of ones in `work` are those of `write_ones`.
-    """
+    """One step on the samples order[:batch], by one member alone, with the ones of `write_ones`; see `minibatch`."""
     n_layers, stride, lanes = plan[N_LAYERS], plan[BLOCK], width(work)
     weight_sum = float(batch)
     if plan[WEIGHTED] == 1:
@@ -269,8 +266,8 @@ def narrow_minibatch(
     prepare(plan[RULE], reals, coefficients)
     coefficients[0] = 1
     coefficients[2 * N_COEFFICIENTS] = 0
-    c, l2 = coefficients, coefficients + 2 * N_COEFFICIENTS
-    update(plan[RULE], packed, gradient, work + plan[SLOT_1], work + plan[SLOT_2], plan[N_PACKED], c, l2)
+    l2, slot = coefficients + 2 * N_COEFFICIENTS, work + plan[SLOT_1]
+    update(plan[RULE], packed, gradient, slot, work + plan[SLOT_2], plan[N_PACKED], coefficients, l2)
 
 
 @kernel
