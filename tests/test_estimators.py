@@ -41,18 +41,18 @@ def teams(monkeypatch):
 
 
 # scikit-learn runs them with max_iter=100 too: after more, lbfgs is surer of its classes than one of the checks allows
-RATES = {"adam": 0.01, "sgd": 0.03, "lbfgs": 0.001}
+TWO = {
+    "adam": {"learning_rate_init": 0.01, "max_iter": 25},
+    "sgd": {"max_iter": 100},
+    "lbfgs": {"max_iter": 25},
+}
 
 
 @pytest.mark.usefixtures("teams")
 @pytest.mark.filterwarnings("ignore")
 @parametrize_with_checks(
-    [cls(solver=solver, max_iter=100, n_threads=1) for cls in (MLPClassifier, MLPRegressor) for solver in RATES]
-    + [
-        cls(solver=solver, learning_rate_init=rate, max_iter=25, n_threads=2)
-        for cls in (MLPClassifier, MLPRegressor)
-        for solver, rate in RATES.items()
-    ],
+    [cls(solver=solver, max_iter=100, n_threads=1) for cls in (MLPClassifier, MLPRegressor) for solver in TWO]
+    + [cls(solver=solver, n_threads=2, **options) for cls in (MLPClassifier, MLPRegressor) for solver, options in TWO.items()],
     expected_failed_checks=lambda estimator: {},
     xfail_strict=True,
 )

@@ -234,6 +234,15 @@ def test_partial_fit_goes_on_with_the_rule_of_a_fit():
     assert_equal(ours, theirs, X)
 
 
+def test_parameters_changed_between_calls_of_partial_fit():
+    X, y = DATA["moons"]
+    theirs, ours = both("MLPClassifier", alpha=0, hidden_layer_sizes=(5,))
+    for model in (theirs, ours):
+        model.partial_fit(X, y, classes=[0, 1]).set_params(alpha=2.0).partial_fit(X, y).set_params(batch_size=11, shuffle=False)
+        model.partial_fit(X, y).set_params(alpha=0).partial_fit(X, y).fit(X, y).set_params(alpha=1.0).partial_fit(X, y)
+    assert_equal(ours, theirs, X)
+
+
 @pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
 def test_warm_start(solver):
     X, y = DATA["wine"]

@@ -15,7 +15,7 @@ from fastbp.session import Session
 
 EPOCHS_TOGETHER = 32  # orders drawn for one call of the kernel
 ORDER_NUMBERS = 1 << 18  # at most, in one call
-HOPELESS = 1e6  # times the first loss
+HOPELESS = 1e6  # times the first loss, or 1 if that is more
 ABSURD = 1e100  # a loss
 LARGE = 1e4  # a parameter
 SMALLEST_RATE = 1e-6  # of learning_rate="adaptive"
@@ -42,9 +42,9 @@ class Optimizer:
         """A session that goes on from where the last one ended."""
         session = self.session
         if session is None or session.net is not net or session.block != batch_size:
-            plain = estimator.alpha == 0 or not penalises(estimator)
             self.close()
-            self.session = session = open_session(net, batch_size, self.rule, estimator.n_threads, plain=plain)
+            # never the plan of narrow networks: it has no place for a penalty, and its slots lie elsewhere
+            self.session = session = open_session(net, batch_size, self.rule, estimator.n_threads, plain=False)
             if self.state is not None:
                 session.set_rule_state(self.state)
         return session
@@ -313,7 +313,7 @@ class _Fit:
         first = self.data.loss(session)
         net.params[:] = last_params
         last = max(estimator.loss_, self.data.loss(session))
-        if not last < min(HOPELESS * first, ABSURD):
+        if not last < min(HOPELESS * max(first, 1.0), ABSURD):
             rate = self.optimizer.learning_rate
             raise DivergenceError(
                 estimator.n_iter_ - 1,
