@@ -77,6 +77,20 @@ def test_the_reported_loss_is_scaled_and_its_gradient_is_not(kind):
     np.testing.assert_allclose(scaled, 0.25 * (plain - penalty) + penalty, rtol=1e-7)
 
 
+@KINDS
+def test_the_reported_loss_of_a_sample_is_capped_and_its_gradient_is_not(kind):
+    net, X, y = problem((4, 6, 3))
+    other = net.copy()
+    losses = np.sum((net(X) - y) ** 2, axis=1) / 2
+    cap = float(np.median(losses))
+    sessions = [start(each, X, y, 1, batch=23, kind=kind) for each in (net, other)]
+    sessions[1].set_report(2.0, cap)
+    plain, capped = (train(session)[0] for session in sessions)
+    np.testing.assert_array_equal(net.params, other.params)
+    assert plain == pytest.approx(losses.mean(), rel=1e-13)
+    assert capped == pytest.approx(2 * np.minimum(losses, cap).mean(), rel=1e-13)
+
+
 # --- stopping ----------------------------------------------------------------------------------------------------------------
 
 

@@ -239,8 +239,7 @@ def narrow_minibatch(
     packed, gradient, partials = work + plan[PACKED], work + plan[GRADIENT], work + plan[PARTIALS]
     weights = work + plan[LANES]
     square = weights + stride
-    targets = square + lanes * lanes
-    loss = 0.0
+    targets, loss = square + lanes * lanes, 0.0
     for top in range(0, batch, stride):
         count = min(stride, batch - top)
         samples = (count + lanes - 1) // lanes * lanes
