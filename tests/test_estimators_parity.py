@@ -379,9 +379,9 @@ def test_a_keyboard_interrupt_keeps_the_model(monkeypatch):
 
     calls, original = [], Session.call
 
-    def interrupted(self, mode):
-        original(self, mode)
-        calls.append(mode)
+    def interrupted(self, *arguments):
+        original(self, *arguments)
+        calls.append(arguments)
         if len(calls) == 3:
             raise KeyboardInterrupt
 

@@ -38,13 +38,13 @@ class Optimizer:
         self.session: Session | None = None
         self.state = None
 
-    def open(self, net, batch_size, estimator):
+    def open(self, net, batch_size, n_threads):
         """A session that goes on from where the last one ended."""
         session = self.session
         if session is None or session.net is not net or session.block != batch_size:
             self.close()
             # never the plan of narrow networks: it has no place for a penalty, and its slots lie elsewhere
-            self.session = session = open_session(net, batch_size, self.rule, estimator.n_threads, plain=False)
+            self.session = session = open_session(net, batch_size, self.rule, n_threads, plain=False)
             if self.state is not None:
                 session.set_rule_state(self.state)
         return session
@@ -83,7 +83,9 @@ def fit_stochastic(estimator, net, data, held_out, rng, tasks, incremental):
     if estimator.early_stopping and held_out is None:
         rows, held_out = estimator._split(data, rng)
     batch_size = _batch_size(estimator.batch_size, len(rows))
-    session = estimator._optimizer.open(net, batch_size, estimator)
+    # one epoch seldom repays the start of threads, and threads of a session that stays open would not survive a fork
+    n_threads = 1 if incremental and estimator.n_threads is None else estimator.n_threads
+    session = estimator._optimizer.open(net, batch_size, n_threads)
     try:
         _Fit(estimator, net, session, data, rows, held_out, rng, tasks, incremental).run()
     finally:

@@ -79,7 +79,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         Precision of weights and arithmetic; by default that of X, as in scikit-learn. "float32" is about twice as fast. "lbfgs"
         always computes in double precision, in which its weights end in scikit-learn too.
     n_threads : int, optional
-        The most threads; by default as many as the work of a mini-batch repays (#13567). The result does not depend on it.
+        The most threads; by default as many as the work of a mini-batch repays, and one in `partial_fit` (#13567). The result
+        does not depend on it.
     class_weight : dict, "balanced" or None, default None
         Weights of the classes, multiplied into those of the samples; "balanced" makes all classes weigh the same (#9113).
     label_smoothing : float, default 0.0

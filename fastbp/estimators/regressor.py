@@ -79,7 +79,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         Precision of weights and arithmetic; by default that of X, as in scikit-learn. "float32" is about twice as fast. "lbfgs"
         always computes in double precision, in which its weights end in scikit-learn too.
     n_threads : int, optional
-        The most threads; by default as many as the work of a mini-batch repays (#13567). The result does not depend on it.
+        The most threads; by default as many as the work of a mini-batch repays, and one in `partial_fit` (#13567). The result
+        does not depend on it.
 
     Attributes
     ----------
