@@ -10,7 +10,7 @@ import numpy as np
 
 from fastbp import validation
 from fastbp.kernels.regularize import draw_mask
-from fastbp.layout import kept_of_words
+from fastbp.layout import kept_of_words, round_up
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ def dropout_mask(seed: int, epoch: int, layer: int, n_rows: int, n_units: int, d
     """
     if dropout == 0:
         return np.ones((n_rows, n_units))
-    mask = np.empty(n_rows * n_units)
-    draw_mask["float64"](mask, n_units, seed, epoch, layer, kept_of_words(dropout))
-    return mask.reshape(n_rows, n_units)
+    width = round_up(n_units, 16)
+    mask = np.empty(n_rows * width)
+    draw_mask["float64"](mask, width, seed, epoch, layer, kept_of_words(dropout))
+    return np.ascontiguousarray(mask.reshape(n_rows, width)[:, :n_units])

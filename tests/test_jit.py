@@ -21,6 +21,7 @@ from fastbp._jit import DiskCache, Entry, cache_directory, kernel
 from fastbp.kernels import random
 from fastbp.kernels.simd import pointer
 from fastbp.kernels.train import draw_order, run
+from fastbp.regularization import dropout_mask
 from fastbp.training import epoch_order
 
 PACKAGE = Path(fastbp.__file__).parent
@@ -456,6 +457,16 @@ def test_philox_equals_the_reference():
     rng = np.random.default_rng(0)
     for given in rng.integers(0, 1 << 32, (200, 6)):
         assert drawn(*given) == reference(*map(int, given))
+
+
+def test_masks_of_dropout_are_words_of_philox():
+    seed, epoch, layer, keep = (77 << 32) + 5, 3, 2, 0.25
+    mask = dropout_mask(seed, epoch, layer, 9, 37, 1 - keep)
+    for row in range(9):
+        for unit in range(37):
+            group, word, lane = unit // 16, unit % 16 // 4, unit % 4
+            drawn = reference(4 * group + lane, row, epoch, layer + 1, 5, 77)[word]
+            assert mask[row, unit] == (1 / keep if drawn < keep * 2**32 else 0.0)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 100, 1001])

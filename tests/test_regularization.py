@@ -244,6 +244,7 @@ def test_masks_are_fair_and_independent():
             np.roll(mask, 1, axis=0),
             np.roll(mask, 1, axis=1),
             np.roll(mask, 4, axis=1),
+            np.roll(mask, 16, axis=1),
         ]
         for other in others:
             together = (dropped & (other == 0)).mean()

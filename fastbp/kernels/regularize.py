@@ -6,14 +6,26 @@ M masks of dropout: 0 where an input is dropped, else 1 / (1 - p).
 
 from math import sqrt
 
-import numpy as np
 from numba import types
 
 from fastbp._jit import entry, when_extended
 from fastbp.kernels import simd
 from fastbp.kernels.gemm import count_panels, panel_width, share
-from fastbp.kernels.random import mask_words
-from fastbp.kernels.simd import all_lanes, broadcast, fma, horizontal_sum, like, load, maximum, minimum, select, store, width
+from fastbp.kernels.random import mask_of_units
+from fastbp.kernels.simd import (
+    all_lanes,
+    broadcast,
+    fma,
+    horizontal_sum,
+    like,
+    load,
+    maximum,
+    minimum,
+    pointer,
+    select,
+    store,
+    width,
+)
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
     ACTIVATION,
@@ -44,9 +56,6 @@ from fastbp.layout import (
     TABLE,
 )
 
-WORDS = 4294967296.0  # 2^32
-
-
 # --- dropout -----------------------------------------------------------------------------------------------------------------
 
 
@@ -63,30 +72,28 @@ def draw_masks(plan, work, epoch, position, rows, member, members):
         keep = row[KEEP]
         if keep == 0:
             continue
+        mask, x, end = work + row[MASK], work + row[INPUT], count_panels(row[N_IN], work) * panel
         for b in range(first, last):
-            for p in range(count_panels(row[N_IN], work)):
-                place = p * stride + b * panel
-                mask, x = work + row[MASK] + place, work + row[INPUT] + place
-                for column in range(0, panel, 4):
-                    k = column
-                    for word in mask_words(plan[SEED], epoch, position + b, layer, (p * panel + column) // 4):
-                        mask[k] = WORDS / keep if word < np.uint64(keep) else 0.0
-                        k += 1
-                if layer == 0:
-                    store(x, 0, load(x, 0) * load(mask, 0))
-                    store(x, width(x), load(x, width(x)) * load(mask, width(x)))
+            for i in range(0, end, 16):
+                k = i
+                for chunk in mask_of_units(mask, plan[SEED], epoch, position + b, layer, i // 16, keep):
+                    if k < end:
+                        store(mask, k // panel * stride + b * panel + k % panel, chunk)
+                    k += 4
+            if layer == 0:
+                for i in range(0, end, width(x)):
+                    place = i // panel * stride + b * panel + i % panel
+                    store(x, place, load(x, place) * load(mask, place))
 
 
 @entry(lambda dtype: types.void(dtype[::1], *[types.int64] * 5))
 def draw_mask(out, units, seed, epoch, layer, keep):
-    """out (m, units), row-major and overwritten: the masks of an epoch's m rows, as `draw_masks` writes them."""
-    for b in range(out.size // units):
-        for i in range(0, units, 4):
-            k = i
-            for word in mask_words(seed, epoch, b, layer, i // 4):
-                if k < units:
-                    out[b * units + k] = WORDS / keep if word < np.uint64(keep) else 0.0
-                k += 1
+    """out (m, units), `units` a multiple of 16: the masks of an epoch's m rows, as `draw_masks` writes them. It is overwritten."""
+    for place in range(0, out.size, 16):
+        k = place
+        for chunk in mask_of_units(pointer(out), seed, epoch, place // units, layer, place % units // 16, keep):
+            store(pointer(out), k, chunk)
+            k += 4
 
 
 @when_extended
