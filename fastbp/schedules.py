@@ -22,7 +22,7 @@ class Schedule(Described):
         """Factors (n,) of the learning rate at the times t (n,)."""
         raise NotImplementedError
 
-    def rates(self, learning_rate: float, epochs: int, steps: int) -> np.ndarray:
+    def rates(self, learning_rate: float, epochs: int, steps: int, first: int = 0, last: int | None = None) -> np.ndarray:
         """Learning rates of a fit.
 
         Parameters
@@ -31,15 +31,17 @@ class Schedule(Described):
             Of the optimiser.
         epochs, steps : int
             Epochs of the fit, and mini-batches of an epoch.
+        first, last : int, optional
+            Of the epochs range(first, last) alone, by default of all; what comes after the fit has its last rate.
 
         Returns
         -------
-        ndarray (epochs, 1) or (epochs, steps)
+        ndarray (last - first, 1) or (last - first, steps)
             Of every epoch, or of every mini-batch.
         """
-        count = steps if self.per_step else 1
-        t = np.arange(epochs * count) / count
-        return learning_rate * np.asarray(self.factor(t, float(epochs)), np.float64).reshape(epochs, count)
+        count, last = steps if self.per_step else 1, epochs if last is None else last
+        t = np.minimum(np.arange(first * count, last * count), epochs * count - 1) / count
+        return learning_rate * np.asarray(self.factor(t, float(epochs)), np.float64).reshape(last - first, count)
 
 
 @SCHEDULES.register

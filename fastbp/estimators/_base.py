@@ -98,6 +98,7 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
     def _fit(self, X, y, sample_weight=None, X_val=None, y_val=None, coefs_init=None, intercepts_init=None, incremental=False):
         hidden = _parameters.hidden_sizes(self.hidden_layer_sizes)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        extra = _parameters.regularization_of(self, len(hidden) if first else len(self.coefs_) - 1)
         tasks = Tasks.begin(self, X, y, sample_weight, incremental)
         rows, targets = self._validate_X_y(X, y, reset=first)
         matrix = self._encode(targets, incremental)
@@ -121,7 +122,7 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         if self.solver == "lbfgs":
             fit_lbfgs(self, net, data, held_out, tasks)
         else:
-            fit_stochastic(self, net, data, held_out, rng, tasks, incremental)
+            fit_stochastic(self, net, data, held_out, rng, tasks, incremental, extra)
         tasks.end()
         return self
 

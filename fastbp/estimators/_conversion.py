@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from sklearn import neural_network
 
+from fastbp.estimators._parameters import SGD_SCHEDULES
+
 FITTED = (
     "classes_",
     "n_features_in_",
@@ -75,6 +77,8 @@ class Conversion:
         parameters["activation"] = ACTIVATIONS[names.pop()] if names else "relu"
         if parameters["solver"] not in ("lbfgs", "sgd", "adam"):
             parameters["solver"] = "adam"
+        if parameters["learning_rate"] not in SGD_SCHEDULES:
+            parameters["learning_rate"] = "constant"
         if "loss" in parameters and parameters["loss"] not in ("squared_error", "poisson"):
             parameters["loss"] = {"identity": "squared_error", "exp": "poisson"}[self._out_activation()]  # type: ignore[attr-defined]
         model = target(**parameters)

@@ -6,18 +6,32 @@ import numpy as np
 from sklearn.metrics import get_scorer_names
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from fastbp import activations, optimizers
+from fastbp import activations, optimizers, regularization, schedules
 
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "rmsprop")
-ACTIVATION_NAMES = {"logistic", *activations.ACTIVATIONS.names}
+SGD_SCHEDULES = ("constant", "invscaling", "adaptive")  # scikit-learn's, of which the other solvers take no notice
+
+
+class Names(StrOptions):
+    """Names that `listed()` gives when it is asked, so that classes which a user registers count too."""
+
+    def __init__(self, listed):
+        self.listed = listed
+        super().__init__(set(listed()))
+
+    def is_satisfied_by(self, val):
+        """Whether `val` is one of the names there are now."""
+        self.options = set(self.listed())
+        return super().is_satisfied_by(val)
+
 
 CONSTRAINTS: dict = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-    "activation": [StrOptions(ACTIVATION_NAMES), activations.Activation, list, tuple],
+    "activation": [Names(lambda: ["logistic", *activations.ACTIVATIONS.names]), activations.Activation, list, tuple],
     "solver": [StrOptions({"lbfgs", *STOCHASTIC_SOLVERS})],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+    "learning_rate": [Names(lambda: [*SGD_SCHEDULES, *schedules.SCHEDULES.names]), schedules.Schedule],
     "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
     "power_t": [Interval(Real, 0, None, closed="left")],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -38,7 +52,14 @@ CONSTRAINTS: dict = {
     "dtype": [StrOptions({"float32", "float64"}), type, np.dtype, None],
     "scoring": [StrOptions(set(get_scorer_names())), callable, None],
     "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    "l1": [Interval(Real, 0, None, closed="left")],
+    "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+    "clip_value": [Interval(Real, 0, None, closed="neither"), None],
+    "max_norm": [Interval(Real, 0, None, closed="neither"), None],
+    "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple, np.ndarray],
+    "input_dropout": [Interval(Real, 0, 1, closed="left")],
 }
+REGULARIZATION = ("l1", "clip_norm", "clip_value", "max_norm", "dropout", "input_dropout")
 
 
 def precision(value) -> np.dtype:
@@ -80,6 +101,26 @@ def gain(activation: str, layer: int, n_hidden: int) -> float:
         activation = activation[min(layer, n_hidden - 1)]
     name = activation if isinstance(activation, str) else activation.name
     return 2.0 if name in ("logistic", "sigmoid") else 6.0
+
+
+def schedule(estimator) -> schedules.Schedule | None:
+    """The schedule that ``learning_rate`` means, if it is not one of scikit-learn's."""
+    value = estimator.learning_rate
+    return None if isinstance(value, str) and value in SGD_SCHEDULES else schedules.get(value, "learning_rate")
+
+
+def regularization_of(estimator, n_hidden: int) -> regularization.Regularization:
+    """What is done to training beyond loss, `alpha` and rule; an error names the parameter at fault."""
+    extra = regularization.checked(n_hidden, *(getattr(estimator, name) for name in REGULARIZATION))
+    is_scheduled = schedule(estimator) is not None
+    if estimator.solver not in STOCHASTIC_SOLVERS and (is_scheduled or extra != regularization.NOTHING):
+        at_fault = [name for name in REGULARIZATION if np.any(getattr(estimator, name))]
+        name = "learning_rate" if is_scheduled else at_fault[0]
+        raise ValueError(
+            f"{name}={getattr(estimator, name)!r} needs a solver that takes mini-batches ({', '.join(STOCHASTIC_SOLVERS)}),"
+            f" not {estimator.solver!r}."
+        )
+    return extra
 
 
 def update_rule(estimator) -> optimizers.Optimizer:

@@ -8,8 +8,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastbp import layout
 from fastbp.estimators._checks import NOT_FINITE
-from fastbp.estimators._parameters import update_rule
+from fastbp.estimators._parameters import schedule, update_rule
 from fastbp.estimators._training_data import report
+from fastbp.regularization import NOTHING
 from fastbp.runner import DivergenceError, Runner, open_session
 from fastbp.session import Session
 
@@ -28,23 +29,30 @@ class Optimizer:
     ----------
     learning_rate : float
         Of the next epoch.
+    epochs : int
+        Since the rule began, calls of `partial_fit` included: where a schedule is.
     session : Session or None
         The last one: open between calls of `partial_fit`.
+    extra : Regularization
+        Of that session.
     """
 
     def __init__(self, estimator):
         self.rule = update_rule(estimator)
         self.learning_rate = float(estimator.learning_rate_init)
+        self.epochs = 0
+        self.extra = NOTHING
         self.session: Session | None = None
         self.state = None
 
-    def open(self, net, batch_size, n_threads):
+    def open(self, net, batch_size, n_threads, extra):
         """A session that goes on from where the last one ended."""
         session = self.session
-        if session is None or session.net is not net or session.block != batch_size:
+        if session is None or session.net is not net or session.block != batch_size or self.extra != extra:
             self.close()
+            self.extra = extra
             # never the plan of narrow networks: it has no place for a penalty, and its slots lie elsewhere
-            self.session = session = open_session(net, batch_size, self.rule, n_threads, plain=False)
+            self.session = session = open_session(net, batch_size, self.rule, n_threads, plain=False, extra=extra)
             if self.state is not None:
                 session.set_rule_state(self.state)
         return session
@@ -73,7 +81,7 @@ def penalises(estimator) -> bool:
     return bool(estimator.solver != "adamw")
 
 
-def fit_stochastic(estimator, net, data, held_out, rng, tasks, incremental):
+def fit_stochastic(estimator, net, data, held_out, rng, tasks, incremental, extra):
     """Train by solver "sgd" or another that takes mini-batches; sets the attributes of the estimator."""
     if not incremental or not hasattr(estimator, "_optimizer"):
         estimator._optimizer = Optimizer(estimator)
@@ -85,7 +93,7 @@ def fit_stochastic(estimator, net, data, held_out, rng, tasks, incremental):
     batch_size = _batch_size(estimator.batch_size, len(rows))
     # one epoch seldom repays the start of threads, and threads of a session that stays open would not survive a fork
     n_threads = 1 if incremental and estimator.n_threads is None else estimator.n_threads
-    session = estimator._optimizer.open(net, batch_size, n_threads)
+    session = estimator._optimizer.open(net, batch_size, n_threads, extra)
     try:
         _Fit(estimator, net, session, data, rows, held_out, rng, tasks, incremental).run()
     finally:
@@ -117,6 +125,9 @@ class _Fit:
         self.orders = np.empty((together if estimator.shuffle else 1, len(rows)), np.int64)
         self.orders[0] = rows
         self.together = together
+        self.schedule = schedule(estimator)
+        # drawn where it is needed only: the random numbers of the defaults are scikit-learn's
+        self.seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64)) if self.optimizer.extra.dropout else 0
 
     def run(self):
         """All epochs, or until a rule or the user stops."""
@@ -152,7 +163,9 @@ class _Fit:
         plan[layout.FIRST] = 0
         session.set_penalty(estimator.alpha if penalises(estimator) else 0.0, per_batch=True)
         session.set_report(*report(self.net))
-        session.rates = np.empty(self.together)
+        self.steps = -(-len(self.rows) // session.block)
+        is_per_step = self.schedule is not None and self.schedule.per_step
+        session.set_rates(np.empty((self.together, self.steps if is_per_step else 1)))
         session.record = np.empty(self.together * (1 + 4 * len(self.net.weights)))
         self.runner = Runner(session)
 
@@ -172,6 +185,8 @@ class _Fit:
                 self.rng.shuffle(self.rows)
                 self.orders[k] = self.rows
         plan[layout.EPOCH] = 0
+        # masks are a function of the seed and the epoch in this call: the samples seen so far make another seed of one random_state
+        plan[layout.SEED] = (self.seed + int(self.estimator.t_)) % (1 << 63)
         stop, harvested = False, 0
         try:
             while plan[layout.EPOCH] < count and not stop:
@@ -205,10 +220,15 @@ class _Fit:
         """Learning rates of the epochs from `first` on."""
         estimator, optimizer = self.estimator, self.optimizer
         self._rates_changed = False
-        self.session.rates[first:count] = optimizer.learning_rate
+        rates = self.session.rates.reshape(self.together, -1)
+        if self.schedule is not None:
+            init, start = float(estimator.learning_rate_init), optimizer.epochs
+            rates[first:count] = self.schedule.rates(init, estimator.max_iter, self.steps, start, start + count - first)
+            return
+        rates[first:count] = optimizer.learning_rate
         if self._is_scheduled("invscaling"):
             for k in range(first + 1, count):
-                self.session.rates[k] = self._inverse_scaling(estimator.t_ + (k - first) * len(self.rows))
+                rates[k] = self._inverse_scaling(estimator.t_ + (k - first) * len(self.rows))
 
     def _is_scheduled(self, name) -> bool:
         return bool(self.estimator.solver == "sgd" and self.estimator.learning_rate == name)
@@ -222,9 +242,10 @@ class _Fit:
         losses = session.record.reshape(self.together, -1)[first:last, 0].tolist()
         estimator.loss_curve_ += losses
         estimator.loss_ = losses[-1]
-        estimator.history_.learning_rate += session.rates[first:last].tolist()
+        estimator.history_.learning_rate += [session.rate(epoch) for epoch in range(first, last)]
         estimator.history_.time += [perf_counter() - self.start] * (last - first)
         estimator.n_iter_ += last - first
+        self.optimizer.epochs += last - first
         estimator.t_ += (last - first) * len(self.rows)
         if self._is_scheduled("invscaling"):
             self.optimizer.learning_rate = self._inverse_scaling(estimator.t_)

@@ -26,8 +26,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     hidden_layer_sizes : array_like of int, default (100,)
         Units of each hidden layer.
     activation : str, Activation, or list of them, default "relu"
-        "identity", "logistic", "tanh" or "relu" of scikit-learn, or any other of `fastbp.activations` (#10665); a list has one
-        for each hidden layer (#10097).
+        "identity", "logistic", "tanh" or "relu" of scikit-learn, or any other of `fastbp.activations` (#10665), yours included; a list
+        has one for each hidden layer (#10097).
     solver : {"adam", "sgd", "lbfgs", "adamw", "rmsprop"}, default "adam"
         Adam (Kingma & Ba, 2015), stochastic gradient descent, SciPy's L-BFGS-B on all samples at once, AdamW with `alpha` as its
         weight decay instead of a penalty (#6780), or RMSprop with `beta_2` as its decay. The last two are not in scikit-learn.
@@ -36,9 +36,11 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         are not weighted), is added to the loss. Intercepts are not penalised.
     batch_size : int or "auto", default "auto"
         Samples in a mini-batch; "auto" is min(200, n_samples). Not used by "lbfgs".
-    learning_rate : {"constant", "invscaling", "adaptive"}, default "constant"
+    learning_rate : {"constant", "invscaling", "adaptive"}, another name, or Schedule, default "constant"
         Schedule of solver "sgd": learning_rate_init; learning_rate_init / (t + 1)^power_t after t samples; or divided by 5
-        whenever training would have stopped for lack of progress, which it does once it is at most 1e-6.
+        whenever training would have stopped for lack of progress, which it does once it is at most 1e-6. Or, for every solver
+        with mini-batches, a schedule of `fastbp.schedules`, by name or as an instance: it begins with each `fit`, goes on in
+        `partial_fit`, and is laid out over `max_iter` epochs, after which the last rate stays.
     learning_rate_init : float, default 0.001
         Learning rate. Not used by "lbfgs".
     power_t : float, default 0.5
@@ -81,6 +83,20 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     n_threads : int, optional
         The most threads; by default as many as the work of a mini-batch repays, and one in `partial_fit` (#13567). The result
         does not depend on it.
+    l1 : float, default 0.0
+        l1 / w times the sum of the sizes of the weights, w as for `alpha`, is added to the loss. This and what follows is for
+        the solvers with mini-batches, not "lbfgs".
+    clip_norm : float, optional
+        A gradient, penalties included, whose Euclidean norm is above this is scaled down to it.
+    clip_value : float, optional
+        The components of the gradient are cut off at this size, before `clip_norm`.
+    max_norm : float, optional
+        After every step the weights into each unit are scaled down to at most this norm.
+    dropout : float or list of float, default 0.0
+        Probability, in [0, 1), that a hidden unit is dropped in a step of training; a list has one for each hidden layer
+        (#6175, #7407). The units are drawn by `random_state`.
+    input_dropout : float, default 0.0
+        The same for the inputs.
     class_weight : dict, "balanced" or None, default None
         Weights of the classes, multiplied into those of the samples; "balanced" makes all classes weigh the same (#9113).
     label_smoothing : float, default 0.0
@@ -176,6 +192,12 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         scoring=None,
         dtype=None,
         n_threads=None,
+        l1=0.0,
+        clip_norm=None,
+        clip_value=None,
+        max_norm=None,
+        dropout=0.0,
+        input_dropout=0.0,
         class_weight=None,
         label_smoothing=0.0,
     ):

@@ -2,14 +2,18 @@
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from fastbp import losses
 from fastbp.estimators._base import MultilayerPerceptron, is_stochastic
+from fastbp.estimators._parameters import Names
 
 SCIKIT_LEARN_NAMES = {"squared_error": "squared"}
-LOSS_NAMES = {"squared_error"} | {cls.name for cls in losses.LOSSES.classes if getattr(cls, "task", "") not in ("labels", "binary")}
+
+
+def loss_names() -> list[str]:
+    """What `loss` may be called: the losses for numbers."""
+    return ["squared_error", *(cls.name for cls in losses.LOSSES.classes if getattr(cls, "task", "") not in ("labels", "binary"))]
 
 
 class MLPRegressor(RegressorMixin, MultilayerPerceptron):
@@ -22,12 +26,12 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     ----------
     loss : str or Loss, default "squared_error"
         "squared_error" or "poisson" (half the deviance; the outputs are exponentials, y >= 0) of scikit-learn, or any other loss
-        for numbers of `fastbp.losses`, by name or as an instance: "absolute", "huber", "quantile", "log_cosh", "gamma" (#14571).
+        for numbers of `fastbp.losses`, by name or as an instance: "absolute", "huber", "quantile", "log_cosh", "gamma" (#14571), or yours.
     hidden_layer_sizes : array_like of int, default (100,)
         Units of each hidden layer.
     activation : str, Activation, or list of them, default "relu"
-        "identity", "logistic", "tanh" or "relu" of scikit-learn, or any other of `fastbp.activations` (#10665); a list has one
-        for each hidden layer (#10097).
+        "identity", "logistic", "tanh" or "relu" of scikit-learn, or any other of `fastbp.activations` (#10665), yours included; a list
+        has one for each hidden layer (#10097).
     solver : {"adam", "sgd", "lbfgs", "adamw", "rmsprop"}, default "adam"
         Adam (Kingma & Ba, 2015), stochastic gradient descent, SciPy's L-BFGS-B on all samples at once, AdamW with `alpha` as its
         weight decay instead of a penalty (#6780), or RMSprop with `beta_2` as its decay. The last two are not in scikit-learn.
@@ -36,9 +40,11 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         are not weighted), is added to the loss. Intercepts are not penalised.
     batch_size : int or "auto", default "auto"
         Samples in a mini-batch; "auto" is min(200, n_samples). Not used by "lbfgs".
-    learning_rate : {"constant", "invscaling", "adaptive"}, default "constant"
+    learning_rate : {"constant", "invscaling", "adaptive"}, another name, or Schedule, default "constant"
         Schedule of solver "sgd": learning_rate_init; learning_rate_init / (t + 1)^power_t after t samples; or divided by 5
-        whenever training would have stopped for lack of progress, which it does once it is at most 1e-6.
+        whenever training would have stopped for lack of progress, which it does once it is at most 1e-6. Or, for every solver
+        with mini-batches, a schedule of `fastbp.schedules`, by name or as an instance: it begins with each `fit`, goes on in
+        `partial_fit`, and is laid out over `max_iter` epochs, after which the last rate stays.
     learning_rate_init : float, default 0.001
         Learning rate. Not used by "lbfgs".
     power_t : float, default 0.5
@@ -81,6 +87,20 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     n_threads : int, optional
         The most threads; by default as many as the work of a mini-batch repays, and one in `partial_fit` (#13567). The result
         does not depend on it.
+    l1 : float, default 0.0
+        l1 / w times the sum of the sizes of the weights, w as for `alpha`, is added to the loss. This and what follows is for
+        the solvers with mini-batches, not "lbfgs".
+    clip_norm : float, optional
+        A gradient, penalties included, whose Euclidean norm is above this is scaled down to it.
+    clip_value : float, optional
+        The components of the gradient are cut off at this size, before `clip_norm`.
+    max_norm : float, optional
+        After every step the weights into each unit are scaled down to at most this norm.
+    dropout : float or list of float, default 0.0
+        Probability, in [0, 1), that a hidden unit is dropped in a step of training; a list has one for each hidden layer
+        (#6175, #7407). The units are drawn by `random_state`.
+    input_dropout : float, default 0.0
+        The same for the inputs.
 
     Attributes
     ----------
@@ -137,7 +157,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     _counterpart = "MLPRegressor"
     _parameter_constraints: dict = {
         **MultilayerPerceptron._parameter_constraints,
-        "loss": [StrOptions(LOSS_NAMES), losses.Loss],
+        "loss": [Names(loss_names), losses.Loss],
     }
 
     def __init__(
@@ -170,6 +190,12 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         scoring=None,
         dtype=None,
         n_threads=None,
+        l1=0.0,
+        clip_norm=None,
+        clip_value=None,
+        max_norm=None,
+        dropout=0.0,
+        input_dropout=0.0,
     ):
         self._store(locals())
 
