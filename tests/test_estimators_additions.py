@@ -1,12 +1,16 @@
 """What the estimators have beyond scikit-learn's."""
 
+import copy
+import pickle
 import re
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn import config_context, datasets, neural_network
+from sklearn.base import clone
 from sklearn.metrics import f1_score, make_scorer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -14,7 +18,11 @@ from sklearn.preprocessing import StandardScaler, scale
 from sklearn.utils.class_weight import compute_sample_weight
 
 import fastbp
-from fastbp import MLPClassifier, MLPRegressor, activations, losses
+from fastbp import MLPClassifier, MLPRegressor, Network, activations, baseline, layout, losses, schedules
+from fastbp.estimators import _parameters
+from fastbp.kernels.train import TRAIN
+from fastbp.regularization import dropout_mask
+from fastbp.session import Session
 
 X, Y = datasets.load_wine(return_X_y=True)
 X = scale(X)
@@ -112,6 +120,222 @@ def test_first_weights_may_be_given():
     theirs.coefs_, theirs.intercepts_ = [a.copy() for a in source.coefs_], [a.copy() for a in source.intercepts_]
     theirs.fit(X, Y)
     np.testing.assert_allclose(model.coefs_[0], theirs.coefs_[0], rtol=1e-9)
+
+
+# --- regularization and schedules ----------------------------------------------------------------------------------------------
+
+EPOCHS, BATCH, ROWS = 40, 20, X[:160]  # more epochs than one call of the kernel has
+TRAINED = {"hidden_layer_sizes": (9, 6), "batch_size": BATCH, "tol": 0, "n_iter_no_change": 1000, "random_state": 0}
+TARGETS = scale(X[:, 0] * X[:, 1])[:160]
+EXTRAS = [
+    {},
+    {"l1": 0.5},
+    {"l1": 0.5, "alpha": 0.3},
+    {"clip_norm": 0.1},
+    {"clip_value": 0.02, "alpha": 0.1},
+    {"max_norm": 0.7},
+    {"dropout": 0.3},
+    {"dropout": [0.0, 0.4], "input_dropout": 0.1},
+    {"input_dropout": 0.2, "l1": 0.1, "clip_norm": 0.5, "max_norm": 1.0, "learning_rate": "one_cycle"},
+    {"learning_rate": "cosine"},
+    {"learning_rate": schedules.Step(7, 0.5)},
+    {"learning_rate": schedules.WarmUp(3.5, "exponential")},
+]
+
+
+def by_the_oracle(model, targets, epochs=EPOCHS):
+    """Parameters and losses of what a call of `fit` for this model should be, by the baseline in NumPy."""
+    rng, n, (first, last) = np.random.RandomState(model.random_state), len(ROWS), (X.shape[1], targets.shape[1])
+    sizes = [first, *model.hidden_layer_sizes, last]
+    weights, biases = [], []
+    for n_in, n_out in pairwise(sizes):
+        bound = (6 / (n_in + n_out)) ** 0.5
+        weights.append(rng.uniform(-bound, bound, (n_in, n_out)).T)
+        biases.append(rng.uniform(-bound, bound, n_out))
+    hidden = model.dropout if isinstance(model.dropout, list) else [model.dropout] * (len(sizes) - 2)
+    dropped, given = [model.input_dropout, *hidden], {}
+    if any(dropped):
+        seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64))
+        given["masks"] = lambda epoch, layer: dropout_mask(
+            seed + epoch // 32 * 32 * n, epoch % 32, layer, n, sizes[layer], dropped[layer]
+        )
+    rows, order = np.arange(n), []
+    for _ in range(epochs):
+        rng.shuffle(rows)
+        order.append(rows.copy())
+    if model.learning_rate != "constant":
+        rates = schedules.get(model.learning_rate).rates(model.learning_rate_init, epochs, n // BATCH)
+        given["rates"] = np.broadcast_to(rates, (epochs, n // BATCH))
+    loss = "cross_entropy" if isinstance(model, MLPClassifier) else "squared"
+    net = baseline.Network(sizes, "relu", loss, dtype="float64", weights=weights, biases=biases)
+    given |= {name: getattr(model, name) for name in ("clip_norm", "clip_value", "max_norm")}
+    given |= {"l1": model.l1 * n / BATCH, "l2": 0 if model.solver == "adamw" else model.alpha * n / BATCH}
+    losses_ = net.fit(
+        ROWS, targets, epochs=epochs, batch_size=BATCH, optimizer=_parameters.update_rule(model), order=order, **given
+    )
+    return net, losses_
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "adamw", "rmsprop"])
+@pytest.mark.parametrize("extra", EXTRAS, ids=str)
+def test_regularization_and_schedules_equal_the_oracle(extra, solver):
+    options = TRAINED | {"max_iter": EPOCHS, "learning_rate_init": 0.01, "solver": solver} | extra
+    for model, given, targets in (
+        (MLPRegressor(**options), TARGETS, TARGETS[:, None]),
+        (MLPClassifier(**options), Y[:160], np.eye(3)[Y[:160]]),
+    ):
+        model.fit(ROWS, given)
+        expected, losses_ = by_the_oracle(model, targets)
+        np.testing.assert_allclose(model.loss_curve_, losses_, rtol=1e-7)
+        for ours, theirs in zip(model.coefs_, expected.weights, strict=True):
+            np.testing.assert_allclose(ours, theirs.T, rtol=1e-6, atol=1e-8)
+        if extra:
+            plain = type(model)(**options | dict.fromkeys(extra) | {name: type(model)().get_params()[name] for name in extra})
+            assert np.abs(plain.fit(ROWS, given).coefs_[0] - model.coefs_[0]).max() > 1e-4  # it matters
+
+
+def test_regularization_equals_that_of_a_network_bit_for_bit():
+    options = {"clip_norm": 0.3, "clip_value": 0.2, "max_norm": 0.9}
+    model = MLPRegressor(**TRAINED, **options, max_iter=9, l1=0.2, alpha=0.1, learning_rate="cosine", shuffle=False)
+    first = MLPRegressor(**TRAINED, max_iter=1, learning_rate_init=1e-300, solver="sgd", alpha=0).fit(ROWS, TARGETS)
+    net = Network([13, 9, 6, 1], "relu", weights=[c.T for c in first.coefs_], biases=first.intercepts_, dtype="float64")
+    net.fit(
+        *(ROWS, TARGETS[:, None]),
+        **options | {"epochs": 9, "batch_size": BATCH, "schedule": "cosine", "shuffle": False},
+        **{"optimizer": _parameters.update_rule(model), "l1": 0.2 * 160 / BATCH, "l2": 0.1 * 160 / BATCH},
+    )
+    model.fit(ROWS, TARGETS)
+    np.testing.assert_allclose(model._network.params, net.params, rtol=1e-12, atol=1e-15)
+
+
+def test_neutral_values_change_no_bit_and_draw_nothing():
+    found = []
+    for neutral in ({}, {"l1": 0, "dropout": [0.0], "input_dropout": 0, "learning_rate": schedules.Constant()}):
+        rng = np.random.RandomState(3)
+        model = MLPClassifier(**QUICK | {"random_state": rng}, **neutral).fit(X, Y)
+        found.append((model.coefs_[0], rng.uniform()))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    assert found[0][1] == found[1][1]
+
+
+def test_dropout_draws_on_and_does_not_depend_on_where_calls_end(monkeypatch):
+    monkeypatch.setattr("fastbp.estimators._stochastic.EPOCHS_TOGETHER", 8)
+    seeds, call = [], Session.call
+
+    def seen(self, mode, members=None):
+        if mode == TRAIN:
+            seeds.append((int(self.plan[layout.SEED]), int(self.plan[layout.EPOCH])))
+        return call(self, mode, members)
+
+    monkeypatch.setattr(Session, "call", seen)
+    watched = MLPClassifier(**QUICK, dropout=0.2).fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
+    assert len(set(seeds)) == len(seeds) == 25
+    assert len({seed for seed, _ in seeds}) == 4
+    np.testing.assert_array_equal(MLPClassifier(**QUICK, dropout=0.2).fit(X, Y).coefs_[0], watched.coefs_[0])
+    del seeds[:]
+    for _ in range(3):
+        watched.partial_fit(X, Y)  # with the same int as random_state
+    watched.set_params(warm_start=True, max_iter=1).fit(X, Y)
+    assert len({seed for seed, _ in seeds}) == 4
+
+
+def test_random_state_after_a_fit_that_stopped_early_is_where_its_epochs_end():
+    stopped, rest = np.random.RandomState(5), np.random.RandomState(5)
+    options = QUICK | {"dropout": 0.1, "tol": 1.0, "n_iter_no_change": 3}
+    model = MLPClassifier(**options | {"random_state": stopped, "max_iter": 30}).fit(X, Y)
+    assert model.n_iter_ < 30
+    MLPClassifier(**options | {"random_state": rest, "max_iter": model.n_iter_}).fit(X, Y)
+    assert stopped.uniform() == rest.uniform()
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_partial_fit_goes_on_with_regularization_and_schedule(name):
+    options = QUICK | {"solver": name, "max_iter": 4, "learning_rate": schedules.Cosine(0.1), "batch_size": 60, "shuffle": False}
+    whole = MLPRegressor(**options, l1=0.1, max_norm=1.0).fit(X, Y)
+    parts = MLPRegressor(**options, l1=0.1, max_norm=1.0)
+    for _ in range(4):
+        parts = pickle.loads(pickle.dumps(parts.partial_fit(X, Y)))
+    np.testing.assert_array_equal(parts.coefs_[0], whole.coefs_[0])
+    assert parts.history_.learning_rate == whole.history_.learning_rate
+    last = options["learning_rate"].rates(0.01, 4, 3)[-1, -1]
+    for model in (parts, whole):
+        assert model.partial_fit(X, Y).history_.learning_rate[-1] == pytest.approx(last, rel=1e-12)  # beyond the schedule
+
+
+def test_settings_change_between_calls_of_partial_fit():
+    model = MLPRegressor(**QUICK).partial_fit(X, Y)
+    for change in ({"dropout": 0.5}, {"max_norm": 0.5}, {"learning_rate": "cosine"}, {"dropout": 0.0, "max_norm": None}):
+        other = pickle.loads(pickle.dumps(model)).set_params(**change).partial_fit(X, Y)
+        np.testing.assert_array_equal(model.set_params(**change).partial_fit(X, Y).coefs_[0], other.coefs_[0])
+    assert np.linalg.norm(model.set_params(max_norm=0.5).partial_fit(X, Y).coefs_[0], axis=0).max() <= 0.5 * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("travel", [clone, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_have_dropout_and_schedule_too(travel):
+    model = MLPClassifier(**QUICK, dropout=[0.4], input_dropout=0.1, learning_rate=schedules.OneCycle(0.5)).fit(X, Y)
+    other = travel(model)
+    assert other.get_params() == model.get_params()
+    np.testing.assert_array_equal(other.fit(X, Y).coefs_[0], model.coefs_[0])
+    np.testing.assert_array_equal(other.partial_fit(X, Y).coefs_[0], model.partial_fit(X, Y).coefs_[0])
+
+
+@pytest.mark.parametrize("n_threads", [2, 3])
+@pytest.mark.usefixtures("teams")
+def test_dropout_does_not_depend_on_threads(n_threads):
+    one, more = (
+        MLPClassifier(**QUICK | {"hidden_layer_sizes": (40,)}, dropout=0.5, l1=0.1, clip_norm=0.5, n_threads=n).fit(X, Y)
+        for n in (1, n_threads)
+    )
+    np.testing.assert_array_equal(one.coefs_[0], more.coefs_[0])
+
+
+def test_predictions_drop_nothing():
+    model = MLPRegressor(**QUICK, activation="tanh", dropout=0.5, input_dropout=0.5).fit(X, Y)
+    hidden = np.tanh(X @ model.coefs_[0] + model.intercepts_[0])
+    np.testing.assert_allclose(model.predict(X), (hidden @ model.coefs_[1] + model.intercepts_[1])[:, 0], rtol=1e-12)
+
+
+FAULTS = {
+    "l1": [-1.0, np.inf, "a"],
+    "clip_norm": [0, -1.0],
+    "clip_value": [0.0],
+    "max_norm": [0, "a"],
+    "dropout": [1.0, -0.1, [0.1, 0.2], [1.5], ["a"]],
+    "input_dropout": [1.0, [0.1]],
+    "learning_rate": ["cosin", 0.1, schedules.Cosine],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in FAULTS.items() for value in values], ids=str)
+def test_errors_name_the_parameter(name, value):
+    model = MLPClassifier(**QUICK, **{name: value})
+    with pytest.raises((ValueError, TypeError), match=name):
+        model.fit(X, Y)
+    assert not hasattr(model, "coefs_")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"l1": 0.1},
+        {"clip_norm": 1.0},
+        {"clip_value": 1.0},
+        {"max_norm": 1.0},
+        {"dropout": [0.1]},
+        {"input_dropout": 0.1},
+        {"learning_rate": "cosine"},
+        {"learning_rate": schedules.Step()},
+    ],
+    ids=str,
+)
+def test_lbfgs_refuses_what_needs_mini_batches(option):
+    with pytest.raises(ValueError, match=f"^{next(iter(option))}=.* needs a solver that takes mini-batches"):
+        MLPRegressor(**QUICK, solver="lbfgs", **option).fit(X, Y)
+
+
+def test_dropout_needs_a_hidden_layer():
+    with pytest.raises(ValueError, match="dropout needs a hidden layer"):
+        MLPRegressor(**QUICK | {"hidden_layer_sizes": ()}, dropout=0.1).fit(X, Y)
 
 
 # --- validation ----------------------------------------------------------------------------------------------------------------
@@ -248,6 +472,7 @@ def test_from_scikit_learn_and_back(kind, targets, solver):
 
 
 def test_conversion_of_what_scikit_learn_lacks():
+    assert MLPClassifier(dropout=0.5, learning_rate="cosine").to_sklearn().learning_rate == "constant"
     assert MLPClassifier(activation=["tanh", "tanh"], solver="adamw").to_sklearn().get_params()["activation"] == "tanh"
     with pytest.raises(ValueError, match="scikit-learn has no network with activation='gelu'"):
         MLPClassifier(activation="gelu").to_sklearn()
