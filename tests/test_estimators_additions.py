@@ -179,7 +179,7 @@ def by_the_oracle(model, targets, epochs=EPOCHS):
 @pytest.mark.parametrize("solver", ["adam", "sgd", "adamw", "rmsprop"])
 @pytest.mark.parametrize("extra", EXTRAS, ids=str)
 def test_regularization_and_schedules_equal_the_oracle(extra, solver):
-    options = TRAINED | {"max_iter": EPOCHS, "learning_rate_init": 0.01, "solver": solver} | extra
+    options = TRAINED | {"max_iter": EPOCHS, "learning_rate_init": 0.003, "solver": solver} | extra
     for model, given, targets in (
         (MLPRegressor(**options), TARGETS, TARGETS[:, None]),
         (MLPClassifier(**options), Y[:160], np.eye(3)[Y[:160]]),
@@ -196,16 +196,16 @@ def test_regularization_and_schedules_equal_the_oracle(extra, solver):
 
 def test_regularization_equals_that_of_a_network_bit_for_bit():
     options = {"clip_norm": 0.3, "clip_value": 0.2, "max_norm": 0.9}
-    model = MLPRegressor(**TRAINED, **options, max_iter=9, l1=0.2, alpha=0.1, learning_rate="cosine", shuffle=False)
+    model = MLPRegressor(**TRAINED, **options, max_iter=9, l1=0.25, alpha=0.125, learning_rate="cosine", shuffle=False)
     first = MLPRegressor(**TRAINED, max_iter=1, learning_rate_init=1e-300, solver="sgd", alpha=0).fit(ROWS, TARGETS)
     net = Network([13, 9, 6, 1], "relu", weights=[c.T for c in first.coefs_], biases=first.intercepts_, dtype="float64")
     net.fit(
         *(ROWS, TARGETS[:, None]),
         **options | {"epochs": 9, "batch_size": BATCH, "schedule": "cosine", "shuffle": False},
-        **{"optimizer": _parameters.update_rule(model), "l1": 0.2 * 160 / BATCH, "l2": 0.1 * 160 / BATCH},
+        **{"optimizer": _parameters.update_rule(model), "l1": 0.25 * 160 / BATCH, "l2": 0.125 * 160 / BATCH},
     )
     model.fit(ROWS, TARGETS)
-    np.testing.assert_allclose(model._network.params, net.params, rtol=1e-12, atol=1e-15)
+    np.testing.assert_array_equal(model._network.params, net.params)
 
 
 def test_neutral_values_change_no_bit_and_draw_nothing():
@@ -218,7 +218,7 @@ def test_neutral_values_change_no_bit_and_draw_nothing():
     assert found[0][1] == found[1][1]
 
 
-def test_dropout_draws_on_and_does_not_depend_on_where_calls_end(monkeypatch):
+def test_dropout_draws_on_and_does_not_depend_on_where_calls_of_the_kernel_end(monkeypatch):
     monkeypatch.setattr("fastbp.estimators._stochastic.EPOCHS_TOGETHER", 8)
     seeds, call = [], Session.call
 
@@ -546,9 +546,9 @@ PAGE = (Path(__file__).parents[1] / "docs" / "estimators.md").read_text(encoding
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_blocks_of_the_page_run(number):
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
     exec(compile(BLOCKS[number], f"estimators.md, block {number}", "exec"), {"__name__": "__main__"})
 
 

@@ -8,16 +8,20 @@ from pathlib import Path
 import fastbp
 
 PROGRAM = '''
+import pickle
 import sys
+import warnings
 
 import numpy as np
 from numba import types
 
-from fastbp import Network, _jit
+from fastbp import MLPClassifier, MLPRegressor, Network, _jit
 from fastbp.activations import ACTIVATIONS, ELU, Activation, activate
 from fastbp.kernels.simd import absolute, fma, like, load, pointer, store
 from fastbp.losses import LOSSES, Loss
+from fastbp.schedules import SCHEDULES, Schedule
 
+warnings.simplefilter("ignore")
 compiled = []
 save = _jit.DiskCache.save_overload
 _jit.DiskCache.save_overload = lambda cache, *args: (compiled.append(cache.name), save(cache, *args))[1]
@@ -80,6 +84,16 @@ class Quartic(Loss):
         return total
 
 
+@SCHEDULES.register
+class Halves(Schedule):
+    """rate = lr / 2^t."""
+
+    name = "halves"
+
+    def factor(self, t, epochs):
+        return 0.5**t
+
+
 assert (Softsign.code, Quartic.code) == before
 assert value(Softsign) == -2.0 / 3.0
 
@@ -91,6 +105,13 @@ np.testing.assert_allclose(net.loss(X, y), ((net(X) - y) ** 4).sum() / 4 / 30, r
 assert net.check_gradients(X, y).max_error < 1e-7
 losses = net.fit(X, y, epochs=200, batch_size=7, optimizer="adam").loss
 assert losses[-1] < losses[0] / 2
+
+for activation, loss in (("softsign", "quartic"), (Softsign(), Quartic())):
+    model = MLPRegressor(loss, (20,), activation, max_iter=20, learning_rate="halves", random_state=0).fit(X, y)
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+    assert model.history_.learning_rate[:3] == [0.001, 0.0005, 0.00025]
+    np.testing.assert_array_equal(model.predict(X), pickle.loads(pickle.dumps(model)).predict(X))
+    assert MLPClassifier((8,), activation, max_iter=2).fit(X, y[:, 0] > 0).predict(X).shape == (30,)
 
 for name, registry, base in (("relu", ACTIVATIONS, Activation), ("softsign", ACTIVATIONS, Activation), ("squared", LOSSES, Loss)):
     try:

@@ -26,8 +26,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     hidden_layer_sizes : array_like of int, default (100,)
         Units of each hidden layer.
     activation : str, Activation, or list of them, default "relu"
-        "identity", "logistic", "tanh" or "relu" of scikit-learn, or any other of `fastbp.activations` (#10665), your own
-        included; a list has one for each hidden layer (#10097).
+        "identity", "logistic", "tanh" or "relu" of scikit-learn, or any other of `fastbp.activations` (#10665), also those
+        that you register; a list has one for each hidden layer (#10097).
     solver : {"adam", "sgd", "lbfgs", "adamw", "rmsprop"}, default "adam"
         Adam (Kingma & Ba, 2015), stochastic gradient descent, SciPy's L-BFGS-B on all samples at once, AdamW with `alpha` as its
         weight decay instead of a penalty (#6780), or RMSprop with `beta_2` as its decay. The last two are not in scikit-learn.

@@ -26,12 +26,13 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     ----------
     loss : str or Loss, default "squared_error"
         "squared_error" or "poisson" (half the deviance; the outputs are exponentials, y >= 0) of scikit-learn, or any other loss
-        for numbers of `fastbp.losses`, by name or as an instance, your own included: "absolute", "huber", "quantile", "log_cosh", "gamma" (#14571).
+        for numbers of `fastbp.losses`, by name or as an instance: "absolute", "huber", "quantile", "log_cosh", "gamma" (#14571),
+        and those that you register.
     hidden_layer_sizes : array_like of int, default (100,)
         Units of each hidden layer.
     activation : str, Activation, or list of them, default "relu"
-        "identity", "logistic", "tanh" or "relu" of scikit-learn, or any other of `fastbp.activations` (#10665), your own
-        included; a list has one for each hidden layer (#10097).
+        "identity", "logistic", "tanh" or "relu" of scikit-learn, or any other of `fastbp.activations` (#10665), also those
+        that you register; a list has one for each hidden layer (#10097).
     solver : {"adam", "sgd", "lbfgs", "adamw", "rmsprop"}, default "adam"
         Adam (Kingma & Ba, 2015), stochastic gradient descent, SciPy's L-BFGS-B on all samples at once, AdamW with `alpha` as its
         weight decay instead of a penalty (#6780), or RMSprop with `beta_2` as its decay. The last two are not in scikit-learn.
