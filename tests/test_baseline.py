@@ -294,8 +294,11 @@ def assert_gradient_is_the_derivative(net, X, y, activations, w=None, l2=0.0, n_
     assert loss == pytest.approx(net.loss(X, y, w) + penalty, rel=1e-14)
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=label)
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize(
+    ("name", "loss"),
+    [(name, loss) for name in ACTIVATIONS for loss in LOSSES if name in ("gelu", "exp") or loss in ("squared", "cross_entropy")],
+    ids=label,
+)
 def test_gradient_of_hidden_layers(name, loss):
     rng = np.random.default_rng(5)
     net = make((5, 7, 3, 4), name, loss)

@@ -9,6 +9,7 @@ from conftest import (
     DTYPES,
     KINKS,
     LOSSES,
+    PAIRS,
     RULES,
     compiled,
     error,
@@ -389,8 +390,7 @@ def test_rules_with_other_hyper_parameters_equal_the_oracle():
         check_that_hyper_parameters_matter(rule, {"momentum": 1.0})
 
 
-@every_loss
-@every_activation
+@pytest.mark.parametrize(("activation", "loss"), PAIRS, ids=label)
 def test_twenty_steps_with_every_activation_and_loss(activation, loss):
     for sizes in ((5, 7, 3), (5, 19, 3)):
         net, X = off_kinks(sizes, activation, loss, 40, margin=1e-6)

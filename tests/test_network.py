@@ -8,13 +8,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import ACTIVATIONS, DTYPES, LOSSES, WIDTHS, error, flat, label, make_net, make_samples, make_targets, oracle
+from conftest import ACTIVATIONS, DTYPES, LOSSES, PAIRS, WIDTHS, error, flat, label, make_net, make_samples, make_targets, oracle
 from sklearn.metrics import accuracy_score, r2_score
 
 from fastbp import SGD, Adam, BinaryCrossEntropy, CrossEntropy, Network, Sigmoid, SquaredError, Tanh
 
 every_activation = pytest.mark.parametrize("activation", ACTIVATIONS, ids=label)
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=label)
+every_pair = pytest.mark.parametrize(("activation", "loss"), PAIRS, ids=label)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 BATCHES = (1, 2, 3, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 23, 24, 25, 31, 32, 33, 47, 48, 49, 63, 64, 65)
@@ -222,8 +223,7 @@ def test_labels_of_any_integer_kind(labels):
 
 
 @every_dtype
-@every_loss
-@every_activation
+@every_pair
 def test_trace(activation, loss, dtype):
     net = make_net((5, 7, 9, 3), [activation, "sigmoid"], loss, dtype=dtype)
     X, y = make_samples(11, 5, dtype), make_targets(loss, 11, 3, dtype)
@@ -286,8 +286,7 @@ def test_sample_weights(loss, dtype):
 
 
 @every_dtype
-@every_loss
-@every_activation
+@every_pair
 def test_a_row_in_any_batch_and_position(activation, loss, dtype):
     net = make_net((9, 18, 5), activation, loss, dtype=dtype)
     X = make_samples(300, 9, dtype)
@@ -530,8 +529,7 @@ def test_random_initial_parameters():
 
 
 @every_dtype
-@every_loss
-@every_activation
+@every_pair
 def test_nan_and_infinity_in_a_parameter_reach_the_result(activation, loss, dtype):
     X, y = make_samples(19, 4, dtype), make_targets(loss, 19, 3, dtype)
     for value in (np.nan, np.inf):
