@@ -65,7 +65,6 @@ class Runner:
     def __init__(self, session):
         self.session = session
         flop = int(session.plan[layout.BATCH]) * flop_of_sample(session.net.sizes)
-        self.team = threads.TeamSize(session.members, flop)
         self.steps = max(1, int(CALL_SECONDS * NO_RATE / (flop + 5000)))
 
     def run(self, epochs, *, each=False):
@@ -96,11 +95,9 @@ class Runner:
             before, snapshot = int(plan[layout.EPOCH]), session.snapshot()
             plan[layout.EPOCHS] = before + 1 if each else epochs
             plan[layout.STEPS] = self.steps
-            members, first = self.team.choose(), self._steps_done()
             start = perf_counter()
-            session.call(TRAIN, members)
+            session.call(TRAIN)
             seconds = perf_counter() - start
-            self.team.note(members, (self._steps_done() - first) / seconds)
             if not session.is_finite():
                 raise DivergenceError(_restore_last_finite(session, snapshot, before), session.rate(before))
             if seconds < CALL_SECONDS / 2:
@@ -108,11 +105,6 @@ class Runner:
             elif seconds > CALL_SECONDS * 2:
                 self.steps = max(1, self.steps // 2)
             yield before, int(plan[layout.EPOCH]), start, seconds
-
-    def _steps_done(self) -> int:
-        """Mini-batches behind the cursor."""
-        epoch, first, rows, batch = (int(self.session.plan[i]) for i in (layout.EPOCH, layout.FIRST, layout.ROWS, layout.BATCH))
-        return epoch * -(-rows // batch) + first // batch
 
 
 def _restore_last_finite(session, snapshot, before) -> int:

@@ -185,9 +185,8 @@ class Session:
         """The lowest loss of an epoch, and how many epochs running have made no progress."""
         return float(self.reals[layout.BEST]), int(self.reals[layout.WAITED])
 
-    def call(self, mode: int, members: int | None = None):
-        """Run the kernel once, by all members, or by the first few."""
-        members = members or self.members
+    def call(self, mode: int):
+        """Run the kernel once, by all members."""
         arguments = (
             *self._fixed,
             self.rates,
@@ -200,12 +199,12 @@ class Session:
             self.out,
             self.meeting,
         )
-        if self._threads is None or members == 1:
+        if self._threads is None:
             self._run(mode, 0, 1, *arguments)
             return
         self.meeting[:] = 0
-        others = [self._threads.submit(self._run, mode, member, members, *arguments) for member in range(1, members)]
-        self._run(mode, 0, members, *arguments)
+        others = [self._threads.submit(self._run, mode, member, self.members, *arguments) for member in range(1, self.members)]
+        self._run(mode, 0, self.members, *arguments)
         for other in others:
             other.result()
 

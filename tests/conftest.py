@@ -126,9 +126,8 @@ def compiled(signature):
 def teams(monkeypatch):
     """Fits use as many threads as they are allowed, however little the work; the numbers of them that were used."""
     used, call = [], Session.call
-    monkeypatch.setattr(threads, "members_for", lambda flop, limit, part=0: limit or 1)
-    record = lambda self, mode, members=None: (used.append(members or self.members), call(self, mode, members))[1]  # noqa: E731
-    monkeypatch.setattr(Session, "call", record)
+    monkeypatch.setattr(threads, "members_for", lambda flop, limit: limit or 1)
+    monkeypatch.setattr(Session, "call", lambda self, mode: (used.append(self.members), call(self, mode))[1])
     return used
 
 
@@ -136,9 +135,9 @@ def count_calls(monkeypatch):
     """A list that grows by one for each call of the kernel that trains."""
     calls, call = [], Session.call
 
-    def counted(self, mode, members=None):
+    def counted(self, mode):
         calls.extend([mode] if mode == TRAIN else [])
-        return call(self, mode, members)
+        return call(self, mode)
 
     monkeypatch.setattr(Session, "call", counted)
     return calls

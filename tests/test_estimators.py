@@ -35,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 @pytest.fixture
 def teams(monkeypatch):
     """Threads even for the least work."""
-    monkeypatch.setattr(threads, "members_for", lambda flop, limit, part=1.0: min(limit or 2, 2))
+    monkeypatch.setattr(threads, "members_for", lambda flop, limit: min(limit or 2, 2))
 
 
 # scikit-learn runs them with max_iter=100 too: after more, lbfgs is surer of its classes than one of the checks allows

@@ -256,39 +256,6 @@ def test_how_many_threads(monkeypatch):
     assert counts == sorted(counts)
 
 
-def test_a_team_is_as_large_as_is_fast(monkeypatch):
-    monkeypatch.setattr(threads, "usable_cores", lambda: 4)
-
-    def sizes(team, speeds, calls):
-        chosen = []
-        for _ in range(calls):
-            chosen.append(team.choose())
-            team.note(chosen[-1], speeds[chosen[-1]])
-        return chosen
-
-    assert set(sizes(threads.TeamSize(1, 1e12), {1: 1.0}, 9)) == {1}
-    assert set(sizes(threads.TeamSize(4, 1e12), {4: 1.0}, 9)) == {4}  # so much work surely repays four
-    team = threads.TeamSize(4, 4e6)
-    assert sizes(team, {1: 1.0, 4: 3.0}, 5) == [1, 4, 4, 4, 4]
-    later = sizes(team, {1: 1.0, 4: 0.3}, 50)  # another program wants the cores
-    assert later[0] == 4
-    assert set(later[1:25]) == {1}
-    again = sizes(team, {1: 1.0, 4: 3.0}, 80)  # and ends
-    assert 4 in again
-    assert again[-20:].count(4) >= 19
-
-
-def test_a_team_that_changes_its_size_changes_no_bit(monkeypatch):
-    monkeypatch.setattr(threads, "usable_cores", lambda: 4)
-    monkeypatch.setattr(threads.TeamSize, "choose", lambda self: int(rng.integers(1, 5)))
-    monkeypatch.setattr(runner, "CALL_SECONDS", 0.0)
-    rng, (net, X, y) = np.random.default_rng(0), problem((64, 100, 10), 600, loss="cross_entropy")
-    alone, together = net.copy(), net.copy()
-    alone.fit(X, y, epochs=5, batch_size=200, optimizer="adam", rng=1, n_threads=1)
-    together.fit(X, y, epochs=5, batch_size=200, optimizer="adam", rng=1)
-    assert together.params.tobytes() == alone.params.tobytes()
-
-
 def test_cores_are_those_that_this_process_may_use(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
     for limit, cores in (("max 100000", 6), ("400000 100000", 4), ("50000 100000", 1), ("rubbish", 6)):

@@ -1,7 +1,5 @@
 """Training by SciPy's L-BFGS-B, which asks the kernels for the loss of all samples and its gradient."""
 
-from time import perf_counter
-
 import numpy as np
 from scipy.optimize import minimize
 from sklearn.utils.optimize import _check_optimize_result
@@ -18,10 +16,10 @@ def fit_lbfgs(estimator, net, data, held_out, tasks):
     """Train by solver "lbfgs"; sets the attributes of the estimator."""
     watch = _Watch(estimator, net, held_out, tasks)
     n_samples = len(data)
-    flop = n_samples * flop_of_sample(net.sizes)
-    session = Session(net, n_samples, differentiate=True, members=threads.members_for(flop, estimator.n_threads))
+    members = threads.members_for(n_samples * flop_of_sample(net.sizes), estimator.n_threads)
+    session = Session(net, n_samples, differentiate=True, members=members)
     try:
-        function = _Objective(net, session, data, estimator.alpha, threads.TeamSize(session.members, flop))
+        function = _Objective(net, session, data, estimator.alpha)
         result = minimize(
             function,
             net.params.astype(np.float64),
@@ -67,13 +65,13 @@ class _Watch:
 class _Objective:
     """theta -> (loss as scikit-learn reports it, gradient of the loss it minimises)."""
 
-    def __init__(self, net, session, data, alpha, team):
+    def __init__(self, net, session, data, alpha):
         data.give(session)
         weight = len(data) if data.weights is None else float(data.weights.sum())
         session.set_penalty(alpha / weight)
         session.out = layout.aligned(net.params.size, net.dtype)
         session.set_report(*report(net))
-        self.net, self.session, self.team = net, session, team
+        self.net, self.session = net, session
         # the kernel adds the penalty to the loss, but its gradient only where it takes a step itself
         self.decay = np.zeros(net.params.size)
         for weights in layout.views(self.decay, net.sizes)[0]:
@@ -82,7 +80,5 @@ class _Objective:
     def __call__(self, theta):
         net, session = self.net, self.session
         net.params[:] = theta
-        members, start = self.team.choose(), perf_counter()
-        session.call(DIFFERENTIATE, members)
-        self.team.note(members, 1 / (perf_counter() - start))
+        session.call(DIFFERENTIATE)
         return session.mean_loss(), session.out + self.decay * theta
