@@ -222,10 +222,10 @@ def test_dropout_draws_on_and_does_not_depend_on_where_calls_of_the_kernel_end(m
     monkeypatch.setattr("fastbp.estimators._stochastic.EPOCHS_TOGETHER", 8)
     seeds, call = [], Session.call
 
-    def seen(self, mode, members=None):
+    def seen(self, mode):
         if mode == TRAIN:
             seeds.append((int(self.plan[layout.SEED]), int(self.plan[layout.EPOCH])))
-        return call(self, mode, members)
+        return call(self, mode)
 
     monkeypatch.setattr(Session, "call", seen)
     watched = MLPClassifier(**QUICK, dropout=0.2).fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
