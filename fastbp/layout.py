@@ -11,6 +11,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from fastbp.memory import ALIGNMENT
+
 # settings: positions in `plan`
 (
     N_LAYERS,
@@ -97,7 +99,6 @@ SOFTMAX = -1  # OUTPUT
 MAX_STEPS = 1 << 40
 
 N_COEFFICIENTS = 8
-ALIGNMENT = 64  # bytes
 
 
 def parameter_offsets(sizes) -> list[tuple[int, int, int]]:
@@ -117,14 +118,6 @@ def views(params: np.ndarray, sizes) -> tuple[list[np.ndarray], list[np.ndarray]
         weights.append(params[w:b].reshape(n_out, n_in))
         biases.append(params[b:end])
     return weights, biases
-
-
-def aligned(count: int, dtype) -> np.ndarray:
-    """Zeros, the first of them on a 64-byte boundary."""
-    itemsize = np.dtype(dtype).itemsize
-    buffer = np.zeros(count + ALIGNMENT // itemsize, dtype)
-    start = -buffer.ctypes.data % ALIGNMENT // itemsize
-    return buffer[start : start + count]
 
 
 def round_up(count: int, unit: int) -> int:

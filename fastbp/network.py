@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastbp import activations, initializers, layout, losses, validation
+from fastbp import activations, initializers, layout, losses, memory, validation
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE
 from fastbp.session import Session
 
@@ -87,7 +87,7 @@ class Network:
         self.output = self._output_activation(output)
         self.dtype = _dtype(dtype)
         self.rng = validation.generator(rng)
-        self.params = layout.aligned(layout.parameter_offsets(self.sizes)[-1][2], self.dtype)
+        self.params = memory.zeros(layout.parameter_offsets(self.sizes)[-1][2], self.dtype)
         self.weights, self.biases = layout.views(self.params, self.sizes)
         self._idle: list[Session] = []  # sessions of predictions, each used by one thread at a time
         self._spare: dict[tuple, Session] = {}  # the last session of a loss or gradient, if small

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from fastbp import layout
+from fastbp import layout, memory
 from fastbp.activations import Identity
 from fastbp.kernels import simd
 from fastbp.kernels.minibatch import NO_RULE
@@ -71,7 +71,7 @@ class Session:
                 itemsize=itemsize,
                 dropout=extra.dropout,
             )
-        self.work = layout.aligned(length, self.dtype)
+        self.work = memory.zeros(length, self.dtype)
         alphas = self.plan[layout.COEFFICIENTS] + 2 * layout.N_COEFFICIENTS + 8
         self.work[alphas : alphas + len(training)] = [activation.alpha for activation in training]
         self.plan[layout.BATCH] = batch

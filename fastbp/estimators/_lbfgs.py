@@ -4,7 +4,7 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.utils.optimize import _check_optimize_result
 
-from fastbp import layout, threads
+from fastbp import layout, memory, threads
 from fastbp.estimators._checks import NOT_FINITE
 from fastbp.estimators._training_data import report
 from fastbp.kernels.train import DIFFERENTIATE
@@ -69,7 +69,7 @@ class _Objective:
         data.give(session)
         weight = len(data) if data.weights is None else float(data.weights.sum())
         session.set_penalty(alpha / weight)
-        session.out = layout.aligned(net.params.size, net.dtype)
+        session.out = memory.zeros(net.params.size, net.dtype)
         session.set_report(*report(net))
         self.net, self.session = net, session
         # the kernel adds the penalty to the loss, but its gradient only where it takes a step itself
