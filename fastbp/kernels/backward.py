@@ -5,8 +5,8 @@ Legend: B rows (samples) of the block; I inputs and O outputs of the layer that 
 
 from fastbp._jit import kernel
 from fastbp.activations import multiply_slope
-from fastbp.kernels.forward import IDENTITY, RELU, product, rows_in_group
-from fastbp.kernels.gemm import STORE, WHERE_ABOVE, ZERO, count_panels, panel_columns, panel_width, share
+from fastbp.kernels.forward import IDENTITY, RELU, depth_of_pieces, rows_in_group
+from fastbp.kernels.gemm import CONTINUE, STORE, WHERE_ABOVE, ZERO, count_panels, panel_columns, panel_product, panel_width, share
 from fastbp.kernels.packing import transposed_stride
 from fastbp.kernels.regularize import drop_deltas
 from fastbp.layout import (
@@ -36,19 +36,27 @@ def backward(plan, layer, work, rows, member, members):
     below = row - COLUMNS
     n_in, n_out, stride, panel = row[N_IN], row[N_OUT], plan[PANEL_STRIDE], panel_width(work)
     panels = count_panels(n_in, work)
-    group = rows_in_group(rows, n_out, panels, members)
+    group, piece = rows_in_group(rows, n_out, panels, members, panel), depth_of_pieces(n_out, panel)
     groups = (rows + group - 1) // group
     code, alpha = below[CODE], work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer - 1
     first, last = share(groups * panels, member, members)
-    for unit in range(first, last):
-        top, p = unit // panels * group, unit % panels
+    while first < last:
+        top, begin = first // panels * group, first % panels
+        end = min(panels, begin + last - first)
+        first += end - begin
         count = min(group, rows - top)
-        out = p * stride + top * panel
-        w = work + plan[TRANSPOSED] + row[TRANSPOSE] + p * transposed_stride(n_out, work)
-        d, a = work + below[DELTA] + out, work + below[ACTIVATION] + out
-        finish = WHERE_ABOVE if code == RELU else STORE
-        deltas = work + row[DELTA] + top * panel
-        product(deltas, stride, n_out, w, d, count, panel_columns(p, n_in, work), ZERO, w, finish, a)
-        if code != RELU and code != IDENTITY:
-            multiply_slope(code, work + below[RAW] + out, a, d, count * panel, alpha)
-        drop_deltas(plan, layer, work, out, count * panel)
+        for k in range(0, n_out, piece):
+            deltas = work + row[DELTA] + k // panel * stride + top * panel
+            depth, is_last = min(piece, n_out - k), k + piece >= n_out
+            start = ZERO if k == 0 else CONTINUE
+            finish = WHERE_ABOVE if is_last and code == RELU else STORE
+            for p in range(begin, end):
+                out = p * stride + top * panel
+                w = work + plan[TRANSPOSED] + row[TRANSPOSE] + p * transposed_stride(n_out, work) + k * panel
+                d, a = work + below[DELTA] + out, work + below[ACTIVATION] + out
+                panel_product(deltas, stride, depth, w, d, count, panel_columns(p, n_in, work), start, w, finish, a)
+                if not is_last:
+                    continue
+                if code != RELU and code != IDENTITY:
+                    multiply_slope(code, work + below[RAW] + out, a, d, count * panel, alpha)
+                drop_deltas(plan, layer, work, out, count * panel)

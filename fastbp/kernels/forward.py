@@ -1,9 +1,13 @@
 """Forward: a' = f(a W^T + b), a tile product with fused bias and activation.
 
+A group of rows meets one piece of the depth in all panels of W before the next piece: its part of A stays in the second-level
+cache, the piece of a panel of W in the first. Sums go on from piece to piece in the place of the result (Goto and van de Geijn,
+"Anatomy of high-performance matrix multiplication", 2008).
+
 Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P columns of a panel; K depth of a product.
 """
 
-from fastbp._jit import kernel
+from fastbp._jit import inline, kernel
 from fastbp.activations import Identity, ReLU, activate
 from fastbp.kernels.gemm import (
     BIAS,
@@ -37,40 +41,25 @@ from fastbp.layout import (
 )
 
 IDENTITY, RELU = Identity.code, ReLU.code
-DEPTH = 384  # of a product in one go: a panel of weights so deep stays in the first-level cache
-GROUP = 1 << 16  # numbers of A that stay in the second-level cache while all panels of W pass over them
+DEPTH = 256  # of a product in one go: a panel of weights so deep stays in the first-level cache
+GROUP = 1 << 12  # rows of panels of A that stay in the second-level cache while all panels of W pass over them
 
 
 @kernel
-def rows_in_group(rows, depth, panels, members):
+def rows_in_group(rows, depth, panels, members, panel):
     """Rows of A that one unit of work covers: a cacheful, but not so many that a member of the team has nothing to do."""
-    groups = (rows + max(48, GROUP // depth) - 1) // max(48, GROUP // depth)
+    most = max(48, GROUP * panel // min(depth, DEPTH))
+    groups = (rows + most - 1) // most
     if members > 1 and panels * groups < 2 * members:
         groups = 2 * members
     return (rows + groups * ROWS - 1) // (groups * ROWS) * ROWS
 
 
-@kernel
-def product(a, stride, depth, m, c, rows, columns, start, bias, finish, aux):
-    """`panel_product` with the depth cut into pieces: C = start + A M, the same sums in the same order."""
-    panel = panel_width(a)
+@inline
+def depth_of_pieces(depth, panel):
+    """Columns of A in each of the pieces, at most DEPTH deep and as equal as can be, into which a product is cut."""
     pieces = (depth + DEPTH - 1) // DEPTH
-    piece = (depth + pieces * panel - 1) // (pieces * panel) * panel
-    for k in range(0, depth, piece):
-        first, last = k == 0, k + piece >= depth
-        panel_product(
-            a + k // panel * stride,
-            stride,
-            min(piece, depth - k),
-            m + k * panel,
-            c,
-            rows,
-            columns,
-            start if first else CONTINUE,
-            bias,
-            finish if last else STORE,
-            aux,
-        )
+    return (depth + pieces * panel - 1) // (pieces * panel) * panel
 
 
 @kernel
@@ -82,23 +71,32 @@ def forward(plan, layer, work, rows, training, member, members):
     row = plan + TABLE + layer * COLUMNS
     n_in, n_out, stride, panel = row[N_IN], row[N_OUT], plan[PANEL_STRIDE], panel_width(work)
     panels = count_panels(n_out, work)
-    group = rows_in_group(rows, n_in, panels, members)
+    group, piece = rows_in_group(rows, n_in, panels, members, panel), depth_of_pieces(n_in, panel)
     groups = (rows + group - 1) // group
     code, alpha = row[CODE], work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer
     keep = training and row[NEEDS_Z] == 1
     first, last = share(groups * panels, member, members)
-    for unit in range(first, last):
-        top, p = unit // panels * group, unit % panels
+    while first < last:
+        top, begin = first // panels * group, first % panels
+        end = min(panels, begin + last - first)
+        first += end - begin
         count = min(group, rows - top)
-        a = work + row[INPUT] + top * panel
-        w = work + plan[PACKED] + row[PACK] + p * (n_in + 1) * panel
-        out = p * stride + top * panel
-        z = work + row[ACTIVATION] + out
-        finish = FLOOR if code == RELU and not keep else STORE
-        product(a, stride, n_in, w, z, count, panel_columns(p, n_out, work), BIAS, w + n_in * panel, finish, z)
-        if keep:
-            copy(z, work + row[RAW] + out, count * panel)
-        if code != IDENTITY and finish == STORE:
-            activate(code, z, count * panel, alpha)
-        if training:
-            drop(plan, layer, work, out, count * panel)
+        for k in range(0, n_in, piece):
+            a = work + row[INPUT] + k // panel * stride + top * panel
+            depth, is_last = min(piece, n_in - k), k + piece >= n_in
+            start = BIAS if k == 0 else CONTINUE
+            finish = FLOOR if is_last and code == RELU and not keep else STORE
+            for p in range(begin, end):
+                w = work + plan[PACKED] + row[PACK] + p * (n_in + 1) * panel
+                out = p * stride + top * panel
+                z = work + row[ACTIVATION] + out
+                columns = panel_columns(p, n_out, work)
+                panel_product(a, stride, depth, w + k * panel, z, count, columns, start, w + n_in * panel, finish, z)
+                if not is_last:
+                    continue
+                if keep:
+                    copy(z, work + row[RAW] + out, count * panel)
+                if code != IDENTITY and finish == STORE:
+                    activate(code, z, count * panel, alpha)
+                if training:
+                    drop(plan, layer, work, out, count * panel)
