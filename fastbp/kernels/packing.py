@@ -8,6 +8,8 @@ from fastbp.kernels.gemm import count_panels, panel_width
 from fastbp.kernels.simd import like, load, store, width
 from fastbp.kernels.tile import square_load, tile_store, tile_transpose
 
+TOGETHER = 8  # rows that are gathered side by side: so many streams of reads, and writes of whole pieces of a panel
+
 
 @inline
 def transpose_square(source, source_stride, target, target_stride):
@@ -79,10 +81,10 @@ def transpose_weights(packed, transposed, n_in, n_out, first, last):
     panel, lanes, zero = panel_width(packed), width(packed), packed[0] * 0
     for p in range(first, last):
         target = transposed + p * transposed_stride(n_out, packed)
-        for column in range(0, panel, lanes):
-            i = p * panel + column
-            for o in range(0, n_out, lanes):
-                source = packed + o // panel * (n_in + 1) * panel + o % panel
+        for o in range(0, n_out, lanes):
+            source = packed + o // panel * (n_in + 1) * panel + o % panel
+            for column in range(0, panel, lanes):
+                i = p * panel + column
                 if i + lanes <= n_in:
                     transpose_square(source + i * panel, panel, target + o * panel + column, panel)
                 else:
@@ -95,19 +97,20 @@ def transpose_weights(packed, transposed, n_in, n_out, first, last):
 def gather_rows(x, row_length, order, first, last, panels, panel_stride):
     """Rows order[first:last] of x (N, row_length) into rows first.. of panels, columns past the row zero."""
     panel = panel_width(x)
-    for b in range(first, last):
-        source = x + order[b] * row_length
-        target = panels + b * panel
+    for b in range(first, last, TOGETHER):
+        end = min(b + TOGETHER, last)
         for p in range(count_panels(row_length, x)):
             left = row_length - p * panel
-            if left >= panel:
-                store(target, 0, load(source, 0))
-                store(target, width(x), load(source, width(x)))
-            else:
-                fill(target, panel, 0.0)
-                copy(source, target, left)
-            source = source + panel
-            target = target + panel_stride
+            target = panels + p * panel_stride + b * panel
+            for sample in range(b, end):
+                source = x + order[sample] * row_length + p * panel
+                if left >= panel:
+                    store(target, 0, load(source, 0))
+                    store(target, width(x), load(source, width(x)))
+                else:
+                    fill(target, panel, 0.0)
+                    copy(source, target, left)
+                target = target + panel
 
 
 @kernel
