@@ -11,13 +11,16 @@ A (B, I) and D (B, O) have panels of ``capacity`` >= B rows; packed weights (I +
 from fastbp._jit import inline, kernel, switch
 from fastbp.kernels import simd
 from fastbp.kernels.simd import broadcast, like, load, store, width
-from fastbp.kernels.tile import tile_axpy, tile_floor, tile_load, tile_rank1, tile_store, tile_where_above, tile_zero
+from fastbp.kernels.tile import tile_axpy, tile_floor, tile_load, tile_rank, tile_store, tile_where_above, tile_zero
 
 ROWS = simd.tile_rows()
 
 # how a tile starts and what is done to it before it is stored
 ZERO, BIAS, CONTINUE = 0, 1, 2
 STORE, FLOOR, WHERE_ABOVE, ADD_SCALED = 0, 1, 2, 3
+
+STEPS = 4  # of the depth in one turn of a loop: one alone is fewer instructions than a jump leaves time to fetch on a shared core
+_next, _next_steps = tile_rank(1), tile_rank(STEPS)
 
 
 @inline
@@ -72,9 +75,13 @@ def _strip(rows, columns):
             m_k = m
             left = depth
             while left > 0:
+                count = min(left, panel)
+                whole = count - count % STEPS
                 # C[r, :] += A[r, k] M[k, :]
-                for k in range(min(left, panel)):
-                    tile = tile_rank1(tile, a_k + k, panel, m_k + k * panel)
+                for k in range(0, whole, STEPS):
+                    tile = _next_steps(tile, a_k + k, panel, 1, m_k + k * panel, panel)
+                for k in range(whole, count):
+                    tile = _next(tile, a_k + k, panel, 1, m_k + k * panel, panel)
                 a_k = a_k + a_panel
                 m_k = m_k + panel * panel
                 left -= panel
@@ -129,9 +136,12 @@ def _outer(rows, columns):
             a_b = a + block * rows
             g_block = g + block * rows * panel
             tile = load_tile(g_block, panel) if start == CONTINUE else zero(a)
-            for b in range(depth):
-                # G[i, :] += A[b, i] D[b, :]
-                tile = tile_rank1(tile, a_b + b * panel, 1, d + b * panel)
+            whole = depth - depth % STEPS
+            # G[i, :] += A[b, i] D[b, :]
+            for b in range(0, whole, STEPS):
+                tile = _next_steps(tile, a_b + b * panel, 1, panel, d + b * panel, panel)
+            for b in range(whole, depth):
+                tile = _next(tile, a_b + b * panel, 1, panel, d + b * panel, panel)
             if finish == ADD_SCALED:
                 tile = tile_axpy(broadcast(scale, 0), tile, load_tile(g_block, panel))
             tile_store(tile, g_block, panel)

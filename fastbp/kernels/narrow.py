@@ -14,7 +14,7 @@ from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.gemm import ROWS, split
 from fastbp.kernels.packing import copy, fill, transpose_square
 from fastbp.kernels.simd import horizontal_sum, like, load, select, store, width
-from fastbp.kernels.tile import tile_accumulate, tile_load, tile_rank1, tile_splat, tile_store, tile_zero
+from fastbp.kernels.tile import tile_accumulate, tile_load, tile_rank, tile_splat, tile_store, tile_zero
 from fastbp.layout import (
     ACTIVATION,
     BIASES,
@@ -80,6 +80,9 @@ def unpack_narrow(plan, packed, params):
             params[row[BIASES] + j] = source[n_in]
 
 
+_next = tile_rank(1)
+
+
 def _block(rows, columns):
     zero, splat = tile_zero(rows, columns), tile_splat(rows, columns)
 
@@ -88,7 +91,7 @@ def _block(rows, columns):
         tile = splat(w + bias, w_row) if bias >= 0 else zero(b)
         for k in range(depth):
             # C[r, :] += W[r, k] B[k, :]
-            tile = tile_rank1(tile, w + k * w_depth, w_row, b + k * stride)
+            tile = _next(tile, w + k * w_depth, w_row, 0, b + k * stride, 0)
         tile_store(tile, c, stride)
 
     return block

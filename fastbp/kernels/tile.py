@@ -83,23 +83,33 @@ def tile_store(typingctx, tile, ptr, stride):
     return types.void(tile, ptr, types.intp), codegen
 
 
-@intrinsic
-def tile_rank1(typingctx, tile, a, stride, b):
-    """tile + a b^T, with a[r] at ``a[r * stride]`` and b the registers at ``b[0], b[W], ...``."""
+@cache
+def tile_rank(steps: int):
+    """An intrinsic: (tile, a, stride, step, b, b_step) -> tile + a_0 b_0^T + a_1 b_1^T + ..., so many products one after another.
 
-    def codegen(context, builder, signature, args):
-        value, a_ptr, a_stride, b_ptr = args
-        vector = vector_type(tile)
-        columns = [emit_load(builder, b_ptr, c * tile.lanes, vector, tile.dtype.bitwidth) for c in range(tile.columns)]
-        for row in range(tile.rows):
-            number = builder.load(at(builder, a_ptr, builder.mul(a_stride, ir.Constant(a_stride.type, row))))
-            factor = emit_splat(builder, number, vector)
-            for c, column in enumerate(columns):
-                index = row * tile.columns + c
-                value = builder.insert_value(value, emit_fma(builder, factor, column, builder.extract_value(value, index)), index)
-        return value
+    a_k[r] is ``a[k * step + r * stride]``; b_k are the registers at ``b[k * b_step]``, W numbers later, and so on.
+    """
 
-    return tile(tile, a, types.intp, b), codegen
+    @intrinsic
+    def op(typingctx, tile, a, stride, step, b, b_step):
+        def codegen(context, builder, signature, args):
+            value, a_ptr, a_stride, a_step, b_ptr, b_stride = args
+            vector = vector_type(tile)
+            for k in range(steps):
+                a_k = at(builder, a_ptr, builder.mul(a_step, ir.Constant(a_step.type, k)))
+                b_k = at(builder, b_ptr, builder.mul(b_stride, ir.Constant(b_stride.type, k)))
+                columns = [emit_load(builder, b_k, c * tile.lanes, vector, tile.dtype.bitwidth) for c in range(tile.columns)]
+                for row in range(tile.rows):
+                    number = builder.load(at(builder, a_k, builder.mul(a_stride, ir.Constant(a_stride.type, row))))
+                    factor = emit_splat(builder, number, vector)
+                    for c, column in enumerate(columns):
+                        i = row * tile.columns + c
+                        value = builder.insert_value(value, emit_fma(builder, factor, column, builder.extract_value(value, i)), i)
+            return value
+
+        return tile(tile, a, types.intp, types.intp, b, types.intp), codegen
+
+    return op
 
 
 @cache
