@@ -543,13 +543,6 @@ def test_progress_bar_of_scikit_learn(solver, capsys):
 # --- what the documentation says -----------------------------------------------------------------------------------------------
 
 PAGE = (Path(__file__).parents[1] / "docs" / "estimators.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
-
-
-@pytest.mark.parametrize("number", range(4))
-def test_blocks_of_the_page_run(number):
-    assert len(BLOCKS) == 4
-    exec(compile(BLOCKS[number], f"estimators.md, block {number}", "exec"), {"__name__": "__main__"})
 
 
 @pytest.mark.parametrize("targets", [Y, Y == 1], ids=["three", "two"])

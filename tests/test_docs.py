@@ -1,4 +1,4 @@
-"""The README's Python blocks run, its links lead somewhere, and its commands are the command line's."""
+"""The Python blocks of the README and of docs/ run, their links lead somewhere, and the commands are the command line's."""
 
 import re
 from pathlib import Path
@@ -7,30 +7,41 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", TEXT, flags=re.DOTALL | re.MULTILINE)
+PAGES = {path.name: path for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
+BLOCKS = {
+    f"{name}, block {number}": block
+    for name, path in PAGES.items()
+    for number, block in enumerate(
+        re.findall(r"^```python\n(.*?)^```$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    )
+}
 
 
-def test_there_are_blocks():
-    assert len(BLOCKS) == TEXT.count("```python") >= 3
+@pytest.mark.parametrize("page", PAGES)
+def test_there_are_blocks(page):
+    assert sum(name.startswith(page) for name in BLOCKS) == PAGES[page].read_text(encoding="utf-8").count("```python") >= 1
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_block_runs(number, tmp_path, monkeypatch, capsys):
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", BLOCKS)
+def test_block_runs(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    exec(compile(BLOCKS[number], f"README.md, block {number}", "exec"), {"__name__": "__main__"})
+    exec(compile(BLOCKS[name], name, "exec"), {"__name__": "__main__"})
     output = capsys.readouterr().out
-    if "digits.fastbp" in BLOCKS[number]:
+    if "digits.fastbp" in BLOCKS[name]:
         assert float(re.search(r"accuracy (\d\.\d+)", output)[1]) >= 0.97
         assert (tmp_path / "digits.fastbp").exists()
-    if "cross_val_score" in BLOCKS[number]:
+    if "cross_val_score" in BLOCKS[name]:
         assert float(output) > 0.9
 
 
-def test_links_lead_to_files():
-    links = re.findall(r"\]\(([^)#]+)\)", TEXT)
-    assert links
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files(page):
+    prose = re.sub(r"^```.*?^```$", "", PAGES[page].read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    links = re.findall(r"\]\(([^)#]+)\)", prose)
+    assert links or page != "README.md"
     for link in links:
-        assert link.startswith("https://") or (ROOT / link).is_file(), link
+        assert link.startswith("https://") or (PAGES[page].parent / link).is_file(), link
 
 
 def test_every_example_is_listed():
