@@ -19,7 +19,7 @@ ROWS = simd.tile_rows()
 ZERO, BIAS, CONTINUE = 0, 1, 2
 STORE, FLOOR, WHERE_ABOVE, ADD_SCALED = 0, 1, 2, 3
 
-STEPS = 4  # of the depth in one turn of a loop: one alone is fewer instructions than a jump leaves time to fetch on a shared core
+STEPS = 8  # of the depth in one turn of a loop: one alone is fewer instructions than a jump leaves time to fetch on a shared core
 _next, _next_steps = tile_rank(1), tile_rank(STEPS)
 
 
