@@ -30,6 +30,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from fastbp._linker import EntryCompiler, PartCompiler
+from fastbp._unboxing import flat
 
 OPTIONS = {
     "error_model": "numpy",
@@ -40,9 +41,10 @@ OPTIONS = {
     "no_cpython_wrapper": True,
     "pipeline_class": PartCompiler,
 }
-ENTRY_OPTIONS = {**OPTIONS, "no_cpython_wrapper": False, "pipeline_class": EntryCompiler, "forceinline": False}
+ENTRY_OPTIONS = {**OPTIONS, "no_cpython_wrapper": False, "pipeline_class": EntryCompiler, "forceinline": False, "_nrt": False}
 PACKAGE = Path(__file__).parent
-SOURCES = ["_jit.py", "_linker.py", "_registry.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "kernels/*.py"]
+SOURCES = ["_jit.py", "_linker.py", "_registry.py", "_unboxing.py", "activations.py", "layout.py", "losses.py", "optimizers.py"]
+SOURCES += ["kernels/*.py"]
 
 
 def _name_uniquely(function: FunctionType) -> FunctionType:
@@ -119,8 +121,10 @@ def _code_key(code: CodeType) -> tuple:
     return code.co_code.hex(), code.co_names, code.co_varnames, constants
 
 
-class Entry:
+class Entry(dict):
     """A function that Python calls: one signature per dtype, compiled (or loaded) when first asked for.
+
+    ``entry[dtype]`` is the compiled function for "float32" or "float64", over the common classes.
 
     Parameters
     ----------
@@ -131,13 +135,14 @@ class Entry:
     """
 
     def __init__(self, function, signature):
+        super().__init__()
         self.function, self.signature = function, signature
         self.__doc__ = function.__doc__
         self._compiled = {}
 
-    def __getitem__(self, dtype):
-        """The compiled function for ``"float32"`` or ``"float64"``, over the common classes."""
-        return self.over((), dtype)
+    def __missing__(self, dtype):
+        self[dtype] = self.over((), dtype)
+        return self[dtype]
 
     def over(self, classes, dtype, extended=False):
         """The compiled function for a dtype, over the common classes, or over all if one of `classes` is not common.
@@ -157,13 +162,14 @@ class Entry:
         unique = FunctionType(function.__code__, function.__globals__, f"{function.__name__}_{name}".replace("-", "_"))
         unique.__qualname__ = unique.__name__
         dispatcher = numba.njit(**ENTRY_OPTIONS)(unique)
-        signature = self.signature(getattr(numba.types, dtype))
+        plain = self.signature(getattr(numba.types, dtype))
+        signature = plain.replace(args=tuple(flat(argument) for argument in plain.args))
         code = function.__code__
         identity = repr((function.__module__, code.co_code, code.co_names, code.co_consts, signature)).encode()
         dispatcher._cache = DiskCache(f"{unique.__name__}-{hashlib.sha256(identity).hexdigest()[:12]}")
         dispatcher.compile(signature)
-        dispatcher.disable_compile()
-        return dispatcher
+        # without the dispatcher, whose look-up of types costs more than a small network
+        return dispatcher.overloads[signature.args].entry_point
 
 
 def entry(signature):

@@ -7,6 +7,7 @@ an integer array: settings by the names below, then one row of the layer table f
 Legend: L layers; W lanes of a register; P = 2 W columns of a panel; S samples processed together (a whole mini-batch, or a part).
 """
 
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -111,12 +112,20 @@ def parameter_offsets(sizes) -> list[tuple[int, int, int]]:
     return offsets
 
 
-def views(params: np.ndarray, sizes) -> tuple[list[np.ndarray], list[np.ndarray]]:
+@cache
+def _pieces(sizes: tuple[int, ...]) -> tuple:
+    """Where weights and biases are in the flat vector, and the shape of the weights."""
+    shapes = [(n_out, n_in) for n_in, n_out in pairwise(sizes)]
+    offsets = parameter_offsets(sizes)
+    return tuple((slice(w, b), shape, slice(b, end)) for (w, b, end), shape in zip(offsets, shapes, strict=True))
+
+
+def views(params: np.ndarray, sizes: tuple[int, ...]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Weights (n_out, n_in) and biases (n_out,) of each layer as views of the flat vector."""
     weights, biases = [], []
-    for (w, b, end), n_in, n_out in zip(parameter_offsets(sizes), sizes[:-1], sizes[1:], strict=True):
-        weights.append(params[w:b].reshape(n_out, n_in))
-        biases.append(params[b:end])
+    for w, shape, b in _pieces(sizes):
+        weights.append(params[w].reshape(shape))
+        biases.append(params[b])
     return weights, biases
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from fastbp import activations, initializers, layout, losses, memory, validation
-from fastbp.kernels.train import DIFFERENTIATE, EVALUATE
+from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT
 from fastbp.session import Session
 
 SPARE_BYTES = 1 << 24  # of the work buffer that a network keeps between calls
@@ -172,18 +172,26 @@ class Network:
         """
         rows = validation.numbers("X", X, self.dtype)
         if rows.ndim == 1:
-            return self._forward(validation.matrix("X", rows[None], self.sizes[0]))[0]
+            if rows.size != self.sizes[0]:
+                validation.matrix("X", rows[None], self.sizes[0])
+            return self._fill(rows, 1, self.sizes[-1])
         return self._forward(validation.matrix("X", rows, self.sizes[0]))
 
     def _forward(self, rows):
-        """Outputs for rows that have passed validation, in a session that no other thread has."""
+        """Outputs (n_samples, n_outputs) for rows (n_samples, n_inputs) that have passed validation."""
+        return self._fill(rows, len(rows), (len(rows), self.sizes[-1]))
+
+    def _fill(self, rows, count, shape):
+        """Outputs, an array of that shape, for `count` rows, in a session that no other thread has."""
         try:
             session = self._idle.pop()
         except IndexError:
             session = None
-        if session is None or session.block < min(len(rows), PREDICTED_TOGETHER):
-            session = Session(self, min(len(rows), PREDICTED_TOGETHER))
-        out = session.predict(rows)
+        if session is None or session.block < min(count, PREDICTED_TOGETHER):
+            session = Session(self, min(count, PREDICTED_TOGETHER))
+        out = np.empty(shape, self.dtype)
+        none = session.x
+        session.compute(PREDICT, count, rows, none, session.labels, none, out)
         self._idle.append(session)
         return out
 
@@ -234,7 +242,7 @@ class Network:
         key = len(rows), differentiate
         session = self._spare.pop(key, None) or Session(self, len(rows), differentiate=differentiate)
         mode = DIFFERENTIATE if differentiate else EVALUATE
-        loss = session.evaluate(mode, rows, values, labels, weights, out if differentiate else session.out)
+        loss = session.compute(mode, len(rows), rows, values, labels, weights, out if differentiate else session.out)
         if session.work.nbytes <= SPARE_BYTES:
             self._spare = {key: session}
         return loss
@@ -255,7 +263,7 @@ class Network:
 
     def value_and_grad(self, X, y, sample_weight=None) -> tuple[float, Gradients]:
         """The loss, and its gradient with respect to every weight and bias; parameters as for `loss`."""
-        gradient = np.empty_like(self.params)
+        gradient = np.empty(self.params.size, self.dtype)
         loss = self._evaluate(X, y, sample_weight, gradient)
         return loss, Gradients(*layout.views(gradient, self.sizes), gradient)
 
@@ -267,7 +275,8 @@ class Network:
             "y", dummy if y is None else y, len(rows), self.sizes[-1], self.loss_function.task, self.dtype
         )
         session = Session(self, len(rows), differentiate=True, keep_all=True)
-        session.evaluate(DIFFERENTIATE, rows, values, labels, labels[:0].astype(self.dtype), np.empty_like(self.params))
+        out = np.empty(self.params.size, self.dtype)
+        session.compute(DIFFERENTIATE, len(rows), rows, values, labels, validation.NOTHING[self.dtype], out)
         layers = range(len(self.weights))
         a = [session.matrix(layer, layout.ACTIVATION) for layer in layers]
         if self.loss_function.link:

@@ -8,7 +8,7 @@ from fastbp import layout, memory
 from fastbp.activations import Identity
 from fastbp.kernels import simd
 from fastbp.kernels.minibatch import NO_RULE
-from fastbp.kernels.train import PREDICT, run, run_narrow
+from fastbp.kernels.train import run, run_narrow
 from fastbp.optimizers import Optimizer
 from fastbp.regularization import NOTHING
 
@@ -96,7 +96,8 @@ class Session:
         self.labels = self.order = np.zeros(0, np.int64)
         self.block, self.slots = batch, max(slots, 0)
         classes = (type(loss), type(net.output), *map(type, net.hidden), *([type(optimizer)] if optimizer else []))
-        self._fixed = self.plan, self.work, net.params, self.reals
+        self._params = net.params
+        self._given: tuple[int, ...] = ()  # numbers of samples, labels and weights in the last `compute`
         self._run = (run_narrow if narrow else run).over(classes, self.dtype, extra != NOTHING)
         self._threads = ThreadPoolExecutor(members - 1) if members > 1 else None
 
@@ -123,36 +124,36 @@ class Session:
         self.plan[layout.LABELS] = self.labels.size > 0
         self.plan[layout.WEIGHTED] = self.sample_weight.size > 0
 
-    def predict(self, x):
-        """Outputs (N, n_out) for rows that have passed validation (N, n_in)."""
-        count = len(x)
-        if count > self.order.size:
-            self.order = np.arange(count)
-        self.plan[layout.ROWS] = count
-        out = np.empty((count, self.net.sizes[-1]), self.dtype)
-        no, none = self.x, self.labels
-        rates, record = self.rates, self.record
-        self._run(PREDICT, 0, 1, *self._fixed, rates, record, x.ravel(), no, none, no, self.order, out.ravel(), self.meeting)
-        return out
+    def compute(self, mode: int, count: int, x, y, labels, sample_weight, out) -> float:
+        """PREDICT, EVALUATE or DIFFERENTIATE `count` samples into `out`; returns their mean loss (of a prediction, 0).
 
-    def evaluate(self, mode, x, y, labels, sample_weight, out) -> float:
-        """Mean loss of as many samples as a mini-batch has, and with DIFFERENTIATE its gradient `out`; data as for `set_data`."""
-        plan, rates, record = self.plan, self.rates, self.record
-        plan[layout.ROWS] = len(x)
-        plan[layout.LABELS] = labels.size > 0
-        plan[layout.WEIGHTED] = sample_weight.size > 0
-        if len(x) != self.order.size:
-            self.order = np.arange(len(x))
-        data = x.ravel(), y.ravel(), labels, sample_weight
-        self._run(mode, 0, 1, *self._fixed, rates, record, *data, self.order, out, self.meeting)
-        return self.mean_loss()
-
-    def mean_loss(self) -> float:
-        """Loss of the samples of the last call, and forget it."""
-        reals = self.reals
-        loss = float(reals[layout.LOSS_SUM] / reals[layout.LOSS_ROWS])
-        reals[layout.LOSS_SUM] = reals[layout.LOSS_ROWS] = 0.0
-        return loss
+        Data as for `set_data`, arrays of any shape that have passed validation. At most a mini-batch, unless for predictions.
+        """
+        given = count, len(labels), len(sample_weight)
+        if given != self._given:
+            plan, self._given = self.plan, given
+            plan[layout.ROWS], plan[layout.LABELS], plan[layout.WEIGHTED] = count, len(labels) > 0, len(sample_weight) > 0
+            if count > self.order.size:
+                self.order = np.arange(count)
+        # spelled out: a tuple made for each call would cost a third of it
+        return self._run(
+            mode,
+            0,
+            1,
+            self.plan,
+            self.work,
+            self._params,
+            self.reals,
+            self.rates,
+            self.record,
+            x,
+            y,
+            labels,
+            sample_weight,
+            self.order,
+            out,
+            self.meeting,
+        )
 
     def set_penalty(self, factor: float, *, per_batch=False):
         """Add factor/2 times the sum of the squared weights to the loss, divided by the weight of a mini-batch if `per_batch`."""
@@ -185,10 +186,13 @@ class Session:
         """The lowest loss of an epoch, and how many epochs running have made no progress."""
         return float(self.reals[layout.BEST]), int(self.reals[layout.WAITED])
 
-    def call(self, mode: int):
-        """Run the kernel once, by all members."""
+    def call(self, mode: int) -> float:
+        """Run the kernel once, by all members, on the data of `set_data`; returns the mean loss, of TRAIN 0."""
         arguments = (
-            *self._fixed,
+            self.plan,
+            self.work,
+            self._params,
+            self.reals,
             self.rates,
             self.record,
             self.x,
@@ -200,13 +204,13 @@ class Session:
             self.meeting,
         )
         if self._threads is None:
-            self._run(mode, 0, 1, *arguments)
-            return
+            return self._run(mode, 0, 1, *arguments)
         self.meeting[:] = 0
         others = [self._threads.submit(self._run, mode, member, self.members, *arguments) for member in range(1, self.members)]
-        self._run(mode, 0, self.members, *arguments)
+        loss = self._run(mode, 0, self.members, *arguments)
         for other in others:
             other.result()
+        return loss
 
     def _slots(self):
         first = int(self.plan[layout.SLOT_1])

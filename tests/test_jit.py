@@ -145,14 +145,64 @@ def test_one_signature_for_each_dtype_whatever_is_trained():
         common, extended = run[dtype], run.over([fastbp.GELU], dtype)
         assert common is run[np.dtype(dtype)] is run.over([fastbp.ReLU, fastbp.SGD], dtype)
         assert extended is run.over([fastbp.ReLU, fastbp.RMSprop], dtype)
-        assert len(common.signatures) == len(extended.signatures) == 1
     assert set(run._compiled) == {f"{dtype}{kind}" for dtype in DTYPES for kind in ("", "-extended")}
 
 
-def test_a_call_with_other_types_is_an_error_not_a_compile():
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+REFUSED = {
+    "narrower": lambda: np.zeros(4, np.int32),
+    "of the same width": lambda: np.zeros(4),
+    "unsigned": lambda: np.zeros(4, np.uint64),
+    "of another byte order": lambda: np.zeros(4, np.dtype(np.int64).newbyteorder()),
+    "dates": lambda: np.zeros(4, "M8[s]"),
+    "strided": lambda: np.zeros(8, np.int64)[::2],
+    "by columns": lambda: np.zeros((2, 2), np.int64, order="F"),
+    "read-only": lambda: read_only(np.zeros(4, np.int64)),
+    "a scalar": lambda: np.int64(4),
+    "a list": lambda: [0, 1],
+    "None": lambda: None,
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_call_with_another_array_is_an_error_not_a_compile(kind):
+    given = REFUSED[kind]()
+    before = repr(given)
+    with pytest.raises(TypeError, match="a writable C-contiguous array of int64"):
+        draw_order["float32"](given, 0, 0)
+    assert repr(given) == before
+
+
+def test_a_call_with_too_few_arguments_is_an_error():
     with pytest.raises(TypeError):
-        draw_order["float32"](np.zeros(4, np.int32), 0, 0)
-    assert len(draw_order["float32"].signatures) == 1
+        draw_order["float32"](np.zeros(4, np.int64), 0)
+
+
+def test_an_array_of_any_shape_is_taken_as_a_vector():
+    expected = epoch_order(3, 1, 64)
+    for given in (np.zeros((4, 16), np.int64), np.zeros((2,) * 6, np.int64), np.zeros(64, np.longlong)):
+        draw_order["float32"](given, 3, 1)
+        np.testing.assert_array_equal(given.ravel(), expected)
+    given = np.zeros(64, np.int64).view(Subclass)
+    draw_order["float32"](given, 3, 1)
+    np.testing.assert_array_equal(given, expected)
+    draw_order["float32"](np.zeros((0, 3), np.int64), 3, 1)
+
+
+class Subclass(np.ndarray):
+    pass
+
+
+def test_calls_hold_no_reference_to_their_arguments():
+    given = np.zeros(4, np.int64)
+    count = sys.getrefcount(given)
+    for _ in range(10):
+        draw_order["float32"](given, 0, 0)
+    assert sys.getrefcount(given) == count
 
 
 # --- disk cache --------------------------------------------------------------------------------------------------------------
@@ -383,7 +433,16 @@ def test_the_key_covers_sources_and_flags(tmp_path, monkeypatch):
     monkeypatch.setattr(_jit.config, "BOUNDSCHECK", 1)
     assert key() != before
     monkeypatch.undo()
-    for name in ("kernels/gemm.py", "activations.py", "optimizers.py", "losses.py", "layout.py", "_jit.py", "_linker.py"):
+    for name in (
+        "kernels/gemm.py",
+        "activations.py",
+        "optimizers.py",
+        "losses.py",
+        "layout.py",
+        "_jit.py",
+        "_linker.py",
+        "_unboxing.py",
+    ):
         copy = tmp_path / hashlib.sha256(name.encode()).hexdigest()[:8]
         for path in PACKAGE.rglob("*.py"):
             target = copy / path.relative_to(PACKAGE)

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import validate_data
 
-from fastbp.validation import is_finite
+from fastbp.validation import is_plain
 
 NOT_FINITE = "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 ROWS_OF_SPARSE = 1024  # turned into a dense array at a time
@@ -45,9 +45,8 @@ def rows(estimator, X, dtype, n_features: int):
         and X.ndim == 2
         and X.shape[1] == n_features
         and X.shape[0]
-        and X.flags.c_contiguous
         and not hasattr(estimator, "feature_names_in_")
-        and is_finite(X)
+        and is_plain(X)
     ):
         return (X,), dtype
     refuse_masks_and_dates("X", X)

@@ -7,7 +7,7 @@ from math import isfinite, sqrt
 
 from numba import types
 
-from fastbp._jit import entry, kernel
+from fastbp._jit import entry, inline, kernel
 from fastbp.kernels.gemm import count_panels, panel_width, share
 from fastbp.kernels.minibatch import minibatch
 from fastbp.kernels.narrow import narrow_minibatch, pack_narrow, unpack_narrow, write_ones
@@ -106,11 +106,17 @@ def _begin_epoch(plan, order, epoch):
         draw_with_replacement(order, plan[ROWS], plan[POPULATION], plan[SEED], epoch)
 
 
+@inline
+def _take_loss(reals):
+    """Mean loss of the samples since the last time."""
+    loss = reals[LOSS_SUM] / reals[LOSS_ROWS]
+    reals[LOSS_SUM] = reals[LOSS_ROWS] = 0.0
+    return loss
+
+
 @kernel
 def _end_epoch(plan, work, reals, record):
-    loss = reals[LOSS_SUM] / reals[LOSS_ROWS]
-    record[0] = loss
-    reals[LOSS_SUM] = reals[LOSS_ROWS] = 0.0
+    loss = record[0] = _take_loss(reals)
     if plan[SEPARATE] == 1:
         write_norms(plan, work + plan[PACKED], record + 1)
         write_norms(plan, work + plan[GRADIENT], record + 1 + 2 * plan[N_LAYERS])
@@ -164,24 +170,7 @@ def _signature(dtype):
     vector, ints, reals = dtype[::1], types.int64[::1], types.float64[::1]
     data = types.Array(dtype, 1, "C", readonly=True)
     rows = types.Array(types.int64, 1, "C", readonly=True)
-    return types.void(
-        types.int64,
-        types.int64,
-        types.int64,
-        ints,
-        vector,
-        vector,
-        reals,
-        reals,
-        reals,
-        data,
-        data,
-        rows,
-        data,
-        ints,
-        vector,
-        ints,
-    )
+    return types.float64(*[types.int64] * 3, ints, vector, vector, *[reals] * 3, data, data, rows, data, ints, vector, ints)
 
 
 @entry(_signature)
@@ -206,6 +195,11 @@ def run(mode, member, members, plan, work, params, reals, rates, record, x, y, l
         (N, n_in); (N, O) or empty; (N,) or empty; (N,) or empty; row numbers, overwritten where the kernel draws them.
     meeting : array of int64
         The team's counter; see :mod:`fastbp.kernels.team`.
+
+    Returns
+    -------
+    float
+        DIFFERENTIATE and EVALUATE: to member 0, the mean loss. Else 0.
     """
     plan_, work_, params_, meeting_ = pointer(plan), pointer(work), pointer(params), pointer(meeting)
     reals_, order_, out_ = pointer(reals), pointer(order), pointer(out)
@@ -230,8 +224,11 @@ def run(mode, member, members, plan, work, params, reals, rates, record, x, y, l
         minibatch(
             plan_, work_, reals_, 0.0, 0, 0, x_, y_, labels_, sample_weight_, order_, rows, differentiate, meeting_, member, members
         )
-        if differentiate and member == 0:
-            unpack_layers(plan_, work_ + plan[GRADIENT], out_)
+        if member == 0:
+            if differentiate:
+                unpack_layers(plan_, work_ + plan[GRADIENT], out_)
+            return _take_loss(reals_)
+    return 0.0
 
 
 @entry(_signature)
@@ -258,6 +255,7 @@ def run_narrow(mode, member, members, plan, work, params, reals, rates, record, 
         members,
     )
     unpack_narrow(plan_, packed, params_)
+    return 0.0
 
 
 @entry(lambda dtype: types.void(types.int64[::1], types.int64, types.int64))
