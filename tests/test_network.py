@@ -302,6 +302,34 @@ def test_a_row_in_any_batch_and_position(activation, loss, dtype):
 
 
 @every_dtype
+@pytest.mark.parametrize("n_in", [1, 2, 3, 7, 8, 9, 15, 16, 17, 33, 40])
+def test_one_row_has_the_bits_of_many_for_all_widths(n_in, dtype):
+    """One row is computed from the parameters themselves, many from packed ones: also just after a change, and in turns."""
+    for n_out in (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33):
+        net = make_net((n_in, n_out, n_in, n_out), "tanh", dtype=dtype)
+        X = make_samples(6, n_in, dtype)
+        for _ in range(2):
+            one = net(X[4])
+            rows = net(X)
+            assert same_bits(one, rows[4])
+            assert same_bits(net(X[:1]), rows[:1])
+            net.params[:] *= -1.5
+            assert not same_bits(net(X[4]), one)
+
+
+@every_dtype
+def test_one_row_of_a_net_with_negative_zeros_and_infinities(dtype):
+    net = make_net((9, 5, 3), "relu", dtype=dtype)
+    X = np.zeros((3, 9), dtype)
+    X[1:] = -0.0
+    for value in (0.0, -0.0, np.inf):
+        net.params[::3] = value
+        with np.errstate(all="ignore"):
+            rows = net(X)
+        assert all(same_bits(net(X[i]), rows[i]) for i in range(3))
+
+
+@every_dtype
 def test_a_row_of_wide_layers_in_any_batch(dtype):
     net = make_net((400, 130, 70, 33), "relu", "cross_entropy", dtype=dtype)
     X = make_samples(200, 400, dtype)

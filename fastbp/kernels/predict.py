@@ -5,18 +5,23 @@ Legend: N rows predicted; S rows of a block; O outputs; L layers.
 
 from fastbp._jit import kernel
 from fastbp.activations import activate
-from fastbp.kernels.forward import forward
+from fastbp.kernels.forward import IDENTITY, forward
 from fastbp.kernels.gemm import count_panels, panel_width, share
-from fastbp.kernels.packing import from_lanes, gather_rows, rows_from_panels, to_lanes
-from fastbp.kernels.simd import all_lanes, load, width
+from fastbp.kernels.packing import copy, fill, from_lanes, gather_rows, rows_from_panels, to_lanes
+from fastbp.kernels.simd import all_lanes, broadcast, fma, load, store, width
 from fastbp.kernels.team import barrier
+from fastbp.kernels.tile import square_load_up_to, square_times, tile_transpose
 from fastbp.layout import (
     ACTIVATION,
+    BIASES,
     BLOCK,
+    CODE,
+    COEFFICIENTS,
     COLUMNS,
     INPUT,
     LANES,
     LANES_STRIDE,
+    N_COEFFICIENTS,
     N_IN,
     N_LAYERS,
     N_OUT,
@@ -25,6 +30,7 @@ from fastbp.layout import (
     ROWS,
     SOFTMAX,
     TABLE,
+    WEIGHTS,
 )
 from fastbp.losses import softmax_block
 
@@ -43,7 +49,49 @@ def are_equal(a, b, count):
 
 
 @kernel
-def predict(plan, work, x, order, out, meeting, member, members):
+def _panel_of_row(w, b, n_in, n_out, a, a_panel, z):
+    """z (P,) = w (n_out, n_in) a + b (n_out,) for n_out <= P units, sums in the order of `forward`.
+
+    Two registers are summed side by side, for one alone would wait for its own additions; of units past n_out the last is repeated.
+    """
+    lanes, panel = width(w), panel_width(w)
+    fill(z, panel, 0.0)
+    copy(b, z, n_out)
+    first, second = load(z, 0), load(z, lanes)
+    last, start, rest = min(lanes, n_out) - 1, w + min(lanes, n_out - 1) * n_in, max(n_out - lanes - 1, 0)
+    whole = n_in - n_in % lanes
+    for i in range(0, whole, lanes):
+        a_i = a + i // panel * a_panel + i % panel
+        first = square_times(tile_transpose(square_load_up_to(w + i, n_in, last)), a_i, first)
+        second = square_times(tile_transpose(square_load_up_to(start + i, n_in, rest)), a_i, second)
+    for i in range(whole, n_in):
+        for j in range(n_out):
+            z[j] = w[j * n_in + i]
+        a_i = broadcast(a + i // panel * a_panel, i % panel)
+        first, second = fma(load(z, 0), a_i, first), fma(load(z, lanes), a_i, second)
+    store(z, 0, first)
+    store(z, lanes, second)
+
+
+@kernel
+def forward_row(plan, layer, params, work):
+    """`forward` for one row, by the user's weights: one look at each, where telling if the packed ones are current takes two.
+
+    Bits are those of `forward`.
+    """
+    row = plan + TABLE + layer * COLUMNS
+    n_in, n_out, stride, panel = row[N_IN], row[N_OUT], plan[PANEL_STRIDE], panel_width(work)
+    alpha = work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer
+    w, b = params + row[WEIGHTS], params + row[BIASES]
+    for p in range(count_panels(n_out, work)):
+        z, count = work + row[ACTIVATION] + p * stride, min(panel, n_out - p * panel)
+        _panel_of_row(w + p * panel * n_in, b + p * panel, n_in, count, work + row[INPUT], stride, z)
+        if row[CODE] != IDENTITY:
+            activate(row[CODE], z, panel, alpha)
+
+
+@kernel
+def predict(plan, params, work, x, order, out, meeting, member, members):
     """out (N, O) = the network's outputs for rows `order` of x."""
     last = plan + TABLE + (plan[N_LAYERS] - 1) * COLUMNS
     n_out, stride, panel, lanes = last[N_OUT], plan[PANEL_STRIDE], panel_width(work), width(work)
@@ -54,7 +102,10 @@ def predict(plan, work, x, order, out, meeting, member, members):
         gather_rows(x, plan[TABLE + N_IN], order + top, begin, end, work + plan[TABLE + INPUT], stride)
         barrier(meeting, members)
         for layer in range(plan[N_LAYERS]):
-            forward(plan, layer, work, rows, False, member, members)
+            if plan[ROWS] > 1:
+                forward(plan, layer, work, rows, False, member, members)
+            elif member == 0:
+                forward_row(plan, layer, params, work)
             barrier(meeting, members)
         if member == 0:
             z = work + last[ACTIVATION]

@@ -236,3 +236,35 @@ def tile_transpose(typingctx, tile):
         return value
 
     return tile(tile), codegen
+
+
+@intrinsic
+def square_load_up_to(typingctx, ptr, stride, last):
+    """As `square_load`, but rows past `last` are that row again."""
+    tile = Tile(ptr.dtype, lanes(ptr.dtype), lanes(ptr.dtype), 1)
+
+    def codegen(context, builder, signature, args):
+        vector = vector_type(tile)
+        value = ir.Constant(ir.ArrayType(vector, tile.lanes), ir.Undefined)
+        for row in range(tile.lanes):
+            number = ir.Constant(args[2].type, row)
+            number = builder.select(builder.icmp_signed("<", number, args[2]), number, args[2])
+            start = at(builder, args[0], builder.mul(args[1], number))
+            value = builder.insert_value(value, emit_load(builder, start, 0, vector, ptr.dtype.bitwidth), row)
+        return value
+
+    return tile(ptr, types.intp, types.intp), codegen
+
+
+@intrinsic
+def square_times(typingctx, square, a, total):
+    """total + a[0] row 0 + a[1] row 1 + ... of W rows of one register each, in this order."""
+
+    def codegen(context, builder, signature, args):
+        tile, ptr, total = args
+        for row in range(square.rows):
+            number = builder.load(at(builder, ptr, ir.Constant(ir.IntType(64), row)))
+            total = emit_fma(builder, emit_splat(builder, number, vector_type(square)), builder.extract_value(tile, row), total)
+        return total
+
+    return total(square, a, total), codegen

@@ -207,7 +207,7 @@ def run(mode, member, members, plan, work, params, reals, rates, record, x, y, l
     packed = work_ + plan[PACKED]
     if mode != PREDICT:
         pack_layers(plan_, params_, packed, member, members)
-    elif not are_equal(params_, work_ + plan[COPY], params.size):
+    elif plan[ROWS] > 1 and not are_equal(params_, work_ + plan[COPY], params.size):
         # telling that nothing has changed is three times as fast as packing
         pack_layers(plan_, params_, packed, 0, 1)
         copy(params_, work_ + plan[COPY], params.size)
@@ -218,7 +218,7 @@ def run(mode, member, members, plan, work, params, reals, rates, record, x, y, l
         if member == 0:
             unpack_layers(plan_, packed, params_)
     elif mode == PREDICT:
-        predict(plan_, work_, x_, order_, out_, meeting_, member, members)
+        predict(plan_, params_, work_, x_, order_, out_, meeting_, member, members)
     else:
         rows, differentiate = plan[ROWS], mode == DIFFERENTIATE
         minibatch(
