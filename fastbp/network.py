@@ -187,7 +187,7 @@ class Network:
             session = self._idle.pop()
         except IndexError:
             session = None
-        if session is None or session.block < min(count, PREDICTED_TOGETHER):
+        if session is None or (session.block < count and session.block < PREDICTED_TOGETHER):
             session = Session(self, min(count, PREDICTED_TOGETHER))
         out = np.empty(shape, self.dtype)
         none = session.x
@@ -235,16 +235,18 @@ class Network:
 
     def _evaluate(self, X, y, sample_weight, out):
         """The loss, and its gradient in `out` if there is one."""
-        rows = validation.samples("X", X, self.sizes[0], self.dtype)
-        values, labels = validation.targets("y", y, len(rows), self.sizes[-1], self.loss_function.task, self.dtype)
-        weights = validation.weights_of_samples(sample_weight, len(rows), self.dtype)
-        differentiate = out is not None
-        key = len(rows), differentiate
-        session = self._spare.pop(key, None) or Session(self, len(rows), differentiate=differentiate)
-        mode = DIFFERENTIATE if differentiate else EVALUATE
-        loss = session.compute(mode, len(rows), rows, values, labels, weights, out if differentiate else session.out)
+        sizes, dtype = self.sizes, self.dtype
+        rows = validation.samples("X", X, sizes[0], dtype)
+        count = len(rows)
+        values, labels = validation.targets("y", y, count, sizes[-1], self.loss_function.task, dtype)
+        weights = validation.weights_of_samples(sample_weight, count, dtype)
+        mode = EVALUATE if out is None else DIFFERENTIATE
+        session = self._spare.pop((count, mode), None)
+        if session is None:
+            session = Session(self, count, differentiate=mode == DIFFERENTIATE)
+        loss = session.compute(mode, count, rows, values, labels, weights, session.out if out is None else out)
         if session.work.nbytes <= SPARE_BYTES:
-            self._spare = {key: session}
+            self._spare = {(count, mode): session}
         return loss
 
     def loss(self, X, y, sample_weight=None) -> float:

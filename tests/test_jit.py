@@ -184,7 +184,7 @@ def test_a_call_with_too_few_arguments_is_an_error():
 
 def test_an_array_of_any_shape_is_taken_as_a_vector():
     expected = epoch_order(3, 1, 64)
-    for given in (np.zeros((4, 16), np.int64), np.zeros((2,) * 6, np.int64), np.zeros(64, np.longlong)):
+    for given in (np.zeros((4, 16), np.int64), np.zeros((1,) * 30 + (4, 16), np.int64), np.zeros(64, np.longlong)):
         draw_order["float32"](given, 3, 1)
         np.testing.assert_array_equal(given.ravel(), expected)
     given = np.zeros(64, np.int64).view(Subclass)
