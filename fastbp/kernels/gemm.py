@@ -10,26 +10,26 @@ A (B, I) and D (B, O) have panels of ``capacity`` >= B rows; packed weights (I +
 
 from fastbp._jit import inline, kernel, switch
 from fastbp.kernels import simd
+from fastbp.kernels.few import FEW, is_worth_turning, outer_few, product_few
 from fastbp.kernels.simd import broadcast, like, load, store, width
 from fastbp.kernels.tile import (
-    square_load,
+    ADD_SCALED,
+    BIAS,
+    CONTINUE,
+    FLOOR,
+    STORE,
+    WHERE_ABOVE,
+    ZERO,
     tile_axpy,
     tile_floor,
     tile_load,
     tile_rank1,
-    tile_square,
     tile_store,
-    tile_transpose,
     tile_where_above,
     tile_zero,
 )
 
 ROWS = simd.tile_rows()
-FEW = 3  # columns of D, at most, for which a tile of A^T D is better turned round: two registers of inputs by so many columns
-
-# how a tile starts and what is done to it before it is stored
-ZERO, BIAS, CONTINUE = 0, 1, 2
-STORE, FLOOR, WHERE_ABOVE, ADD_SCALED = 0, 1, 2, 3
 
 
 @inline
@@ -123,6 +123,9 @@ def panel_product(a, a_panel, depth, m, c, rows, columns, start, bias, finish, a
     finish : int
         STORE; FLOOR: max(c, 0); WHERE_ABOVE: 0 where not aux > 0, `aux` a panel like c.
     """
+    if columns < 0 and is_worth_turning(depth):
+        product_few(a, a_panel, depth, m, c, rows, -columns, start, bias, finish, aux)
+        return
     taller, lower, height = split(rows)
     code = (max(columns, 1) - 1) * ROWS + height - 1
     if taller > 0:
@@ -156,45 +159,6 @@ def _outer(rows, columns):
 _outers = switch([_outer(rows, columns) for columns in (1, 2) for rows in range(1, ROWS + 1)])
 
 
-@inline
-def _store_square(square, g, start, finish, scale):
-    """W rows of a panel of G from their sums over the samples; see `outer_product`."""
-    panel, before = panel_width(g), square_load(g, panel_width(g))
-    if start == CONTINUE:
-        square = tile_axpy(like(load(g, 0), 1.0), square, before)
-    if finish == ADD_SCALED:
-        square = tile_axpy(broadcast(scale, 0), square, before)
-    tile_store(square, g, panel)
-
-
-def _outer_few(columns):
-    zero, left, right = tile_zero(columns, 2), tile_square(0), tile_square(1)
-
-    @kernel
-    def outer(a, d, depth, g, start, finish, scale):
-        """G = start + A^T D for P rows of a panel of G with few columns; see `outer_product`.
-
-        The tile is that of G^T: one of G would wait for its own sums. Those of even and of odd samples run side by side.
-        """
-        panel = panel_width(a)
-        even, odd = zero(a), zero(a)
-        for _ in range(depth // 2):
-            # G^T[:, i] += D[b, :] A[b, i]
-            even = tile_rank1(even, d, 1, a)
-            odd = tile_rank1(odd, d + panel, 1, a + panel)
-            a, d = a + 2 * panel, d + 2 * panel
-        if depth % 2 == 1:
-            even = tile_rank1(even, d, 1, a)
-        total = tile_axpy(like(load(a, 0), 1.0), odd, even)
-        _store_square(tile_transpose(left(total)), g, start, finish, scale)
-        _store_square(tile_transpose(right(total)), g + width(a) * panel, start, finish, scale)
-
-    return outer
-
-
-_outers_few = switch([_outer_few(columns) for columns in range(1, FEW + 1)])
-
-
 @kernel
 def outer_product(a, d, depth, g, rows, columns, start, finish, scale):
     """G = start + A^T D: the sum over `depth` samples of the outer products of a row of A with a row of D.
@@ -218,7 +182,7 @@ def outer_product(a, d, depth, g, rows, columns, start, finish, scale):
             for i in range(rows):
                 store(g, i * panel_width(g) + width(g), like(load(a, 0), 0.0))
         if rows == panel_width(a):
-            _outers_few(-columns - 1, a, d, depth, g, start, finish, scale)
+            outer_few(-columns - 1, a, d, depth, g, start, finish, scale)
             return
     taller, lower, height = split(rows)
     code = (max(columns, 1) - 1) * ROWS + height - 1

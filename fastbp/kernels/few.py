@@ -1,0 +1,157 @@
+"""Products with a panel of which only a few columns are filled: lanes over the depth, or over the inputs, not over the columns.
+
+A tile of one register of columns waits for its own sums, and most of its lanes multiply zeros: a network of one output would spend
+a third of its time so.
+
+Legend: W lanes of a register; P = 2 W columns of a panel; K depth of a product; k filled columns; see :mod:`fastbp.kernels.gemm`.
+"""
+
+from llvmlite import ir
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastbp._jit import inline, kernel, switch
+from fastbp.kernels import simd
+from fastbp.kernels.simd import broadcast, like, load, store, width
+from fastbp.kernels.tile import (
+    ADD_SCALED,
+    BIAS,
+    CONTINUE,
+    FLOOR,
+    WHERE_ABOVE,
+    square_load,
+    tile_accumulate,
+    tile_axpy,
+    tile_rank1,
+    tile_square,
+    tile_store,
+    tile_sums,
+    tile_transpose,
+    tile_zero,
+)
+
+FEW = 3  # filled columns, at most
+LEAST_DEPTH, DEPTH = 24, 512  # of a product that repays the transposition of its columns, and that there is room for
+SAMPLES = max(8, simd.register_bytes() // 4)  # rows of A at a time: so many sums side by side
+
+
+@intrinsic
+def _room(typingctx, ptr):
+    """A pointer to `DEPTH` registers (and `SAMPLES` numbers) of the pointer's dtype, on the stack."""
+
+    def codegen(context, builder, signature, args):
+        kind = ir.ArrayType(args[0].type.pointee, DEPTH * simd.lanes(ptr.dtype) + SAMPLES)
+        return builder.bitcast(cgutils.alloca_once(builder, kind), args[0].type)
+
+    return ptr(ptr), codegen
+
+
+@inline
+def is_worth_turning(depth):
+    """Whether `product_few` is the faster way for this depth."""
+    return LEAST_DEPTH <= depth <= DEPTH - DEPTH // 8
+
+
+def _dots(rows):
+    zero = tile_zero(1, rows)
+
+    @kernel
+    def dots(a, a_panel, registers, w, out):
+        """out (rows,) = A w for rows of A; w (K,) in registers that are W^2 numbers apart."""
+        lanes = width(a)
+        tile = zero(a)
+        for _ in range(registers // 2):
+            # the sums of row r, lane by lane: A[r, i:i + W] w[i:i + W]
+            tile = tile_accumulate(tile, w, a, 2 * lanes)
+            tile = tile_accumulate(tile, w + lanes * lanes, a + lanes, 2 * lanes)
+            a, w = a + a_panel, w + 2 * lanes * lanes
+        if registers % 2 == 1:
+            tile = tile_accumulate(tile, w, a, 2 * lanes)
+        tile_sums(tile, out)
+
+    return dots
+
+
+_dots_of_many, _dots_of_one = _dots(SAMPLES), _dots(1)
+
+
+@inline
+def _finish(x, before, start, bias, finish, aux):
+    """One number of C from its product."""
+    if start == BIAS:
+        x = x + bias
+    elif start == CONTINUE:
+        x = x + before
+    if (finish == FLOOR and x < 0) or (finish == WHERE_ABOVE and not aux > 0):
+        return 0.0
+    return x
+
+
+@kernel
+def product_few(a, a_panel, depth, m, c, rows, columns, start, bias, finish, aux):
+    """C = start + A M for a panel of C of `columns` <= FEW columns, one sum for each, lane by lane; see `gemm.panel_product`."""
+    lanes, panel = width(a), 2 * width(a)
+    turned = _room(a)
+    sums = turned + DEPTH * lanes
+    # M^T: the registers of column j are rows j of squares
+    whole = depth - depth % lanes
+    for k in range(0, whole, lanes):
+        tile_store(tile_transpose(square_load(m + k * panel, panel)), turned + k * lanes, lanes)
+    for j in range(lanes):
+        for k in range(whole, (depth + lanes - 1) // lanes * lanes):
+            turned[whole * lanes + j * lanes + k - whole] = m[k * panel + j] if k < depth else 0.0
+    registers = (depth + lanes - 1) // lanes
+    for j in range(columns):
+        row = 0
+        while row < rows:
+            count = SAMPLES if row + SAMPLES <= rows else 1
+            if count == SAMPLES:
+                _dots_of_many(a + row * panel, a_panel, registers, turned + j * lanes, sums)
+            else:
+                _dots_of_one(a + row * panel, a_panel, registers, turned + j * lanes, sums)
+            for r in range(count):
+                i = (row + r) * panel
+                before = c[i + j]
+                if j == 0 and start != CONTINUE:
+                    store(c, i, like(load(c, i), 0.0))
+                c[i + j] = _finish(sums[r], before, start, bias[j], finish, aux[i + j])
+            row += count
+
+
+@inline
+def _store_square(square, g, start, finish, scale):
+    """W rows of a panel of G from their sums over the samples; see `gemm.outer_product`."""
+    panel, before = 2 * width(g), square_load(g, 2 * width(g))
+    if start == CONTINUE:
+        square = tile_axpy(like(load(g, 0), 1.0), square, before)
+    if finish == ADD_SCALED:
+        square = tile_axpy(broadcast(scale, 0), square, before)
+    tile_store(square, g, panel)
+
+
+def _outer_few(columns):
+    zero, left, right = tile_zero(columns, 2), tile_square(0), tile_square(1)
+
+    @kernel
+    def outer(a, d, depth, g, start, finish, scale):
+        """G = start + A^T D for P rows of a panel of G with few columns; see `gemm.outer_product`.
+
+        The tile is that of G^T: one of G would wait for its own sums. Those of even and of odd samples run side by side.
+        """
+        panel = 2 * width(a)
+        even, odd = zero(a), zero(a)
+        for _ in range(depth // 2):
+            # G^T[:, i] += D[b, :] A[b, i]
+            even = tile_rank1(even, d, 1, a)
+            odd = tile_rank1(odd, d + panel, 1, a + panel)
+            a, d = a + 2 * panel, d + 2 * panel
+        if depth % 2 == 1:
+            even = tile_rank1(even, d, 1, a)
+        total = tile_axpy(like(load(a, 0), 1.0), odd, even)
+        _store_square(tile_transpose(left(total)), g, start, finish, scale)
+        _store_square(tile_transpose(right(total)), g + width(a) * panel, start, finish, scale)
+
+    return outer
+
+
+outer_few = switch([_outer_few(columns) for columns in range(1, FEW + 1)])
