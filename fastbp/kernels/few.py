@@ -47,9 +47,9 @@ def _room(typingctx, ptr):
 
 
 @inline
-def is_worth_turning(depth):
-    """Whether `product_few` is the faster way for this depth."""
-    return LEAST_DEPTH <= depth <= DEPTH - DEPTH // 8
+def is_worth_turning(depth, columns, pointer):
+    """Whether `product_few` is the faster way: it takes a pass over A for each column."""
+    return LEAST_DEPTH <= depth <= DEPTH - DEPTH // 8 and 4 * columns <= width(pointer)
 
 
 def _dots(rows):

@@ -123,7 +123,7 @@ def panel_product(a, a_panel, depth, m, c, rows, columns, start, bias, finish, a
     finish : int
         STORE; FLOOR: max(c, 0); WHERE_ABOVE: 0 where not aux > 0, `aux` a panel like c.
     """
-    if columns < 0 and is_worth_turning(depth):
+    if columns < 0 and is_worth_turning(depth, -columns, a):
         product_few(a, a_panel, depth, m, c, rows, -columns, start, bias, finish, aux)
         return
     taller, lower, height = split(rows)
