@@ -12,18 +12,19 @@ from numba.extending import intrinsic
 
 from fastbp._jit import inline, kernel, switch
 from fastbp.kernels import simd
-from fastbp.kernels.simd import broadcast, like, load, store, width
+from fastbp.kernels.simd import like, load, store, width
 from fastbp.kernels.tile import (
     ADD_SCALED,
     BIAS,
     CONTINUE,
     FLOOR,
+    STORE,
     WHERE_ABOVE,
+    ZERO,
     square_load,
     tile_accumulate,
     tile_axpy,
     tile_rank1,
-    tile_square,
     tile_store,
     tile_sums,
     tile_transpose,
@@ -118,26 +119,12 @@ def product_few(a, a_panel, depth, m, c, rows, columns, start, bias, finish, aux
             row += count
 
 
-@inline
-def _store_square(square, g, start, finish, scale):
-    """W rows of a panel of G from their sums over the samples; see `gemm.outer_product`."""
-    panel, before = 2 * width(g), square_load(g, 2 * width(g))
-    if start == CONTINUE:
-        square = tile_axpy(like(load(g, 0), 1.0), square, before)
-    if finish == ADD_SCALED:
-        square = tile_axpy(broadcast(scale, 0), square, before)
-    tile_store(square, g, panel)
-
-
-def _outer_few(columns):
-    zero, left, right = tile_zero(columns, 2), tile_square(0), tile_square(1)
+def _turned(columns):
+    zero = tile_zero(columns, 2)
 
     @kernel
-    def outer(a, d, depth, g, start, finish, scale):
-        """G = start + A^T D for P rows of a panel of G with few columns; see `gemm.outer_product`.
-
-        The tile is that of G^T: one of G would wait for its own sums. Those of even and of odd samples run side by side.
-        """
+    def turned(a, d, depth, out):
+        """out (columns, P) = D^T A for a panel of A and one of D; the sums of even and of odd samples run side by side."""
         panel = 2 * width(a)
         even, odd = zero(a), zero(a)
         for _ in range(depth // 2):
@@ -147,11 +134,24 @@ def _outer_few(columns):
             a, d = a + 2 * panel, d + 2 * panel
         if depth % 2 == 1:
             even = tile_rank1(even, d, 1, a)
-        total = tile_axpy(like(load(a, 0), 1.0), odd, even)
-        _store_square(tile_transpose(left(total)), g, start, finish, scale)
-        _store_square(tile_transpose(right(total)), g + width(a) * panel, start, finish, scale)
+        tile_store(tile_axpy(like(load(a, 0), 1.0), odd, even), out, panel)
 
-    return outer
+    return turned
 
 
-outer_few = switch([_outer_few(columns) for columns in range(1, FEW + 1)])
+_turned_outer = switch([_turned(columns) for columns in range(1, FEW + 1)])
+
+
+@kernel
+def outer_few(a, d, depth, g, rows, columns, start, finish, scale):
+    """G = start + A^T D for `rows` rows of a panel of G of `columns` <= FEW columns; see `gemm.outer_product`."""
+    panel, turned = 2 * width(a), _room(a)
+    _turned_outer(columns - 1, a, d, depth, turned)
+    for i in range(rows):
+        row = g + i * panel
+        if start == ZERO and finish == STORE:
+            store(row, 0, like(load(a, 0), 0.0))
+            store(row, width(a), like(load(a, 0), 0.0))
+        factor = scale[0] if finish == ADD_SCALED else 1.0
+        for j in range(columns):
+            row[j] += factor * turned[j * panel + i]

@@ -17,7 +17,6 @@ from fastbp.kernels.tile import (
     BIAS,
     CONTINUE,
     FLOOR,
-    STORE,
     WHERE_ABOVE,
     ZERO,
     tile_axpy,
@@ -27,6 +26,9 @@ from fastbp.kernels.tile import (
     tile_store,
     tile_where_above,
     tile_zero,
+)
+from fastbp.kernels.tile import (
+    STORE as STORE,
 )
 
 ROWS = simd.tile_rows()
@@ -178,14 +180,10 @@ def outer_product(a, d, depth, g, rows, columns, start, finish, scale):
     scale : pointer to one number
     """
     if columns < 0:
-        if start == ZERO and finish == STORE:
-            for i in range(rows):
-                store(g, i * panel_width(g) + width(g), like(load(a, 0), 0.0))
-        if rows == panel_width(a):
-            outer_few(-columns - 1, a, d, depth, g, start, finish, scale)
-            return
+        outer_few(a, d, depth, g, rows, -columns, start, finish, scale)
+        return
     taller, lower, height = split(rows)
-    code = (max(columns, 1) - 1) * ROWS + height - 1
+    code = (columns - 1) * ROWS + height - 1
     if taller > 0:
         _outers(code + 1, a, d, depth, g, taller, start, finish, scale)
     if lower > 0:

@@ -227,26 +227,6 @@ def square_load(typingctx, ptr, stride):
     return tile(ptr, types.intp), codegen
 
 
-@cache
-def tile_square(column: int):
-    """An intrinsic: (tile) -> the tile of W rows and one column that holds one column of a tile of at most W rows, zero below."""
-
-    @intrinsic
-    def op(typingctx, tile):
-        square = Tile(tile.dtype, tile.lanes, tile.lanes, 1)
-
-        def codegen(context, builder, signature, args):
-            value = ir.Constant(ir.ArrayType(vector_type(square), square.lanes), None)
-            for row in range(min(tile.rows, square.lanes)):
-                register = builder.extract_value(args[0], row * tile.columns + column)
-                value = builder.insert_value(value, register, row)
-            return value
-
-        return square(tile), codegen
-
-    return op
-
-
 @intrinsic
 def tile_transpose(typingctx, tile):
     """The transpose of a tile of W rows and one column: W x W numbers, in log2(W) rounds of shuffles."""
