@@ -1,17 +1,18 @@
 """`Network`: a fully connected network whose every computation is a compiled kernel."""
 
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from itertools import pairwise
 
 import numpy as np
 
-from fastbp import activations, initializers, layout, losses, memory, validation
+from fastbp import activations, initializers, layout, losses, memory, metrics, threads, validation
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT
 from fastbp.session import Session
 
 SPARE_BYTES = 1 << 24  # of the work buffer that a network keeps between calls
-PREDICTED_TOGETHER = 256  # rows, so that their activations stay in the cache
+CACHED_BYTES = 1 << 18  # of the activations of rows that are predicted together
 
 Gradients = namedtuple("Gradients", "weights biases params")
 Gradients.__doc__ = (
@@ -89,6 +90,8 @@ class Network:
         self.rng = validation.generator(rng)
         self.params = memory.zeros(layout.parameter_offsets(self.sizes)[-1][2], self.dtype)
         self.weights, self.biases = layout.views(self.params, self.sizes)
+        wide = max(n_in + n_out for n_in, n_out in pairwise(self.sizes))
+        self._together = min(256, max(96, CACHED_BYTES // (wide * self.dtype.itemsize)))  # rows that are predicted together
         self._idle: list[Session] = []  # sessions of predictions, each used by one thread at a time
         self._spare: dict[tuple, Session] = {}  # the last session of a loss or gradient, if small
         self._initialise(init, weights, biases)
@@ -158,12 +161,14 @@ class Network:
 
     # --- outputs ---------------------------------------------------------------------------------------------------------
 
-    def __call__(self, X) -> np.ndarray:
+    def __call__(self, X, n_threads=None) -> np.ndarray:
         """Outputs of the network.
 
         Parameters
         ----------
         X : array_like, (n_samples, n_inputs) or (n_inputs,)
+        n_threads : int, optional
+            Threads at most; by default the cores of this process. Few rows are the work of one. The result is the same.
 
         Returns
         -------
@@ -175,7 +180,22 @@ class Network:
             if rows.size != self.sizes[0]:
                 validation.matrix("X", rows[None], self.sizes[0])
             return self._fill(rows, 1, self.sizes[-1])
-        return self._forward(validation.matrix("X", rows, self.sizes[0]))
+        return self._outputs(validation.matrix("X", rows, self.sizes[0]), n_threads)
+
+    def _outputs(self, rows, n_threads=None):
+        """Outputs for rows that have passed validation; many rows are divided among threads."""
+        if n_threads is not None:
+            validation.integer("n_threads", n_threads)
+        flop, least = 2.0 * self.params.size * len(rows), threads.FLOP_PER_START
+        members = threads.members_for(flop, n_threads, least) if flop >= 2 * least and n_threads != 1 else 1
+        if members == 1:
+            return self._forward(rows)
+        first, *others = np.array_split(rows, members)
+        with ThreadPoolExecutor(members - 1) as pool:
+            begun = [pool.submit(self._forward, part) for part in others]
+            outputs = [self._forward(first), *(part.result() for part in begun)]
+        del self._idle[1:]  # each has a copy of the parameters
+        return np.concatenate(outputs)
 
     def _forward(self, rows):
         """Outputs (n_samples, n_outputs) for rows (n_samples, n_inputs) that have passed validation."""
@@ -187,16 +207,16 @@ class Network:
             session = self._idle.pop()
         except IndexError:
             session = None
-        if session is None or (session.block < count and session.block < PREDICTED_TOGETHER):
-            session = Session(self, min(count, PREDICTED_TOGETHER))
+        if session is None or (session.block < count and session.block < self._together):
+            session = Session(self, min(count, self._together))
         out = np.empty(shape, self.dtype)
         none = session.x
         session.compute(PREDICT, count, rows, none, session.labels, none, out)
         self._idle.append(session)
         return out
 
-    def predict(self, X) -> np.ndarray:
-        """Predictions.
+    def predict(self, X, n_threads=None) -> np.ndarray:
+        """Predictions; parameters as for `__call__`, of several rows.
 
         Returns
         -------
@@ -205,7 +225,7 @@ class Network:
             (n_samples,) for one output, else (n_samples, n_outputs).
         """
         rows = validation.samples("X", X, self.sizes[0], self.dtype)
-        outputs = self._forward(rows)
+        outputs = self._outputs(rows, n_threads)
         if self.loss_function.task == "labels":
             return outputs.argmax(axis=1)
         if self.loss_function.task == "binary":
@@ -220,16 +240,10 @@ class Network:
         rows = validation.samples("X", X, self.sizes[0], self.dtype)
         task = self.loss_function.task
         values, labels = validation.targets("y", y, len(rows), self.sizes[-1], task, self.dtype)
-        outputs = self._forward(rows)
+        outputs = self._outputs(rows)
         if task == "labels":
-            return float(np.mean(outputs.argmax(axis=1) == (labels if labels.size else values.argmax(axis=1))))
-        if task == "binary":
-            return float(np.mean(((outputs > 0.5) == (values > 0.5)).all(axis=1)))
-        wide = values.astype(np.float64)
-        residual = ((wide - outputs) ** 2).sum(axis=0)
-        total = ((wide - wide.mean(axis=0)) ** 2).sum(axis=0)
-        constant = total == 0
-        return float(np.mean(np.where(constant, residual == 0, 1 - residual / np.where(constant, 1, total))))
+            return metrics.accuracy(outputs, labels if labels.size else values.argmax(axis=1))
+        return metrics.accuracy(outputs, values) if task == "binary" else metrics.r2(outputs, values)
 
     # --- loss and gradients ----------------------------------------------------------------------------------------------
 

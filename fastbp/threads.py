@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 FLOP_PER_MEMBER = 2e7  # of one mini-batch (about 0.2 ms): less does not repay the meetings of the team
+FLOP_PER_START = 2e8  # of work that is done once: less does not repay the start of a thread
 
 
 def usable_cores() -> int:
@@ -18,11 +19,11 @@ def usable_cores() -> int:
     return cores
 
 
-def members_for(flop: float, limit: int | None) -> int:
-    """Threads for mini-batches of so much work: never more than the cores, nor than `limit` if it is given.
+def members_for(flop: float, limit: int | None, least: float = FLOP_PER_MEMBER) -> int:
+    """Threads for mini-batches of so much work, `least` each: never more than the cores, nor than `limit` if it is given.
 
     Sizes of the team that were tried in turns during a fit gained nothing: where another program has the other core, as it does on
     shared machines, a trial alone costs more than the team saves later.
     """
     most = usable_cores() if limit is None else min(limit, usable_cores())
-    return max(1, min(most, int(flop / FLOP_PER_MEMBER)))
+    return max(1, min(most, int(flop / least)))

@@ -87,6 +87,8 @@ def shapes(dtype):
         yield from ((edge, 3, 2), (5, edge, 9), (3, 9, edge))
     for n_in, n_out in combinations(edges(lanes, 2 * lanes), repeat=2):
         yield 6, n_in, n_out
+    for few in (1, 2, 3):  # columns, alone or past whole panels
+        yield from ((17, 29, few), (40, 24, 2 * lanes + few), (9, 23, few), (3, 449, few), (24, 448, few), (7, 1100, few))
 
 
 @every_dtype

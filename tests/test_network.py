@@ -11,7 +11,7 @@ import pytest
 from conftest import ACTIVATIONS, DTYPES, LOSSES, PAIRS, WIDTHS, error, flat, label, make_net, make_samples, make_targets, oracle
 from sklearn.metrics import accuracy_score, r2_score
 
-from fastbp import SGD, Adam, BinaryCrossEntropy, CrossEntropy, Network, Sigmoid, SquaredError, Tanh
+from fastbp import SGD, Adam, BinaryCrossEntropy, CrossEntropy, Network, Sigmoid, SquaredError, Tanh, metrics, threads
 
 every_activation = pytest.mark.parametrize("activation", ACTIVATIONS, ids=label)
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=label)
@@ -189,6 +189,47 @@ def test_score():
     constant = Network([4, 1], weights=[np.zeros((1, 4))], biases=[[2.0]], dtype="float64")
     assert constant.score(X, np.full(60, 2.0)) == 1
     assert constant.score(X, np.full(60, 3.0)) == 0
+
+
+def test_weighted_scores():
+    rng = np.random.default_rng(0)
+    outputs, labels, w = rng.random((60, 3)), rng.integers(0, 3, 60), rng.uniform(0.1, 2, 60)
+    yes = rng.integers(0, 2, (60, 3))
+    yes[:20] = outputs[:20] > 0.5
+    assert metrics.accuracy(outputs, labels, w) == pytest.approx(
+        accuracy_score(labels, outputs.argmax(axis=1), sample_weight=w), rel=1e-14
+    )
+    expected = accuracy_score(yes, outputs > 0.5, sample_weight=w)
+    assert metrics.accuracy(outputs, yes, w) == pytest.approx(expected, rel=1e-14)
+    assert 0.3 < expected < 0.5
+    assert metrics.r2(outputs, yes, w) == pytest.approx(r2_score(yes, outputs, sample_weight=w), rel=1e-13)
+    yes[:, 1] = 1
+    assert metrics.r2(outputs, yes, w) == pytest.approx(r2_score(yes, outputs, sample_weight=w), rel=1e-13)
+    outputs[3, 1] = np.inf
+    assert np.isnan(metrics.r2(outputs, yes))
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3])
+def test_many_rows_are_divided_among_threads(cores, monkeypatch):
+    parts, plain = [], Network._forward
+    monkeypatch.setattr(threads, "usable_cores", lambda: cores)
+    monkeypatch.setattr(threads, "FLOP_PER_START", 1000.0)
+    monkeypatch.setattr(Network, "_forward", lambda net, rows: (parts.append(len(rows)), plain(net, rows))[1])
+    net, X = make_net((4, 20, 3), loss="cross_entropy"), make_samples(700, 4)
+    expected = net(X, n_threads=1)
+    assert parts == [700]
+    assert same_bits(net(X), expected)
+    assert len(parts[1:]) == cores
+    assert sum(parts[1:]) == 700
+    assert len(net._idle) == 1
+    parts.clear()
+    np.testing.assert_array_equal(net.predict(X, n_threads=2), expected.argmax(axis=1))
+    assert len(parts) == min(cores, 2)
+    parts.clear()
+    assert same_bits(net(X[:3]), expected[:3])
+    assert parts == [3]
+    with pytest.raises(ValueError, match="n_threads must be at least 1"):
+        net(X, n_threads=0)
 
 
 def test_one_dimensional_targets_of_one_output():

@@ -7,7 +7,7 @@ import pytest
 from conftest import RULES, error, flat, label, make_net, make_samples, make_targets, oracle
 
 from fastbp import SGD, Network, layout
-from fastbp.kernels.train import TRAIN
+from fastbp.kernels.train import DIFFERENTIATE, TRAIN
 from fastbp.session import Session
 
 KINDS = pytest.mark.parametrize("kind", ["narrow", "one thread", "two threads"])
@@ -58,6 +58,25 @@ def test_a_penalty_per_mini_batch_is_divided_by_the_weight_of_each(kind, weighte
         expected.append(total / rows)
     assert error(train(session), expected) < 1e-12
     assert error(net.params, exact.params) < 1e-12
+
+
+@pytest.mark.parametrize("per_batch", [False, True])
+@pytest.mark.parametrize("members", [1, 2])
+def test_the_gradient_of_a_penalised_loss_holds_that_of_the_penalty(members, per_batch):
+    net, X, y = problem((4, 40, 3))
+    w = np.random.default_rng(0).uniform(0.1, 2, 23)
+    session = Session(net, 23, differentiate=True, members=members)
+    session.set_data(X, y, None, w)
+    session.set_penalty(0.8, per_batch=per_batch)
+    session.out = np.empty(net.params.size)
+    found = session.call(DIFFERENTIATE)
+    loss, weights, biases = oracle(net).value_and_grad(X, y, w, 0.8, w.sum() if per_batch else 1)
+    assert found == pytest.approx(loss, rel=1e-13)
+    assert error(session.out, flat(weights, biases)) < 1e-13
+    session.set_data(X, y, None, np.zeros(23))
+    session.call(DIFFERENTIATE)
+    session.close()
+    assert not session.out.any()  # samples without weight have no penalty
 
 
 @KINDS

@@ -220,5 +220,5 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         self._require_fitted()
         net = self._net()
         blocks, dtype = _checks.rows(self, X, net.dtype, net.sizes[0])
-        outputs = [net._forward(block) for block in blocks]
+        outputs = [net._outputs(block, self.n_threads) for block in blocks]
         return (outputs[0] if len(outputs) == 1 else np.concatenate(outputs)).astype(dtype, copy=False)

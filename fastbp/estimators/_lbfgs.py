@@ -4,7 +4,7 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.utils.optimize import _check_optimize_result
 
-from fastbp import layout, memory, threads
+from fastbp import memory, threads
 from fastbp.estimators._checks import NOT_FINITE
 from fastbp.estimators._training_data import report
 from fastbp.kernels.train import DIFFERENTIATE
@@ -72,12 +72,8 @@ class _Objective:
         session.out = memory.zeros(net.params.size, net.dtype)
         session.set_report(*report(net))
         self.net, self.session = net, session
-        # the kernel adds the penalty to the loss, but its gradient only where it takes a step itself
-        self.decay = np.zeros(net.params.size)
-        for weights in layout.views(self.decay, net.sizes)[0]:
-            weights[...] = alpha / weight
 
     def __call__(self, theta):
         net, session = self.net, self.session
         net.params[:] = theta
-        return session.call(DIFFERENTIATE), session.out + self.decay * theta
+        return session.call(DIFFERENTIATE), session.out.copy()

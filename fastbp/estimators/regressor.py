@@ -86,8 +86,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         Precision of weights and arithmetic; by default that of X, as in scikit-learn. "float32" is about twice as fast. "lbfgs"
         always computes in double precision, in which its weights end in scikit-learn too.
     n_threads : int, optional
-        The most threads; by default as many as the work of a mini-batch repays, and one in `partial_fit` (#13567). The result
-        does not depend on it.
+        The most threads; by default as many as the work of a mini-batch or a prediction repays, and one in `partial_fit`
+        (#13567). The result does not depend on it.
     l1 : float, default 0.0
         l1 / w times the sum of the sizes of the weights, w as for `alpha`, is added to the loss. This and what follows is for
         the solvers with mini-batches, not "lbfgs".

@@ -91,6 +91,8 @@ def forward(plan, layer, work, rows, training, member, members):
                 out = p * stride + top * panel
                 z = work + row[ACTIVATION] + out
                 columns = panel_columns(p, n_out, work)
+                if not training:
+                    columns = max(columns, 1)  # in the order of `predict.forward_row`, however few
                 panel_product(a, stride, depth, w + k * panel, z, count, columns, start, w + n_in * panel, finish, z)
                 if not is_last:
                     continue

@@ -10,14 +10,28 @@ A (B, I) and D (B, O) have panels of ``capacity`` >= B rows; packed weights (I +
 
 from fastbp._jit import inline, kernel, switch
 from fastbp.kernels import simd
+from fastbp.kernels.few import FEW, is_worth_turning, outer_few, product_few
 from fastbp.kernels.simd import broadcast, like, load, store, width
-from fastbp.kernels.tile import tile_axpy, tile_floor, tile_load, tile_rank, tile_store, tile_where_above, tile_zero
+from fastbp.kernels.tile import (
+    ADD_SCALED,
+    BIAS,
+    CONTINUE,
+    FLOOR,
+    WHERE_ABOVE,
+    ZERO,
+    tile_axpy,
+    tile_floor,
+    tile_load,
+    tile_rank,
+    tile_store,
+    tile_where_above,
+    tile_zero,
+)
+from fastbp.kernels.tile import (
+    STORE as STORE,
+)
 
 ROWS = simd.tile_rows()
-
-# how a tile starts and what is done to it before it is stored
-ZERO, BIAS, CONTINUE = 0, 1, 2
-STORE, FLOOR, WHERE_ABOVE, ADD_SCALED = 0, 1, 2, 3
 
 STEPS = 8  # of the depth in one turn of a loop: one alone is fewer instructions than a jump leaves time to fetch on a shared core
 _next, _next_steps = tile_rank(1), tile_rank(STEPS)
@@ -37,8 +51,10 @@ def count_panels(columns, pointer):
 
 @inline
 def panel_columns(panel, columns, pointer):
-    """Registers (1 or 2) that the numbers of a panel fill in each row."""
+    """Registers that the numbers of a panel fill in each row, 1 or 2; -k where they are but k <= FEW numbers."""
     left = columns - panel * panel_width(pointer)
+    if left <= min(FEW, width(pointer)):
+        return -left
     return 1 if left <= width(pointer) else 2
 
 
@@ -110,14 +126,17 @@ def panel_product(a, a_panel, depth, m, c, rows, columns, start, bias, finish, a
     c : pointer, (rows, P)
         One panel, overwritten; read first if `start` is CONTINUE.
     columns : int
-        Registers of each row that are computed, 1 or 2.
+        What `panel_columns` tells.
     start : int
         ZERO, BIAS (the row at `bias`), or CONTINUE from c.
     finish : int
         STORE; FLOOR: max(c, 0); WHERE_ABOVE: 0 where not aux > 0, `aux` a panel like c.
     """
+    if columns < 0 and is_worth_turning(depth, -columns, a):
+        product_few(a, a_panel, depth, m, c, rows, -columns, start, bias, finish, aux)
+        return
     taller, lower, height = split(rows)
-    code = (columns - 1) * ROWS + height - 1
+    code = (max(columns, 1) - 1) * ROWS + height - 1
     if taller > 0:
         _strips(code + 1, a, a_panel, depth, m, c, taller, start, bias, finish, aux)
     if lower > 0:
@@ -164,10 +183,15 @@ def outer_product(a, d, depth, g, rows, columns, start, finish, scale):
         One panel.
     g : pointer, (rows, P)
         Overwritten; read first if `start` is CONTINUE or `finish` is ADD_SCALED.
+    columns : int
+        What `panel_columns` tells of G.
     finish : int
         STORE; ADD_SCALED (with start ZERO): g + scale * product is stored instead, the whole step of plain gradient descent.
     scale : pointer to one number
     """
+    if columns < 0:
+        outer_few(a, d, depth, g, rows, -columns, start, finish, scale)
+        return
     taller, lower, height = split(rows)
     code = (columns - 1) * ROWS + height - 1
     if taller > 0:

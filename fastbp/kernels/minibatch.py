@@ -11,7 +11,7 @@ from fastbp.kernels.gemm import count_panels, panel_width, share
 from fastbp.kernels.gradient import gradient, update_from_memory
 from fastbp.kernels.packing import fill, from_lanes, gather_rows, to_lanes, transpose_weights
 from fastbp.kernels.regularize import begin_step, complete_all, draw_masks, limit_norms
-from fastbp.kernels.simd import horizontal_sum, like, load, select, store, width
+from fastbp.kernels.simd import fma, horizontal_sum, like, load, select, store, width
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
     ACTIVATION,
@@ -21,6 +21,7 @@ from fastbp.layout import (
     COEFFICIENTS,
     COLUMNS,
     DELTA,
+    GRADIENT,
     INPUT,
     L2,
     LABELS,
@@ -66,6 +67,16 @@ def transpose_layers(plan, work, member, members):
 
 
 @kernel
+def squared_norm(x, count):
+    """Sum of the squares of `count` numbers, a multiple of 2 W."""
+    even = odd = like(load(x, 0), 0.0)
+    for i in range(0, count, 2 * width(x)):
+        even = fma(load(x, i), load(x, i), even)
+        odd = fma(load(x, i + width(x)), load(x, i + width(x)), odd)
+    return horizontal_sum(even + odd)
+
+
+@kernel
 def squared_weights(plan, packed):
     """Sum over all weights, not biases, of their squares."""
     total = 0.0
@@ -73,11 +84,21 @@ def squared_weights(plan, packed):
         row = plan + TABLE + layer * COLUMNS
         for p in range(count_panels(row[N_OUT], packed)):
             w = packed + row[PACK] + p * (row[N_IN] + 1) * panel_width(packed)
-            part = like(load(packed, 0), 0.0)
-            for i in range(0, row[N_IN] * panel_width(packed), width(packed)):
-                part = part + load(w, i) * load(w, i)
-            total += horizontal_sum(part)
+            total += squared_norm(w, row[N_IN] * panel_width(packed))
     return total
+
+
+@kernel
+def add_penalty(plan, work, l2, member, members):
+    """G + l2 W of every layer, for gradients in memory that no rule will read; a share of the panels."""
+    for layer in range(plan[N_LAYERS]):
+        row = plan + TABLE + layer * COLUMNS
+        first, last = share(count_panels(row[N_OUT], work), member, members)
+        for p in range(first, last):
+            offset = row[PACK] + p * (row[N_IN] + 1) * panel_width(work)
+            w, g = work + plan[PACKED] + offset, work + plan[GRADIENT] + offset
+            for i in range(0, row[N_IN] * panel_width(work), width(work)):
+                store(g, i, fma(like(load(w, i), l2), load(w, i), load(g, i)))
 
 
 @inline
@@ -202,5 +223,8 @@ def minibatch(
         complete_all(plan, work, reals, meeting, member, members)
         for layer in range(n_layers):
             update_from_memory(plan, layer, work, member, members)
+        barrier(meeting, members)
+    elif differentiate and plan[RULE] == NO_RULE and plan[PENALISED] > 0 and inverse > 0.0:
+        add_penalty(plan, work, l2, member, members)
         barrier(meeting, members)
     limit_norms(plan, work, reals, meeting, member, members)

@@ -12,6 +12,10 @@ from numba.extending import intrinsic, models, register_model
 from fastbp.kernels.emit import I32, at, emit_fma, emit_load, emit_splat, emit_store, vector_type
 from fastbp.kernels.simd import lanes
 
+# how a tile of a product starts, and what is done to it before it is stored; see `gemm.panel_product` and `outer_product`
+ZERO, BIAS, CONTINUE = 0, 1, 2
+STORE, FLOOR, WHERE_ABOVE, ADD_SCALED = 0, 1, 2, 3
+
 
 class Tile(types.Type):
     """Numba type of rows x columns registers: a block of a matrix held in the register file."""
@@ -150,6 +154,28 @@ def tile_accumulate(typingctx, tile, a, b, stride):
         return value
 
     return tile(tile, a, b, types.intp), codegen
+
+
+@intrinsic
+def tile_sums(typingctx, tile, ptr):
+    """Write the sum of the lanes of each register of a one-row tile, neighbours added first; it has 1, or a multiple of W."""
+
+    def codegen(context, builder, signature, args):
+        count = tile.lanes
+        values = [builder.extract_value(args[0], i) for i in range(tile.columns)]
+        even, odd = (ir.Constant(ir.VectorType(I32, count), list(range(start, 2 * count, 2))) for start in (0, 1))
+        while count > 1:
+            pairs = zip(values[::2], values[1::2] or values, strict=True)
+            values = [builder.fadd(builder.shuffle_vector(a, b, even), builder.shuffle_vector(a, b, odd)) for a, b in pairs]
+            count //= 2
+        if tile.columns == 1:
+            builder.store(builder.extract_element(values[0], I32(0)), args[1])
+        else:
+            for i, value in enumerate(values):
+                emit_store(builder, value, args[1], i * tile.lanes, ptr.dtype.bitwidth)
+        return context.get_dummy_value()
+
+    return types.void(tile, ptr), codegen
 
 
 @intrinsic

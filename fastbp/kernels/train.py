@@ -9,12 +9,12 @@ from numba import types
 
 from fastbp._jit import entry, inline, kernel
 from fastbp.kernels.gemm import count_panels, panel_width, share
-from fastbp.kernels.minibatch import minibatch
+from fastbp.kernels.minibatch import minibatch, squared_norm
 from fastbp.kernels.narrow import narrow_minibatch, pack_narrow, unpack_narrow, write_ones
 from fastbp.kernels.packing import copy, pack_weights, unpack_weights
 from fastbp.kernels.predict import are_equal, predict
 from fastbp.kernels.random import draw_with_replacement, shuffle
-from fastbp.kernels.simd import horizontal_sum, like, load, pointer, width
+from fastbp.kernels.simd import pointer
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
     BATCH,
@@ -77,14 +77,6 @@ def unpack_layers(plan, packed, params):
 
 
 @kernel
-def _squared_norm(x, count):
-    total = like(load(x, 0), 0.0)
-    for i in range(0, count, width(x)):
-        total = total + load(x, i) * load(x, i)
-    return horizontal_sum(total)
-
-
-@kernel
 def write_norms(plan, packed, out):
     """out (L, 2): Euclidean norms of each layer's weights and biases, or of their gradients."""
     for layer in range(plan[N_LAYERS]):
@@ -92,8 +84,8 @@ def write_norms(plan, packed, out):
         weights = biases = 0.0
         for p in range(count_panels(row[N_OUT], packed)):
             w, count = packed + row[PACK] + p * (row[N_IN] + 1) * panel_width(packed), row[N_IN] * panel_width(packed)
-            weights += _squared_norm(w, count)
-            biases += _squared_norm(w + count, panel_width(packed))
+            weights += squared_norm(w, count)
+            biases += squared_norm(w + count, panel_width(packed))
         out[2 * layer] = sqrt(weights)
         out[2 * layer + 1] = sqrt(biases)
 
@@ -181,7 +173,8 @@ def run(mode, member, members, plan, work, params, reals, rates, record, x, y, l
     ----------
     mode : int
         TRAIN: `train`, parameters packed before and unpacked after. DIFFERENTIATE: `out` = the gradient of the mean loss of rows
-        order[:ROWS], laid out like `params`. EVALUATE: their loss only. PREDICT: `out` = the outputs (ROWS, O).
+        order[:ROWS], with that of the L2 penalty, laid out like `params`. EVALUATE: the loss only. PREDICT: `out` = the outputs
+        (ROWS, O).
     member, members : int
         This thread's number and how many run this call together, all with the same arrays.
     plan, work, params : arrays

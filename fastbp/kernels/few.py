@@ -1,0 +1,160 @@
+"""Products with a panel of which only a few columns are filled: lanes over the depth, or over the inputs, not over the columns.
+
+A tile of one register of columns waits for its own sums, and most of its lanes multiply zeros: a network of one output would spend
+a third of its time so.
+
+Legend: W lanes of a register; P = 2 W columns of a panel; K depth of a product; k filled columns; see :mod:`fastbp.kernels.gemm`.
+"""
+
+from llvmlite import ir
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastbp._jit import inline, kernel, switch
+from fastbp.kernels import simd
+from fastbp.kernels.simd import like, load, store, width
+from fastbp.kernels.tile import (
+    ADD_SCALED,
+    BIAS,
+    CONTINUE,
+    FLOOR,
+    STORE,
+    WHERE_ABOVE,
+    ZERO,
+    square_load,
+    tile_accumulate,
+    tile_axpy,
+    tile_rank,
+    tile_store,
+    tile_sums,
+    tile_transpose,
+    tile_zero,
+)
+
+FEW = 3  # filled columns, at most
+LEAST_DEPTH, DEPTH = 24, 512  # of a product that repays the transposition of its columns, and that there is room for
+SAMPLES = max(8, simd.register_bytes() // 4)  # rows of A at a time: so many sums side by side
+
+
+@intrinsic
+def _room(typingctx, ptr):
+    """A pointer to `DEPTH` registers (and `SAMPLES` numbers) of the pointer's dtype, on the stack."""
+
+    def codegen(context, builder, signature, args):
+        kind = ir.ArrayType(args[0].type.pointee, DEPTH * simd.lanes(ptr.dtype) + SAMPLES)
+        return builder.bitcast(cgutils.alloca_once(builder, kind), args[0].type)
+
+    return ptr(ptr), codegen
+
+
+@inline
+def is_worth_turning(depth, columns, pointer):
+    """Whether `product_few` is the faster way: it takes a pass over A for each column."""
+    return LEAST_DEPTH <= depth <= DEPTH - DEPTH // 8 and 4 * columns <= width(pointer)
+
+
+def _dots(rows):
+    zero = tile_zero(1, rows)
+
+    @kernel
+    def dots(a, a_panel, registers, w, out):
+        """out (rows,) = A w for rows of A; w (K,) in registers that are W^2 numbers apart."""
+        lanes = width(a)
+        tile = zero(a)
+        for _ in range(registers // 2):
+            # the sums of row r, lane by lane: A[r, i:i + W] w[i:i + W]
+            tile = tile_accumulate(tile, w, a, 2 * lanes)
+            tile = tile_accumulate(tile, w + lanes * lanes, a + lanes, 2 * lanes)
+            a, w = a + a_panel, w + 2 * lanes * lanes
+        if registers % 2 == 1:
+            tile = tile_accumulate(tile, w, a, 2 * lanes)
+        tile_sums(tile, out)
+
+    return dots
+
+
+_dots_of_many, _dots_of_one = _dots(SAMPLES), _dots(1)
+
+
+@inline
+def _finish(x, before, start, bias, finish, aux):
+    """One number of C from its product."""
+    if start == BIAS:
+        x = x + bias
+    elif start == CONTINUE:
+        x = x + before
+    if (finish == FLOOR and x < 0) or (finish == WHERE_ABOVE and not aux > 0):
+        return 0.0
+    return x
+
+
+@kernel
+def product_few(a, a_panel, depth, m, c, rows, columns, start, bias, finish, aux):
+    """C = start + A M for a panel of C of `columns` <= FEW columns, one sum for each, lane by lane; see `gemm.panel_product`."""
+    lanes, panel = width(a), 2 * width(a)
+    turned = _room(a)
+    sums = turned + DEPTH * lanes
+    # M^T: the registers of column j are rows j of squares
+    whole = depth - depth % lanes
+    for k in range(0, whole, lanes):
+        tile_store(tile_transpose(square_load(m + k * panel, panel)), turned + k * lanes, lanes)
+    for j in range(lanes):
+        for k in range(whole, (depth + lanes - 1) // lanes * lanes):
+            turned[whole * lanes + j * lanes + k - whole] = m[k * panel + j] if k < depth else 0.0
+    registers = (depth + lanes - 1) // lanes
+    for j in range(columns):
+        row = 0
+        while row < rows:
+            count = SAMPLES if row + SAMPLES <= rows else 1
+            if count == SAMPLES:
+                _dots_of_many(a + row * panel, a_panel, registers, turned + j * lanes, sums)
+            else:
+                _dots_of_one(a + row * panel, a_panel, registers, turned + j * lanes, sums)
+            for r in range(count):
+                i = (row + r) * panel
+                before = c[i + j]
+                if j == 0 and start != CONTINUE:
+                    store(c, i, like(load(c, i), 0.0))
+                c[i + j] = _finish(sums[r], before, start, bias[j], finish, aux[i + j])
+            row += count
+
+
+_next = tile_rank(1)
+
+
+def _turned(columns):
+    zero = tile_zero(columns, 2)
+
+    @kernel
+    def turned(a, d, depth, out):
+        """out (columns, P) = D^T A for a panel of A and one of D; the sums of even and of odd samples run side by side."""
+        panel = 2 * width(a)
+        even, odd = zero(a), zero(a)
+        for _ in range(depth // 2):
+            # G^T[:, i] += D[b, :] A[b, i]
+            even = _next(even, d, 1, 0, a, 0)
+            odd = _next(odd, d + panel, 1, 0, a + panel, 0)
+            a, d = a + 2 * panel, d + 2 * panel
+        if depth % 2 == 1:
+            even = _next(even, d, 1, 0, a, 0)
+        tile_store(tile_axpy(like(load(a, 0), 1.0), odd, even), out, panel)
+
+    return turned
+
+
+_turned_outer = switch([_turned(columns) for columns in range(1, FEW + 1)])
+
+
+@kernel
+def outer_few(a, d, depth, g, rows, columns, start, finish, scale):
+    """G = start + A^T D for `rows` rows of a panel of G of `columns` <= FEW columns; see `gemm.outer_product`."""
+    panel, turned = 2 * width(a), _room(a)
+    _turned_outer(columns - 1, a, d, depth, turned)
+    for i in range(rows):
+        row = g + i * panel
+        if start == ZERO and finish == STORE:
+            store(row, 0, like(load(a, 0), 0.0))
+            store(row, width(a), like(load(a, 0), 0.0))
+        factor = scale[0] if finish == ADD_SCALED else 1.0
+        for j in range(columns):
+            row[j] += factor * turned[j * panel + i]

@@ -1,0 +1,39 @@
+"""Scores of predictions, as scikit-learn defines them: without its checks, and without importing it."""
+
+import numpy as np
+
+
+def accuracy(outputs: np.ndarray, targets: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
+    """(Weighted) share of samples of which all labels are right.
+
+    Parameters
+    ----------
+    outputs : ndarray (n_samples, n_outputs)
+    targets : ndarray
+        Class numbers (n_samples,), or a yes (above 1/2) or no for every output (n_samples, n_outputs).
+    sample_weight : ndarray (n_samples,), optional
+    """
+    right = outputs.argmax(axis=1) == targets if targets.ndim == 1 else ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
+    return float(np.average(right, weights=sample_weight))
+
+
+def r2(outputs: np.ndarray, targets: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
+    """R^2 averaged over the outputs, in double precision; nan where an output is not finite.
+
+    An output whose targets are all equal counts 1 if it is met exactly, else 0.
+
+    Parameters
+    ----------
+    outputs, targets : ndarray (n_samples, n_outputs)
+    sample_weight : ndarray (n_samples,), optional
+    """
+    if not np.isfinite(outputs).all():
+        return float("nan")
+    targets = targets.astype(np.float64)
+    weights = np.float64(1) if sample_weight is None else sample_weight[:, None].astype(np.float64)
+    center = np.average(targets, axis=0, weights=sample_weight)
+    with np.errstate(over="ignore"):
+        residual = (weights * (targets - outputs) ** 2).sum(axis=0)
+    total = (weights * (targets - center) ** 2).sum(axis=0)
+    constant = total == 0
+    return float(np.mean(np.where(constant, residual == 0, 1 - residual / np.where(constant, 1, total))))
