@@ -7,7 +7,6 @@ Legend: W lanes of a register; P = 2 W columns of a panel; K depth of a product;
 """
 
 from llvmlite import ir
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastbp._jit import inline, kernel, switch
@@ -42,7 +41,9 @@ def _room(typingctx, ptr):
 
     def codegen(context, builder, signature, args):
         kind = ir.ArrayType(args[0].type.pointee, DEPTH * simd.lanes(ptr.dtype) + SAMPLES)
-        return builder.bitcast(cgutils.alloca_once(builder, kind), args[0].type)
+        with builder.goto_entry_block():  # not Numba's alloca_once, which writes zeros to it at every call
+            room = builder.alloca(kind)
+        return builder.bitcast(room, args[0].type)
 
     return ptr(ptr), codegen
 

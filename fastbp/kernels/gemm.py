@@ -27,9 +27,7 @@ from fastbp.kernels.tile import (
     tile_where_above,
     tile_zero,
 )
-from fastbp.kernels.tile import (
-    STORE as STORE,
-)
+from fastbp.kernels.tile import STORE as STORE
 
 ROWS = simd.tile_rows()
 
