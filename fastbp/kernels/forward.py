@@ -63,10 +63,11 @@ def depth_of_pieces(depth, panel):
 
 
 @kernel
-def forward(plan, layer, work, rows, training, member, members):
+def forward(plan, layer, work, rows, training, in_order, member, members):
     """A' (B, O) = f(A W^T + b) of one layer, this member's share; z too if the slope needs it.
 
-    Reads A and the packed weights in `work`; overwrites the layer's activations (and z).
+    Reads A and the packed weights in `work`; overwrites the layer's activations (and z). With `in_order` all sums run from the bias
+    over the inputs, one after another, however few the outputs.
     """
     row = plan + TABLE + layer * COLUMNS
     n_in, n_out, stride, panel = row[N_IN], row[N_OUT], plan[PANEL_STRIDE], panel_width(work)
@@ -91,8 +92,8 @@ def forward(plan, layer, work, rows, training, member, members):
                 out = p * stride + top * panel
                 z = work + row[ACTIVATION] + out
                 columns = panel_columns(p, n_out, work)
-                if not training:
-                    columns = max(columns, 1)  # in the order of `predict.forward_row`, however few
+                if in_order:
+                    columns = max(columns, 1)
                 panel_product(a, stride, depth, w + k * panel, z, count, columns, start, w + n_in * panel, finish, z)
                 if not is_last:
                     continue

@@ -202,7 +202,7 @@ def minibatch(
         draw_masks(plan, work, epoch, start + top, rows, member, members)
         barrier(meeting, members)
         for layer in range(n_layers):
-            forward(plan, layer, work, rows, differentiate, member, members)
+            forward(plan, layer, work, rows, differentiate, False, member, members)
             barrier(meeting, members)
         loss_and_delta(plan, work, reals, y, labels, sample_weight, samples, rows, inverse, differentiate, member, members)
         barrier(meeting, members)

@@ -103,7 +103,7 @@ def predict(plan, params, work, x, order, out, meeting, member, members):
         barrier(meeting, members)
         for layer in range(plan[N_LAYERS]):
             if plan[ROWS] > 1:
-                forward(plan, layer, work, rows, False, member, members)
+                forward(plan, layer, work, rows, False, True, member, members)
             elif member == 0:
                 forward_row(plan, layer, params, work)
             barrier(meeting, members)
