@@ -24,7 +24,7 @@ LAYERS = [
     "kernels.emit",
     "kernels.simd kernels.team",
     "kernels.tile kernels.bits kernels.check kernels.random",
-    "validation",
+    "validation kernels.square",
     "kernels.vmath",
     "activations losses optimizers initializers schedules kernels.few",
     "kernels.gemm",

@@ -12,6 +12,7 @@ from numba.extending import intrinsic
 from fastbp._jit import inline, kernel, switch
 from fastbp.kernels import simd
 from fastbp.kernels.simd import like, load, store, width
+from fastbp.kernels.square import square_load, square_transpose
 from fastbp.kernels.tile import (
     ADD_SCALED,
     BIAS,
@@ -20,13 +21,11 @@ from fastbp.kernels.tile import (
     STORE,
     WHERE_ABOVE,
     ZERO,
-    square_load,
     tile_accumulate,
     tile_axpy,
     tile_rank,
     tile_store,
     tile_sums,
-    tile_transpose,
     tile_zero,
 )
 
@@ -98,7 +97,7 @@ def product_few(a, a_panel, depth, m, c, rows, columns, start, bias, finish, aux
     # M^T: the registers of column j are rows j of squares
     whole = depth - depth % lanes
     for k in range(0, whole, lanes):
-        tile_store(tile_transpose(square_load(m + k * panel, panel)), turned + k * lanes, lanes)
+        tile_store(square_transpose(square_load(m + k * panel, panel)), turned + k * lanes, lanes)
     for j in range(lanes):
         for k in range(whole, (depth + lanes - 1) // lanes * lanes):
             turned[whole * lanes + j * lanes + k - whole] = m[k * panel + j] if k < depth else 0.0

@@ -6,7 +6,8 @@ Legend: see :mod:`fastbp.kernels.gemm`. A lane block is (n, W): W samples side b
 from fastbp._jit import inline, kernel
 from fastbp.kernels.gemm import count_panels, panel_width
 from fastbp.kernels.simd import like, load, store, width
-from fastbp.kernels.tile import square_load, tile_store, tile_transpose
+from fastbp.kernels.square import square_load, square_transpose
+from fastbp.kernels.tile import tile_store
 
 TOGETHER = 8  # rows that are gathered side by side: so many streams of reads, and writes of whole pieces of a panel
 
@@ -14,7 +15,7 @@ TOGETHER = 8  # rows that are gathered side by side: so many streams of reads, a
 @inline
 def transpose_square(source, source_stride, target, target_stride):
     """target (W, W) = source (W, W)^T, rows so many numbers apart."""
-    tile_store(tile_transpose(square_load(source, source_stride)), target, target_stride)
+    tile_store(square_transpose(square_load(source, source_stride)), target, target_stride)
 
 
 @inline
