@@ -26,12 +26,14 @@ from types import CodeType, FunctionType
 import llvmlite
 import numba
 from numba.core import cgutils, compiler, config, serialize, types, typing
-from numba.core.registry import cpu_target
+from fastbp._target import NAME, target
 from numba.extending import intrinsic
 
 from fastbp._linker import EntryCompiler, PartCompiler
 
 OPTIONS = {
+    "_target": NAME,
+    "_nrt": False,
     "error_model": "numpy",
     "fastmath": False,
     "nogil": True,
@@ -42,7 +44,7 @@ OPTIONS = {
 }
 ENTRY_OPTIONS = {**OPTIONS, "no_cpython_wrapper": False, "pipeline_class": EntryCompiler, "forceinline": False}
 PACKAGE = Path(__file__).parent
-SOURCES = ["_jit.py", "_linker.py", "_registry.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "kernels/*.py"]
+SOURCES = ["_jit.py", "_linker.py", "_target.py", "_registry.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "kernels/*.py"]
 
 
 def _name_uniquely(function: FunctionType) -> FunctionType:
@@ -96,11 +98,12 @@ class _Choice:
         """Compile from now on over these classes; parts compiled over others are forgotten."""
         classes = tuple(c for registry in cls.registries for c in registry.chosen(extended))
         if classes != cls.classes:
-            cpu_target.typing_context.refresh()
+            target.typing_context.refresh()
+            target.typing_context.forget()
             for dispatcher in _parts:
                 dispatcher._reset_overloads()
             for choose in _switches:
-                for template in cpu_target.typing_context.resolve_value_type(choose).templates:
+                for template in target.typing_context.resolve_value_type(choose).templates:
                     template._impl_cache.clear()
         cls.extended, cls.classes = extended, classes
 
@@ -179,7 +182,7 @@ def source_key() -> str:
         digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     names = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")
     flags = [(name, repr(getattr(config, name))) for name in names]
-    versions = (sys.version, numba.__version__, llvmlite.__version__, cpu_target.target_context.codegen().magic_tuple())
+    versions = (sys.version, numba.__version__, llvmlite.__version__, target.target_context.codegen().magic_tuple())
     digest.update(repr((flags, versions)).encode())
     return digest.hexdigest()[:24]
 

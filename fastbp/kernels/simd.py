@@ -16,8 +16,9 @@ from functools import cache
 from llvmlite import ir
 from numba import types
 from numba.core import typing
-from numba.core.registry import cpu_target
+from fastbp._target import target
 from numba.core.typing.templates import AbstractTemplate, infer_global
+from numba.cpython.builtins import do_minmax
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from fastbp.kernels.emit import (
@@ -39,7 +40,7 @@ WITH_AVX2 = ("x86-64-v3", "haswell", "skylake", "znver2", "znver3")
 @cache
 def register_bytes() -> int:
     """Bytes of the widest vector register of the target: 64, 32 or 16."""
-    _, cpu, features = cpu_target.target_context.codegen().magic_tuple()
+    _, cpu, features = target.target_context.codegen().magic_tuple()
     flags = set(features.split(","))
     for size, flag, names in ((64, "avx512f", WITH_AVX512), (32, "avx2", WITH_AVX2)):
         # a processor that is only named has the features of its name
@@ -50,7 +51,7 @@ def register_bytes() -> int:
 
 def tile_rows() -> int:
     """R of the largest tile of two columns that the register file holds beside its operands: 12 of 32 registers, 6 of 16."""
-    triple, *_ = cpu_target.target_context.codegen().magic_tuple()
+    triple, *_ = target.target_context.codegen().magic_tuple()
     return 12 if register_bytes() == 64 or triple.startswith(("aarch64", "arm64")) else 6
 
 
@@ -95,6 +96,22 @@ def _lowered(symbol, result):
         return codegen
 
     return register
+
+
+def _extreme(symbol, comparison):
+    """Let `min` or `max` take numbers."""
+
+    def result_type(*args):
+        numbers = len(args) > 1 and all(isinstance(arg, types.Number) for arg in args)
+        return target.typing_context.unify_types(*args) if numbers else None
+
+    @_lowered(symbol, result_type)
+    def codegen(context, builder, signature, args):
+        return do_minmax(context, builder, signature.args, args, comparison)
+
+
+_extreme(min, operator.lt)
+_extreme(max, operator.gt)
 
 
 # --- pointers ----------------------------------------------------------------------------------------------------------------

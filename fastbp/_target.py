@@ -1,0 +1,118 @@
+"""What Numba compiles kernels for: its own CPU, with the few of its functions that kernels use.
+
+Numba's CPU target learns all that Numba knows (linear algebra, strings, typed dictionaries) when it is first used, and looks again
+for news at every call of an intrinsic; its operators are tried on dozens of types. Here they know numbers, tuples, arrays and
+what :mod:`fastbp.kernels.simd` adds to them.
+"""
+
+from numba.core import types, typing
+from numba.core.cpu import CPUContext, CPUTargetOptions
+from numba.core.descriptors import TargetDescriptor
+from numba.core.dispatcher import Dispatcher
+from numba.core.target_extension import CPU, dispatcher_registry, target_registry
+from numba.core.typing import mathdecl, templates
+from numba.cpython import builtins, mathimpl, numbers, rangeobj, tupleobj  # noqa: F401 - define what kernels use
+from numba.np import arrayobj  # noqa: F401 - the arguments of entries
+
+NAME = "fastbp"
+
+
+class KernelTarget(CPU):
+    """Numba's name of the target."""
+
+
+class _OnlyNews:
+    """A context that looks through its registries only when they have grown: Numba asks for that at every call of an intrinsic."""
+
+    def _count(self):
+        return sum(len(items) for registry in self._registries for items in vars(registry).values() if isinstance(items, list))
+
+    def refresh(self):
+        if not self._registries or self._count() != self._known:
+            super().refresh()
+            self._known = self._count()
+
+
+def _is_not_overload(template) -> bool:
+    return not {templates._OverloadFunctionTemplate, templates._OverloadAttributeTemplate}.intersection(template.__mro__)
+
+
+class _Typing(_OnlyNews, typing.Context):
+    def load_additional_registries(self):
+        self.install_registry(mathdecl.registry)
+
+    def __init__(self):
+        super().__init__()
+        self._resolved = {}
+
+    def resolve_function_type(self, func, args, kws):
+        # what an operator or intrinsic makes of its types does not change; a dispatcher knows that of itself
+        if kws or not isinstance(func, types.Function):
+            return super().resolve_function_type(func, args, kws)
+        key = func, tuple(args)
+        if key not in self._resolved:
+            self._resolved[key] = super().resolve_function_type(func, args, kws)
+        return self._resolved[key]
+
+    def forget(self):
+        """Resolve anew what intrinsics make of their types."""
+        self._resolved.clear()
+
+    def install_registry(self, registry):
+        # as in Numba, but without overloads: Python functions, which Numba would compile with all that this target leaves out
+        loader = self._registries.setdefault(registry, templates.RegistryLoader(registry))
+        for template in filter(_is_not_overload, loader.new_registrations("functions")):
+            self.insert_function(template(self))
+        for template in filter(_is_not_overload, loader.new_registrations("attributes")):
+            self.insert_attributes(template(self))
+        for value, kind in loader.new_registrations("globals"):
+            if isinstance(kind, types.Function):
+                known = list(filter(_is_not_overload, kind.templates))
+                if not known:
+                    continue
+                kind = types.Function(known)
+            existing = self._lookup_global(value)
+            if existing is not None:
+                self._remove_global(value)
+            self._insert_global(value, existing.augment(kind) if existing is not None else kind)
+
+
+class _Lowering(_OnlyNews, CPUContext):
+    def __init__(self, typing_context, name):
+        super().__init__(typing_context, name)
+        self._sizes = {}
+
+    def load_additional_registries(self):
+        self.install_registry(mathimpl.registry)
+
+    def post_lowering(self, mod, library):
+        """Nothing: no reference is counted."""
+
+    def get_abi_sizeof(self, ty):
+        """Bytes of an LLVM type, for which a module is parsed."""
+        if ty not in self._sizes:
+            self._sizes[ty] = super().get_abi_sizeof(ty)
+        return self._sizes[ty]
+
+
+class _Descriptor(TargetDescriptor):
+    options = CPUTargetOptions
+    typing_context = target_context = None
+
+    def __init__(self):
+        super().__init__(NAME)
+        self.typing_context = _Typing()
+        self.target_context = _Lowering(self.typing_context, NAME)
+
+
+target_registry[NAME] = KernelTarget
+target = _Descriptor()
+
+
+class KernelDispatcher(Dispatcher):
+    """Numba's dispatcher of functions compiled for this target."""
+
+    targetdescr = target
+
+
+dispatcher_registry[KernelTarget] = KernelDispatcher
