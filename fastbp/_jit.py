@@ -26,10 +26,10 @@ from types import CodeType, FunctionType
 import llvmlite
 import numba
 from numba.core import cgutils, compiler, config, serialize, types, typing
-from fastbp._target import NAME, target
 from numba.extending import intrinsic
 
 from fastbp._linker import EntryCompiler, PartCompiler
+from fastbp._target import NAME, target
 
 OPTIONS = {
     "_target": NAME,
@@ -44,7 +44,17 @@ OPTIONS = {
 }
 ENTRY_OPTIONS = {**OPTIONS, "no_cpython_wrapper": False, "pipeline_class": EntryCompiler, "forceinline": False}
 PACKAGE = Path(__file__).parent
-SOURCES = ["_jit.py", "_linker.py", "_target.py", "_registry.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "kernels/*.py"]
+SOURCES = [
+    "_jit.py",
+    "_linker.py",
+    "_target.py",
+    "_registry.py",
+    "activations.py",
+    "layout.py",
+    "losses.py",
+    "optimizers.py",
+    "kernels/*.py",
+]
 
 
 def _name_uniquely(function: FunctionType) -> FunctionType:

@@ -16,11 +16,11 @@ from functools import cache
 from llvmlite import ir
 from numba import types
 from numba.core import typing
-from fastbp._target import target
 from numba.core.typing.templates import AbstractTemplate, infer_global
 from numba.cpython.builtins import do_minmax
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
+from fastbp._target import target
 from fastbp.kernels.emit import (
     I32,
     at,
