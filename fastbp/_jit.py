@@ -47,8 +47,8 @@ PACKAGE = Path(__file__).parent
 SOURCES = [
     "_jit.py",
     "_linker.py",
-    "_target.py",
     "_registry.py",
+    "_target.py",
     "activations.py",
     "layout.py",
     "losses.py",
@@ -108,13 +108,9 @@ class _Choice:
         """Compile from now on over these classes; parts compiled over others are forgotten."""
         classes = tuple(c for registry in cls.registries for c in registry.chosen(extended))
         if classes != cls.classes:
-            target.typing_context.refresh()
-            target.typing_context.forget()
             for dispatcher in _parts:
                 dispatcher._reset_overloads()
-            for choose in _switches:
-                for template in target.typing_context.resolve_value_type(choose).templates:
-                    template._impl_cache.clear()
+            target.typing_context.forget(_switches)
         cls.extended, cls.classes = extended, classes
 
     @classmethod
@@ -240,7 +236,6 @@ class DiskCache:
 
     def load_overload(self, sig, target_context):
         """The stored compile result, or None."""
-        target_context.refresh()
         path = self._path()
         try:
             blob = path.read_bytes() if path else None

@@ -61,8 +61,13 @@ class PartLibrary(JITCodeLibrary):
         """The code generator."""
         return _QuietCodegen(self._codegen)
 
-    def _optimize_functions(self, ll_module):
+    def add_llvm_module(self, ll_module):
+        """Keep a function's module, of which there is one, as it is."""
         ll_module.data_layout = self._codegen._data_layout
+        self._final_module = ll_module
+
+    def _get_module_for_linking(self):
+        return self._final_module
 
     def finalize(self):
         """Close the library; linking is left to the entry."""

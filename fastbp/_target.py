@@ -54,9 +54,12 @@ class _Typing(_OnlyNews, typing.Context):
             self._resolved[key] = super().resolve_function_type(func, args, kws)
         return self._resolved[key]
 
-    def forget(self):
-        """Resolve anew what intrinsics make of their types."""
+    def forget(self, intrinsics):
+        """Type these anew when they are next called, and what was typed with them."""
         self._resolved.clear()
+        for function in filter(None, map(self._lookup_global, intrinsics)):
+            for template in function.templates:
+                template._impl_cache.clear()
 
     def install_registry(self, registry):
         # as in Numba, but without overloads: Python functions, which Numba would compile with all that this target leaves out
