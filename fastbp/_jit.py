@@ -18,18 +18,19 @@ import stat
 import sys
 import tempfile
 import warnings
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from threading import RLock
 from types import CodeType, FunctionType
 
 import llvmlite
 import numba
-from numba.core import cgutils, compiler, config, serialize, types, typing
+from numba.core import cgutils, compiler, config, errors, serialize, types, typing
+from numba.core.target_extension import jit_registry
 from numba.extending import intrinsic
 
 from fastbp._linker import EntryCompiler, PartCompiler
-from fastbp._target import NAME, target
+from fastbp._target import NAME, KernelTarget, target
 
 OPTIONS = {
     "_target": NAME,
@@ -43,6 +44,7 @@ OPTIONS = {
     "pipeline_class": PartCompiler,
 }
 ENTRY_OPTIONS = {**OPTIONS, "no_cpython_wrapper": False, "pipeline_class": EntryCompiler, "forceinline": False}
+jit_registry[KernelTarget] = partial(numba.jit, _target=NAME)  # for functions of Numba that are written in Python
 PACKAGE = Path(__file__).parent
 SOURCES = [
     "_jit.py",
@@ -170,7 +172,15 @@ class Entry:
         code = function.__code__
         identity = repr((function.__module__, code.co_code, code.co_names, code.co_consts, signature)).encode()
         dispatcher._cache = DiskCache(f"{unique.__name__}-{hashlib.sha256(identity).hexdigest()[:12]}")
-        dispatcher.compile(signature)
+        try:
+            dispatcher.compile(signature)
+        except errors.NumbaError:
+            # other people's classes may call what kernels do without
+            if not target.widen():
+                raise
+            for each in (*_parts, dispatcher):
+                each._compiler._failed_cache.clear()
+            dispatcher.compile(signature)
         dispatcher.disable_compile()
         return dispatcher
 
