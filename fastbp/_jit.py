@@ -18,21 +18,24 @@ import stat
 import sys
 import tempfile
 import warnings
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from threading import RLock
 from types import CodeType, FunctionType
 
 import llvmlite
 import numba
-from numba.core import cgutils, compiler, config, serialize, types, typing
-from numba.core.registry import cpu_target
+from numba.core import cgutils, compiler, config, errors, serialize, types, typing
+from numba.core.target_extension import jit_registry
 from numba.extending import intrinsic
 
 from fastbp._linker import EntryCompiler, PartCompiler
+from fastbp._target import NAME, KernelTarget, target
 from fastbp._unboxing import flat
 
 OPTIONS = {
+    "_target": NAME,
+    "_nrt": False,
     "error_model": "numpy",
     "fastmath": False,
     "nogil": True,
@@ -41,10 +44,10 @@ OPTIONS = {
     "no_cpython_wrapper": True,
     "pipeline_class": PartCompiler,
 }
-ENTRY_OPTIONS = {**OPTIONS, "no_cpython_wrapper": False, "pipeline_class": EntryCompiler, "forceinline": False, "_nrt": False}
+ENTRY_OPTIONS = {**OPTIONS, "no_cpython_wrapper": False, "pipeline_class": EntryCompiler, "forceinline": False}
+jit_registry[KernelTarget] = partial(numba.jit, _target=NAME)  # for functions of Numba that are written in Python
 PACKAGE = Path(__file__).parent
-SOURCES = ["_jit.py", "_linker.py", "_registry.py", "_unboxing.py", "activations.py", "layout.py", "losses.py", "optimizers.py"]
-SOURCES += ["kernels/*.py"]
+SOURCES = ["_*.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "kernels/*.py"]
 
 
 def _name_uniquely(function: FunctionType) -> FunctionType:
@@ -98,12 +101,9 @@ class _Choice:
         """Compile from now on over these classes; parts compiled over others are forgotten."""
         classes = tuple(c for registry in cls.registries for c in registry.chosen(extended))
         if classes != cls.classes:
-            cpu_target.typing_context.refresh()
             for dispatcher in _parts:
                 dispatcher._reset_overloads()
-            for choose in _switches:
-                for template in cpu_target.typing_context.resolve_value_type(choose).templates:
-                    template._impl_cache.clear()
+            target.typing_context.forget(_switches)
         cls.extended, cls.classes = extended, classes
 
     @classmethod
@@ -167,7 +167,15 @@ class Entry(dict):
         code = function.__code__
         identity = repr((function.__module__, code.co_code, code.co_names, code.co_consts, signature)).encode()
         dispatcher._cache = DiskCache(f"{unique.__name__}-{hashlib.sha256(identity).hexdigest()[:12]}")
-        dispatcher.compile(signature)
+        try:
+            dispatcher.compile(signature)
+        except errors.NumbaError:
+            # other people's classes may call what kernels do without
+            if not target.widen():
+                raise
+            for each in (*_parts, dispatcher):
+                each._compiler._failed_cache.clear()
+            dispatcher.compile(signature)
         # without the dispatcher, whose look-up of types costs more than a small network
         return dispatcher.overloads[signature.args].entry_point
 
@@ -185,7 +193,7 @@ def source_key() -> str:
         digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     names = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")
     flags = [(name, repr(getattr(config, name))) for name in names]
-    versions = (sys.version, numba.__version__, llvmlite.__version__, cpu_target.target_context.codegen().magic_tuple())
+    versions = (sys.version, numba.__version__, llvmlite.__version__, target.target_context.codegen().magic_tuple())
     digest.update(repr((flags, versions)).encode())
     return digest.hexdigest()[:24]
 
@@ -233,7 +241,6 @@ class DiskCache:
 
     def load_overload(self, sig, target_context):
         """The stored compile result, or None."""
-        target_context.refresh()
         path = self._path()
         try:
             blob = path.read_bytes() if path else None

@@ -8,17 +8,14 @@ LLVM may inline what is called once and drop what is not called) and runs LLVM o
 import llvmlite.binding as llvm
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase
-from numba.core.compiler_machinery import PassManager
-from numba.core.registry import cpu_target
-from numba.core.typed_passes import (
-    AnnotateTypes,
-    IRLegalization,
-    NativeLowering,
-    NoPythonBackend,
-    NopythonTypeInference,
-    PreLowerStripPhis,
-)
-from numba.core.untyped_passes import FixupArgs, IRProcessing, ReconstructSSA, TranslateByteCode
+from numba.core.compiler_machinery import PassManager, register_pass
+from numba.core.ir_utils import build_definitions
+from numba.core.ssa import reconstruct_ssa
+from numba.core.transforms import canonicalize_cfg
+from numba.core.typed_passes import AnnotateTypes, NativeLowering, NoPythonBackend, NopythonTypeInference, PreLowerStripPhis
+from numba.core.untyped_passes import FixupArgs, ReconstructSSA, TranslateByteCode
+
+from fastbp._target import target
 
 
 def all_parts(libraries):
@@ -64,8 +61,13 @@ class PartLibrary(JITCodeLibrary):
         """The code generator."""
         return _QuietCodegen(self._codegen)
 
-    def _optimize_functions(self, ll_module):
+    def add_llvm_module(self, ll_module):
+        """Keep a function's module, of which there is one, as it is."""
         ll_module.data_layout = self._codegen._data_layout
+        self._final_module = ll_module
+
+    def _get_module_for_linking(self):
+        return self._final_module
 
     def finalize(self):
         """Close the library; linking is left to the entry."""
@@ -101,16 +103,38 @@ class EntryLibrary(JITCodeLibrary):
         optimise(self._final_module, self._codegen._tm)
 
 
-# Numba's pipeline less what kernels have no use for: object mode, closures, array expressions, overload inlining. Half the time
+@register_pass(mutates_CFG=True, analysis_only=False)
+class SingleAssignment(ReconstructSSA):
+    """Numba's canonical loops and single assignment, without the lifetimes of variables: nothing in a kernel is to be freed."""
+
+    _name = "fastbp_single_assignment"
+
+    def run_pass(self, state):
+        state.func_ir.blocks = canonicalize_cfg(state.func_ir.blocks)
+        state.func_ir = reconstruct_ssa(state.func_ir)
+        state.func_ir._definitions = build_definitions(state.func_ir.blocks)
+        return True
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class StripPhis(PreLowerStripPhis):
+    """Numba's assignments for phis, again without lifetimes."""
+
+    _name = "fastbp_strip_phis"
+
+    def run_pass(self, state):
+        state.func_ir = self._strip_phi_nodes(state.func_ir)
+        return True
+
+
+# Numba's pipeline less what kernels have no use for: object mode, closures, array expressions, overload inlining, lifetimes
 PASSES = (
     TranslateByteCode,
     FixupArgs,
-    IRProcessing,
-    ReconstructSSA,
+    SingleAssignment,
     NopythonTypeInference,
     AnnotateTypes,
-    PreLowerStripPhis,
-    IRLegalization,
+    StripPhis,
     NativeLowering,
     NoPythonBackend,
 )
@@ -121,7 +145,7 @@ def _compiler(library_class):
         """Numba's compiler with a library class of its own and a short pipeline."""
 
         def define_pipelines(self):
-            codegen = cpu_target.target_context.codegen()
+            codegen = target.target_context.codegen()
             self.state.library = library_class(codegen, self.state.func_id.func_qualname)
             self.state.library.enable_object_caching()
             manager = PassManager("fastbp")

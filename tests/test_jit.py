@@ -205,6 +205,41 @@ def test_calls_hold_no_reference_to_their_arguments():
     assert sys.getrefcount(given) == count
 
 
+@compiled(lambda dtype: types.void(types.int64[::1], dtype[::1], types.float64[::1]))
+def extremes(ints, reals, out):
+    out[0] = min(ints[0], ints[1])
+    out[1] = max(3, ints[0], ints[1])
+    out[2] = min(reals[0], reals[1])
+    out[3] = max(reals[1], reals[0])
+    out[4] = max(ints[1], reals[0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("pair", [(1.5, -2.25), (-2.25, 1.5), (np.nan, 1.0), (1.0, np.nan)])
+def test_extremes_are_those_of_python(dtype, pair):
+    out, (a, b) = np.zeros(5), pair
+    extremes[dtype](np.array([7, -4]), np.array(pair, dtype), out)
+    np.testing.assert_array_equal(out, [-4, 7, min(a, b), max(b, a), max(-4.0, a)])
+
+
+TARGETS = """
+from numba.core.registry import cpu_target
+from fastbp.kernels.train import draw_order
+draw_order["float32"]
+assert not cpu_target.target_context._registries, "Numba's own target was looked through"
+assert not cpu_target.typing_context._registries
+import numba, numpy
+assert numba.njit(lambda x: numpy.sort(x)[0] + len("two"))(numpy.array([5, 4])) == 7
+"""
+
+
+def test_kernels_have_a_target_of_their_own_and_leave_numbas_alone():
+    done = subprocess.run(
+        [sys.executable, "-c", TARGETS], capture_output=True, text=True, cwd=PACKAGE.parent, env={**os.environ, "FASTBP_CACHE": "0"}
+    )
+    assert done.returncode == 0, done.stderr
+
+
 # --- disk cache --------------------------------------------------------------------------------------------------------------
 
 

@@ -167,3 +167,46 @@ def test_a_class_of_a_user_is_compiled_differentiated_trained_and_cached(tmp_pat
     path.write_text(PROGRAM.replace("-2.0 / 3.0", "-4.0 / 3.0").replace("return z / (1.0 +", "return 2.0 * z / (1.0 +"))
     changed = run(path, "warm")
     assert "compiled" in changed.stderr
+
+
+NUMPY = """
+import numpy as np
+from numba import types
+
+from fastbp._jit import Entry
+from fastbp.kernels.simd import fma, pointer
+from fastbp.optimizers import OPTIMIZERS, Optimizer, prepare
+
+
+@OPTIMIZERS.register
+class Rooted(Optimizer):
+    '''w <- w - sqrt(lr) floor(lr) g.'''
+
+    name = "rooted"
+
+    @staticmethod
+    def prepare(h, c):
+        c[1] = -np.sqrt(h[0]) * int(h[0])
+
+    @staticmethod
+    def step(w, g, c):
+        return fma(c[1], g, w)
+
+
+def coefficients(code, h, c):
+    prepare(code, pointer(h), pointer(c))
+
+
+c = np.zeros(8)
+entry = Entry(coefficients, lambda dtype: types.void(types.int64, types.float64[::1], dtype[::1]))
+entry.over([Rooted], "float64")(Rooted.code, np.full(8, 6.25), c)
+assert c[1] == -15.0
+"""
+
+
+def test_a_class_of_a_user_may_call_what_the_package_does_without(tmp_path):
+    path = tmp_path / "rooted.py"
+    path.write_text(NUMPY)
+    for _ in range(2):  # compiled, then loaded
+        done = run(path, "")
+        assert done.returncode == 0, done.stderr

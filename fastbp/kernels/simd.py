@@ -15,11 +15,9 @@ from functools import cache
 
 from llvmlite import ir
 from numba import types
-from numba.core import typing
-from numba.core.registry import cpu_target
-from numba.core.typing.templates import AbstractTemplate, infer_global
-from numba.extending import intrinsic, lower_builtin, models, register_model
+from numba.extending import intrinsic, models, register_model
 
+from fastbp._target import lowered, target
 from fastbp.kernels.emit import (
     I32,
     at,
@@ -39,7 +37,7 @@ WITH_AVX2 = ("x86-64-v3", "haswell", "skylake", "znver2", "znver3")
 @cache
 def register_bytes() -> int:
     """Bytes of the widest vector register of the target: 64, 32 or 16."""
-    _, cpu, features = cpu_target.target_context.codegen().magic_tuple()
+    _, cpu, features = target.target_context.codegen().magic_tuple()
     flags = set(features.split(","))
     for size, flag, names in ((64, "avx512f", WITH_AVX512), (32, "avx2", WITH_AVX2)):
         # a processor that is only named has the features of its name
@@ -50,7 +48,7 @@ def register_bytes() -> int:
 
 def tile_rows() -> int:
     """R of the largest tile of two columns that the register file holds beside its operands: 12 of 32 registers, 6 of 16."""
-    triple, *_ = cpu_target.target_context.codegen().magic_tuple()
+    triple, *_ = target.target_context.codegen().magic_tuple()
     return 12 if register_bytes() == 64 or triple.startswith(("aarch64", "arm64")) else 6
 
 
@@ -73,30 +71,6 @@ class _VecModel(models.PrimitiveModel):
         super().__init__(manager, vec, vector_type(vec))
 
 
-def _lowered(symbol, result):
-    """Decorator: emit code for an operator on the types for which ``result(*types)`` is not None.
-
-    Numba's `overload` would compile a function for each combination of types; this emits the instructions in place.
-    """
-
-    def register(codegen):
-        class Operator(AbstractTemplate):
-            key = symbol
-
-            def generic(self, args, kws):
-                args = tuple(types.unliteral(arg) for arg in args)
-                value = result(*args)
-                if value is None:
-                    return None
-                lower_builtin(symbol, *args)(codegen)
-                return typing.signature(value, *args)
-
-        infer_global(symbol)(Operator)
-        return codegen
-
-    return register
-
-
 # --- pointers ----------------------------------------------------------------------------------------------------------------
 
 
@@ -114,13 +88,13 @@ def _is_offset(ptr, offset) -> bool:
     return isinstance(ptr, types.CPointer) and isinstance(offset, types.Integer)
 
 
-@_lowered(operator.add, lambda ptr, offset: ptr if _is_offset(ptr, offset) else None)
+@lowered(operator.add, lambda ptr, offset: ptr if _is_offset(ptr, offset) else None)
 def _pointer_add(context, builder, signature, args):
     """``p + k``: k elements further."""
     return at(builder, args[0], context.cast(builder, args[1], signature.args[1], types.intp))
 
 
-@_lowered(operator.sub, lambda ptr, offset: ptr if _is_offset(ptr, offset) else None)
+@lowered(operator.sub, lambda ptr, offset: ptr if _is_offset(ptr, offset) else None)
 def _pointer_subtract(context, builder, signature, args):
     """``p - k``: k elements back."""
     return at(builder, args[0], builder.neg(context.cast(builder, args[1], signature.args[1], types.intp)))
@@ -237,7 +211,7 @@ def _operator(symbol, emit, result=lambda vec: vec):
             return result(a)
         return result(b) if isinstance(a, types.Number) and is_vector(b) else None
 
-    @_lowered(symbol, result_type)
+    @lowered(symbol, result_type)
     def codegen(context, builder, signature, args):
         vec = next(arg for arg in signature.args if is_vector(arg))
         registers = [
@@ -258,7 +232,7 @@ _operator(operator.ge, lambda builder, a, b: builder.fcmp_ordered(">=", a, b), _
 _operator(operator.eq, lambda builder, a, b: builder.fcmp_ordered("==", a, b), _mask)
 
 
-@_lowered(operator.neg, lambda a: a if is_vector(a) else None)
+@lowered(operator.neg, lambda a: a if is_vector(a) else None)
 def _negate(context, builder, signature, args):
     return builder.fneg(args[0])
 
@@ -267,12 +241,12 @@ def _is_mask(t) -> bool:
     return isinstance(t, Vec) and t.dtype is types.boolean
 
 
-@_lowered(operator.and_, lambda a, b: a if _is_mask(a) and a == b else None)
+@lowered(operator.and_, lambda a, b: a if _is_mask(a) and a == b else None)
 def _and(context, builder, signature, args):
     return builder.and_(*args)
 
 
-@_lowered(operator.or_, lambda a, b: a if _is_mask(a) and a == b else None)
+@lowered(operator.or_, lambda a, b: a if _is_mask(a) and a == b else None)
 def _or(context, builder, signature, args):
     return builder.or_(*args)
 

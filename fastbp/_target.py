@@ -1,0 +1,188 @@
+"""What Numba compiles kernels for: its own CPU, with the few of its functions that kernels use.
+
+Numba's CPU target learns all that Numba knows (linear algebra, strings, typed dictionaries) when it is first used, and looks again
+for news at every call of an intrinsic; its operators are tried on dozens of types. Here they know numbers, tuples, arrays and
+what :mod:`fastbp.kernels.simd` adds to them; the rest is learnt when something that is being compiled asks for it.
+"""
+
+import operator
+
+from numba.core import types, typing
+from numba.core.cpu import CPUContext, CPUTargetOptions
+from numba.core.descriptors import TargetDescriptor
+from numba.core.dispatcher import Dispatcher
+from numba.core.imputils import lower_builtin
+from numba.core.target_extension import CPU, dispatcher_registry, target_registry
+from numba.core.typing import mathdecl, templates
+from numba.cpython import builtins, mathimpl, numbers, rangeobj, tupleobj  # noqa: F401 - define what kernels use
+from numba.cpython.builtins import do_minmax
+from numba.np import arrayobj  # noqa: F401 - the arguments of entries
+
+NAME = "fastbp"
+
+
+class KernelTarget(CPU):
+    """Numba's name of the target."""
+
+
+class _OnlyNews:
+    """A context that looks through its registries only when they have grown: Numba asks for that at every call of an intrinsic."""
+
+    is_wide = False
+
+    def widen(self):
+        """Learn all that Numba knows."""
+        self.is_wide = True
+        self._registries.clear()
+
+    def _count(self):
+        return sum(len(items) for registry in self._registries for items in vars(registry).values() if isinstance(items, list))
+
+    def refresh(self):
+        if not self._registries or self._count() != self._known:
+            super().refresh()
+            self._known = self._count()
+
+
+def _is_not_overload(template) -> bool:
+    return not {templates._OverloadFunctionTemplate, templates._OverloadAttributeTemplate}.intersection(template.__mro__)
+
+
+class _Typing(_OnlyNews, typing.Context):
+    def __init__(self):
+        super().__init__()
+        self._resolved = {}
+
+    def load_additional_registries(self):
+        if self.is_wide:
+            super().load_additional_registries()
+        else:
+            self.install_registry(mathdecl.registry)
+
+    def resolve_function_type(self, func, args, kws):
+        # what an operator or intrinsic makes of its types does not change; a dispatcher knows that of itself
+        if kws or not isinstance(func, types.Function):
+            return super().resolve_function_type(func, args, kws)
+        key = func, tuple(args)
+        signature = self._resolved.get(key)
+        if signature is None:
+            signature = self._resolved[key] = super().resolve_function_type(func, args, kws)
+        return signature
+
+    def forget(self, intrinsics):
+        """Type these anew when they are next called, and what was typed with them."""
+        self._resolved.clear()
+        for function in filter(None, map(self._lookup_global, intrinsics)):
+            for template in function.templates:
+                template._impl_cache.clear()
+
+    def install_registry(self, registry):
+        if self.is_wide:
+            super().install_registry(registry)
+            return
+        # as in Numba, but without overloads: Python functions, which Numba would compile
+        loader = self._registries.setdefault(registry, templates.RegistryLoader(registry))
+        for template in filter(_is_not_overload, loader.new_registrations("functions")):
+            self.insert_function(template(self))
+        for template in filter(_is_not_overload, loader.new_registrations("attributes")):
+            self.insert_attributes(template(self))
+        for value, kind in loader.new_registrations("globals"):
+            if isinstance(kind, types.Function):
+                known = list(filter(_is_not_overload, kind.templates))
+                if not known:
+                    continue
+                kind = types.Function(known)
+            existing = self._lookup_global(value)
+            if existing is not None:
+                self._remove_global(value)
+            self._insert_global(value, existing.augment(kind) if existing is not None else kind)
+
+
+class _Lowering(_OnlyNews, CPUContext):
+    def __init__(self, typing_context, name):
+        super().__init__(typing_context, name)
+        self._sizes = {}
+
+    def load_additional_registries(self):
+        if self.is_wide:
+            super().load_additional_registries()
+        else:
+            self.install_registry(mathimpl.registry)
+
+    def post_lowering(self, mod, library):
+        """Nothing: no reference is counted."""
+
+    def get_abi_sizeof(self, ty):
+        """Bytes of an LLVM type, for which a module is parsed."""
+        if ty not in self._sizes:
+            self._sizes[ty] = super().get_abi_sizeof(ty)
+        return self._sizes[ty]
+
+
+class _Descriptor(TargetDescriptor):
+    options = CPUTargetOptions
+    typing_context = target_context = None
+
+    def __init__(self):
+        super().__init__(NAME)
+        self.typing_context = _Typing()
+        self.target_context = _Lowering(self.typing_context, NAME)
+
+    def widen(self) -> bool:
+        """Let kernels use all that Numba knows; whether they could not before."""
+        is_news = not self.target_context.is_wide
+        self.typing_context.widen()
+        self.target_context.widen()
+        return is_news
+
+
+target_registry[NAME] = KernelTarget
+target = _Descriptor()
+
+
+class KernelDispatcher(Dispatcher):
+    """Numba's dispatcher of functions compiled for this target."""
+
+    targetdescr = target
+
+
+dispatcher_registry[KernelTarget] = KernelDispatcher
+
+
+def lowered(symbol, result):
+    """Decorator: emit code for an operator on the types for which ``result(*types)`` is not None.
+
+    Numba's `overload` would compile a function for each combination of types; this emits the instructions in place.
+    """
+
+    def register(codegen):
+        class Operator(templates.AbstractTemplate):
+            key = symbol
+
+            def generic(self, args, kws):
+                args = tuple(types.unliteral(arg) for arg in args)
+                value = result(*args)
+                if value is None:
+                    return None
+                lower_builtin(symbol, *args)(codegen)
+                return typing.signature(value, *args)
+
+        templates.infer_global(symbol)(Operator)
+        return codegen
+
+    return register
+
+
+def _unified(*args):
+    are_numbers = len(args) > 1 and all(isinstance(arg, types.Number) for arg in args)
+    return target.typing_context.unify_types(*args) if are_numbers else None
+
+
+@lowered(min, _unified)
+def _minimum(context, builder, signature, args):
+    return do_minmax(context, builder, signature.args, args, operator.lt)
+
+
+@lowered(max, _unified)
+def _maximum(context, builder, signature, args):
+    return do_minmax(context, builder, signature.args, args, operator.gt)
