@@ -47,7 +47,7 @@ OPTIONS = {
 ENTRY_OPTIONS = {**OPTIONS, "no_cpython_wrapper": False, "pipeline_class": EntryCompiler, "forceinline": False}
 jit_registry[KernelTarget] = partial(numba.jit, _target=NAME)  # for functions of Numba that are written in Python
 PACKAGE = Path(__file__).parent
-SOURCES = ["_[a-z]*.py", "activations.py", "layout.py", "losses.py", "optimizers.py", "kernels/*.py"]
+SOURCES = ["_[a-z]*.py", "activations.py", "layout.py", "losses.py", "memory.py", "optimizers.py", "kernels/*.py"]
 
 
 def _name_uniquely(function: FunctionType) -> FunctionType:

@@ -42,6 +42,12 @@ def panel_width(pointer):
 
 
 @inline
+def steps_in_turn(pointer):
+    """STEPS, or as many as a panel has columns."""
+    return min(STEPS, panel_width(pointer))
+
+
+@inline
 def count_panels(columns, pointer):
     """Panels that hold so many columns."""
     return (columns + panel_width(pointer) - 1) // panel_width(pointer)
@@ -90,9 +96,9 @@ def _strip(rows, columns):
             left = depth
             while left > 0:
                 count = min(left, panel)
-                whole = count - count % STEPS
+                whole = count - count % steps_in_turn(a)
                 # C[r, :] += A[r, k] M[k, :]
-                for k in range(0, whole, STEPS):
+                for k in range(0, whole, steps_in_turn(a)):
                     tile = _next_steps(tile, a_k + k, panel, 1, m_k + k * panel, panel)
                 for k in range(whole, count):
                     tile = _next(tile, a_k + k, panel, 1, m_k + k * panel, panel)
@@ -153,9 +159,9 @@ def _outer(rows, columns):
             a_b = a + block * rows
             g_block = g + block * rows * panel
             tile = load_tile(g_block, panel) if start == CONTINUE else zero(a)
-            whole = depth - depth % STEPS
+            whole = depth - depth % steps_in_turn(a)
             # G[i, :] += A[b, i] D[b, :]
-            for b in range(0, whole, STEPS):
+            for b in range(0, whole, steps_in_turn(a)):
                 tile = _next_steps(tile, a_b + b * panel, 1, panel, d + b * panel, panel)
             for b in range(whole, depth):
                 tile = _next(tile, a_b + b * panel, 1, panel, d + b * panel, panel)

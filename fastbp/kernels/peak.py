@@ -7,7 +7,7 @@ from numba import types
 
 from fastbp._jit import entry
 from fastbp.kernels import simd
-from fastbp.kernels.gemm import STEPS
+from fastbp.kernels.gemm import STEPS, steps_in_turn
 from fastbp.kernels.simd import fma, like, load, pointer, store, width
 from fastbp.kernels.tile import tile_rank, tile_store, tile_zero
 
@@ -26,7 +26,7 @@ def multiply_add(a, b, c, depth, repeats):
     panel = 2 * width(a_)
     for _ in range(repeats):
         tile = _zero(a_)
-        for k in range(0, depth, STEPS):
+        for k in range(0, depth, steps_in_turn(a_)):
             tile = _steps(tile, a_ + k * ROWS, 1, ROWS, b_ + k * panel, panel)
         tile_store(tile, c_, panel)
 

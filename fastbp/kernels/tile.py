@@ -91,6 +91,8 @@ def tile_store(typingctx, tile, ptr, stride):
 def tile_rank(steps: int):
     """An intrinsic: (tile, a, stride, step, b, b_step) -> tile + a_0 b_0^T + a_1 b_1^T + ..., so many products one after another.
 
+    They are not more than two registers have lanes.
+
     a_k[r] is ``a[k * step + r * stride]``; b_k are the registers at ``b[k * b_step]``, W numbers later, and so on.
     """
 
@@ -99,7 +101,7 @@ def tile_rank(steps: int):
         def codegen(context, builder, signature, args):
             value, a_ptr, a_stride, a_step, b_ptr, b_stride = args
             vector = vector_type(tile)
-            for k in range(steps):
+            for k in range(min(steps, 2 * tile.lanes)):
                 a_k = at(builder, a_ptr, builder.mul(a_step, ir.Constant(a_step.type, k)))
                 b_k = at(builder, b_ptr, builder.mul(b_stride, ir.Constant(b_stride.type, k)))
                 columns = [emit_load(builder, b_k, c * tile.lanes, vector, tile.dtype.bitwidth) for c in range(tile.columns)]
