@@ -17,9 +17,7 @@ from fastbp.kernels.tile import (
     ADD_SCALED,
     BIAS,
     CONTINUE,
-    FLOOR,
     STORE,
-    WHERE_ABOVE,
     ZERO,
     tile_accumulate,
     tile_axpy,
@@ -76,21 +74,9 @@ def _dots(rows):
 _dots_of_many, _dots_of_one = _dots(SAMPLES), _dots(1)
 
 
-@inline
-def _finish(x, before, start, bias, finish, aux):
-    """One number of C from its product."""
-    if start == BIAS:
-        x = x + bias
-    elif start == CONTINUE:
-        x = x + before
-    if (finish == FLOOR and x < 0) or (finish == WHERE_ABOVE and not aux > 0):
-        return 0.0
-    return x
-
-
 @kernel
-def product_few(a, a_panel, depth, m, c, rows, columns, start, bias, finish, aux):
-    """C = start + A M for a panel of C of `columns` <= FEW columns, one sum for each, lane by lane; see `gemm.panel_product`."""
+def product_few(a, a_panel, depth, m, c, rows, columns, start, bias):
+    """C = start + A M for a panel of C of `columns` <= FEW columns, one sum for each, lane by lane, not yet finished."""
     lanes, panel = width(a), 2 * width(a)
     turned = _room(a)
     sums = turned + DEPTH * lanes
@@ -112,10 +98,10 @@ def product_few(a, a_panel, depth, m, c, rows, columns, start, bias, finish, aux
                 _dots_of_one(a + row * panel, a_panel, registers, turned + j * lanes, sums)
             for r in range(count):
                 i = (row + r) * panel
-                before = c[i + j]
+                before = c[i + j] if start == CONTINUE else bias[j] if start == BIAS else 0.0
                 if j == 0 and start != CONTINUE:
                     store(c, i, like(load(c, i), 0.0))
-                c[i + j] = _finish(sums[r], before, start, bias[j], finish, aux[i + j])
+                c[i + j] = before + sums[r]
             row += count
 
 

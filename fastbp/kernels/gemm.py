@@ -17,6 +17,7 @@ from fastbp.kernels.tile import (
     BIAS,
     CONTINUE,
     FLOOR,
+    STORE,
     WHERE_ABOVE,
     ZERO,
     tile_axpy,
@@ -27,7 +28,6 @@ from fastbp.kernels.tile import (
     tile_where_above,
     tile_zero,
 )
-from fastbp.kernels.tile import STORE as STORE
 
 ROWS = simd.tile_rows()
 
@@ -137,8 +137,10 @@ def panel_product(a, a_panel, depth, m, c, rows, columns, start, bias, finish, a
         STORE; FLOOR: max(c, 0); WHERE_ABOVE: 0 where not aux > 0, `aux` a panel like c.
     """
     if columns < 0 and is_worth_turning(depth, -columns, a):
-        product_few(a, a_panel, depth, m, c, rows, -columns, start, bias, finish, aux)
-        return
+        product_few(a, a_panel, depth, m, c, rows, -columns, start, bias)
+        if finish == STORE:
+            return
+        depth, start = 0, CONTINUE
     taller, lower, height = split(rows)
     code = (max(columns, 1) - 1) * ROWS + height - 1
     if taller > 0:
