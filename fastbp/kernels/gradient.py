@@ -21,7 +21,7 @@ from fastbp.kernels.gemm import (
 )
 from fastbp.kernels.packing import fill
 from fastbp.kernels.regularize import complete
-from fastbp.kernels.simd import broadcast, fma, load, store, width
+from fastbp.kernels.simd import fma, like, load, store, width
 from fastbp.layout import (
     COEFFICIENTS,
     COLUMNS,
@@ -110,6 +110,14 @@ def gradient(plan, layer, work, rows, is_first, is_last, penalised, member, memb
 
 
 @kernel
+def add_decay(plan, work, offset, count, l2):
+    """G + l2 W in the gradient in memory, for `count` packed weights from `offset` on."""
+    g, w = work + plan[GRADIENT] + offset, work + plan[PACKED] + offset
+    for i in range(0, count, width(g)):
+        store(g, i, fma(like(load(w, i), l2), load(w, i), load(g, i)))
+
+
+@kernel
 def update_from_memory(plan, layer, work, member, members):
     """The step of one layer from the gradient in `work`, to which the penalty's part is added unless it is complete; a share."""
     row = plan + TABLE + layer * COLUMNS
@@ -117,9 +125,7 @@ def update_from_memory(plan, layer, work, member, members):
     first, last = share(count_panels(row[N_OUT], work), member, members)
     for p in range(first, last):
         offset = row[PACK] + p * (n_in + 1) * panel
-        g, w = work + plan[GRADIENT] + offset, work + plan[PACKED] + offset
-        l2 = work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + plan[COMPLETED]
-        for i in range(0, n_in * panel, width(g)):
-            store(g, i, fma(broadcast(l2, 0), load(w, i), load(g, i)))
+        g, l2 = work + plan[GRADIENT] + offset, work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS
+        add_decay(plan, work, offset, n_in * panel, float(l2[plan[COMPLETED]]))
         update_part(plan, work, offset, g, n_in * panel, 0, 1)
         update_part(plan, work, offset + n_in * panel, g + n_in * panel, panel, 1, 1)

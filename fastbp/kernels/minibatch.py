@@ -8,7 +8,7 @@ from fastbp.activations import multiply_slope
 from fastbp.kernels.backward import backward
 from fastbp.kernels.forward import IDENTITY, forward
 from fastbp.kernels.gemm import count_panels, panel_width, share
-from fastbp.kernels.gradient import gradient, update_from_memory
+from fastbp.kernels.gradient import add_decay, gradient, update_from_memory
 from fastbp.kernels.packing import fill, from_lanes, gather_rows, to_lanes, transpose_weights
 from fastbp.kernels.regularize import begin_step, complete_all, draw_masks, limit_norms
 from fastbp.kernels.simd import fma, horizontal_sum, like, load, select, store, width
@@ -21,7 +21,6 @@ from fastbp.layout import (
     COEFFICIENTS,
     COLUMNS,
     DELTA,
-    GRADIENT,
     INPUT,
     L2,
     LABELS,
@@ -96,9 +95,7 @@ def add_penalty(plan, work, l2, member, members):
         first, last = share(count_panels(row[N_OUT], work), member, members)
         for p in range(first, last):
             offset = row[PACK] + p * (row[N_IN] + 1) * panel_width(work)
-            w, g = work + plan[PACKED] + offset, work + plan[GRADIENT] + offset
-            for i in range(0, row[N_IN] * panel_width(work), width(work)):
-                store(g, i, fma(like(load(w, i), l2), load(w, i), load(g, i)))
+            add_decay(plan, work, offset, row[N_IN] * panel_width(work), l2)
 
 
 @inline
