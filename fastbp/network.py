@@ -186,8 +186,7 @@ class Network:
         """Outputs for rows that have passed validation; many rows are divided among threads."""
         if n_threads is not None:
             validation.integer("n_threads", n_threads)
-        flop, least = 2.0 * self.params.size * len(rows), threads.FLOP_PER_START
-        members = threads.members_for(flop, n_threads, least) if flop >= 2 * least and n_threads != 1 else 1
+        members = threads.members_for(2.0 * self.params.size * len(rows), n_threads, threads.FLOP_PER_START)
         if members == 1:
             return self._forward(rows)
         first, *others = np.array_split(rows, members)

@@ -25,5 +25,7 @@ def members_for(flop: float, limit: int | None, least: float = FLOP_PER_MEMBER) 
     Sizes of the team that were tried in turns during a fit gained nothing: where another program has the other core, as it does on
     shared machines, a trial alone costs more than the team saves later.
     """
+    if limit == 1 or flop < 2 * least:
+        return 1  # without asking the system for its cores, which takes longer than a small network
     most = usable_cores() if limit is None else min(limit, usable_cores())
     return max(1, min(most, int(flop / least)))
