@@ -29,11 +29,18 @@ class _OnlyNews:
     """A context that looks through its registries only when they have grown: Numba asks for that at every call of an intrinsic."""
 
     is_wide = False
+    mathematics = None  # Numba's registry of Python's `math`
 
     def widen(self):
         """Learn all that Numba knows."""
         self.is_wide = True
         self._registries.clear()
+
+    def load_additional_registries(self):
+        if self.is_wide:
+            super().load_additional_registries()
+        else:
+            self.install_registry(self.mathematics)
 
     def _count(self):
         return sum(len(items) for registry in self._registries for items in vars(registry).values() if isinstance(items, list))
@@ -49,15 +56,11 @@ def _is_not_overload(template) -> bool:
 
 
 class _Typing(_OnlyNews, typing.Context):
+    mathematics = mathdecl.registry
+
     def __init__(self):
         super().__init__()
         self._resolved = {}
-
-    def load_additional_registries(self):
-        if self.is_wide:
-            super().load_additional_registries()
-        else:
-            self.install_registry(mathdecl.registry)
 
     def resolve_function_type(self, func, args, kws):
         # what an operator or intrinsic makes of its types does not change; a dispatcher knows that of itself
@@ -99,15 +102,11 @@ class _Typing(_OnlyNews, typing.Context):
 
 
 class _Lowering(_OnlyNews, CPUContext):
+    mathematics = mathimpl.registry
+
     def __init__(self, typing_context, name):
         super().__init__(typing_context, name)
         self._sizes = {}
-
-    def load_additional_registries(self):
-        if self.is_wide:
-            super().load_additional_registries()
-        else:
-            self.install_registry(mathimpl.registry)
 
     def post_lowering(self, mod, library):
         """Nothing: no reference is counted."""

@@ -126,7 +126,7 @@ def compiled(signature):
 def teams(monkeypatch):
     """Fits use as many threads as they are allowed, however little the work; the numbers of them that were used."""
     used, call = [], Session.call
-    monkeypatch.setattr(threads, "members_for", lambda flop, limit: limit or 1)
+    monkeypatch.setattr(threads, "members_for", lambda flop, limit, *start: 1 if start else limit or 1)
     monkeypatch.setattr(Session, "call", lambda self, mode: (used.append(self.members), call(self, mode))[1])
     return used
 

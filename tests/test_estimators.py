@@ -34,8 +34,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 @pytest.fixture
 def teams(monkeypatch):
-    """Threads even for the least work."""
-    monkeypatch.setattr(threads, "members_for", lambda flop, limit: min(limit or 2, 2))
+    """Threads even for the least fit."""
+    monkeypatch.setattr(threads, "members_for", lambda flop, limit, *start: 1 if start else min(limit or 2, 2))
 
 
 # scikit-learn runs them with max_iter=100 too: after more, lbfgs is surer of its classes than one of the checks allows
