@@ -1,6 +1,7 @@
 """Memory for the kernels: where it begins, and on what pages."""
 
 import mmap
+import weakref
 from contextlib import suppress
 
 import numpy as np
@@ -9,22 +10,56 @@ from numpy.typing import DTypeLike
 ALIGNMENT = 64  # bytes: a line of the cache, and the widest register
 HUGE_PAGE = 1 << 21  # bytes
 LARGE = 1 << 20  # bytes from which a buffer gets pages of its own
+KEPT = 1 << 27  # bytes at most that wait for the next buffer
+
+_released: list[mmap.mmap] = []
 
 
 def zeros(count: int, dtype: DTypeLike) -> np.ndarray:
     """Zeros (count,), the first of them on a 64-byte boundary; of large arrays on a huge page, where the system has them.
 
     The panels of a product lie far apart: on pages of 4 KiB the processor looks up more addresses than it can keep, and products of
-    a thousand columns take 5 to 8 % longer.
+    a thousand columns take 5 to 8 % longer. Pages of a large array that is gone serve the next one of like size: to fill them with
+    zeros takes a third of the time that the system needs for new ones, which on a virtual machine may be ten times that.
     """
     size = count * np.dtype(dtype).itemsize
     if size < LARGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         buffer = np.zeros(size + ALIGNMENT, np.uint8)
-        unit = ALIGNMENT
-    else:
+        return _part(buffer, ALIGNMENT, size).view(dtype)
+    mapping = _take(size)
+    fresh = mapping is None
+    if fresh:
+        _released.clear()  # these are too small or too large: they would only add to the peak
         mapping = mmap.mmap(-1, size + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         with suppress(OSError):  # a kernel without huge pages: any will do
             mapping.madvise(mmap.MADV_HUGEPAGE)
-        buffer, unit = np.frombuffer(mapping, np.uint8), HUGE_PAGE
+    buffer = np.frombuffer(mapping, np.uint8)
+    weakref.finalize(buffer, _release, mapping).atexit = False
+    part = _part(buffer, HUGE_PAGE, size)
+    if not fresh:
+        part[:] = 0
+    return part.view(dtype)
+
+
+def _part(buffer, unit, size):
+    """The first `size` bytes of a buffer that begin at a multiple of `unit`."""
     start = -buffer.ctypes.data % unit
-    return buffer[start : start + size].view(dtype)
+    return buffer[start : start + size]
+
+
+def _take(size):
+    """Released pages for `size` bytes that are not twice as many, or None."""
+    for mapping in sorted(_released, key=len):
+        if size <= len(mapping) - HUGE_PAGE <= 2 * size:
+            with suppress(ValueError):  # another thread has just taken it
+                _released.remove(mapping)
+                return mapping
+    return None
+
+
+def _release(mapping):
+    """Keep pages for the next array, the oldest of them no longer than there is room."""
+    _released.append(mapping)
+    with suppress(IndexError):
+        while sum(map(len, _released)) > KEPT:
+            _released.pop(0)
