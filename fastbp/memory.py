@@ -26,28 +26,29 @@ def zeros(count: int, dtype: DTypeLike) -> np.ndarray:
     if size < LARGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         buffer = np.zeros(size + ALIGNMENT, np.uint8)
         return _part(buffer, ALIGNMENT, size).view(dtype)
-    mapping = _take(size)
-    fresh = mapping is None
-    if fresh:
+    released = _take(size)
+    if released is None:
         _released.clear()  # these are too small or too large: they would only add to the peak
         mapping = mmap.mmap(-1, size + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         with suppress(OSError):  # a kernel without huge pages: any will do
             mapping.madvise(mmap.MADV_HUGEPAGE)
+    else:
+        mapping = released
     buffer = np.frombuffer(mapping, np.uint8)
     weakref.finalize(buffer, _release, mapping).atexit = False
     part = _part(buffer, HUGE_PAGE, size)
-    if not fresh:
+    if released is not None:
         part[:] = 0
     return part.view(dtype)
 
 
-def _part(buffer, unit, size):
+def _part(buffer: np.ndarray, unit: int, size: int) -> np.ndarray:
     """The first `size` bytes of a buffer that begin at a multiple of `unit`."""
     start = -buffer.ctypes.data % unit
     return buffer[start : start + size]
 
 
-def _take(size):
+def _take(size: int) -> mmap.mmap | None:
     """Released pages for `size` bytes that are not twice as many, or None."""
     for mapping in sorted(_released, key=len):
         if size <= len(mapping) - HUGE_PAGE <= 2 * size:
@@ -57,7 +58,7 @@ def _take(size):
     return None
 
 
-def _release(mapping):
+def _release(mapping: mmap.mmap) -> None:
     """Keep pages for the next array, the oldest of them no longer than there is room."""
     _released.append(mapping)
     with suppress(IndexError):

@@ -23,7 +23,7 @@ from fastbp.kernels import gemm, simd
 dtype, triple, cpu = sys.argv[1:]
 rows, pointer, integer = simd.tile_rows(), types.CPointer(getattr(types, dtype)), types.int64
 strip, outer = gemm._strip(rows, 2), gemm._outer(rows, 2)
-strip.compile((pointer, integer, integer, pointer, pointer, integer, integer, pointer, integer, pointer))
+strip.compile((pointer, integer, integer, pointer, pointer, integer, integer, pointer, integer, pointer, integer, integer))
 outer.compile((pointer, pointer, integer, pointer, integer, integer, integer, pointer))
 module = llvm.parse_assembly("")
 for library in all_parts([f.overloads[f.signatures[0]].library for f in (strip, outer)]):

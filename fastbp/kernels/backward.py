@@ -54,7 +54,8 @@ def backward(plan, layer, work, rows, member, members):
                 out = p * stride + top * panel
                 w = work + plan[TRANSPOSED] + row[TRANSPOSE] + p * transposed_stride(n_out, work) + k * panel
                 d, a = work + below[DELTA] + out, work + below[ACTIVATION] + out
-                panel_product(deltas, stride, depth, w, d, count, panel_columns(p, n_in, work), start, w, finish, a)
+                columns, ahead = panel_columns(p, n_in, work), transposed_stride(n_out, work) if p + 1 < end else 0
+                panel_product(deltas, stride, depth, w, d, count, columns, start, w, finish, a, ahead)
                 if not is_last:
                     continue
                 if code != RELU and code != IDENTITY:

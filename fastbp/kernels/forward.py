@@ -42,7 +42,7 @@ from fastbp.layout import (
 
 IDENTITY, RELU = Identity.code, ReLU.code
 DEPTH = 256  # of a product in one go: a panel of weights so deep stays in the first-level cache
-GROUP = 1 << 12  # rows of panels of A that stay in the second-level cache while all panels of W pass over them
+GROUP = 1 << 11  # rows of panels of A that stay in the second-level cache while all panels of W pass over them
 
 
 @kernel
@@ -94,7 +94,8 @@ def forward(plan, layer, work, rows, training, in_order, member, members):
                 columns = panel_columns(p, n_out, work)
                 if in_order:
                     columns = max(columns, 1)
-                panel_product(a, stride, depth, w + k * panel, z, count, columns, start, w + n_in * panel, finish, z)
+                ahead = (n_in + 1) * panel if p + 1 < end else 0
+                panel_product(a, stride, depth, w + k * panel, z, count, columns, start, w + n_in * panel, finish, z, ahead)
                 if not is_last:
                     continue
                 if keep:

@@ -11,7 +11,7 @@ A (B, I) and D (B, O) have panels of ``capacity`` >= B rows; packed weights (I +
 from fastbp._jit import inline, kernel, switch
 from fastbp.kernels import simd
 from fastbp.kernels.few import FEW, is_worth_turning, outer_few, product_few
-from fastbp.kernels.simd import broadcast, like, load, store, width
+from fastbp.kernels.simd import broadcast, like, load, prefetch, store, width
 from fastbp.kernels.tile import (
     ADD_SCALED,
     BIAS,
@@ -80,11 +80,13 @@ def _strip(rows, columns):
     zero, load_tile, spread = tile_zero(rows, columns), tile_load(rows, columns), tile_load(rows, columns, spread=True)
 
     @kernel
-    def strip(a, a_panel, depth, m, c, blocks, start, bias, finish, aux):
+    def strip(a, a_panel, depth, m, c, blocks, start, bias, finish, aux, ahead, lines):
         """C = start + A M for `blocks` blocks of rows of one panel of C; see `panel_product`."""
         panel = panel_width(a)
         for block in range(blocks):
             c_block = c + block * rows * panel
+            for line in range(block * lines, (block + 1) * lines):
+                prefetch(m, ahead + line * panel)
             if start == ZERO:
                 tile = zero(a)
             elif start == BIAS:
@@ -118,7 +120,7 @@ _strips = switch([_strip(rows, columns) for columns in (1, 2) for rows in range(
 
 
 @kernel
-def panel_product(a, a_panel, depth, m, c, rows, columns, start, bias, finish, aux):
+def panel_product(a, a_panel, depth, m, c, rows, columns, start, bias, finish, aux, ahead):
     """C = start + A M for one panel of C.
 
     Parameters
@@ -135,6 +137,9 @@ def panel_product(a, a_panel, depth, m, c, rows, columns, start, bias, finish, a
         ZERO, BIAS (the row at `bias`), or CONTINUE from c.
     finish : int
         STORE; FLOOR: max(c, 0); WHERE_ABOVE: 0 where not aux > 0, `aux` a panel like c.
+    ahead : int
+        Numbers from m to the panel of the next product, 0 if there is none. It is asked for a few rows a tile: all at once, or
+        when it is read, would hold up the first tiles.
     """
     if columns < 0 and is_worth_turning(depth, -columns, a):
         product_few(a, a_panel, depth, m, c, rows, -columns, start, bias)
@@ -143,11 +148,13 @@ def panel_product(a, a_panel, depth, m, c, rows, columns, start, bias, finish, a
         depth, start = 0, CONTINUE
     taller, lower, height = split(rows)
     code = (max(columns, 1) - 1) * ROWS + height - 1
+    lines = (depth + taller + lower - 1) // (taller + lower) if ahead != 0 else 0
     if taller > 0:
-        _strips(code + 1, a, a_panel, depth, m, c, taller, start, bias, finish, aux)
+        _strips(code + 1, a, a_panel, depth, m, c, taller, start, bias, finish, aux, ahead, lines)
     if lower > 0:
         skip = taller * (height + 1) * panel_width(a)
-        _strips(code, a + skip, a_panel, depth, m, c + skip, lower, start, bias, finish, aux + skip)
+        ahead += taller * lines * panel_width(a)
+        _strips(code, a + skip, a_panel, depth, m, c + skip, lower, start, bias, finish, aux + skip, ahead, lines)
 
 
 def _outer(rows, columns):
