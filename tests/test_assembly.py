@@ -4,13 +4,18 @@ The tiles are compiled alone, for this machine and, in other processes, for proc
 """
 
 import os
+import pickle
 import re
+import struct
 import subprocess
 import sys
 
+import llvmlite.binding as llvm
 import pytest
 
+from fastbp._jit import DiskCache, cache_directory
 from fastbp.kernels.gemm import STEPS
+from fastbp.kernels.train import run, run_narrow
 
 SCRIPT = r"""
 import sys
@@ -131,3 +136,29 @@ def test_inner_loops_are_multiply_adds_and_loads(target, dtype):
 def test_a_spill_would_be_seen():
     loop = ["vfmadd231ps\t%ymm1, %ymm2, %ymm3", "vmovups\t%ymm3, 32(%rsp)"]
     assert count(loop, TARGETS["AVX2"][4]) == 1
+
+
+# what Numba's wrapper of an entry needs to take its arguments, give its result back, and let go of the interpreter meanwhile
+WRAPPER = {"numba_adapt_ndarray", "numba_runtime_build_excinfo_struct", "numba_unpickle", "numba_do_raise"}
+
+
+def undefined_symbols(machine_code):
+    """Names of all that an object file in ELF's 64-bit format calls and does not hold."""
+    sections = {section.name(): section.data() for section in llvm.ObjectFileRef.from_data(machine_code).sections()}
+    names = sections[b".strtab"]
+    entries = struct.iter_unpack("<IBBHQQ", sections[b".symtab"])
+    return {names[start : names.index(b"\0", start)].decode() for start, _, _, section, _, _ in entries if start and not section}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads ELF")
+@pytest.mark.parametrize("entry", [run, run_narrow], ids=["run", "run_narrow"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_entry_calls_nothing_but_the_scheduler(entry, dtype):
+    """No allocator, no libm, no interpreter: what runs between two calls from Python is in the machine code itself."""
+    assert entry[dtype]
+    (path,) = cache_directory().glob(f"{entry.function.__name__}_{dtype}-????????????.bin")
+    (_, kind, (machine_code, _)), *_ = pickle.loads(path.read_bytes()[len(DiskCache.MAGIC) + 32 :])
+    assert kind == "object"
+    called = undefined_symbols(machine_code)
+    assert "sched_yield" in called
+    assert {name for name in called if not name.startswith("Py")} - WRAPPER <= {"sched_yield", "memset", "memcpy", "memmove"}

@@ -24,7 +24,6 @@ from conftest import (
     oracle,
     problem,
 )
-from numba.core.runtime import _nrt_python, rtsys
 
 import fastbp
 from fastbp import SGD, Adam, History, Network, runner, threads
@@ -720,23 +719,6 @@ def test_python_runs_once_an_epoch_whatever_the_number_of_steps(one_call, sizes)
     assert many == few
     twice = python_calls(net, X, y, epochs=40, batch_size=1000)
     assert 0 < twice - few <= 20 * 10
-
-
-@pytest.mark.parametrize("sizes", [(5, 9, 3), (5, 20, 3)], ids=str)
-def test_kernels_allocate_nothing(one_call, sizes):
-    _nrt_python.memsys_enable_stats()
-    try:
-        net, X, y = problem(sizes, 300, loss="cross_entropy")
-        allocated = []
-        for options in ({"epochs": 1, "batch_size": 300}, {"epochs": 50, "batch_size": 1}, {"epochs": 50, "batch_size": 7}):
-            before = rtsys.get_allocation_stats()
-            net.fit(X, y, optimizer="adam", **options)
-            after = rtsys.get_allocation_stats()
-            allocated.append(after.alloc - before.alloc)
-            assert after.alloc - before.alloc == after.free - before.free
-        assert set(allocated) == {0}
-    finally:
-        _nrt_python.memsys_disable_stats()
 
 
 def test_gradients_of_the_fitted_network_vanish():
