@@ -197,6 +197,15 @@ def test_odd(name, dtype):
     np.testing.assert_array_equal(apply(name, -x), -apply(name, x))
 
 
+@pytest.mark.parametrize(("dtype", "first", "last"), [(np.float32, 8, 9), (np.float64, 17, 19)])
+def test_tanh_comes_up_to_1_and_no_further(dtype, first, last):
+    x = np.linspace(first, last, 1 << 20, dtype=dtype)
+    y = apply("tanh", x)
+    assert y[0] < 1
+    assert y[-1] == 1
+    assert y.max() == 1
+
+
 LIBRARY_CALL = re.compile(r"\b(exp|exp2|expm1|log|log2|log1p|tanh|erf|fma|ldexp|floor|rint)f?\b")
 CONVERSION = re.compile(r"\bv?cvt(ss2sd|sd2ss|ps2pd|pd2ps)\b|\bfcvtn?l?\b")
 
