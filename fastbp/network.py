@@ -3,6 +3,7 @@
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -14,16 +15,39 @@ from fastbp.session import Session
 SPARE_BYTES = 1 << 24  # of the work buffer that a network keeps between calls
 CACHED_BYTES = 1 << 18  # of the activations of rows that are predicted together
 
-Gradients = namedtuple("Gradients", "weights biases params")
-Gradients.__doc__ = (
-    "Gradient of the mean loss: lists of arrays shaped like the weights and biases, and the flat vector behind them."
-)
 Trace = namedtuple("Trace", "a z delta")
 Trace.__doc__ = """The quantities of backpropagation, a row for each sample.
 
 ``a[0]`` is the input and ``a[l]`` the activations of layer l; ``z[l - 1]`` its raw outputs a[l-1] W^T + b; ``delta[l - 1]`` the
 derivative of the mean loss with respect to them (None without targets).
 """
+
+
+class Gradients:
+    """Gradient of the mean loss.
+
+    Attributes
+    ----------
+    params : ndarray (n_params,)
+        Laid out like the parameters of the network.
+    """
+
+    def __init__(self, params, sizes):
+        self.params, self._sizes = params, sizes
+
+    @cached_property
+    def _views(self):
+        return layout.views(self.params, self._sizes)  # only when asked for: for a small network they take as long as the kernel
+
+    @property
+    def weights(self) -> list[np.ndarray]:
+        """Views (n_out, n_in) of `params`, one a layer."""
+        return self._views[0]
+
+    @property
+    def biases(self) -> list[np.ndarray]:
+        """Views (n_out,) of `params`, one a layer."""
+        return self._views[1]
 
 
 class Network:
@@ -93,7 +117,7 @@ class Network:
         wide = max(n_in + n_out for n_in, n_out in pairwise(self.sizes))
         self._together = min(256, max(96, CACHED_BYTES // (wide * self.dtype.itemsize)))  # rows that are predicted together
         self._idle: list[Session] = []  # sessions of predictions, each used by one thread at a time
-        self._spare: dict[tuple, Session] = {}  # the last session of a loss or gradient, if small
+        self._spare: list[Session] = []  # the last session of a loss or gradient, if small
         self._initialise(init, weights, biases)
 
     def _hidden_activations(self, hidden):
@@ -144,7 +168,7 @@ class Network:
     def __setstate__(self, state):
         self.__dict__.update(state)
         self.weights, self.biases = layout.views(self.params, self.sizes)
-        self._idle, self._spare = [], {}
+        self._idle, self._spare = [], []
 
     def copy(self) -> "Network":
         """A network with equal settings and parameters of its own."""
@@ -253,13 +277,17 @@ class Network:
         count = len(rows)
         values, labels = validation.targets("y", y, count, sizes[-1], self.loss_function.task, dtype)
         weights = validation.weights_of_samples(sample_weight, count, dtype)
-        mode = EVALUATE if out is None else DIFFERENTIATE
-        session = self._spare.pop((count, mode), None)
-        if session is None:
-            session = Session(self, count, differentiate=mode == DIFFERENTIATE)
-        loss = session.compute(mode, count, rows, values, labels, weights, session.out if out is None else out)
+        differentiate = out is not None
+        try:
+            session = self._spare.pop()
+        except IndexError:
+            session = None
+        if session is None or session.block != count or session.differentiate < differentiate:
+            session = Session(self, count, differentiate=differentiate)
+        mode = DIFFERENTIATE if differentiate else EVALUATE
+        loss = session.compute(mode, count, rows, values, labels, weights, out if differentiate else session.out)
         if session.work.nbytes <= SPARE_BYTES:
-            self._spare = {(count, mode): session}
+            self._spare = [session]
         return loss
 
     def loss(self, X, y, sample_weight=None) -> float:
@@ -280,7 +308,7 @@ class Network:
         """The loss, and its gradient with respect to every weight and bias; parameters as for `loss`."""
         gradient = np.empty(self.params.size, self.dtype)
         loss = self._evaluate(X, y, sample_weight, gradient)
-        return loss, Gradients(*layout.views(gradient, self.sizes), gradient)
+        return loss, Gradients(gradient, self.sizes)
 
     def trace(self, X, y=None) -> Trace:
         """a, z and delta of every layer for the samples of X: the quantities in the four equations of backpropagation."""

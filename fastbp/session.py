@@ -47,7 +47,7 @@ class Session:
         members=1,
         extra=NOTHING,
     ):
-        self.net, self.members = net, members
+        self.net, self.members, self.differentiate = net, members, differentiate
         self.dtype = net.dtype
         loss = net.loss_function
         training = [*net.hidden, Identity() if loss.link else net.output]

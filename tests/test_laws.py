@@ -24,6 +24,7 @@ from numba import types
 
 from fastbp import SGD, CrossEntropy, Momentum, Nesterov, activations, baseline, losses
 from fastbp.kernels.simd import pointer, register_bytes, store
+from fastbp.network import Gradients
 
 every_activation = pytest.mark.parametrize("activation", ACTIVATIONS, ids=label)
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=label)
@@ -452,7 +453,7 @@ def test_wrong_gradients_are_noticed(checked, monkeypatch, mutant):
         lambda: wrong.__imul__(1 + 1e-5 * (position + 1)),
     ]
     changes[mutant % len(changes)]()
-    monkeypatch.setattr(type(net), "value_and_grad", lambda *args: (loss, gradients._replace(params=wrong)))
+    monkeypatch.setattr(type(net), "value_and_grad", lambda *args: (loss, Gradients(wrong, net.sizes)))
     report = net.check_gradients(X, y)
     assert report.max_error > 1e-7
     if mutant % len(changes) < 3:
