@@ -11,7 +11,7 @@ from fastbp.kernels.gemm import count_panels, panel_width, share
 from fastbp.kernels.gradient import add_decay, gradient, update_from_memory
 from fastbp.kernels.packing import fill, from_lanes, gather_rows, to_lanes, transpose_weights
 from fastbp.kernels.regularize import begin_step, complete_all, draw_masks, limit_norms
-from fastbp.kernels.simd import fma, horizontal_sum, like, load, select, store, width
+from fastbp.kernels.simd import fma, horizontal_sum, like, load, load_rows, select, store, width
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
     ACTIVATION,
@@ -102,6 +102,10 @@ def add_penalty(plan, work, l2, member, members):
 def _targets(plan, y, labels, order, top, count, n_out, block):
     """Lane block (O, W) of the targets of `count` <= W samples."""
     lanes = width(block)
+    if count == lanes and plan[LABELS] == 0:
+        for k in range(n_out):
+            store(block, k * lanes, load_rows(y + k, order + top, n_out))
+        return
     fill(block, n_out * lanes, 0.0)
     for j in range(count):
         sample = order[top + j]

@@ -5,7 +5,7 @@ Legend: see :mod:`fastbp.kernels.gemm`. A lane block is (n, W): W samples side b
 
 from fastbp._jit import inline, kernel
 from fastbp.kernels.gemm import count_panels, panel_width
-from fastbp.kernels.simd import like, load, store, width
+from fastbp.kernels.simd import like, load, load_first, store, width
 from fastbp.kernels.square import square_load, square_transpose
 from fastbp.kernels.tile import tile_store
 
@@ -97,20 +97,20 @@ def transpose_weights(packed, transposed, n_in, n_out, first, last):
 @kernel
 def gather_rows(x, row_length, order, first, last, panels, panel_stride):
     """Rows order[first:last] of x (N, row_length) into rows first.. of panels, columns past the row zero."""
-    panel = panel_width(x)
+    panel, lanes = panel_width(x), width(x)
     for b in range(first, last, TOGETHER):
         end = min(b + TOGETHER, last)
         for p in range(count_panels(row_length, x)):
-            left = row_length - p * panel
+            part, left = x + p * panel, row_length - p * panel
             target = panels + p * panel_stride + b * panel
             for sample in range(b, end):
-                source = x + order[sample] * row_length + p * panel
+                source = part + order[sample] * row_length
                 if left >= panel:
                     store(target, 0, load(source, 0))
-                    store(target, width(x), load(source, width(x)))
+                    store(target, lanes, load(source, lanes))
                 else:
-                    fill(target, panel, 0.0)
-                    copy(source, target, left)
+                    store(target, 0, load_first(source, left))
+                    store(target, lanes, load_first(source + lanes, left - lanes))
                 target = target + panel
 
 

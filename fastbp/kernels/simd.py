@@ -139,6 +139,36 @@ def load(typingctx, ptr, offset):
 
 
 @intrinsic
+def load_first(typingctx, ptr, count):
+    """The numbers at ``ptr[0]`` to ``ptr[count - 1]``, and zeros in the other lanes; nothing else is read."""
+    vec = Vec(ptr.dtype, lanes(ptr.dtype))
+
+    def codegen(context, builder, signature, args):
+        vector, index = vector_type(vec), ir.VectorType(args[1].type, vec.lanes)
+        wanted = builder.icmp_signed("<", ir.Constant(index, list(range(vec.lanes))), emit_splat(builder, args[1], index))
+        # the fourth argument is what other lanes hold
+        arguments = [args[0], I32(ptr.dtype.bitwidth // 8), wanted, ir.Constant(vector, None)]
+        return call(builder, f"llvm.masked.load.{suffix(vector)}.p0", vector, arguments)
+
+    return vec(ptr, types.intp), codegen
+
+
+@intrinsic
+def load_rows(typingctx, ptr, rows, stride):
+    """The numbers ``ptr[rows[j] * stride]``, one for each lane j."""
+    vec = Vec(ptr.dtype, lanes(ptr.dtype))
+
+    def codegen(context, builder, signature, args):
+        value = ir.Constant(vector_type(vec), ir.Undefined)
+        for lane in range(vec.lanes):
+            row = builder.load(at(builder, args[1], lane))
+            value = builder.insert_element(value, builder.load(at(builder, args[0], builder.mul(row, args[2]))), I32(lane))
+        return value
+
+    return vec(ptr, rows, types.intp), codegen
+
+
+@intrinsic
 def store(typingctx, ptr, offset, value):
     """Write W numbers from ``ptr[offset]`` on, at any alignment."""
 
