@@ -83,7 +83,7 @@ def product_few(a, a_panel, depth, m, c, rows, columns, start, bias):
     # M^T: the registers of column j are rows j of squares
     whole = depth - depth % lanes
     for k in range(0, whole, lanes):
-        tile_store(square_transpose(square_load(m + k * panel, panel)), turned + k * lanes, lanes)
+        tile_store(square_transpose(square_load(m + k * panel, panel, lanes - 1)), turned + k * lanes, lanes)
     for j in range(lanes):
         for k in range(whole, (depth + lanes - 1) // lanes * lanes):
             turned[whole * lanes + j * lanes + k - whole] = m[k * panel + j] if k < depth else 0.0

@@ -15,7 +15,7 @@ TOGETHER = 8  # rows that are gathered side by side: so many streams of reads, a
 @inline
 def transpose_square(source, source_stride, target, target_stride):
     """target (W, W) = source (W, W)^T, rows so many numbers apart."""
-    tile_store(square_transpose(square_load(source, source_stride)), target, target_stride)
+    tile_store(square_transpose(square_load(source, source_stride, width(source) - 1)), target, target_stride)
 
 
 @inline

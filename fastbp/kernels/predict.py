@@ -9,7 +9,7 @@ from fastbp.kernels.forward import IDENTITY, forward
 from fastbp.kernels.gemm import count_panels, panel_width, share
 from fastbp.kernels.packing import copy, fill, from_lanes, gather_rows, rows_from_panels, to_lanes
 from fastbp.kernels.simd import all_lanes, broadcast, fma, load, store, width
-from fastbp.kernels.square import square_load_up_to, square_times, square_transpose
+from fastbp.kernels.square import square_load, square_times, square_transpose
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
     ACTIVATION,
@@ -62,8 +62,8 @@ def _panel_of_row(w, b, n_in, n_out, a, a_panel, z):
     whole = n_in - n_in % lanes
     for i in range(0, whole, lanes):
         a_i = a + i // panel * a_panel + i % panel
-        first = square_times(square_transpose(square_load_up_to(w + i, n_in, last)), a_i, first)
-        second = square_times(square_transpose(square_load_up_to(start + i, n_in, rest)), a_i, second)
+        first = square_times(square_transpose(square_load(w + i, n_in, last)), a_i, first)
+        second = square_times(square_transpose(square_load(start + i, n_in, rest)), a_i, second)
     for i in range(whole, n_in):
         for j in range(n_out):
             z[j] = w[j * n_in + i]

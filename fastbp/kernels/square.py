@@ -13,19 +13,21 @@ from fastbp.kernels.tile import Tile
 
 
 @intrinsic
-def square_load(typingctx, ptr, stride):
-    """The tile of W rows and one column: W x W numbers, row r from ``ptr[r * stride]`` on."""
+def square_load(typingctx, ptr, stride, last):
+    """The tile of W rows and one column: W x W numbers, row r from ``ptr[r * stride]`` on; rows past `last` are that row again."""
     tile = Tile(ptr.dtype, lanes(ptr.dtype), lanes(ptr.dtype), 1)
 
     def codegen(context, builder, signature, args):
         vector = vector_type(tile)
         value = ir.Constant(ir.ArrayType(vector, tile.lanes), ir.Undefined)
         for row in range(tile.lanes):
-            start = at(builder, args[0], builder.mul(args[1], ir.Constant(args[1].type, row)))
+            number = ir.Constant(args[2].type, row)
+            number = builder.select(builder.icmp_signed("<", number, args[2]), number, args[2])
+            start = at(builder, args[0], builder.mul(args[1], number))
             value = builder.insert_value(value, emit_load(builder, start, 0, vector, ptr.dtype.bitwidth), row)
         return value
 
-    return tile(ptr, types.intp), codegen
+    return tile(ptr, types.intp, types.intp), codegen
 
 
 @intrinsic
@@ -53,24 +55,6 @@ def square_transpose(typingctx, tile):
         return value
 
     return tile(tile), codegen
-
-
-@intrinsic
-def square_load_up_to(typingctx, ptr, stride, last):
-    """As `square_load`, but rows past `last` are that row again."""
-    tile = Tile(ptr.dtype, lanes(ptr.dtype), lanes(ptr.dtype), 1)
-
-    def codegen(context, builder, signature, args):
-        vector = vector_type(tile)
-        value = ir.Constant(ir.ArrayType(vector, tile.lanes), ir.Undefined)
-        for row in range(tile.lanes):
-            number = ir.Constant(args[2].type, row)
-            number = builder.select(builder.icmp_signed("<", number, args[2]), number, args[2])
-            start = at(builder, args[0], builder.mul(args[1], number))
-            value = builder.insert_value(value, emit_load(builder, start, 0, vector, ptr.dtype.bitwidth), row)
-        return value
-
-    return tile(ptr, types.intp, types.intp), codegen
 
 
 @intrinsic
