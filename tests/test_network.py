@@ -515,6 +515,15 @@ def test_gradients_are_views_of_one_vector():
     assert gradients.params.dtype == net.dtype
 
 
+def test_a_loss_has_the_same_bits_before_and_after_a_gradient():
+    X, y = make_samples(9, 4), make_targets("squared", 9, 3)
+    net = make_net((4, 6, 3), "gelu")
+    before = net.loss(X, y)
+    value, _ = net.value_and_grad(X, y)
+    assert net.loss(X, y) == before == value
+    assert len(net._spare) == 1
+
+
 def test_given_parameters_are_copied():
     weights, biases = [np.ones((3, 2)), np.ones((1, 3))], [np.zeros(3), np.zeros((1, 1))]
     net = Network([2, 3, 1], "relu", weights=weights, biases=biases, dtype="float64")
