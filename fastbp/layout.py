@@ -232,7 +232,7 @@ def make_plan(sizes, activations, *, panel: int, rows_together: int, slots: int,
         row[CODE] = activation.code
 
     plan[COEFFICIENTS] = work.take(2 * N_COEFFICIENTS + 8 + n_layers)
-    plan[LANES_STRIDE] = (3 * round_up(sizes[-1], panel) + 1) * lanes + panel * panel
+    plan[LANES_STRIDE] = (4 * round_up(sizes[-1], panel) + 1) * lanes + panel * panel
     plan[LANES] = work.take(members * int(plan[LANES_STRIDE]))
     plan[LOSSES] = work.take(capacity)
     plan[NORMS] = work.take(sum(round_up(n, panel) // panel for n in sizes[1:]))

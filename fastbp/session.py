@@ -226,7 +226,8 @@ class Session:
 
     def snapshot(self):
         """All that training changes, copied."""
-        order = self.order.copy() if self.plan[layout.FIRST] else self.order[:0]
+        is_drawn = self.plan[layout.FIRST] > 0 and self.plan[layout.ORDER] != layout.GIVEN
+        order = self.order.copy() if is_drawn else self.order[:0]
         return [array.copy() for array in (self.plan, self.net.params, self.reals, self._slots())], order
 
     def restore(self, snapshot):

@@ -5,6 +5,7 @@ Legend: B rows (samples) of the block; I inputs and O outputs of the layer that 
 
 from fastbp._jit import kernel
 from fastbp.activations import multiply_slope
+from fastbp.kernels.few import is_shallow, product_shallow
 from fastbp.kernels.forward import IDENTITY, RELU, depth_of_pieces, rows_in_group
 from fastbp.kernels.gemm import CONTINUE, STORE, WHERE_ABOVE, ZERO, count_panels, panel_columns, panel_product, panel_width, share
 from fastbp.kernels.packing import transposed_stride
@@ -55,7 +56,10 @@ def backward(plan, layer, work, rows, member, members):
                 w = work + plan[TRANSPOSED] + row[TRANSPOSE] + p * transposed_stride(n_out, work) + k * panel
                 d, a = work + below[DELTA] + out, work + below[ACTIVATION] + out
                 columns, ahead = panel_columns(p, n_in, work), transposed_stride(n_out, work) if p + 1 < end else 0
-                panel_product(deltas, stride, depth, w, d, count, columns, start, w, finish, a, ahead)
+                if is_shallow(n_out, count):
+                    product_shallow(deltas, n_out, w, d, count, columns, finish, a)
+                else:
+                    panel_product(deltas, stride, depth, w, d, count, columns, start, w, finish, a, ahead)
                 if not is_last:
                     continue
                 if code != RELU and code != IDENTITY:

@@ -3,6 +3,8 @@
 A tile of one register of columns waits for its own sums, and most of its lanes multiply zeros: a network of one output would spend
 a third of its time so.
 
+A product of so small a depth is one turn of no loop.
+
 Legend: W lanes of a register; P = 2 W columns of a panel; K depth of a product; k filled columns; see :mod:`fastbp.kernels.gemm`.
 """
 
@@ -18,17 +20,21 @@ from fastbp.kernels.tile import (
     BIAS,
     CONTINUE,
     STORE,
+    WHERE_ABOVE,
     ZERO,
     tile_accumulate,
     tile_axpy,
+    tile_load,
     tile_rank,
     tile_store,
     tile_sums,
+    tile_where_above,
     tile_zero,
 )
 
 FEW = 3  # filled columns, at most
 LEAST_DEPTH, DEPTH = 24, 512  # of a product that repays the transposition of its columns, and that there is room for
+TOGETHER = 4  # rows of a product of small depth
 SAMPLES = max(8, simd.register_bytes() // 4)  # rows of A at a time: so many sums side by side
 
 
@@ -144,3 +150,36 @@ def outer_few(a, d, depth, g, rows, columns, start, finish, scale):
         factor = scale[0] if finish == ADD_SCALED else 1.0
         for j in range(columns):
             row[j] += factor * turned[j * panel + i]
+
+
+def _shallow(depth, columns):
+    zero, load_tile, multiply = tile_zero(TOGETHER, columns), tile_load(TOGETHER, columns), tile_rank(depth)
+
+    @kernel
+    def shallow(a, m, c, rows, finish, aux):
+        panel, row = 2 * width(a), 0
+        while row < rows:
+            # the last rows may be computed twice
+            i = min(row, rows - TOGETHER) * panel
+            tile = multiply(zero(a), a + i, panel, 1, m, panel)
+            if finish == WHERE_ABOVE:
+                tile = tile_where_above(tile, load_tile(aux + i, panel), like(load(m, 0), 0.0))
+            tile_store(tile, c + i, panel)
+            row += TOGETHER
+
+    return shallow
+
+
+_shallows = switch([_shallow(depth, columns) for columns in (1, 2) for depth in range(1, FEW + 1)])
+
+
+@inline
+def is_shallow(depth, rows):
+    """Whether `product_shallow` takes such a product."""
+    return depth <= FEW and rows >= TOGETHER
+
+
+@kernel
+def product_shallow(a, depth, m, c, rows, columns, finish, aux):
+    """C = A M for a panel of C and a depth of at most FEW; see `gemm.panel_product`, whose sums have the same bits."""
+    _shallows((max(columns, 1) - 1) * FEW + depth - 1, a, m, c, rows, finish, aux)

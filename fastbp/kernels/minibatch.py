@@ -99,21 +99,29 @@ def add_penalty(plan, work, l2, member, members):
 
 
 @inline
-def _targets(plan, y, labels, order, top, count, n_out, block):
-    """Lane block (O, W) of the targets of `count` <= W samples."""
+def _write_targets(plan, y, labels, order, top, rows, n_out, block):
+    """Lane block (O, W) of the targets of the samples from `top` on, W or as many as are left of `rows`."""
     lanes = width(block)
     if count == lanes and plan[LABELS] == 0:
         for k in range(n_out):
             store(block, k * lanes, load_rows(y + k, order + top, n_out))
         return
     fill(block, n_out * lanes, 0.0)
-    for j in range(count):
+    for j in range(min(lanes, rows - top)):
         sample = order[top + j]
         if plan[LABELS] == 1:
             block[labels[sample] * lanes + j] = 1
         else:
             for k in range(n_out):
                 block[k * lanes + j] = y[sample * n_out + k]
+
+
+@inline
+def _write_weights(plan, sample_weight, order, top, rows, weights):
+    """Weights of W samples, 0 of those past `rows`."""
+    for j in range(width(weights)):
+        weight = 1 if top + j < rows else 0
+        weights[j] = sample_weight[order[top + j]] if weight and plan[WEIGHTED] == 1 else weight
 
 
 @kernel
@@ -127,26 +135,28 @@ def loss_and_delta(plan, work, reals, y, labels, sample_weight, order, rows, inv
     n_out, stride, lanes = row[N_OUT], plan[PANEL_STRIDE], width(work)
     room = count_panels(n_out, work) * panel_width(work) * lanes
     x = work + plan[LANES] + member * plan[LANES_STRIDE]
-    targets, d, weights = x + room, x + 2 * room, x + 3 * room
+    targets, following, d, weights = x + room, x + 2 * room, x + 3 * room, x + 4 * room
     alpha = work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + last_layer
     first, last = share((rows + lanes - 1) // lanes, member, members)
+    fill(d + n_out * lanes, room - n_out * lanes, 0.0)
+    fill(weights, lanes, 1.0)
+    _write_targets(plan, y, labels, order, first * lanes, rows, n_out, targets)
     for block in range(first, last):
         top = block * lanes
         count = min(lanes, rows - top)
         to_lanes(work + row[ACTIVATION], stride, top, n_out, x)
-        _targets(plan, y, labels, order, top, count, n_out, targets)
-        for j in range(lanes):
-            weights[j] = 0
-        for j in range(count):
-            weights[j] = sample_weight[order[top + j]] if plan[WEIGHTED] == 1 else 1
+        # a register of numbers that were written one by one just before would be waited for
+        _write_targets(plan, y, labels, order, top + lanes, rows, n_out, following)
+        if plan[WEIGHTED] == 1 or count < lanes:
+            _write_weights(plan, sample_weight, order, top, rows, weights)
         losses = loss_block(plan[LOSS], x, targets, d, n_out, lanes, reals[LOSS_SCALE], reals[CAP])
+        targets, following = following, targets
         weight = load(weights, 0)
         work[plan[LOSSES] + block] = horizontal_sum(select(weight > 0.0, losses * weight, like(losses, 0.0)))
         if differentiate:
             scale = weight * inverse
             for k in range(0, n_out * lanes, lanes):
                 store(d, k, select(weight > 0.0, load(d, k) * scale, like(scale, 0.0)))
-            fill(d + n_out * lanes, room - n_out * lanes, 0.0)
             from_lanes(d, n_out, work + row[DELTA], stride, top)
             if row[CODE] != IDENTITY:
                 for p in range(count_panels(n_out, work)):

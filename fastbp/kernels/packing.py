@@ -5,7 +5,7 @@ Legend: see :mod:`fastbp.kernels.gemm`. A lane block is (n, W): W samples side b
 
 from fastbp._jit import inline, kernel
 from fastbp.kernels.gemm import count_panels, panel_width
-from fastbp.kernels.simd import like, load, load_first, store, width
+from fastbp.kernels.simd import like, load, prefetch, store, width
 from fastbp.kernels.square import square_load, square_transpose
 from fastbp.kernels.tile import tile_store
 
@@ -100,6 +100,9 @@ def gather_rows(x, row_length, order, first, last, panels, panel_stride):
     panel, lanes = panel_width(x), width(x)
     for b in range(first, last, TOGETHER):
         end = min(b + TOGETHER, last)
+        for sample in range(end, min(end + TOGETHER, last)):
+            for i in range(0, row_length, panel):
+                prefetch(x, order[sample] * row_length + i)
         for p in range(count_panels(row_length, x)):
             part, left = x + p * panel, row_length - p * panel
             target = panels + p * panel_stride + b * panel
