@@ -14,7 +14,7 @@ from fastbp.regularization import NOTHING
 from fastbp.runner import DivergenceError, Runner, open_session
 from fastbp.session import Session
 
-EPOCHS_TOGETHER = 32  # orders drawn for one call of the kernel
+EPOCHS_TOGETHER = 64  # orders drawn for one call of the kernel
 ORDER_NUMBERS = 1 << 18  # at most, in one call
 HOPELESS = 1e6  # times the first loss, or 1 if that is more
 ABSURD = 1e100  # a loss

@@ -220,18 +220,17 @@ def column_sums(d, depth, total, start):
 
     Four partial sums run side by side, for one alone would wait for its own additions.
     """
-    panel = panel_width(d)
-    for column in range(0, panel, width(d)):
-        zero = like(load(d, column), 0.0)
-        s0, s1, s2, s3 = load(total, column) if start == CONTINUE else zero, zero, zero, zero
-        row = d + column
-        quads = depth // 4
-        for _ in range(quads):
-            s0 = s0 + load(row, 0)
-            s1 = s1 + load(row, panel)
-            s2 = s2 + load(row, 2 * panel)
-            s3 = s3 + load(row, 3 * panel)
-            row = row + 4 * panel
-        for b in range(depth - 4 * quads):
-            s0 = s0 + load(row, b * panel)
-        store(total, column, (s0 + s1) + (s2 + s3))
+    panel, lanes, zero = panel_width(d), width(d), like(load(d, 0), 0.0)
+    # of the low and the high half of the columns
+    l0, h0 = (load(total, 0), load(total, lanes)) if start == CONTINUE else (zero, zero)
+    l1 = l2 = l3 = h1 = h2 = h3 = zero
+    for _ in range(depth // 4):
+        l0, h0 = l0 + load(d, 0), h0 + load(d, lanes)
+        l1, h1 = l1 + load(d, panel), h1 + load(d, panel + lanes)
+        l2, h2 = l2 + load(d, 2 * panel), h2 + load(d, 2 * panel + lanes)
+        l3, h3 = l3 + load(d, 3 * panel), h3 + load(d, 3 * panel + lanes)
+        d = d + 4 * panel
+    for b in range(depth % 4):
+        l0, h0 = l0 + load(d, b * panel), h0 + load(d, b * panel + lanes)
+    store(total, 0, (l0 + l1) + (l2 + l3))
+    store(total, lanes, (h0 + h1) + (h2 + h3))
