@@ -16,7 +16,9 @@ from numba import types
 
 from fastbp import Network, layout
 from fastbp.kernels import gemm, packing
+from fastbp.kernels.few import is_shallow, product_shallow
 from fastbp.kernels.simd import pointer, register_bytes, tile_rows
+from fastbp.kernels.tile import STORE, WHERE_ABOVE, ZERO
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
 from fastbp.optimizers import SGD
 from fastbp.session import Session
@@ -269,6 +271,25 @@ def moved(mode, x, w, b, order):
     return operands
 
 
+@compiled(lambda dtype: types.void(*[types.int64] * 4, *[dtype[::1]] * 5))
+def shallow_both(depth, rows, columns, finish, a, m, aux, tile, shallow):
+    """A product of small depth by the tiles of every product, and by its own."""
+    a_, m_, aux_ = pointer(a), pointer(m), pointer(aux)
+    gemm.panel_product(a_, 0, depth, m_, pointer(tile), rows, columns, ZERO, m_, finish, aux_)
+    product_shallow(a_, depth, m_, pointer(shallow), rows, columns, finish, aux_)
+
+
+@every_dtype
+def test_products_of_small_depth_have_the_bits_of_the_others(dtype):
+    panel = 2 * LANES_OF[dtype]
+    for depth, rows, columns, finish in combinations((1, 2, 3), (4, 5, 8, 11), (1, 2, -1), (STORE, WHERE_ABOVE)):
+        assert is_shallow.py_func(depth, rows)
+        a, m, aux = (make_samples(count, panel, dtype).ravel() for count in (rows, depth, rows))
+        tile, shallow = np.full((2, rows + 2, panel), CANARY, dtype)
+        shallow_both[dtype](depth, rows, columns, finish, a, m, aux, tile, shallow)
+        np.testing.assert_array_equal(shallow, tile)
+
+
 @every_dtype
 def test_packing_and_back(dtype):
     lanes = LANES_OF[dtype]
@@ -305,6 +326,7 @@ GUARDED = r'''
 import ctypes, mmap, os, resource, signal, sys
 import numpy as np
 from fastbp import Network, layout, optimizers
+from fastbp.kernels.tile import STORE, WHERE_ABOVE, ZERO
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
 from fastbp.session import Session
 

@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastbp import layout
 from fastbp.estimators._checks import NOT_FINITE
+from fastbp.estimators._orders import draw_orders
 from fastbp.estimators._parameters import schedule, update_rule
 from fastbp.estimators._training_data import report
 from fastbp.regularization import NOTHING
@@ -181,9 +182,7 @@ class _Fit:
         plan = self.session.plan
         state, order = self.rng.get_state(), self.rows.copy()
         if self.estimator.shuffle:
-            for k in range(count):
-                self.rng.shuffle(self.rows)
-                self.orders[k] = self.rows
+            draw_orders(self.rng, self.rows, self.orders[:count])
         plan[layout.EPOCH] = 0
         # masks are a function of the seed and the epoch in this call: the samples seen so far make another seed of one random_state
         plan[layout.SEED] = (self.seed + int(self.estimator.t_)) % (1 << 63)
@@ -212,8 +211,7 @@ class _Fit:
             if self.estimator.shuffle and plan[layout.EPOCH] < count:
                 self.rng.set_state(state)
                 self.rows = order
-                for _ in range(int(plan[layout.EPOCH])):
-                    self.rng.shuffle(self.rows)
+                draw_orders(self.rng, self.rows, self.orders[: plan[layout.EPOCH]])
         return stop
 
     def _set_rates(self, first, count):
@@ -239,10 +237,10 @@ class _Fit:
     def _count(self, first, last):
         """Take over the losses of the epochs that a call completed."""
         estimator, session = self.estimator, self.session
-        losses = session.record.reshape(self.together, -1)[first:last, 0].tolist()
+        losses, rates = (a.reshape(self.together, -1)[first:last, 0].tolist() for a in (session.record, session.rates))
         estimator.loss_curve_ += losses
         estimator.loss_ = losses[-1]
-        estimator.history_.learning_rate += [session.rate(epoch) for epoch in range(first, last)]
+        estimator.history_.learning_rate += rates
         estimator.history_.time += [perf_counter() - self.start] * (last - first)
         estimator.n_iter_ += last - first
         self.optimizer.epochs += last - first
