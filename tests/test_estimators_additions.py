@@ -20,6 +20,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 import fastbp
 from fastbp import MLPClassifier, MLPRegressor, Network, activations, baseline, layout, losses, schedules
 from fastbp.estimators import _parameters
+from fastbp.estimators._stochastic import EPOCHS_TOGETHER
 from fastbp.kernels.train import TRAIN
 from fastbp.regularization import dropout_mask
 from fastbp.session import Session
@@ -124,7 +125,7 @@ def test_first_weights_may_be_given():
 
 # --- regularization and schedules ----------------------------------------------------------------------------------------------
 
-EPOCHS, BATCH, ROWS = 40, 20, X[:160]  # more epochs than one call of the kernel has
+EPOCHS, BATCH, ROWS = EPOCHS_TOGETHER + 8, 20, X[:160]  # more epochs than one call of the kernel has
 TRAINED = {"hidden_layer_sizes": (9, 6), "batch_size": BATCH, "tol": 0, "n_iter_no_change": 1000, "random_state": 0}
 TARGETS = scale(X[:, 0] * X[:, 1])[:160]
 EXTRAS = [
@@ -157,7 +158,7 @@ def by_the_oracle(model, targets, epochs=EPOCHS):
     if any(dropped):
         seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64))
         given["masks"] = lambda epoch, layer: dropout_mask(
-            seed + epoch // 32 * 32 * n, epoch % 32, layer, n, sizes[layer], dropped[layer]
+            seed + epoch // EPOCHS_TOGETHER * EPOCHS_TOGETHER * n, epoch % EPOCHS_TOGETHER, layer, n, sizes[layer], dropped[layer]
         )
     rows, order = np.arange(n), []
     for _ in range(epochs):
