@@ -10,6 +10,9 @@ from fastbp.kernels.square import square_load, square_transpose
 from fastbp.kernels.tile import tile_store
 
 TOGETHER = 8  # rows that are gathered side by side: so many streams of reads, and writes of whole pieces of a panel
+AHEAD = (
+    8  # panels of each row that are asked for while the rows before it are copied; further on the processor foresees them itself
+)
 
 
 @inline
@@ -101,7 +104,7 @@ def gather_rows(x, row_length, order, first, last, panels, panel_stride):
     for b in range(first, last, TOGETHER):
         end = min(b + TOGETHER, last)
         for sample in range(end, min(end + TOGETHER, last)):
-            for i in range(0, row_length, panel):
+            for i in range(0, min(row_length, AHEAD * panel), panel):
                 prefetch(x, order[sample] * row_length + i)
         for p in range(count_panels(row_length, x)):
             part, left = x + p * panel, row_length - p * panel
