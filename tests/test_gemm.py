@@ -275,7 +275,7 @@ def moved(mode, x, w, b, order):
 def shallow_both(depth, rows, columns, finish, a, m, aux, tile, shallow):
     """A product of small depth by the tiles of every product, and by its own."""
     a_, m_, aux_ = pointer(a), pointer(m), pointer(aux)
-    gemm.panel_product(a_, 0, depth, m_, pointer(tile), rows, columns, ZERO, m_, finish, aux_)
+    gemm.panel_product(a_, 0, depth, m_, pointer(tile), rows, columns, ZERO, m_, finish, aux_, 0)
     product_shallow(a_, depth, m_, pointer(shallow), rows, columns, finish, aux_)
 
 
