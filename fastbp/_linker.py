@@ -9,12 +9,14 @@ import llvmlite.binding as llvm
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase
 from numba.core.compiler_machinery import PassManager, register_pass
+from numba.core.interpreter import Interpreter, peep_hole_delete_with_exit, peep_hole_fuse_dict_add_updates
 from numba.core.ir_utils import build_definitions
 from numba.core.ssa import reconstruct_ssa
 from numba.core.transforms import canonicalize_cfg
 from numba.core.typed_passes import AnnotateTypes, NativeLowering, NoPythonBackend, NopythonTypeInference, PreLowerStripPhis
 from numba.core.untyped_passes import FixupArgs, ReconstructSSA, TranslateByteCode
 
+from fastbp._lowering import KernelLower
 from fastbp._target import target
 
 
@@ -103,6 +105,26 @@ class EntryLibrary(JITCodeLibrary):
         optimise(self._final_module, self._codegen._tm)
 
 
+class KernelInterpreter(Interpreter):
+    """Numba's reader of bytecode, without its search for dicts and `with` statements."""
+
+    def post_process(self, peepholes, func_ir):
+        """Numba's rewriting of calls."""
+        of_calls = [each for each in peepholes if each not in (peep_hole_delete_with_exit, peep_hole_fuse_dict_add_updates)]
+        return super().post_process(of_calls, func_ir)
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class ReadBytecode(TranslateByteCode):
+    """Numba's first pass."""
+
+    _name = "fastbp_read_bytecode"
+
+    def run_pass(self, state):
+        state.func_ir = KernelInterpreter(state.func_id).interpret(state.bc)
+        return True
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)
 class SingleAssignment(ReconstructSSA):
     """Numba's canonical loops and single assignment, without the lifetimes of variables: nothing in a kernel is to be freed."""
@@ -127,15 +149,23 @@ class StripPhis(PreLowerStripPhis):
         return True
 
 
+@register_pass(mutates_CFG=True, analysis_only=False)
+class KernelLowering(NativeLowering):
+    """Numba's last pass, with a lowering of its own."""
+
+    _name = "fastbp_lowering"
+    lowering_class = KernelLower
+
+
 # Numba's pipeline less what kernels have no use for: object mode, closures, array expressions, overload inlining, lifetimes
 PASSES = (
-    TranslateByteCode,
+    ReadBytecode,
     FixupArgs,
     SingleAssignment,
     NopythonTypeInference,
     AnnotateTypes,
     StripPhis,
-    NativeLowering,
+    KernelLowering,
     NoPythonBackend,
 )
 

@@ -6,6 +6,7 @@ what :mod:`fastbp.kernels.simd` adds to them; the rest is learnt when something 
 """
 
 import operator
+from functools import partial
 
 from numba.core import types, typing
 from numba.core.cpu import CPUContext, CPUTargetOptions
@@ -17,6 +18,8 @@ from numba.core.typing import mathdecl, templates
 from numba.cpython import builtins, mathimpl, numbers, rangeobj, tupleobj  # noqa: F401 - define what kernels use
 from numba.cpython.builtins import do_minmax
 from numba.np import arrayobj  # noqa: F401 - the arguments of entries
+
+from fastbp import _lowering
 
 NAME = "fastbp"
 
@@ -106,10 +109,40 @@ class _Lowering(_OnlyNews, CPUContext):
 
     def __init__(self, typing_context, name):
         super().__init__(typing_context, name)
-        self._sizes = {}
+        self._sizes, self._emitters = {}, {}
+
+    def refresh(self):
+        super().refresh()
+        # after Numba's own, which they replace
+        self.install_registry(_lowering.registry)
 
     def post_lowering(self, mod, library):
         """Nothing: no reference is counted."""
+
+    def insert_user_function(self, func, fndesc, libs=()):
+        """Make a compiled function known to its callers."""
+        if isinstance(fndesc.restype, types.Optional):
+            super().insert_user_function(func, fndesc, libs)
+            return
+        call = partial(_lowering.call_part, fndesc)
+        call.libs = tuple(libs)
+        self._defns[func].append(call, fndesc.argtypes)
+
+    def get_function(self, fn, sig, _firstcall=True):
+        """What emits a function's code; Numba would look into its parameters each time."""
+        sig = sig.as_function()
+        key = fn.get_impl_key(sig) if isinstance(fn, types.Callable) else fn, sig
+        if key not in self._emitters:
+            self._emitters[key] = super().get_function(fn, sig, _firstcall)
+        return self._emitters[key]
+
+    def pair_first(self, builder, val, ty):
+        """A record's first field, which Numba would read from memory."""
+        return builder.extract_value(val, 0)
+
+    def pair_second(self, builder, val, ty):
+        """A record's second field."""
+        return builder.extract_value(val, 1)
 
     def get_abi_sizeof(self, ty):
         """Bytes of an LLVM type, for which a module is parsed."""

@@ -3,17 +3,20 @@
 import ast
 import errno
 import hashlib
+import itertools
 import os
 import stat
 import subprocess
 import sys
 import tempfile
+from math import sqrt
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import DTYPES, compiled, make_net, make_samples, make_targets
 from numba import types
+from numba.extending import intrinsic
 
 import fastbp
 from fastbp import _jit
@@ -220,6 +223,61 @@ def test_extremes_are_those_of_python(dtype, pair):
     out, (a, b) = np.zeros(5), pair
     extremes[dtype](np.array([7, -4]), np.array(pair, dtype), out)
     np.testing.assert_array_equal(out, [-4, 7, min(a, b), max(b, a), max(-4.0, a)])
+
+
+@compiled(lambda dtype: types.void(types.int64, types.int64, types.int64, types.int64[::1]))
+def ranges(start, stop, step, out):
+    for i in range(stop):
+        out[0] += 1 + i * 0x10000
+    for i in range(start, stop):
+        out[1] += 1 + i * 0x10000
+    for i in range(start, stop, step):
+        out[2] += 1 + i * 0x10000
+    for i in range(start, stop):
+        for j in range(i, stop, step):
+            if j == stop - 1:
+                break
+            out[3] += 1 + j * 0x10000
+
+
+def test_loops_are_those_of_python():
+    for args in itertools.product((-5, 0, 3, 8), (-4, 0, 1, 7), (-7, -2, -1, 1, 2, 8)):
+        out, expected = np.zeros(4, np.int64), [0] * 4
+        ranges["float64"](*args, out)
+        ranges.function(*args, expected)
+        np.testing.assert_array_equal(out, expected)
+
+
+@intrinsic
+def _positive(typingctx, x):
+    def codegen(context, builder, signature, args):
+        with builder.if_then(builder.fcmp_ordered("<", args[0], args[0].type(0))):
+            context.call_conv.return_user_exc(builder, ValueError, ("negative",))
+        return args[0]
+
+    return x(x), codegen
+
+
+@kernel
+def _checked(x):
+    return _positive(x)
+
+
+@kernel
+def _root(x):
+    return sqrt(_checked(x))
+
+
+@compiled(lambda dtype: types.float64(types.float64))
+def root(x):
+    return _root(x)
+
+
+def test_an_exception_in_a_part_reaches_python():
+    assert root["float64"](4.0) == 2
+    with pytest.raises(ValueError, match="negative"):
+        root["float64"](-4.0)
+    assert root["float64"](9.0) == 3
 
 
 TARGETS = """

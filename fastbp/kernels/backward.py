@@ -55,10 +55,11 @@ def backward(plan, layer, work, rows, member, members):
                 out = p * stride + top * panel
                 w = work + plan[TRANSPOSED] + row[TRANSPOSE] + p * transposed_stride(n_out, work) + k * panel
                 d, a = work + below[DELTA] + out, work + below[ACTIVATION] + out
-                columns, ahead = panel_columns(p, n_in, work), transposed_stride(n_out, work) if p + 1 < end else 0
+                columns = panel_columns(p, n_in, work)
                 if is_shallow(n_out, count):
                     product_shallow(deltas, n_out, w, d, count, columns, finish, a)
                 else:
+                    ahead = transposed_stride(n_out, work) if p + 1 < end else 0
                     panel_product(deltas, stride, depth, w, d, count, columns, start, w, finish, a, ahead)
                 if not is_last:
                     continue

@@ -23,7 +23,7 @@ from fastbp.kernels.tile import (
     tile_axpy,
     tile_floor,
     tile_load,
-    tile_rank,
+    tile_product,
     tile_store,
     tile_where_above,
     tile_zero,
@@ -31,20 +31,11 @@ from fastbp.kernels.tile import (
 
 ROWS = simd.tile_rows()
 
-STEPS = 8  # of the depth in one turn of a loop: one alone is fewer instructions than a jump leaves time to fetch on a shared core
-_next, _next_steps = tile_rank(1), tile_rank(STEPS)
-
 
 @inline
 def panel_width(pointer):
     """P of the pointer's dtype."""
     return 2 * width(pointer)
-
-
-@inline
-def steps_in_turn(pointer):
-    """STEPS, or as many as a panel has columns."""
-    return min(STEPS, panel_width(pointer))
 
 
 @inline
@@ -97,13 +88,8 @@ def _strip(rows, columns):
             m_k = m
             left = depth
             while left > 0:
-                count = min(left, panel)
-                whole = count - count % steps_in_turn(a)
                 # C[r, :] += A[r, k] M[k, :]
-                for k in range(0, whole, steps_in_turn(a)):
-                    tile = _next_steps(tile, a_k + k, panel, 1, m_k + k * panel, panel)
-                for k in range(whole, count):
-                    tile = _next(tile, a_k + k, panel, 1, m_k + k * panel, panel)
+                tile = tile_product(tile, a_k, panel, 1, m_k, panel, min(left, panel))
                 a_k = a_k + a_panel
                 m_k = m_k + panel * panel
                 left -= panel
@@ -168,12 +154,8 @@ def _outer(rows, columns):
             a_b = a + block * rows
             g_block = g + block * rows * panel
             tile = load_tile(g_block, panel) if start == CONTINUE else zero(a)
-            whole = depth - depth % steps_in_turn(a)
             # G[i, :] += A[b, i] D[b, :]
-            for b in range(0, whole, steps_in_turn(a)):
-                tile = _next_steps(tile, a_b + b * panel, 1, panel, d + b * panel, panel)
-            for b in range(whole, depth):
-                tile = _next(tile, a_b + b * panel, 1, panel, d + b * panel, panel)
+            tile = tile_product(tile, a_b, 1, panel, d, panel, depth)
             if finish == ADD_SCALED:
                 tile = tile_axpy(broadcast(scale, 0), tile, load_tile(g_block, panel))
             tile_store(tile, g_block, panel)

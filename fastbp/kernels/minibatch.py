@@ -102,7 +102,7 @@ def add_penalty(plan, work, l2, member, members):
 def _write_targets(plan, y, labels, order, top, rows, n_out, block):
     """Lane block (O, W) of the targets of the samples from `top` on, W or as many as are left of `rows`."""
     lanes = width(block)
-    if count == lanes and plan[LABELS] == 0:
+    if rows - top >= lanes and plan[LABELS] == 0:
         for k in range(n_out):
             store(block, k * lanes, load_rows(y + k, order + top, n_out))
         return

@@ -5,7 +5,7 @@ Legend: see :mod:`fastbp.kernels.gemm`. A lane block is (n, W): W samples side b
 
 from fastbp._jit import inline, kernel
 from fastbp.kernels.gemm import count_panels, panel_width
-from fastbp.kernels.simd import like, load, prefetch, store, width
+from fastbp.kernels.simd import like, load, load_first, prefetch, store, width
 from fastbp.kernels.square import square_load, square_transpose
 from fastbp.kernels.tile import tile_store
 

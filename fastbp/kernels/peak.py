@@ -7,27 +7,22 @@ from numba import types
 
 from fastbp._jit import entry
 from fastbp.kernels import simd
-from fastbp.kernels.gemm import STEPS, steps_in_turn
 from fastbp.kernels.simd import fma, like, load, pointer, store, width
-from fastbp.kernels.tile import tile_rank, tile_store, tile_zero
+from fastbp.kernels.tile import tile_product, tile_store, tile_zero
 
 ROWS = simd.tile_rows()
 
-_zero, _steps = tile_zero(ROWS, 2), tile_rank(STEPS)
+_zero = tile_zero(ROWS, 2)
 
 
 @entry(lambda dtype: types.void(dtype[::1], dtype[::1], dtype[::1], types.int64, types.int64))
 def multiply_add(a, b, c, depth, repeats):
-    """C (R, P) = A^T B, `repeats` times: 2 R P K flop each, at the FMA units' rate if A (K, R) and B (K, P) stay in L1.
-
-    K is a multiple of STEPS.
-    """
+    """C (R, P) = A^T B, `repeats` times: 2 R P K flop each, at the FMA units' rate if A (K, R) and B (K, P) stay in L1."""
     a_, b_, c_ = pointer(a), pointer(b), pointer(c)
     panel = 2 * width(a_)
     for _ in range(repeats):
         tile = _zero(a_)
-        for k in range(0, depth, steps_in_turn(a_)):
-            tile = _steps(tile, a_ + k * ROWS, 1, ROWS, b_ + k * panel, panel)
+        tile = tile_product(tile, a_, 1, ROWS, b_, panel, depth)
         tile_store(tile, c_, panel)
 
 

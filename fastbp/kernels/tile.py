@@ -7,6 +7,7 @@ from functools import cache
 
 from llvmlite import ir
 from numba import types
+from numba.core.cgutils import pack_array, unpack_tuple
 from numba.extending import intrinsic, models, register_model
 
 from fastbp.kernels.emit import I32, at, emit_fma, emit_load, emit_splat, emit_store, vector_type
@@ -15,6 +16,16 @@ from fastbp.kernels.simd import lanes
 # how a tile of a product starts, and what is done to it before it is stored; see `gemm.panel_product` and `outer_product`
 ZERO, BIAS, CONTINUE = 0, 1, 2
 STORE, FLOOR, WHERE_ABOVE, ADD_SCALED = 0, 1, 2, 3
+
+
+def steps_in_turn(registers: int, lanes: int) -> int:
+    """Steps of a product in one turn of its loop: those of a panel of at most 8 columns, else 8, or 4 if each is long.
+
+    A turn of few instructions would be over before those after its jump are fetched, on a core that two threads share.
+    """
+    if lanes <= 4:
+        return 2 * lanes
+    return 8 if registers < 8 else 4
 
 
 class Tile(types.Type):
@@ -87,11 +98,25 @@ def tile_store(typingctx, tile, ptr, stride):
     return types.void(tile, ptr, types.intp), codegen
 
 
+def _step(builder, pointer, stride, count):
+    """The pointer so many strides on."""
+    return at(builder, pointer, builder.mul(stride, ir.Constant(stride.type, count))) if count else pointer
+
+
+def _emit_rank(builder, tile, registers, a, offsets, b):
+    """The registers of a tile plus the product of a column, the numbers at these offsets from a, and a row, the registers at b."""
+    vector = vector_type(tile)
+    columns = [emit_load(builder, b, c * tile.lanes, vector, tile.dtype.bitwidth) for c in range(tile.columns)]
+    results = []
+    for offset in offsets:
+        factor = emit_splat(builder, builder.load(at(builder, a, offset)), vector)
+        results += [emit_fma(builder, factor, each, registers[len(results) + c]) for c, each in enumerate(columns)]
+    return results
+
+
 @cache
 def tile_rank(steps: int):
     """An intrinsic: (tile, a, stride, step, b, b_step) -> tile + a_0 b_0^T + a_1 b_1^T + ..., so many products one after another.
-
-    They are not more than two registers have lanes.
 
     a_k[r] is ``a[k * step + r * stride]``; b_k are the registers at ``b[k * b_step]``, W numbers later, and so on.
     """
@@ -99,23 +124,55 @@ def tile_rank(steps: int):
     @intrinsic
     def op(typingctx, tile, a, stride, step, b, b_step):
         def codegen(context, builder, signature, args):
-            value, a_ptr, a_stride, a_step, b_ptr, b_stride = args
-            vector = vector_type(tile)
-            for k in range(min(steps, 2 * tile.lanes)):
-                a_k = at(builder, a_ptr, builder.mul(a_step, ir.Constant(a_step.type, k)))
-                b_k = at(builder, b_ptr, builder.mul(b_stride, ir.Constant(b_stride.type, k)))
-                columns = [emit_load(builder, b_k, c * tile.lanes, vector, tile.dtype.bitwidth) for c in range(tile.columns)]
-                for row in range(tile.rows):
-                    number = builder.load(at(builder, a_k, builder.mul(a_stride, ir.Constant(a_stride.type, row))))
-                    factor = emit_splat(builder, number, vector)
-                    for c, column in enumerate(columns):
-                        i = row * tile.columns + c
-                        value = builder.insert_value(value, emit_fma(builder, factor, column, builder.extract_value(value, i)), i)
-            return value
+            value, a, stride, step, b, b_step = args
+            registers = unpack_tuple(builder, value)
+            offsets = [builder.mul(stride, ir.Constant(stride.type, r)) for r in range(tile.rows)]
+            for k in range(steps):
+                registers = _emit_rank(builder, tile, registers, _step(builder, a, step, k), offsets, _step(builder, b, b_step, k))
+            return pack_array(builder, registers)
 
         return tile(tile, a, types.intp, types.intp, b, types.intp), codegen
 
     return op
+
+
+def _emit_turns(builder, tile, state, offsets, step, b_step, steps):
+    """A loop of so many steps in a turn, as long as so many are left: (left, a, b, registers) after it."""
+    before, loop, done = builder.block, builder.append_basic_block("turn"), builder.append_basic_block("turned")
+    turn = ir.Constant(step.type, steps)
+    builder.cbranch(builder.icmp_signed(">=", state[0], turn), loop, done)
+    builder.position_at_end(loop)
+    inside = [builder.phi(each.type) for each in state]
+    left, a, b, *registers = inside
+    for k in range(steps):
+        registers = _emit_rank(builder, tile, registers, _step(builder, a, step, k), offsets, _step(builder, b, b_step, k))
+    left, a, b = builder.sub(left, turn, flags=["nsw"]), _step(builder, a, step, steps), _step(builder, b, b_step, steps)
+    builder.cbranch(builder.icmp_signed(">=", left, turn), loop, done)
+    builder.position_at_end(done)
+    after = [builder.phi(each.type) for each in state]
+    for first, later, within, outside in zip(state, (left, a, b, *registers), inside, after, strict=True):
+        for phi in (within, outside):
+            phi.add_incoming(first, before)
+            phi.add_incoming(later, loop)
+    return after
+
+
+@intrinsic
+def tile_product(typingctx, tile, a, stride, step, b, b_step, depth):
+    """The tile + a_0 b_0^T + a_1 b_1^T + ..., one after another, `depth` products of a column and a row.
+
+    a_k[r] is ``a[k * step + r * stride]``; b_k are the registers at ``b[k * b_step]``, W numbers later, and so on.
+    """
+
+    def codegen(context, builder, signature, args):
+        value, a, stride, step, b, b_step, depth = args
+        offsets = [builder.mul(stride, ir.Constant(stride.type, r)) for r in range(tile.rows)]
+        state = [depth, a, b, *unpack_tuple(builder, value)]
+        for steps in (steps_in_turn(tile.rows * tile.columns, tile.lanes), 1):
+            state = _emit_turns(builder, tile, state, offsets, step, b_step, steps)
+        return pack_array(builder, state[3:])
+
+    return tile(tile, a, types.intp, types.intp, b, types.intp, types.intp), codegen
 
 
 @cache
