@@ -44,16 +44,17 @@ from fastbp.memory import ALIGNMENT
     SLOT_1,
     SLOT_2,
     COEFFICIENTS,
-    LANES,  # lane blocks, one set for each member of the team
+    LANES,  # lane blocks, one set for each member that works on a block
     LANES_STRIDE,
     LOSSES,  # one sum of losses for each register of samples
     COPY,  # of the parameters that are packed, where only predictions are made
-    PARTIALS,  # of narrow networks: gradients not yet summed over the lanes
+    PARTIALS,  # gradients not yet summed: of narrow networks over the lanes, of blocks over the blocks
     N_PACKED,
     RATES,  # learning rates of an epoch: 1, or one for every mini-batch
     COMPLETED,  # 1: the gradient is completed by L1 and clipping before the rule sees it
     NORMS,  # sums of squares of the gradient, panel by panel
-) = range(37)
+    AREA,  # numbers from one member's block to the next, where each member has a block of its own; else 0
+) = range(38)
 TABLE = 40  # first row of the layer table
 
 # positions in `reals`: hyper-parameters of the rule come first
@@ -147,6 +148,9 @@ class Allocator:
         return start
 
 
+SMALL_GRADIENT = 1 << 17  # bytes: to add it to another takes little of the time in which a block gives it
+
+
 def block_rows(batch: int, sizes, itemsize: int) -> int:
     """S: the whole mini-batch, or a part whose activations and deltas stay in the cache when the mini-batch is long."""
     row_bytes = 2 * itemsize * sum(round_up(n, ALIGNMENT // itemsize) for n in sizes)
@@ -155,12 +159,19 @@ def block_rows(batch: int, sizes, itemsize: int) -> int:
     return min(batch, max(96, (1 << 18) // row_bytes // 96 * 96))
 
 
+def plan_length(n_layers: int) -> int:
+    """Integers in a plan, or in a member's copy of it for its own block."""
+    return TABLE + COLUMNS * n_layers
+
+
 def kept_of_words(dropout: float) -> int:
     """KEEP: of 2^32 words, how many keep an input that is dropped with this probability."""
     return max(1, round((1.0 - dropout) * 2**32)) if dropout > 0 else 0
 
 
-def make_plan(sizes, activations, *, panel: int, rows_together: int, slots: int, members: int, itemsize: int, dropout=None):
+def make_plan(
+    sizes, activations, *, panel: int, batch: int, rows_together: int, slots: int, members: int, itemsize: int, dropout=None
+):
     """The integer plan of a network and the length of its work buffer.
 
     Parameters
@@ -170,8 +181,10 @@ def make_plan(sizes, activations, *, panel: int, rows_together: int, slots: int,
         Activation of each layer in training (identity where the loss owns the link).
     panel : int
         P.
+    batch : int
+        Samples in a mini-batch.
     rows_together : int
-        S.
+        S. If it is less, and the gradients are so small that to add them up costs little, each member has blocks of its own.
     slots : int
         Slots of the rule (0 to 2), or -1 if no gradient is ever needed.
     members : int
@@ -184,13 +197,13 @@ def make_plan(sizes, activations, *, panel: int, rows_together: int, slots: int,
     Returns
     -------
     plan : ndarray of int64
-        Settings that depend on anything else are left 0.
+        Settings that depend on anything else are left 0. Where members have blocks of their own, room for a copy for each follows.
     length : int
         Numbers in `work`.
     """
     lanes = panel // 2
     n_layers = len(sizes) - 1
-    plan = np.zeros(TABLE + COLUMNS * n_layers, np.int64)
+    plan = np.zeros(plan_length(n_layers), np.int64)
     table = plan[TABLE:].reshape(n_layers, COLUMNS)
     work = Allocator(ALIGNMENT // itemsize)
 
@@ -207,7 +220,12 @@ def make_plan(sizes, activations, *, panel: int, rows_together: int, slots: int,
     plan[GRADIENT] = work.take(packed.total) if slots >= 0 else 0
     plan[SLOT_1] = work.take(packed.total) if slots >= 1 else plan[GRADIENT]
     plan[SLOT_2] = work.take(packed.total) if slots >= 2 else plan[SLOT_1]
+    plan[COEFFICIENTS] = work.take(2 * N_COEFFICIENTS + 8 + n_layers)
+    plan[NORMS] = work.take(sum(round_up(n, panel) // panel for n in sizes[1:]))
+    plan[COPY] = work.take(parameter_offsets(sizes)[-1][2]) if slots < 0 else 0
 
+    shared, alone = work.total, slots >= 0 and rows_together < batch and packed.total * itemsize <= SMALL_GRADIENT
+    plan[PARTIALS] = work.take(packed.total) if alone else 0
     capacity = round_up(rows_together, lanes)
     if capacity * panel * itemsize % 4096 == 0:
         capacity += lanes  # panels a page apart would compete for the same cache lines
@@ -231,13 +249,13 @@ def make_plan(sizes, activations, *, panel: int, rows_together: int, slots: int,
         row[DELTA] = take_matrix(n_out) if slots >= 0 else 0
         row[CODE] = activation.code
 
-    plan[COEFFICIENTS] = work.take(2 * N_COEFFICIENTS + 8 + n_layers)
     plan[LANES_STRIDE] = (4 * round_up(sizes[-1], panel) + 1) * lanes + panel * panel
-    plan[LANES] = work.take(members * int(plan[LANES_STRIDE]))
+    plan[LANES] = work.take((1 if alone else members) * int(plan[LANES_STRIDE]))
     plan[LOSSES] = work.take(capacity)
-    plan[NORMS] = work.take(sum(round_up(n, panel) // panel for n in sizes[1:]))
-    plan[COPY] = work.take(parameter_offsets(sizes)[-1][2]) if slots < 0 else 0
-    return plan, work.total
+    if not alone:
+        return plan, work.total
+    plan[AREA] = work.total - shared
+    return np.concatenate([plan, np.zeros(members * len(plan), np.int64)]), shared + members * int(plan[AREA])
 
 
 NARROW_LIMIT = 12  # units of the widest layer up to which lanes over samples are the faster way
@@ -247,7 +265,7 @@ NARROW_BLOCK = 64  # samples at a time
 def make_narrow_plan(sizes, activations, *, lanes: int, batch: int, slots: int, itemsize: int):
     """Like `make_plan`, for :mod:`fastbp.kernels.narrow`."""
     n_layers = len(sizes) - 1
-    plan = np.zeros(TABLE + COLUMNS * n_layers, np.int64)
+    plan = np.zeros(plan_length(n_layers), np.int64)
     table = plan[TABLE:].reshape(n_layers, COLUMNS)
     work = Allocator(ALIGNMENT // itemsize)
     samples = min(round_up(batch, lanes), NARROW_BLOCK)

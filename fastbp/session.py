@@ -65,6 +65,7 @@ class Session:
                 net.sizes,
                 kept,
                 panel=2 * lanes,
+                batch=batch,
                 rows_together=rows,
                 slots=slots,
                 members=members,
@@ -77,7 +78,7 @@ class Session:
         self.plan[layout.BATCH] = batch
         self.plan[layout.LOSS] = loss.code
         self.plan[layout.RULE] = optimizer.code if optimizer else NO_RULE
-        self.plan[layout.SEPARATE] = optimizer is None
+        self.plan[layout.SEPARATE] = optimizer is None or self.plan[layout.AREA] > 0
         self.plan[layout.OUTPUT] = net.output.code if loss.link != "softmax" else layout.SOFTMAX
         if not loss.link:
             self.plan[layout.OUTPUT] = Identity.code

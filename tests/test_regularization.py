@@ -271,8 +271,10 @@ def test_masks_do_not_depend_on_how_many_are_drawn():
     ],
     ids=str,
 )
+@pytest.mark.parametrize("block", [60, 5], ids=["one block", "blocks"])
 @every_dtype
-def test_neither_threads_nor_calls_of_the_kernel_change_a_bit(extra, dtype, teams, monkeypatch):
+def test_neither_threads_nor_calls_of_the_kernel_change_a_bit(extra, dtype, block, teams, monkeypatch):
+    monkeypatch.setattr(layout, "block_rows", lambda batch, sizes, itemsize: min(batch, block))
     net, X, y = problem((20, 33, 40, 5), 60, dtype=dtype)
     options = {"epochs": 3, "batch_size": 17, "optimizer": "adam", "rng": 1, **extra}
     results, losses = set(), set()

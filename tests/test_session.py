@@ -61,8 +61,10 @@ def test_a_penalty_per_mini_batch_is_divided_by_the_weight_of_each(kind, weighte
 
 
 @pytest.mark.parametrize("per_batch", [False, True])
+@pytest.mark.parametrize("block", [23, 5], ids=["one block", "blocks"])
 @pytest.mark.parametrize("members", [1, 2])
-def test_the_gradient_of_a_penalised_loss_holds_that_of_the_penalty(members, per_batch):
+def test_the_gradient_of_a_penalised_loss_holds_that_of_the_penalty(members, block, per_batch, monkeypatch):
+    monkeypatch.setattr(layout, "block_rows", lambda batch, sizes, itemsize: min(batch, block))
     net, X, y = problem((4, 40, 3))
     w = np.random.default_rng(0).uniform(0.1, 2, 23)
     session = Session(net, 23, differentiate=True, members=members)

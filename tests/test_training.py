@@ -209,7 +209,9 @@ THREADED = [
     ((64, 100, 10), 300, 128, {"weighted": True}),
     ((7, 200, 3), 61, 61, {"record_norms": True}),
     ((130, 20, 65), 90, 48, {}),
-    ((20, 64, 3), 2500, 2500, {}),
+    ((20, 64, 3), 2500, 2500, {}),  # blocks of one member each
+    ((20, 64, 3), 2500, 1100, {"l2": 0.1, "weighted": True, "record_norms": True}),
+    ((200, 260, 5), 1200, 1100, {"l2": 0.1}),  # blocks of all members
 ]
 
 

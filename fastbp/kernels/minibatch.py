@@ -1,46 +1,32 @@
-"""One mini-batch: gather, forward, loss, delta recursion, gradients and step, by all members of a team.
+"""One mini-batch: its blocks, penalties and the step, by all members of a team.
 
-Legend: B samples of the mini-batch, taken S at a time; L layers; O outputs of the network; W lanes of a register.
+Legend: B samples of the mini-batch, taken S at a time; L layers; W lanes of a register.
 """
 
-from fastbp._jit import inline, kernel
-from fastbp.activations import multiply_slope
-from fastbp.kernels.backward import backward
-from fastbp.kernels.forward import IDENTITY, forward
+from fastbp._jit import kernel
+from fastbp.kernels.block import add_losses, blocks_of_members, one_block
 from fastbp.kernels.gemm import count_panels, panel_width, share
-from fastbp.kernels.gradient import add_decay, gradient, update_from_memory
-from fastbp.kernels.packing import fill, from_lanes, gather_rows, to_lanes, transpose_weights
-from fastbp.kernels.regularize import begin_step, complete_all, draw_masks, limit_norms
-from fastbp.kernels.simd import fma, horizontal_sum, like, load, load_rows, select, store, width
+from fastbp.kernels.gradient import add_decay, update_from_memory
+from fastbp.kernels.packing import transpose_weights
+from fastbp.kernels.regularize import begin_step, complete_all, limit_norms
+from fastbp.kernels.simd import fma, horizontal_sum, like, load, width
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
-    ACTIVATION,
+    AREA,
     BLOCK,
-    CAP,
-    CODE,
     COEFFICIENTS,
     COLUMNS,
-    DELTA,
-    INPUT,
     L2,
-    LABELS,
-    LANES,
-    LANES_STRIDE,
-    LOSS,
     LOSS_ROWS,
-    LOSS_SCALE,
     LOSS_SUM,
-    LOSSES,
     N_COEFFICIENTS,
     N_IN,
     N_LAYERS,
     N_OUT,
     PACK,
     PACKED,
-    PANEL_STRIDE,
     PENALISED,
     PER_BATCH,
-    RAW,
     REPORT,
     RULE,
     SEPARATE,
@@ -49,7 +35,6 @@ from fastbp.layout import (
     TRANSPOSED,
     WEIGHTED,
 )
-from fastbp.losses import loss_block
 from fastbp.optimizers import prepare
 
 NO_RULE = -1
@@ -98,73 +83,6 @@ def add_penalty(plan, work, l2, member, members):
             add_decay(plan, work, offset, row[N_IN] * panel_width(work), l2)
 
 
-@inline
-def _write_targets(plan, y, labels, order, top, rows, n_out, block):
-    """Lane block (O, W) of the targets of the samples from `top` on, W or as many as are left of `rows`."""
-    lanes = width(block)
-    if rows - top >= lanes and plan[LABELS] == 0:
-        for k in range(n_out):
-            store(block, k * lanes, load_rows(y + k, order + top, n_out))
-        return
-    fill(block, n_out * lanes, 0.0)
-    for j in range(min(lanes, rows - top)):
-        sample = order[top + j]
-        if plan[LABELS] == 1:
-            block[labels[sample] * lanes + j] = 1
-        else:
-            for k in range(n_out):
-                block[k * lanes + j] = y[sample * n_out + k]
-
-
-@inline
-def _write_weights(plan, sample_weight, order, top, rows, weights):
-    """Weights of W samples, 0 of those past `rows`."""
-    for j in range(width(weights)):
-        weight = 1 if top + j < rows else 0
-        weights[j] = sample_weight[order[top + j]] if weight and plan[WEIGHTED] == 1 else weight
-
-
-@kernel
-def loss_and_delta(plan, work, reals, y, labels, sample_weight, order, rows, inverse, differentiate, member, members):
-    """Losses of the samples, summed W by W, and D (B, O) = dC/dz of the last layer; a share of it.
-
-    C is the weighted mean over the mini-batch: `inverse` is 1 over the sum of its weights.
-    """
-    last_layer = plan[N_LAYERS] - 1
-    row = plan + TABLE + last_layer * COLUMNS
-    n_out, stride, lanes = row[N_OUT], plan[PANEL_STRIDE], width(work)
-    room = count_panels(n_out, work) * panel_width(work) * lanes
-    x = work + plan[LANES] + member * plan[LANES_STRIDE]
-    targets, following, d, weights = x + room, x + 2 * room, x + 3 * room, x + 4 * room
-    alpha = work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + last_layer
-    first, last = share((rows + lanes - 1) // lanes, member, members)
-    fill(d + n_out * lanes, room - n_out * lanes, 0.0)
-    fill(weights, lanes, 1.0)
-    _write_targets(plan, y, labels, order, first * lanes, rows, n_out, targets)
-    for block in range(first, last):
-        top = block * lanes
-        count = min(lanes, rows - top)
-        to_lanes(work + row[ACTIVATION], stride, top, n_out, x)
-        # a register of numbers that were written one by one just before would be waited for
-        _write_targets(plan, y, labels, order, top + lanes, rows, n_out, following)
-        if plan[WEIGHTED] == 1 or count < lanes:
-            _write_weights(plan, sample_weight, order, top, rows, weights)
-        losses = loss_block(plan[LOSS], x, targets, d, n_out, lanes, reals[LOSS_SCALE], reals[CAP])
-        targets, following = following, targets
-        weight = load(weights, 0)
-        work[plan[LOSSES] + block] = horizontal_sum(select(weight > 0.0, losses * weight, like(losses, 0.0)))
-        if differentiate:
-            scale = weight * inverse
-            for k in range(0, n_out * lanes, lanes):
-                store(d, k, select(weight > 0.0, load(d, k) * scale, like(scale, 0.0)))
-            from_lanes(d, n_out, work + row[DELTA], stride, top)
-            if row[CODE] != IDENTITY:
-                for p in range(count_panels(n_out, work)):
-                    out = p * stride + top * panel_width(work)
-                    a, z, delta = work + row[ACTIVATION] + out, work + row[RAW] + out, work + row[DELTA] + out
-                    multiply_slope(row[CODE], z, a, delta, count * panel_width(work), alpha)
-
-
 @kernel
 def minibatch(
     plan, work, reals, rate, epoch, start, x, y, labels, sample_weight, order, batch, differentiate, meeting, member, members
@@ -177,7 +95,7 @@ def minibatch(
     unless its weight is 0; `rate` is lr.
     Everything in `work` may be overwritten but the packed weights and slots, which the rule changes.
     """
-    n_layers, n_in = plan[N_LAYERS], plan[TABLE + N_IN]
+    n_layers = plan[N_LAYERS]
     weight_sum = float(batch)
     if plan[WEIGHTED] == 1:
         weight_sum = 0.0
@@ -203,31 +121,52 @@ def minibatch(
     if differentiate:
         transpose_layers(plan, work, member, members)
 
-    block = plan[BLOCK]
-    for top in range(0, batch, block):
-        rows = min(block, batch - top)
-        is_first, is_last = top == 0, top + block >= batch
-        samples = order + top
-        first, last = share(rows, member, members)
-        gather_rows(x, n_in, samples, first, last, work + plan[TABLE + INPUT], plan[PANEL_STRIDE])
-        draw_masks(plan, work, epoch, start + top, rows, member, members)
-        barrier(meeting, members)
-        for layer in range(n_layers):
-            forward(plan, layer, work, rows, differentiate, False, member, members)
-            barrier(meeting, members)
-        loss_and_delta(plan, work, reals, y, labels, sample_weight, samples, rows, inverse, differentiate, member, members)
-        barrier(meeting, members)
-        if member == 0:
-            for i in range((rows + width(work) - 1) // width(work)):
-                loss += work[plan[LOSSES] + i]
-        if differentiate:
-            for layer in range(n_layers - 1, -1, -1):
-                if layer > 0:
-                    backward(plan, layer, work, rows, member, members)
-                gradient(plan, layer, work, rows, is_first, is_last, plan[PENALISED] > 0, member, members)
-                barrier(meeting, members)
-        else:
-            barrier(meeting, members)
+    if plan[AREA] > 0:
+        loss = blocks_of_members(
+            plan,
+            work,
+            reals,
+            epoch,
+            start,
+            x,
+            y,
+            labels,
+            sample_weight,
+            order,
+            batch,
+            inverse,
+            differentiate,
+            meeting,
+            member,
+            members,
+        )
+    else:
+        block = plan[BLOCK]
+        for top in range(0, batch, block):
+            samples, row, rows = order + top, start + top, min(block, batch - top)
+            is_first, is_last = top == 0, top + block >= batch
+            one_block(
+                plan,
+                work,
+                reals,
+                epoch,
+                row,
+                x,
+                y,
+                labels,
+                sample_weight,
+                samples,
+                rows,
+                inverse,
+                differentiate,
+                is_first,
+                is_last,
+                meeting,
+                member,
+                members,
+            )
+            if member == 0:
+                loss = add_losses(plan, work, rows, loss)
     if member == 0:
         reals[LOSS_SUM] += reals[REPORT] * inverse * loss * batch
     if plan[SEPARATE] == 1 and plan[RULE] != NO_RULE:

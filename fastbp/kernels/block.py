@@ -1,0 +1,225 @@
+"""A block of a mini-batch: gather, forward, loss, delta recursion and gradients, by all members of a team or by one for itself.
+
+Legend: B samples of the block; L layers; O outputs of the network; W lanes of a register.
+"""
+
+from fastbp._jit import inline, kernel
+from fastbp.activations import multiply_slope
+from fastbp.kernels.backward import backward
+from fastbp.kernels.forward import IDENTITY, forward
+from fastbp.kernels.gemm import count_panels, panel_width, share
+from fastbp.kernels.gradient import gradient
+from fastbp.kernels.packing import fill, from_lanes, gather_rows, to_lanes
+from fastbp.kernels.regularize import draw_masks
+from fastbp.kernels.simd import horizontal_sum, like, load, load_rows, select, store, width
+from fastbp.kernels.team import barrier
+from fastbp.layout import (
+    ACTIVATION,
+    AREA,
+    BLOCK,
+    CAP,
+    CODE,
+    COEFFICIENTS,
+    COLUMNS,
+    DELTA,
+    GRADIENT,
+    INPUT,
+    LABELS,
+    LANES,
+    LANES_STRIDE,
+    LOSS,
+    LOSS_SCALE,
+    LOSSES,
+    N_COEFFICIENTS,
+    N_IN,
+    N_LAYERS,
+    N_OUT,
+    N_PACKED,
+    PACKED,
+    PANEL_STRIDE,
+    PARTIALS,
+    PENALISED,
+    RAW,
+    TABLE,
+    TRANSPOSED,
+    WEIGHTED,
+)
+from fastbp.losses import loss_block
+
+
+@inline
+def _write_targets(plan, y, labels, order, top, rows, n_out, block):
+    """Lane block (O, W) of the targets of the samples from `top` on, W or as many as are left of `rows`."""
+    lanes = width(block)
+    if rows - top >= lanes and plan[LABELS] == 0:
+        for k in range(n_out):
+            store(block, k * lanes, load_rows(y + k, order + top, n_out))
+        return
+    fill(block, n_out * lanes, 0.0)
+    for j in range(min(lanes, rows - top)):
+        sample = order[top + j]
+        if plan[LABELS] == 1:
+            block[labels[sample] * lanes + j] = 1
+        else:
+            for k in range(n_out):
+                block[k * lanes + j] = y[sample * n_out + k]
+
+
+@inline
+def _write_weights(plan, sample_weight, order, top, rows, weights):
+    """Weights of W samples, 0 of those past `rows`."""
+    for j in range(width(weights)):
+        weight = 1 if top + j < rows else 0
+        weights[j] = sample_weight[order[top + j]] if weight and plan[WEIGHTED] == 1 else weight
+
+
+@kernel
+def loss_and_delta(plan, work, reals, y, labels, sample_weight, order, rows, inverse, differentiate, member, members):
+    """Losses of the samples, summed W by W, and D (B, O) = dC/dz of the last layer; a share of it.
+
+    C is the weighted mean over the mini-batch: `inverse` is 1 over the sum of its weights.
+    """
+    last_layer = plan[N_LAYERS] - 1
+    row = plan + TABLE + last_layer * COLUMNS
+    n_out, stride, lanes = row[N_OUT], plan[PANEL_STRIDE], width(work)
+    room = count_panels(n_out, work) * panel_width(work) * lanes
+    x = work + plan[LANES] + member * plan[LANES_STRIDE]
+    targets, following, d, weights = x + room, x + 2 * room, x + 3 * room, x + 4 * room
+    alpha = work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + last_layer
+    first, last = share((rows + lanes - 1) // lanes, member, members)
+    fill(d + n_out * lanes, room - n_out * lanes, 0.0)
+    fill(weights, lanes, 1.0)
+    _write_targets(plan, y, labels, order, first * lanes, rows, n_out, targets)
+    for block in range(first, last):
+        top = block * lanes
+        count = min(lanes, rows - top)
+        to_lanes(work + row[ACTIVATION], stride, top, n_out, x)
+        # a register of numbers that were written one by one just before would be waited for
+        _write_targets(plan, y, labels, order, top + lanes, rows, n_out, following)
+        if plan[WEIGHTED] == 1 or count < lanes:
+            _write_weights(plan, sample_weight, order, top, rows, weights)
+        losses = loss_block(plan[LOSS], x, targets, d, n_out, lanes, reals[LOSS_SCALE], reals[CAP])
+        targets, following = following, targets
+        weight = load(weights, 0)
+        work[plan[LOSSES] + block] = horizontal_sum(select(weight > 0.0, losses * weight, like(losses, 0.0)))
+        if differentiate:
+            scale = weight * inverse
+            for k in range(0, n_out * lanes, lanes):
+                store(d, k, select(weight > 0.0, load(d, k) * scale, like(scale, 0.0)))
+            from_lanes(d, n_out, work + row[DELTA], stride, top)
+            if row[CODE] != IDENTITY:
+                for p in range(count_panels(n_out, work)):
+                    out = p * stride + top * panel_width(work)
+                    a, z, delta = work + row[ACTIVATION] + out, work + row[RAW] + out, work + row[DELTA] + out
+                    multiply_slope(row[CODE], z, a, delta, count * panel_width(work), alpha)
+
+
+@kernel
+def one_block(
+    plan,
+    work,
+    reals,
+    epoch,
+    row,
+    x,
+    y,
+    labels,
+    sample_weight,
+    samples,
+    rows,
+    inverse,
+    differentiate,
+    is_first,
+    is_last,
+    meeting,
+    member,
+    members,
+):
+    """Losses of the samples[:rows], which are the rows from `row` on of an epoch, and their gradients, as `gradient` says."""
+    n_layers = plan[N_LAYERS]
+    first, last = share(rows, member, members)
+    gather_rows(x, plan[TABLE + N_IN], samples, first, last, work + plan[TABLE + INPUT], plan[PANEL_STRIDE])
+    draw_masks(plan, work, epoch, row, rows, member, members)
+    barrier(meeting, members)
+    for layer in range(n_layers):
+        forward(plan, layer, work, rows, differentiate, False, member, members)
+        barrier(meeting, members)
+    loss_and_delta(plan, work, reals, y, labels, sample_weight, samples, rows, inverse, differentiate, member, members)
+    barrier(meeting, members)
+    if differentiate:
+        for layer in range(n_layers - 1, -1, -1):
+            if layer > 0:
+                backward(plan, layer, work, rows, member, members)
+            gradient(plan, layer, work, rows, is_first, is_last, plan[PENALISED] > 0, member, members)
+            barrier(meeting, members)
+
+
+@kernel
+def add_losses(plan, work, rows, loss):
+    """`loss` and the losses of a block of samples, one register's after the other's."""
+    for i in range((rows + width(work) - 1) // width(work)):
+        loss += work[plan[LOSSES] + i]
+    return loss
+
+
+@kernel
+def plan_of_member(plan, member):
+    """A copy of the plan, whose offsets count from the member's area, for blocks whose gradients are summed later."""
+    length, shift = TABLE + COLUMNS * plan[N_LAYERS], member * plan[AREA]
+    own = plan + (member + 1) * length
+    for i in range(length):
+        own[i] = plan[i]
+    own[PACKED], own[TRANSPOSED], own[COEFFICIENTS] = plan[PACKED] - shift, plan[TRANSPOSED] - shift, plan[COEFFICIENTS] - shift
+    own[GRADIENT] = plan[PARTIALS]
+    return own
+
+
+@kernel
+def blocks_of_members(
+    plan, work, reals, epoch, start, x, y, labels, sample_weight, order, batch, inverse, differentiate, meeting, member, members
+):
+    """The sum of the losses, and the gradient in memory, of a mini-batch of which each member takes a block at a time.
+
+    Nothing but the gradients of the blocks goes from core to core. They are summed in the order of the blocks, however many members
+    there are.
+    """
+    own, area, block, loss = plan_of_member(plan, member), work + member * plan[AREA], plan[BLOCK], 0.0
+    first, last = share(plan[N_PACKED] // width(work), member, members)
+    total = work + plan[GRADIENT]
+    barrier(meeting, members)
+    for top in range(0, batch, block * members):
+        skip = member * block
+        rows = min(block, batch - top - skip)
+        if rows > 0:
+            row, samples = start + top + skip, order + (top + skip)
+            one_block(
+                own,
+                area,
+                reals,
+                epoch,
+                row,
+                x,
+                y,
+                labels,
+                sample_weight,
+                samples,
+                rows,
+                inverse,
+                differentiate,
+                True,
+                False,
+                meeting,
+                0,
+                1,
+            )
+        barrier(meeting, members)
+        for other in range(min(members, (batch - top + block - 1) // block)):
+            theirs = work + other * plan[AREA]
+            if member == 0:
+                loss = add_losses(plan, theirs, min(block, batch - top - other * block), loss)
+            if differentiate:
+                part = theirs + plan[PARTIALS]
+                for i in range(first * width(work), last * width(work), width(work)):
+                    store(total, i, load(part, i) if top == 0 and other == 0 else load(total, i) + load(part, i))
+        barrier(meeting, members)
+    return loss
