@@ -6,11 +6,10 @@ Legend: N rows predicted; S rows of a block; O outputs; L layers.
 from fastbp._jit import kernel
 from fastbp.activations import activate
 from fastbp.kernels.forward import IDENTITY, forward
-from fastbp.kernels.gemm import count_panels, panel_width, share
+from fastbp.kernels.gemm import count_panels, panel_width
 from fastbp.kernels.packing import copy, fill, from_lanes, gather_rows, rows_from_panels, to_lanes
 from fastbp.kernels.simd import all_lanes, broadcast, fma, load, store, width
 from fastbp.kernels.square import square_load, square_times, square_transpose
-from fastbp.kernels.team import barrier
 from fastbp.layout import (
     ACTIVATION,
     BIASES,
@@ -20,7 +19,6 @@ from fastbp.layout import (
     COLUMNS,
     INPUT,
     LANES,
-    LANES_STRIDE,
     N_COEFFICIENTS,
     N_IN,
     N_LAYERS,
@@ -91,31 +89,25 @@ def forward_row(plan, layer, params, work):
 
 
 @kernel
-def predict(plan, params, work, x, order, out, meeting, member, members):
-    """out (N, O) = the network's outputs for rows `order` of x."""
+def predict(plan, params, work, x, order, out):
+    """out (N, O) = the network's outputs for rows `order` of x, by one thread; the block and its activations are overwritten."""
     last = plan + TABLE + (plan[N_LAYERS] - 1) * COLUMNS
     n_out, stride, panel, lanes = last[N_OUT], plan[PANEL_STRIDE], panel_width(work), width(work)
-    block = work + plan[LANES] + member * plan[LANES_STRIDE]
+    block, z = work + plan[LANES], work + last[ACTIVATION]
     for top in range(0, plan[ROWS], plan[BLOCK]):
         rows = min(plan[BLOCK], plan[ROWS] - top)
-        begin, end = share(rows, member, members)
-        gather_rows(x, plan[TABLE + N_IN], order + top, begin, end, work + plan[TABLE + INPUT], stride)
-        barrier(meeting, members)
+        gather_rows(x, plan[TABLE + N_IN], order + top, 0, rows, work + plan[TABLE + INPUT], stride)
         for layer in range(plan[N_LAYERS]):
             if plan[ROWS] > 1:
-                forward(plan, layer, work, rows, False, True, member, members)
-            elif member == 0:
-                forward_row(plan, layer, params, work)
-            barrier(meeting, members)
-        if member == 0:
-            z = work + last[ACTIVATION]
-            if plan[OUTPUT] == SOFTMAX:
-                for first in range(0, rows, lanes):
-                    to_lanes(z, stride, first, n_out, block)
-                    softmax_block(block, n_out)
-                    from_lanes(block, n_out, z, stride, first)
+                forward(plan, layer, work, rows, False, True, 0, 1)
             else:
-                for p in range(count_panels(n_out, work)):
-                    activate(plan[OUTPUT], z + p * stride, rows * panel, work)
-            rows_from_panels(z, stride, rows, n_out, out + top * n_out)
-        barrier(meeting, members)
+                forward_row(plan, layer, params, work)
+        if plan[OUTPUT] == SOFTMAX:
+            for first in range(0, rows, lanes):
+                to_lanes(z, stride, first, n_out, block)
+                softmax_block(block, n_out)
+                from_lanes(block, n_out, z, stride, first)
+        else:
+            for p in range(count_panels(n_out, work)):
+                activate(plan[OUTPUT], z + p * stride, rows * panel, work)
+        rows_from_panels(z, stride, rows, n_out, out + top * n_out)

@@ -174,7 +174,7 @@ def run(mode, member, members, plan, work, params, reals, rates, record, x, y, l
     mode : int
         TRAIN: `train`, parameters packed before and unpacked after. DIFFERENTIATE: `out` = the gradient of the mean loss of rows
         order[:ROWS], with that of the L2 penalty, laid out like `params`. EVALUATE: the loss only. PREDICT: `out` = the outputs
-        (ROWS, O).
+        (ROWS, O), by one member.
     member, members : int
         This thread's number and how many run this call together, all with the same arrays.
     plan, work, params : arrays
@@ -211,7 +211,7 @@ def run(mode, member, members, plan, work, params, reals, rates, record, x, y, l
         if member == 0:
             unpack_layers(plan_, packed, params_)
     elif mode == PREDICT:
-        predict(plan_, params_, work_, x_, order_, out_, meeting_, member, members)
+        predict(plan_, params_, work_, x_, order_, out_)
     else:
         rows, differentiate = plan[ROWS], mode == DIFFERENTIATE
         minibatch(
