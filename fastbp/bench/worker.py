@@ -2,8 +2,8 @@
 
 Libraries fix their thread counts when they are imported and keep idle threads spinning after a parallel region: in one process
 they would slow each other down. So every contestant has a process, with the thread counts in its environment, and only one of
-them works at a time; with one thread, all on the same core. The other revision of ``fastbp bench --against`` is one more such
-process, with another interpreter.
+them works at a time; with one thread, all on the same core, with more, after a pause. The other revision of ``fastbp bench
+--against`` is one more such process, with another interpreter.
 
 The file is run by path and loads the workloads and contestants beside it, whatever version of fastbp is installed.
 """
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 PACKAGE = Path(__file__).resolve().parents[1]
+PAUSE = 0.1  # seconds before a turn of several threads, after which those of the contestant before no longer spin
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -94,6 +95,8 @@ class Turns:
     def turn(self, epochs: int) -> float:
         """Train from the first weights; seconds, without the way back to them."""
         self.reset()
+        if self.threads > 1:
+            time.sleep(PAUSE)
         start = self.clock()
         self.current.run(epochs)
         return self.clock() - start
