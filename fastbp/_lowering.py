@@ -6,6 +6,7 @@ pointers, and gives each call a place for its exception: most of the instruction
 
 from collections import Counter
 
+from llvmlite.ir import Constant
 from numba.core import ir
 from numba.core.analysis import compute_use_defs
 from numba.core.cgutils import if_unlikely, pack_struct, unpack_tuple
@@ -68,7 +69,7 @@ def call_part(descriptor, context, builder, signature, args):
 
 
 def _lower_range(integer, state, iterator):
-    """Emit ``range`` of a type of integers; its step must not be zero."""
+    """Emit ``range`` of a type of integers."""
 
     @registry.lower(range, integer)
     @registry.lower(range, integer, integer)
@@ -76,6 +77,9 @@ def _lower_range(integer, state, iterator):
     def make(context, builder, signature, args):
         zero, one = (context.get_constant(integer, value) for value in (0, 1))
         start, stop, step = {1: [zero, *args, one], 2: [*args, one], 3: args}[len(args)]
+        if not isinstance(step, Constant):
+            with if_unlikely(builder, builder.icmp_signed("==", step, zero)):
+                context.call_conv.return_user_exc(builder, ValueError, ("range() arg 3 must not be zero",))
         return pack_struct(builder, [start, stop, step])
 
     @registry.lower("getiter", state)

@@ -153,7 +153,7 @@ def test_the_oracle_shares_nothing():
         ("matplotlib", r"plotting|bench\..*"),
         ("pickle", r"_jit|bench\.worker"),
         ("numba", r"_jit|_linker|_lowering|_target|_unboxing|kernels\..*|contestants|bench\..*|cli"),
-        ("llvmlite", r"_jit|_linker|_unboxing|kernels\..*|bench\..*|cli"),
+        ("llvmlite", r"_jit|_linker|_lowering|_unboxing|kernels\..*|bench\..*|cli"),
     ],
 )
 def test_who_imports_what(library, users):

@@ -246,6 +246,8 @@ def test_loops_are_those_of_python():
         ranges["float64"](*args, out)
         ranges.function(*args, expected)
         np.testing.assert_array_equal(out, expected)
+    with pytest.raises(ValueError, match="must not be zero"):
+        ranges["float64"](0, 5, 0, out)
 
 
 @intrinsic
