@@ -326,7 +326,6 @@ GUARDED = r'''
 import ctypes, mmap, os, resource, signal, sys
 import numpy as np
 from fastbp import Network, layout, optimizers
-from fastbp.kernels.tile import STORE, WHERE_ABOVE, ZERO
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
 from fastbp.session import Session
 

@@ -115,51 +115,20 @@ def loss_and_delta(plan, work, reals, y, labels, sample_weight, order, rows, inv
 
 
 @kernel
-def one_block(
-    plan,
-    work,
-    reals,
-    epoch,
-    row,
-    x,
-    y,
-    labels,
-    sample_weight,
-    samples,
-    rows,
-    inverse,
-    differentiate,
-    is_first,
-    is_last,
-    meeting,
-    member,
-    members,
-):
-    """Losses of the samples[:rows], which are the rows from `row` on of an epoch, and their gradients, as `gradient` says."""
-    n_layers = plan[N_LAYERS]
-    first, last = share(rows, member, members)
-    gather_rows(x, plan[TABLE + N_IN], samples, first, last, work + plan[TABLE + INPUT], plan[PANEL_STRIDE])
-    draw_masks(plan, work, epoch, row, rows, member, members)
-    barrier(meeting, members)
-    for layer in range(n_layers):
-        forward(plan, layer, work, rows, differentiate, False, member, members)
-        barrier(meeting, members)
-    loss_and_delta(plan, work, reals, y, labels, sample_weight, samples, rows, inverse, differentiate, member, members)
-    barrier(meeting, members)
-    if differentiate:
-        for layer in range(n_layers - 1, -1, -1):
-            if layer > 0:
-                backward(plan, layer, work, rows, member, members)
-            gradient(plan, layer, work, rows, is_first, is_last, plan[PENALISED] > 0, member, members)
-            barrier(meeting, members)
-
-
-@kernel
 def add_losses(plan, work, rows, loss):
     """`loss` and the losses of a block of samples, one register's after the other's."""
     for i in range((rows + width(work) - 1) // width(work)):
         loss += work[plan[LOSSES] + i]
     return loss
+
+
+@kernel
+def add_gradient(plan, work, area, is_first, member, members):
+    """The gradient of a block, in the area of the member that computed it, added to that of the blocks before; a share of it."""
+    first, last = share(plan[N_PACKED] // width(work), member, members)
+    total, part = work + plan[GRADIENT], area + plan[PARTIALS]
+    for i in range(first * width(work), last * width(work), width(work)):
+        store(total, i, load(part, i) if is_first else load(total, i) + load(part, i))
 
 
 @kernel
@@ -175,51 +144,47 @@ def plan_of_member(plan, member):
 
 
 @kernel
-def blocks_of_members(
+def all_blocks(
     plan, work, reals, epoch, start, x, y, labels, sample_weight, order, batch, inverse, differentiate, meeting, member, members
 ):
-    """The sum of the losses, and the gradient in memory, of a mini-batch of which each member takes a block at a time.
+    """The sum of the losses of a mini-batch, to member 0, and its gradients as `gradient` says.
 
-    Nothing but the gradients of the blocks goes from core to core. They are summed in the order of the blocks, however many members
-    there are.
+    Blocks are computed by all members, one after the other, or, where each member has an area, by one each: then nothing but their
+    gradients goes from core to core, which are summed in the order of the blocks, however many members there are.
     """
-    own, area, block, loss = plan_of_member(plan, member), work + member * plan[AREA], plan[BLOCK], 0.0
-    first, last = share(plan[N_PACKED] // width(work), member, members)
-    total = work + plan[GRADIENT]
-    barrier(meeting, members)
-    for top in range(0, batch, block * members):
-        skip = member * block
-        rows = min(block, batch - top - skip)
-        if rows > 0:
-            row, samples = start + top + skip, order + (top + skip)
-            one_block(
-                own,
-                area,
-                reals,
-                epoch,
-                row,
-                x,
-                y,
-                labels,
-                sample_weight,
-                samples,
-                rows,
-                inverse,
-                differentiate,
-                True,
-                False,
-                meeting,
-                0,
-                1,
-            )
+    alone, block, loss = plan[AREA] > 0, plan[BLOCK], 0.0
+    own, area, together, one, team = plan, work, 1, member, members
+    if alone:
+        own, area, together, one, team = plan_of_member(plan, member), work + member * plan[AREA], members, 0, 1
         barrier(meeting, members)
-        for other in range(min(members, (batch - top + block - 1) // block)):
+    for top in range(0, batch, block * together):
+        begin = top + member * block if alone else top
+        rows, samples = min(block, batch - begin), order + begin
+        if rows > 0:
+            is_first, is_last = alone or top == 0, top + block >= batch and not alone
+            first, last = share(rows, one, team)
+            gather_rows(x, own[TABLE + N_IN], samples, first, last, area + own[TABLE + INPUT], own[PANEL_STRIDE])
+            draw_masks(own, area, epoch, start + begin, rows, one, team)
+            barrier(meeting, team)
+            for layer in range(plan[N_LAYERS]):
+                forward(own, layer, area, rows, differentiate, False, one, team)
+                barrier(meeting, team)
+            loss_and_delta(own, area, reals, y, labels, sample_weight, samples, rows, inverse, differentiate, one, team)
+            barrier(meeting, team)
+            if differentiate:
+                for layer in range(plan[N_LAYERS] - 1, -1, -1):
+                    if layer > 0:
+                        backward(own, layer, area, rows, one, team)
+                    gradient(own, layer, area, rows, is_first, is_last, plan[PENALISED] > 0, one, team)
+                    barrier(meeting, team)
+        if alone:
+            barrier(meeting, members)
+        for other in range(min(together, (batch - top + block - 1) // block)):
             theirs = work + other * plan[AREA]
             if member == 0:
                 loss = add_losses(plan, theirs, min(block, batch - top - other * block), loss)
-            if differentiate:
-                part = theirs + plan[PARTIALS]
-                for i in range(first * width(work), last * width(work), width(work)):
-                    store(total, i, load(part, i) if top == 0 and other == 0 else load(total, i) + load(part, i))
-        barrier(meeting, members)
+            if alone and differentiate:
+                add_gradient(plan, work, theirs, top == 0 and other == 0, member, members)
+        if alone:
+            barrier(meeting, members)
     return loss

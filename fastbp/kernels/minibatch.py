@@ -4,7 +4,7 @@ Legend: B samples of the mini-batch, taken S at a time; L layers; W lanes of a r
 """
 
 from fastbp._jit import kernel
-from fastbp.kernels.block import add_losses, blocks_of_members, one_block
+from fastbp.kernels.block import all_blocks
 from fastbp.kernels.gemm import count_panels, panel_width, share
 from fastbp.kernels.gradient import add_decay, update_from_memory
 from fastbp.kernels.packing import transpose_weights
@@ -12,8 +12,6 @@ from fastbp.kernels.regularize import begin_step, complete_all, limit_norms
 from fastbp.kernels.simd import fma, horizontal_sum, like, load, width
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
-    AREA,
-    BLOCK,
     COEFFICIENTS,
     COLUMNS,
     L2,
@@ -103,7 +101,7 @@ def minibatch(
             weight_sum += sample_weight[order[j]]
     inverse = 1.0 / weight_sum if weight_sum > 0.0 else 0.0
     l2 = reals[L2] * inverse if plan[PENALISED] == PER_BATCH else reals[L2]
-    coefficients, loss = work + plan[COEFFICIENTS], 0.0
+    coefficients = work + plan[COEFFICIENTS]
     if member == 0:
         if plan[RULE] != NO_RULE:
             reals[0] = rate
@@ -121,52 +119,9 @@ def minibatch(
     if differentiate:
         transpose_layers(plan, work, member, members)
 
-    if plan[AREA] > 0:
-        loss = blocks_of_members(
-            plan,
-            work,
-            reals,
-            epoch,
-            start,
-            x,
-            y,
-            labels,
-            sample_weight,
-            order,
-            batch,
-            inverse,
-            differentiate,
-            meeting,
-            member,
-            members,
-        )
-    else:
-        block = plan[BLOCK]
-        for top in range(0, batch, block):
-            samples, row, rows = order + top, start + top, min(block, batch - top)
-            is_first, is_last = top == 0, top + block >= batch
-            one_block(
-                plan,
-                work,
-                reals,
-                epoch,
-                row,
-                x,
-                y,
-                labels,
-                sample_weight,
-                samples,
-                rows,
-                inverse,
-                differentiate,
-                is_first,
-                is_last,
-                meeting,
-                member,
-                members,
-            )
-            if member == 0:
-                loss = add_losses(plan, work, rows, loss)
+    loss = all_blocks(
+        plan, work, reals, epoch, start, x, y, labels, sample_weight, order, batch, inverse, differentiate, meeting, member, members
+    )
     if member == 0:
         reals[LOSS_SUM] += reals[REPORT] * inverse * loss * batch
     if plan[SEPARATE] == 1 and plan[RULE] != NO_RULE:
