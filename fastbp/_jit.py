@@ -20,6 +20,7 @@ import sys
 import tempfile
 import warnings
 from contextlib import contextmanager
+from enum import IntEnum
 from functools import cache, partial
 from pathlib import Path
 from threading import RLock
@@ -103,30 +104,41 @@ def _nothing_collected():
             gc.enable()
 
 
-class _Choice:
-    """The classes over which kernels are being compiled: the common ones of every registry, or all (an extended entry)."""
+class Level(IntEnum):
+    """How much an entry can do: each level all that the ones before can, and takes longer to compile.
 
-    extended = False
+    COMMON has the common classes of every registry; SPARSE leaves out the zeros of samples, too; EXTENDED has all classes, and what
+    `when_extended` keeps from the others.
+    """
+
+    COMMON, SPARSE, EXTENDED = range(3)
+
+
+class _Choice:
+    """What kernels are being compiled for."""
+
+    level = Level.COMMON
     classes: tuple = ()
     registries: list = []  # noqa: RUF012 - one for the process
 
     @classmethod
-    def set(cls, extended: bool):
-        """Compile from now on over these classes; parts compiled over others are forgotten."""
-        classes = tuple(c for registry in cls.registries for c in registry.chosen(extended))
-        if classes != cls.classes:
+    def set(cls, level: Level):
+        """Compile from now on for this level; parts compiled for another are forgotten."""
+        classes = tuple(c for registry in cls.registries for c in registry.chosen(level == Level.EXTENDED))
+        if (level, classes) != (cls.level, cls.classes):
             for dispatcher in _parts:
                 dispatcher._reset_overloads()
             target.typing_context.forget(_switches)
-        cls.extended, cls.classes = extended, classes
+        cls.level, cls.classes = level, classes
 
     @classmethod
-    def key(cls, extended: bool) -> str:
-        """Names a choice of classes; other people's classes by their code."""
-        own = [c for registry in cls.registries for c in registry.chosen(extended) if not c.__module__.startswith("fastbp.")]
+    def key(cls, level: Level) -> str:
+        """Names a level; other people's classes in it by their code."""
+        chosen = [c for registry in cls.registries for c in registry.chosen(level == Level.EXTENDED)]
+        own = [c for c in chosen if not c.__module__.startswith("fastbp.")]
         code = [_code_key(f.__func__.__code__) for c in own for f in vars(c).values() if isinstance(f, staticmethod)]
         digest = hashlib.sha256(repr((own, code)).encode()).hexdigest()[:12] if own else ""
-        return f"{'-extended' if extended else ''}{digest and '-' + digest}"
+        return f"{f'-{level.name.lower()}' if level else ''}{digest and '-' + digest}"
 
 
 def _code_key(code: CodeType) -> tuple:
@@ -158,29 +170,41 @@ class Entry(dict):
         self[dtype] = self.over((), dtype)
         return self[dtype]
 
-    def over(self, classes, dtype, extended=False):
-        """The compiled function for a dtype, over the common classes, or over all if one of `classes` is not common.
+    def over(self, classes, dtype, level=Level.COMMON):
+        """The compiled function for a dtype, of this level at least, and of the one that has all `classes`.
 
-        With `extended` it is the latter in any case, for what `when_extended` leaves out of the former.
+        One of a higher level does too: it is taken where it is at hand and the one asked for would have to be compiled.
         """
-        extended = extended or not all(cls.common for cls in classes)
-        name = f"{dtype}{_Choice.key(extended) if extended else ''}"
-        if name not in self._compiled:
-            with _compiling, _nothing_collected():
-                _Choice.set(extended)
-                self._compiled[name] = self._compile(str(dtype), name)
-        return self._compiled[name]
+        least = level if all(cls.common for cls in classes) else Level.EXTENDED
+        names = {each: f"{dtype}{_Choice.key(each)}" for each in Level if each >= least}
+        for name in names.values():
+            if name in self._compiled:
+                return self._compiled[name]
+        with _compiling, _nothing_collected():
+            stored = [each for each, name in names.items() if self._stored(str(dtype), name).exists()]
+            chosen = stored[0] if stored else least
+            _Choice.set(chosen)
+            compiled = self._compiled[names[chosen]] = self._compile(str(dtype), names[chosen])
+        return compiled
+
+    def _signature(self, dtype):
+        plain = self.signature(getattr(numba.types, dtype))
+        return plain.replace(args=tuple(flat(argument) for argument in plain.args))
+
+    def _stored(self, dtype, name):
+        """Where the machine code of that name is kept."""
+        function, code = self.function, self.function.__code__
+        parts = function.__module__, code.co_code, code.co_names, code.co_consts, self._signature(dtype)
+        identity = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+        return DiskCache(f"{function.__name__}_{name}".replace("-", "_") + f"-{identity}")
 
     def _compile(self, dtype, name):
         function = self.function
         unique = FunctionType(function.__code__, function.__globals__, f"{function.__name__}_{name}".replace("-", "_"))
         unique.__qualname__ = unique.__name__
         dispatcher = numba.njit(**ENTRY_OPTIONS)(unique)
-        plain = self.signature(getattr(numba.types, dtype))
-        signature = plain.replace(args=tuple(flat(argument) for argument in plain.args))
-        code = function.__code__
-        identity = repr((function.__module__, code.co_code, code.co_names, code.co_consts, signature)).encode()
-        dispatcher._cache = DiskCache(f"{unique.__name__}-{hashlib.sha256(identity).hexdigest()[:12]}")
+        signature = self._signature(dtype)
+        dispatcher._cache = self._stored(dtype, name)
         try:
             dispatcher.compile(signature)
         except errors.NumbaError:
@@ -253,6 +277,11 @@ class DiskCache:
         directory = cache_directory()
         return directory / f"{self.name}.bin" if directory else None
 
+    def exists(self) -> bool:
+        """Whether there is such a file; it may yet be damaged."""
+        path = self._path()
+        return path is not None and path.exists()
+
     def load_overload(self, sig, target_context):
         """The stored compile result, or None."""
         path = self._path()
@@ -290,7 +319,7 @@ def switch_over(registry, build):
     built = {}
 
     def functions():
-        for cls in registry.chosen(_Choice.extended):
+        for cls in registry.chosen(_Choice.level == Level.EXTENDED):
             if cls not in built:
                 built[cls] = build(cls)
             yield built[cls]
@@ -334,26 +363,33 @@ def switch(functions):
     return _chooser(choose, ["code", *inspect.signature(next(iter(listed())).py_func).parameters])
 
 
-def when_extended(function):
-    """Decorator: a kernel without a result, which extended entries call; in the common ones its calls are nothing."""
-    dispatcher = kernel(function)
+def _from(level):
+    """Decorator: a kernel without a result, which entries of this level and above call; in others its calls are nothing."""
 
-    def choose(typingctx, *args):
-        plain = tuple(types.unliteral(arg) for arg in args)
-        extended = _Choice.extended
-        callee = typingctx.resolve_value_type(dispatcher)
-        signature = callee.get_call_type(typingctx, plain, {}) if extended else None
+    def decorate(function):
+        dispatcher = kernel(function)
 
-        def codegen(context, builder, _, values):
-            if extended:
-                implementation = context.get_function(callee, signature)
-                context.add_linking_libs(getattr(implementation, "libs", ()))
-                implementation(builder, values)
-            return context.get_dummy_value()
+        def choose(typingctx, *args):
+            plain = tuple(types.unliteral(arg) for arg in args)
+            is_called = _Choice.level >= level
+            callee = typingctx.resolve_value_type(dispatcher)
+            signature = callee.get_call_type(typingctx, plain, {}) if is_called else None
 
-        return types.void(*plain), codegen
+            def codegen(context, builder, _, values):
+                if is_called:
+                    implementation = context.get_function(callee, signature)
+                    context.add_linking_libs(getattr(implementation, "libs", ()))
+                    implementation(builder, values)
+                return context.get_dummy_value()
 
-    return _chooser(choose, list(inspect.signature(function).parameters))
+            return types.void(*plain), codegen
+
+        return _chooser(choose, list(inspect.signature(function).parameters))
+
+    return decorate
+
+
+when_sparse, when_extended = _from(Level.SPARSE), _from(Level.EXTENDED)
 
 
 def _chooser(choose, parameters):

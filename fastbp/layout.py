@@ -54,8 +54,18 @@ from fastbp.memory import ALIGNMENT
     COMPLETED,  # 1: the gradient is completed by L1 and clipping before the rule sees it
     NORMS,  # sums of squares of the gradient, panel by panel
     AREA,  # numbers from one member's block to the next, where each member has a block of its own; else 0
-) = range(38)
-TABLE = 40  # first row of the layer table
+    MOST_ENTRIES,  # numbers other than zero in a sample, at most; 0: samples are panels like all matrices
+    COMPRESSED,  # 1: samples come without their zeros, 0: as rows of all numbers
+    VALUES,  # entries of a block by rows: numbers, their columns, and where those of each row in each piece of the columns begin
+    PLACES,
+    BOUNDS,
+    PIECES,  # of the columns
+    PIECE,  # columns of each
+    COLUMN_VALUES,  # the same entries by columns: numbers, their rows, and where those of each column begin
+    COLUMN_PLACES,
+    COLUMN_BEGINS,
+) = range(48)
+TABLE = 48  # first row of the layer table
 
 # positions in `reals`: hyper-parameters of the rule come first
 (
@@ -148,6 +158,10 @@ class Allocator:
         return start
 
 
+SIDE_BY_SIDE = 4  # panels whose sums over the entries of a sample run side by side
+ENTRIES_OF_PIECE = 8  # of a sample, at least, in a piece of its columns whose weights stay in the first-level cache
+PIECE_BYTES = 1 << 14
+
 SMALL_GRADIENT = 1 << 17  # bytes: to add it to another takes little of the time in which a block gives it
 
 
@@ -170,7 +184,17 @@ def kept_of_words(dropout: float) -> int:
 
 
 def make_plan(
-    sizes, activations, *, panel: int, batch: int, rows_together: int, slots: int, members: int, itemsize: int, dropout=None
+    sizes,
+    activations,
+    *,
+    panel: int,
+    batch: int,
+    rows_together: int,
+    slots: int,
+    members: int,
+    itemsize: int,
+    dropout=None,
+    entries=None,
 ):
     """The integer plan of a network and the length of its work buffer.
 
@@ -193,6 +217,9 @@ def make_plan(
         Bytes of a number.
     dropout : sequence of float, optional
         Probability that an input of each layer is dropped.
+    entries : fastbp.sparsity.Entries, optional
+        What there is in a sample, if the first layer is to leave out the zeros (see :mod:`fastbp.kernels.sparse`; with no dropout
+        of the inputs).
 
     Returns
     -------
@@ -224,7 +251,8 @@ def make_plan(
     plan[NORMS] = work.take(sum(round_up(n, panel) // panel for n in sizes[1:]))
     plan[COPY] = work.take(parameter_offsets(sizes)[-1][2]) if slots < 0 else 0
 
-    shared, alone = work.total, slots >= 0 and rows_together < batch and packed.total * itemsize <= SMALL_GRADIENT
+    is_small = packed.total * itemsize <= SMALL_GRADIENT and entries is None
+    shared, alone = work.total, slots >= 0 and rows_together < batch and is_small
     plan[PARTIALS] = work.take(packed.total) if alone else 0
     capacity = round_up(rows_together, lanes)
     if capacity * panel * itemsize % 4096 == 0:
@@ -235,7 +263,15 @@ def make_plan(
     def take_matrix(columns: int) -> int:
         return work.take(round_up(columns, panel) // panel * stride)
 
-    below = take_matrix(sizes[0])
+    if entries:
+        columns = SIDE_BY_SIDE * panel * itemsize
+        pieces = max(1, min(round(entries.average / ENTRIES_OF_PIECE), -(-sizes[0] * columns // PIECE_BYTES)))
+        plan[[MOST_ENTRIES, PIECES, PIECE]] = entries.most, pieces, round_up(-(-sizes[0] // pieces), lanes)
+        size = capacity * entries.most
+        plan[[VALUES, PLACES, BOUNDS]] = [work.take(count) for count in (size, size, (pieces + 1) * capacity)]
+        if slots >= 0:
+            plan[[COLUMN_VALUES, COLUMN_PLACES, COLUMN_BEGINS]] = [work.take(count) for count in (size, size, sizes[0] + 2)]
+    below = 0 if entries else take_matrix(sizes[0])
     for layer, (row, n_out, activation) in enumerate(zip(table, sizes[1:], activations, strict=True)):
         row[INPUT] = below
         row[KEEP] = kept_of_words(dropout[layer]) if dropout else 0
@@ -249,7 +285,7 @@ def make_plan(
         row[DELTA] = take_matrix(n_out) if slots >= 0 else 0
         row[CODE] = activation.code
 
-    plan[LANES_STRIDE] = (4 * round_up(sizes[-1], panel) + 1) * lanes + panel * panel
+    plan[LANES_STRIDE] = (4 * round_up(sizes[-1], panel) + 1) * lanes + panel * panel * (SIDE_BY_SIDE if entries else 1)
     plan[LANES] = work.take((1 if alone else members) * int(plan[LANES_STRIDE]))
     plan[LOSSES] = work.take(capacity)
     if not alone:

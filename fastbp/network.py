@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastbp import activations, initializers, layout, losses, memory, metrics, threads, validation
+from fastbp import activations, initializers, layout, losses, memory, metrics, sparsity, threads, validation
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT
 from fastbp.session import Session
 
@@ -199,6 +199,8 @@ class Network:
         ndarray, (n_samples, n_outputs) or (n_outputs,)
             Activations of the last layer: probabilities for the cross-entropies. A row's result does not depend on the others.
         """
+        if type(X) is not np.ndarray and hasattr(X, "tocsr"):
+            return self._outputs(validation.samples("X", X, self.sizes[0], self.dtype), n_threads)
         rows = validation.numbers("X", X, self.dtype)
         if rows.ndim == 1:
             if rows.size != self.sizes[0]:
@@ -213,7 +215,8 @@ class Network:
         members = threads.members_for(2.0 * self.params.size * len(rows), n_threads, threads.FLOP_PER_START)
         if members == 1:
             return self._forward(rows)
-        first, *others = np.array_split(rows, members)
+        bounds = [len(rows) * member // members for member in range(members + 1)]
+        first, *others = (rows[begin:end] for begin, end in pairwise(bounds))
         with ThreadPoolExecutor(members - 1) as pool:
             begun = [pool.submit(self._forward, part) for part in others]
             outputs = [self._forward(first), *(part.result() for part in begun)]
@@ -230,8 +233,9 @@ class Network:
             session = self._idle.pop()
         except IndexError:
             session = None
-        if session is None or (session.block < count and session.block < self._together):
-            session = Session(self, min(count, self._together))
+        entries = None if type(rows) is np.ndarray else sparsity.entries(rows)
+        if session is None or (session.block < count and session.block < self._together) or not session.has_room(entries):
+            session = Session(self, min(count, self._together), entries=entries)
         out = np.empty(shape, self.dtype)
         none = session.x
         session.compute(PREDICT, count, rows, none, session.labels, none, out)
@@ -282,8 +286,9 @@ class Network:
             session = self._spare.pop()
         except IndexError:
             session = None
-        if session is None or session.block != count or session.differentiate < differentiate:
-            session = Session(self, count, differentiate=differentiate)
+        entries = None if type(rows) is np.ndarray else sparsity.entries(rows)
+        if session is None or session.block != count or session.differentiate < differentiate or not session.has_room(entries):
+            session = Session(self, count, differentiate=differentiate, entries=entries)
         mode = DIFFERENTIATE if differentiate else EVALUATE
         loss = session.compute(mode, count, rows, values, labels, weights, out if differentiate else session.out)
         if session.work.nbytes <= SPARE_BYTES:
@@ -312,7 +317,7 @@ class Network:
 
     def trace(self, X, y=None) -> Trace:
         """a, z and delta of every layer for the samples of X: the quantities in the four equations of backpropagation."""
-        rows = validation.samples("X", X, self.sizes[0], self.dtype)
+        rows = sparsity.dense(validation.samples("X", X, self.sizes[0], self.dtype))
         dummy = np.zeros(len(rows)) if self.loss_function.task == "labels" else np.ones((len(rows), self.sizes[-1]))
         values, labels = validation.targets(
             "y", dummy if y is None else y, len(rows), self.sizes[-1], self.loss_function.task, self.dtype

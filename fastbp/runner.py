@@ -46,11 +46,11 @@ def flop_of_sample(sizes) -> int:
     return 6 * sum(weights) - 2 * weights[0]
 
 
-def open_session(net, batch_size, rule, n_threads=None, *, plain=True, extra=NOTHING) -> Session:
+def open_session(net, batch_size, rule, n_threads=None, *, plain=True, extra=NOTHING, entries=None) -> Session:
     """A session that trains by mini-batches, of the kind that is the fastest; `plain` without L2 penalty and norms."""
     narrow = max(net.sizes) <= layout.NARROW_LIMIT and plain and extra == NOTHING and not rule.decays
     members = 1 if narrow else threads.members_for(batch_size * flop_of_sample(net.sizes), n_threads)
-    return Session(net, batch_size, optimizer=rule, narrow=narrow, members=members, extra=extra)
+    return Session(net, batch_size, optimizer=rule, narrow=narrow, members=members, extra=extra, entries=entries)
 
 
 class Runner:

@@ -5,12 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from fastbp import layout, memory
+from fastbp._jit import Level
 from fastbp.activations import Identity
 from fastbp.kernels import simd
 from fastbp.kernels.minibatch import NO_RULE
 from fastbp.kernels.train import run, run_narrow
 from fastbp.optimizers import Optimizer
 from fastbp.regularization import NOTHING
+from fastbp.sparsity import CompressedRows
 
 
 class Session:
@@ -33,6 +35,9 @@ class Session:
         Threads.
     extra : Regularization
         L1, clipping, max-norm and dropout; not with `narrow`.
+    entries : Entries, optional
+        The first layer leaves out the zeros of the samples, which have this many other numbers; not with `narrow`, nor with
+        dropout of the inputs.
     """
 
     def __init__(
@@ -46,7 +51,9 @@ class Session:
         narrow=False,
         members=1,
         extra=NOTHING,
+        entries=None,
     ):
+        self.entries = entries
         self.net, self.members, self.differentiate = net, members, differentiate
         self.dtype = net.dtype
         loss = net.loss_function
@@ -60,7 +67,7 @@ class Session:
                 net.sizes, training, lanes=lanes, batch=batch, slots=slots, itemsize=itemsize
             )
         else:
-            rows = batch if keep_all else layout.block_rows(batch, net.sizes, itemsize)
+            rows = batch if keep_all else layout.block_rows(batch, net.sizes[1:] if entries else net.sizes, itemsize)
             self.plan, length = layout.make_plan(
                 net.sizes,
                 kept,
@@ -71,6 +78,7 @@ class Session:
                 members=members,
                 itemsize=itemsize,
                 dropout=extra.dropout,
+                entries=entries,
             )
         self.work = memory.zeros(length, self.dtype)
         alphas = self.plan[layout.COEFFICIENTS] + 2 * layout.N_COEFFICIENTS + 8
@@ -94,12 +102,14 @@ class Session:
         self.rates = self.record = np.zeros(1)
         self.meeting = np.zeros(8, np.int64)
         self.x = self.y = self.sample_weight = self.out = np.zeros(0, self.dtype)
-        self.labels = self.order = np.zeros(0, np.int64)
+        self.labels = self.order = self.starts = np.zeros(0, np.int64)
+        self.columns = np.zeros(0, np.int32)
         self.block, self.slots = batch, max(slots, 0)
         classes = (type(loss), type(net.output), *map(type, net.hidden), *([type(optimizer)] if optimizer else []))
+        level = Level.EXTENDED if extra != NOTHING else Level.SPARSE if entries else Level.COMMON
         self._params = net.params
         self._given: tuple[int, ...] = ()  # numbers of samples, labels and weights in the last `compute`
-        self._run = (run_narrow if narrow else run).over(classes, self.dtype, extra != NOTHING)
+        self._run = (run_narrow if narrow else run).over(classes, self.dtype, level)
         self._threads = ThreadPoolExecutor(members - 1) if members > 1 else None
 
     def _regularize(self, extra):
@@ -113,9 +123,9 @@ class Session:
     def set_data(self, x, y=None, labels=None, sample_weight=None, order=None):
         """Give the data of the following calls: arrays that have passed validation.
 
-        x (N, n_in); y (N, n_out) or empty; labels (N,) or empty; sample_weight (N,) or empty; order (m,), by default all rows.
+        x (N, n_in), or `CompressedRows`; y (N, n_out) or empty; labels (N,) or empty; sample_weight (N,) or empty; order (m,), by default all rows.
         """
-        self.x = x.reshape(-1)
+        self.x = self._numbers_of(x)
         self.y = self.x[:0] if y is None else y.reshape(-1)
         self.labels = self.labels[:0] if labels is None else labels
         self.sample_weight = self.x[:0] if sample_weight is None else sample_weight
@@ -124,6 +134,18 @@ class Session:
         self.plan[layout.ROWS] = len(self.order) if order is None else order.shape[-1]
         self.plan[layout.LABELS] = self.labels.size > 0
         self.plan[layout.WEIGHTED] = self.sample_weight.size > 0
+
+    def has_room(self, entries) -> bool:
+        """Whether it takes samples of so many `Entries`, or dense ones if this is None."""
+        return entries is self.entries or (entries is not None and self.entries is not None and entries.most <= self.entries.most)
+
+    def _numbers_of(self, x):
+        """The numbers of the samples, after setting where they are, if some are left out."""
+        self.plan[layout.COMPRESSED] = type(x) is CompressedRows
+        if type(x) is not CompressedRows:
+            return x.reshape(-1)
+        self.columns, self.starts = x.columns, x.starts
+        return x.values
 
     def compute(self, mode: int, count: int, x, y, labels, sample_weight, out) -> float:
         """PREDICT, EVALUATE or DIFFERENTIATE `count` samples into `out`; returns their mean loss (of a prediction, 0).
@@ -136,6 +158,8 @@ class Session:
             plan[layout.ROWS], plan[layout.LABELS], plan[layout.WEIGHTED] = count, len(labels) > 0, len(sample_weight) > 0
             if count > self.order.size:
                 self.order = np.arange(count)
+        if self.entries:
+            x = self._numbers_of(x)
         # spelled out: a tuple made for each call would cost a third of it
         return self._run(
             mode,
@@ -148,6 +172,8 @@ class Session:
             self.rates,
             self.record,
             x,
+            self.columns,
+            self.starts,
             y,
             labels,
             sample_weight,
@@ -197,6 +223,8 @@ class Session:
             self.rates,
             self.record,
             self.x,
+            self.columns,
+            self.starts,
             self.y,
             self.labels,
             self.sample_weight,

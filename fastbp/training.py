@@ -7,7 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
-from fastbp import layout, optimizers, regularization, schedules, validation
+from fastbp import layout, optimizers, regularization, schedules, sparsity, validation
 from fastbp.runner import DivergenceError as DivergenceError
 from fastbp.runner import Runner, open_session
 from fastbp.runner import flop_of_sample as flop_of_sample
@@ -197,7 +197,12 @@ def fit(
     batch_size = min(batch_size, len(rows) if given is None else given.shape[1])
     separate = record_norms or gradient_tol is not None
     extra = replace(extra, l1=extra.l1 / len(rows))
-    session = open_session(net, batch_size, rule, n_threads, plain=not separate and l2 == 0, extra=extra)
+    if extra.dropout and extra.dropout[0] > 0:
+        rows, entries = sparsity.dense(rows), None  # masks are matrices
+    else:
+        entries = sparsity.entries(rows)
+    plain = not separate and l2 == 0
+    session = open_session(net, batch_size, rule, n_threads, plain=plain, extra=extra, entries=entries)
     plan = session.plan
     session.set_data(rows, values, labels, weights, given)
     session.set_penalty(l2 / len(rows))

@@ -5,6 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
+from fastbp import sparsity
 from fastbp.kernels.check import all_finite
 
 NOTHING = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
@@ -81,9 +82,30 @@ def numbers(name: str, value, dtype) -> np.ndarray:
     return converted.reshape(array.shape)
 
 
-def samples(name: str, value, n_features: int, dtype) -> np.ndarray:
-    """`value` as a (n_samples, n_features) matrix."""
+def samples(name: str, value, n_features: int, dtype):
+    """`value` as a (n_samples, n_features) matrix, or as `CompressedRows` if it is sparse."""
+    if type(value) is not np.ndarray and hasattr(value, "tocsr"):
+        return compressed(name, value, n_features, dtype)
     return matrix(name, numbers(name, value, dtype), n_features)
+
+
+def compressed(name: str, value, n_features: int, dtype):
+    """A sparse matrix (n_samples, n_features) as `CompressedRows`, or as an array if too few of its numbers are zero."""
+    if value.ndim != 2 or value.shape[1] != n_features:
+        raise ValueError(f"{name} must have shape (n_samples, {n_features}), got {value.shape}")
+    if value.shape[0] == 0:
+        raise ValueError(f"{name} is empty: shape {value.shape}")
+    rows = value.tocsr()
+    if not rows.has_canonical_format:
+        rows = rows.copy() if rows is value else rows
+        rows.sum_duplicates()
+    if not sparsity.is_worthwhile(rows.nnz, rows.shape):
+        return numbers(name, rows.toarray(), dtype)
+    if rows.data.dtype != dtype or not is_plain(rows.data):
+        # of other dtypes, and to name what is wrong; an empty matrix has nothing wrong
+        data = numbers(name, rows.data, dtype) if rows.nnz else rows.data.astype(dtype)
+        rows = type(rows)((data, rows.indices, rows.indptr), shape=rows.shape)
+    return sparsity.CompressedRows(rows)
 
 
 def matrix(name: str, array: np.ndarray, n_features: int) -> np.ndarray:

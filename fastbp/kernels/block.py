@@ -12,6 +12,7 @@ from fastbp.kernels.gradient import gradient
 from fastbp.kernels.packing import fill, from_lanes, gather_rows, to_lanes
 from fastbp.kernels.regularize import draw_masks
 from fastbp.kernels.simd import horizontal_sum, like, load, load_rows, select, store, width
+from fastbp.kernels.sparse import forward_entries, gather_entries, gradient_entries, sort_entries
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
     ACTIVATION,
@@ -30,6 +31,7 @@ from fastbp.layout import (
     LOSS,
     LOSS_SCALE,
     LOSSES,
+    MOST_ENTRIES,
     N_COEFFICIENTS,
     N_IN,
     N_LAYERS,
@@ -144,15 +146,14 @@ def plan_of_member(plan, member):
 
 
 @kernel
-def all_blocks(
-    plan, work, reals, epoch, start, x, y, labels, sample_weight, order, batch, inverse, differentiate, meeting, member, members
-):
+def all_blocks(plan, work, reals, epoch, start, data, order, batch, inverse, differentiate, meeting, member, members):
     """The sum of the losses of a mini-batch, to member 0, and its gradients as `gradient` says.
 
     Blocks are computed by all members, one after the other, or, where each member has an area, by one each: then nothing but their
     gradients goes from core to core, which are summed in the order of the blocks, however many members there are.
     """
-    alone, block, loss = plan[AREA] > 0, plan[BLOCK], 0.0
+    x, columns, starts, y, labels, sample_weight = data
+    alone, block, loss, is_sparse = plan[AREA] > 0, plan[BLOCK], 0.0, plan[MOST_ENTRIES] > 0
     own, area, together, one, team = plan, work, 1, member, members
     if alone:
         own, area, together, one, team = plan_of_member(plan, member), work + member * plan[AREA], members, 0, 1
@@ -163,11 +164,19 @@ def all_blocks(
         if rows > 0:
             is_first, is_last = alone or top == 0, top + block >= batch and not alone
             first, last = share(rows, one, team)
-            gather_rows(x, own[TABLE + N_IN], samples, first, last, area + own[TABLE + INPUT], own[PANEL_STRIDE])
+            if is_sparse:
+                gather_entries(own, area, x, columns, starts, samples, first, last)
+            else:
+                gather_rows(x, own[TABLE + N_IN], samples, first, last, area + own[TABLE + INPUT], own[PANEL_STRIDE])
             draw_masks(own, area, epoch, start + begin, rows, one, team)
             barrier(meeting, team)
+            if is_sparse and differentiate:
+                sort_entries(own, area, rows, one, team)
             for layer in range(plan[N_LAYERS]):
-                forward(own, layer, area, rows, differentiate, False, one, team)
+                if is_sparse and layer == 0:
+                    forward_entries(own, area, rows, differentiate, one, team)
+                else:
+                    forward(own, layer, area, rows, differentiate, False, one, team)
                 barrier(meeting, team)
             loss_and_delta(own, area, reals, y, labels, sample_weight, samples, rows, inverse, differentiate, one, team)
             barrier(meeting, team)
@@ -175,7 +184,10 @@ def all_blocks(
                 for layer in range(plan[N_LAYERS] - 1, -1, -1):
                     if layer > 0:
                         backward(own, layer, area, rows, one, team)
-                    gradient(own, layer, area, rows, is_first, is_last, plan[PENALISED] > 0, one, team)
+                    if is_sparse and layer == 0:
+                        gradient_entries(own, area, rows, is_first, is_last, plan[PENALISED] > 0, one, team)
+                    else:
+                        gradient(own, layer, area, rows, is_first, is_last, plan[PENALISED] > 0, one, team)
                     barrier(meeting, team)
         if alone:
             barrier(meeting, members)

@@ -63,6 +63,19 @@ def depth_of_pieces(depth, panel):
 
 
 @kernel
+def finish_panel(plan, layer, work, out, count, training, is_done):
+    """A = f(Z) for `count` numbers, `out` numbers into the layer's matrix, unless `is_done`; z is kept if the slope needs it."""
+    row = plan + TABLE + layer * COLUMNS
+    z = work + row[ACTIVATION] + out
+    if training and row[NEEDS_Z] == 1:
+        copy(z, work + row[RAW] + out, count)
+    if row[CODE] != IDENTITY and not is_done:
+        activate(row[CODE], z, count, work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer)
+    if training:
+        drop(plan, layer, work, out, count)
+
+
+@kernel
 def forward(plan, layer, work, rows, training, in_order, member, members):
     """A' (B, O) = f(A W^T + b) of one layer, this member's share; z too if the slope needs it.
 
@@ -74,8 +87,7 @@ def forward(plan, layer, work, rows, training, in_order, member, members):
     panels = count_panels(n_out, work)
     group, piece = rows_in_group(rows, n_in, panels, members, panel), depth_of_pieces(n_in, panel)
     groups = (rows + group - 1) // group
-    code, alpha = row[CODE], work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer
-    keep = training and row[NEEDS_Z] == 1
+    is_floored = row[CODE] == RELU and not (training and row[NEEDS_Z] == 1)
     first, last = share(groups * panels, member, members)
     while first < last:
         top, begin = first // panels * group, first % panels
@@ -86,7 +98,7 @@ def forward(plan, layer, work, rows, training, in_order, member, members):
             a = work + row[INPUT] + k // panel * stride + top * panel
             depth, is_last = min(piece, n_in - k), k + piece >= n_in
             start = BIAS if k == 0 else CONTINUE
-            finish = FLOOR if is_last and code == RELU and not keep else STORE
+            finish = FLOOR if is_last and is_floored else STORE
             for p in range(begin, end):
                 w = work + plan[PACKED] + row[PACK] + p * (n_in + 1) * panel
                 out = p * stride + top * panel
@@ -96,11 +108,5 @@ def forward(plan, layer, work, rows, training, in_order, member, members):
                     columns = max(columns, 1)
                 ahead = (n_in + 1) * panel if p + 1 < end else 0
                 panel_product(a, stride, depth, w + k * panel, z, count, columns, start, w + n_in * panel, finish, z, ahead)
-                if not is_last:
-                    continue
-                if keep:
-                    copy(z, work + row[RAW] + out, count * panel)
-                if code != IDENTITY and finish == STORE:
-                    activate(code, z, count * panel, alpha)
-                if training:
-                    drop(plan, layer, work, out, count * panel)
+                if is_last:
+                    finish_panel(plan, layer, work, out, count * panel, training, finish == FLOOR)

@@ -82,12 +82,11 @@ def add_penalty(plan, work, l2, member, members):
 
 
 @kernel
-def minibatch(
-    plan, work, reals, rate, epoch, start, x, y, labels, sample_weight, order, batch, differentiate, meeting, member, members
-):
+def minibatch(plan, work, reals, rate, epoch, start, data, order, batch, differentiate, meeting, member, members):
     """One step of training on the samples order[:batch], or (with NO_RULE) their loss and gradient.
 
-    They are the rows from `start` on of an epoch.
+    They are the rows from `start` on of an epoch. `data`: x, columns, starts, y, labels and weights of the samples; see
+    :func:`fastbp.kernels.train.run`.
 
     Adds the loss, penalty included, times `batch` to ``reals[LOSS_SUM]``, and `batch` to ``reals[LOSS_ROWS]``,
     unless its weight is 0; `rate` is lr.
@@ -97,6 +96,7 @@ def minibatch(
     weight_sum = float(batch)
     if plan[WEIGHTED] == 1:
         weight_sum = 0.0
+        sample_weight = data[-1]
         for j in range(batch):
             weight_sum += sample_weight[order[j]]
     inverse = 1.0 / weight_sum if weight_sum > 0.0 else 0.0
@@ -119,9 +119,7 @@ def minibatch(
     if differentiate:
         transpose_layers(plan, work, member, members)
 
-    loss = all_blocks(
-        plan, work, reals, epoch, start, x, y, labels, sample_weight, order, batch, inverse, differentiate, meeting, member, members
-    )
+    loss = all_blocks(plan, work, reals, epoch, start, data, order, batch, inverse, differentiate, meeting, member, members)
     if member == 0:
         reals[LOSS_SUM] += reals[REPORT] * inverse * loss * batch
     if plan[SEPARATE] == 1 and plan[RULE] != NO_RULE:

@@ -228,10 +228,9 @@ def loss_narrow(plan, work, reals, samples, targets, weights, inverse):
 
 
 @kernel
-def narrow_minibatch(
-    plan, work, reals, rate, epoch, start, x, y, labels, sample_weight, order, batch, differentiate, meeting, member, members
-):
+def narrow_minibatch(plan, work, reals, rate, epoch, start, data, order, batch, differentiate, meeting, member, members):
     """One step on the samples order[:batch], by one member alone, with the ones of `write_ones`; see `minibatch`."""
+    x, _, _, y, labels, sample_weight = data
     n_layers, stride, lanes = plan[N_LAYERS], plan[BLOCK], width(work)
     weight_sum = float(batch)
     if plan[WEIGHTED] == 1:

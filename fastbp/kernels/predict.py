@@ -9,6 +9,7 @@ from fastbp.kernels.forward import IDENTITY, forward
 from fastbp.kernels.gemm import count_panels, panel_width
 from fastbp.kernels.packing import copy, fill, from_lanes, gather_rows, rows_from_panels, to_lanes
 from fastbp.kernels.simd import all_lanes, broadcast, fma, load, store, width
+from fastbp.kernels.sparse import forward_entries, gather_entries
 from fastbp.kernels.square import square_load, square_times, square_transpose
 from fastbp.layout import (
     ACTIVATION,
@@ -19,6 +20,7 @@ from fastbp.layout import (
     COLUMNS,
     INPUT,
     LANES,
+    MOST_ENTRIES,
     N_COEFFICIENTS,
     N_IN,
     N_LAYERS,
@@ -89,16 +91,23 @@ def forward_row(plan, layer, params, work):
 
 
 @kernel
-def predict(plan, params, work, x, order, out):
+def predict(plan, params, work, data, order, out):
     """out (N, O) = the network's outputs for rows `order` of x, by one thread; the block and its activations are overwritten."""
     last = plan + TABLE + (plan[N_LAYERS] - 1) * COLUMNS
     n_out, stride, panel, lanes = last[N_OUT], plan[PANEL_STRIDE], panel_width(work), width(work)
     block, z = work + plan[LANES], work + last[ACTIVATION]
+    x, columns, starts, _, _, _ = data
+    is_sparse = plan[MOST_ENTRIES] > 0
     for top in range(0, plan[ROWS], plan[BLOCK]):
         rows = min(plan[BLOCK], plan[ROWS] - top)
-        gather_rows(x, plan[TABLE + N_IN], order + top, 0, rows, work + plan[TABLE + INPUT], stride)
+        if is_sparse:
+            gather_entries(plan, work, x, columns, starts, order + top, 0, rows)
+        else:
+            gather_rows(x, plan[TABLE + N_IN], order + top, 0, rows, work + plan[TABLE + INPUT], stride)
         for layer in range(plan[N_LAYERS]):
-            if plan[ROWS] > 1:
+            if is_sparse and layer == 0:
+                forward_entries(plan, work, rows, False, 0, 1)
+            elif plan[ROWS] > 1:
                 forward(plan, layer, work, rows, False, True, 0, 1)
             else:
                 forward_row(plan, layer, params, work)

@@ -84,6 +84,16 @@ def pointer(typingctx, array):
     return types.CPointer(array.dtype)(array), codegen
 
 
+@intrinsic
+def integers(typingctx, ptr):
+    """The same place as one of int32."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.PointerType(I32))
+
+    return types.CPointer(types.int32)(ptr), codegen
+
+
 def _is_offset(ptr, offset) -> bool:
     return isinstance(ptr, types.CPointer) and isinstance(offset, types.Integer)
 

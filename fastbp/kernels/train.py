@@ -123,7 +123,7 @@ def _end_epoch(plan, work, reals, record):
 
 def _training(step):
     @kernel
-    def train(plan, work, reals, rates, record, x, y, labels, sample_weight, order, meeting, member, members):
+    def train(plan, work, reals, rates, record, data, order, meeting, member, members):
         """Mini-batches from the cursor (EPOCH, FIRST) on, until EPOCHS or STEPS are reached or STATUS is no longer RUNNING."""
         epoch, first, rows, batch = plan[EPOCH], plan[FIRST], plan[ROWS], plan[BATCH]
         record_width = 1 + 4 * plan[N_LAYERS]
@@ -137,7 +137,7 @@ def _training(step):
             rate = rates + epoch * plan[RATES] + each * (first // batch)
             while first < rows and steps < plan[STEPS]:
                 count, part, lr = min(batch, rows - first), samples + first, rate[0]
-                step(plan, work, reals, lr, epoch, first, x, y, labels, sample_weight, part, count, True, meeting, member, members)
+                step(plan, work, reals, lr, epoch, first, data, part, count, True, meeting, member, members)
                 first += count
                 steps += 1
                 rate = rate + each
@@ -160,13 +160,32 @@ _train, _train_narrow = _training(minibatch), _training(narrow_minibatch)
 
 def _signature(dtype):
     vector, ints, reals = dtype[::1], types.int64[::1], types.float64[::1]
-    data = types.Array(dtype, 1, "C", readonly=True)
-    rows = types.Array(types.int64, 1, "C", readonly=True)
-    return types.float64(*[types.int64] * 3, ints, vector, vector, *[reals] * 3, data, data, rows, data, ints, vector, ints)
+    numbers, places, rows = (types.Array(each, 1, "C", readonly=True) for each in (dtype, types.int32, types.int64))
+    data = numbers, places, rows, numbers, rows, numbers
+    return types.float64(*[types.int64] * 3, ints, vector, vector, *[reals] * 3, *data, ints, vector, ints)
 
 
 @entry(_signature)
-def run(mode, member, members, plan, work, params, reals, rates, record, x, y, labels, sample_weight, order, out, meeting):
+def run(
+    mode,
+    member,
+    members,
+    plan,
+    work,
+    params,
+    reals,
+    rates,
+    record,
+    x,
+    columns,
+    starts,
+    y,
+    labels,
+    sample_weight,
+    order,
+    out,
+    meeting,
+):
     """What one member of a team does in one call; all arrays are one-dimensional.
 
     Parameters
@@ -184,8 +203,11 @@ def run(mode, member, members, plan, work, params, reals, rates, record, x, y, l
     rates, record : arrays of float64
         Learning rate of each epoch (or of each of its mini-batches), and (epochs, 1 + 4 L): loss, norms of weights and biases,
         norms of their gradients.
-    x, y, labels, sample_weight, order : arrays
-        (N, n_in); (N, O) or empty; (N,) or empty; (N,) or empty; row numbers, overwritten where the kernel draws them.
+    x, columns, starts : arrays
+        (N, n_in), empty, empty; or of samples without their zeros the numbers, their columns (int32), and where those of each
+        sample begin (N + 1,).
+    y, labels, sample_weight, order : arrays
+        (N, O) or empty; (N,) or empty; (N,) or empty; row numbers, overwritten where the kernel draws them.
     meeting : array of int64
         The team's counter; see :mod:`fastbp.kernels.team`.
 
@@ -196,7 +218,7 @@ def run(mode, member, members, plan, work, params, reals, rates, record, x, y, l
     """
     plan_, work_, params_, meeting_ = pointer(plan), pointer(work), pointer(params), pointer(meeting)
     reals_, order_, out_ = pointer(reals), pointer(order), pointer(out)
-    x_, y_, labels_, sample_weight_ = pointer(x), pointer(y), pointer(labels), pointer(sample_weight)
+    data = pointer(x), pointer(columns), pointer(starts), pointer(y), pointer(labels), pointer(sample_weight)
     packed = work_ + plan[PACKED]
     if mode != PREDICT:
         pack_layers(plan_, params_, packed, member, members)
@@ -207,16 +229,14 @@ def run(mode, member, members, plan, work, params, reals, rates, record, x, y, l
     barrier(meeting_, members)
     if mode == TRAIN:
         rates_, record_ = pointer(rates), pointer(record)
-        _train(plan_, work_, reals_, rates_, record_, x_, y_, labels_, sample_weight_, order_, meeting_, member, members)
+        _train(plan_, work_, reals_, rates_, record_, data, order_, meeting_, member, members)
         if member == 0:
             unpack_layers(plan_, packed, params_)
     elif mode == PREDICT:
-        predict(plan_, params_, work_, x_, order_, out_)
+        predict(plan_, params_, work_, data, order_, out_)
     else:
         rows, differentiate = plan[ROWS], mode == DIFFERENTIATE
-        minibatch(
-            plan_, work_, reals_, 0.0, 0, 0, x_, y_, labels_, sample_weight_, order_, rows, differentiate, meeting_, member, members
-        )
+        minibatch(plan_, work_, reals_, 0.0, 0, 0, data, order_, rows, differentiate, meeting_, member, members)
         if member == 0:
             if differentiate:
                 unpack_layers(plan_, work_ + plan[GRADIENT], out_)
@@ -225,28 +245,34 @@ def run(mode, member, members, plan, work, params, reals, rates, record, x, y, l
 
 
 @entry(_signature)
-def run_narrow(mode, member, members, plan, work, params, reals, rates, record, x, y, labels, sample_weight, order, out, meeting):
+def run_narrow(
+    mode,
+    member,
+    members,
+    plan,
+    work,
+    params,
+    reals,
+    rates,
+    record,
+    x,
+    columns,
+    starts,
+    y,
+    labels,
+    sample_weight,
+    order,
+    out,
+    meeting,
+):
     """TRAIN for a plan of :mod:`fastbp.kernels.narrow`, by one member; arguments as for `run`."""
     plan_, work_, params_, reals_, order_ = pointer(plan), pointer(work), pointer(params), pointer(reals), pointer(order)
-    x_, y_, labels_, sample_weight_ = pointer(x), pointer(y), pointer(labels), pointer(sample_weight)
+    data = pointer(x), pointer(columns), pointer(starts), pointer(y), pointer(labels), pointer(sample_weight)
     packed = work_ + plan[PACKED]
     pack_narrow(plan_, params_, packed)
     write_ones(plan_, work_)
-    _train_narrow(
-        plan_,
-        work_,
-        reals_,
-        pointer(rates),
-        pointer(record),
-        x_,
-        y_,
-        labels_,
-        sample_weight_,
-        order_,
-        pointer(meeting),
-        member,
-        members,
-    )
+    rates_, record_ = pointer(rates), pointer(record)
+    _train_narrow(plan_, work_, reals_, rates_, record_, data, order_, pointer(meeting), member, members)
     unpack_narrow(plan_, packed, params_)
     return 0.0
 

@@ -1,0 +1,249 @@
+"""The first layer where most numbers of the samples are zero: products with the others only.
+
+A block of samples is kept as entries, the numbers other than zero and where they stand: row by row for the forward product,
+column by column for the gradient. The sums run over them in the order of the dense products, in which a zero changes no bit.
+
+Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P columns of a panel; N entries of a list.
+"""
+
+from fastbp._jit import inline, kernel, switch, when_sparse
+from fastbp.kernels.forward import RELU, finish_panel
+from fastbp.kernels.gemm import column_sums, count_panels, panel_width, share
+from fastbp.kernels.gradient import PLAIN, update_part
+from fastbp.kernels.simd import all_lanes, broadcast, integers, like, load, prefetch, width
+from fastbp.kernels.tile import (
+    ADD_SCALED,
+    BIAS,
+    CONTINUE,
+    FLOOR,
+    STORE,
+    ZERO,
+    tile_axpy,
+    tile_floor,
+    tile_load,
+    tile_store,
+    tile_zero,
+)
+from fastbp.layout import (
+    ACTIVATION,
+    BOUNDS,
+    CODE,
+    COEFFICIENTS,
+    COLUMN_BEGINS,
+    COLUMN_PLACES,
+    COLUMN_VALUES,
+    COMPLETED,
+    COMPRESSED,
+    DELTA,
+    GRADIENT,
+    LANES,
+    LANES_STRIDE,
+    MOST_ENTRIES,
+    N_IN,
+    N_OUT,
+    NEEDS_Z,
+    PACK,
+    PACKED,
+    PANEL_STRIDE,
+    PIECE,
+    PIECES,
+    PLACES,
+    RULE,
+    SEPARATE,
+    SIDE_BY_SIDE,
+    TABLE,
+    VALUES,
+)
+
+@inline
+def _by_rows(plan, work):
+    """Values, their columns, where those of each row in each piece of the columns begin, and rows from one piece to the next."""
+    capacity = plan[PANEL_STRIDE] // panel_width(work)
+    return work + plan[VALUES], integers(work + plan[PLACES]), integers(work + plan[BOUNDS]), capacity
+
+
+@inline
+def _by_columns(plan, work):
+    """Values, their rows, and where those of each column begin."""
+    return work + plan[COLUMN_VALUES], integers(work + plan[COLUMN_PLACES]), integers(work + plan[COLUMN_BEGINS])
+
+
+@when_sparse
+def gather_entries(plan, work, x, columns, starts, order, first, last):
+    """Entries of the samples order[first:last], by rows.
+
+    x (N, I), or, of samples that come without their zeros, their numbers, which begin at ``starts`` and stand in `columns`.
+    """
+    n_in, most, pieces, piece = plan[TABLE + N_IN], plan[MOST_ENTRIES], plan[PIECES], plan[PIECE]
+    values, places, bounds, capacity = _by_rows(plan, work)
+    begin = 0
+    for b in range(0 if plan[COMPRESSED] == 1 else first, last):
+        if plan[COMPRESSED] == 0:
+            if b + 1 < last:
+                for i in range(0, n_in, 2 * width(x)):
+                    prefetch(x, order[b + 1] * n_in + i)
+            row, e, q = x + order[b] * n_in, b * most, 0
+            for i in range(0, n_in, width(x)):
+                if i == q * piece:
+                    bounds[q * capacity + b] = e
+                    q += 1
+                if i + width(x) <= n_in and all_lanes(load(row, i) == 0.0):
+                    continue
+                for k in range(i, min(i + width(x), n_in)):
+                    values[e] = row[k]
+                    places[e] = k
+                    e += 1 if abs(row[k]) > 0.0 else 0
+            bounds[pieces * capacity + b] = e
+        else:
+            start, count = starts[order[b]], starts[order[b] + 1] - starts[order[b]]
+            if b >= first:
+                q = 0
+                for e in range(count):
+                    k = columns[start + e]
+                    values[begin + e] = x[start + e]
+                    places[begin + e] = k
+                    while k >= q * piece:
+                        bounds[q * capacity + b] = begin + e
+                        q += 1
+                for left in range(q, pieces + 1):
+                    bounds[left * capacity + b] = begin + count
+            begin += count
+
+
+@when_sparse
+def sort_entries(plan, work, rows, member, members):
+    """The entries by columns from those by rows: counted, and put one after another into the place of their column; a share."""
+    n_in, piece = plan[TABLE + N_IN], plan[PIECE]
+    values, places, bounds, capacity = _by_rows(plan, work)
+    sorted_values, sorted_places, column_begins = _by_columns(plan, work)
+    free = column_begins + 1  # while they are filled, those of column k go on at free[k]
+    first, last = share(plan[PIECES], member, members)
+    begins, ends = bounds + first * capacity, bounds + last * capacity
+    before = 0
+    for b in range(rows):
+        before += begins[b] - bounds[b]
+    column_begins[0] = 0
+    for k in range(first * piece, min(last * piece, n_in)):
+        free[k] = 0
+    for b in range(rows):
+        for e in range(begins[b], ends[b]):
+            free[places[e]] += 1
+    for k in range(first * piece, min(last * piece, n_in)):
+        before, free[k] = before + free[k], before
+    for b in range(rows):
+        for e in range(begins[b], ends[b]):
+            k = places[e]
+            sorted_values[free[k]] = values[e]
+            sorted_places[free[k]] = b
+            free[k] += 1
+
+
+def _sums(panels):
+    zero, load_tile = tile_zero(panels, 2), tile_load(panels, 2)
+
+    @kernel
+    def sums(values, places, begins, ends, first, last, m, m_panel, c, c_panel, start, bias, finish, scale):
+        panel = panel_width(m)
+        for i in range(first, last):
+            if start == ZERO:
+                tile = zero(m)
+            elif start == BIAS:
+                tile = load_tile(bias, m_panel)
+            else:
+                tile = load_tile(c, c_panel)
+            for e in range(begins[i], ends[i]):
+                # C[i, :] += value M[place, :]
+                tile = tile_axpy(broadcast(values, e), load_tile(m + places[e] * panel, m_panel), tile)
+            if finish == FLOOR:
+                tile = tile_floor(tile, like(load(m, 0), 0.0))
+            elif finish == ADD_SCALED:
+                tile = tile_axpy(broadcast(scale, 0), tile, load_tile(c, c_panel))
+            tile_store(tile, c, c_panel)
+            c = c + panel
+
+    return sums
+
+
+_sums_of_panels = switch([_sums(panels) for panels in range(1, SIDE_BY_SIDE + 1)])
+
+
+@inline
+def sums_of_entries(panels, values, places, begins, ends, first, last, m, m_panel, c, c_panel, start, bias, finish, scale):
+    """C = start + S M for rows first to last of a sparse matrix S, `panels` panels of M and C at a time, at most SIDE_BY_SIDE.
+
+    Parameters
+    ----------
+    values, places, begins, ends : pointers
+        Entries of S, their columns, and where those of each row begin and end.
+    m : pointer, (I, P)
+        Panels, `m_panel` numbers apart.
+    c : pointer, (last - first, P)
+        Panels, `c_panel` numbers apart. Overwritten; read first if `start` is CONTINUE or `finish` is ADD_SCALED.
+    start : int
+        ZERO, BIAS (the row at `bias`, one of the panels of M), or CONTINUE from c.
+    finish : int
+        STORE; FLOOR: max(c, 0); ADD_SCALED (with start ZERO): c + scale * product.
+    """
+    _sums_of_panels(panels - 1, values, places, begins, ends, first, last, m, m_panel, c, c_panel, start, bias, finish, scale)
+
+
+@inline
+def _groups(panels):
+    return (panels + SIDE_BY_SIDE - 1) // SIDE_BY_SIDE
+
+
+@when_sparse
+def forward_entries(plan, work, rows, training, member, members):
+    """`forward` of the first layer, this member's share of the rows."""
+    row = plan + TABLE
+    n_in, stride, panel = row[N_IN], plan[PANEL_STRIDE], panel_width(work)
+    panels, w_panel = count_panels(row[N_OUT], work), (n_in + 1) * panel
+    values, places, bounds, capacity = _by_rows(plan, work)
+    last_finish = FLOOR if row[CODE] == RELU and not (training and row[NEEDS_Z] == 1) else STORE
+    first, last = share(rows, member, members)
+    for group in range(_groups(panels)):
+        p, end = share(panels, group, _groups(panels))
+        w, out = work + plan[PACKED] + row[PACK] + p * w_panel, p * stride + first * panel
+        z, bias = work + row[ACTIVATION] + out, w + n_in * panel
+        for q in range(plan[PIECES]):
+            begins, ends = bounds + q * capacity, bounds + (q + 1) * capacity
+            start, finish = CONTINUE if q > 0 else BIAS, last_finish if q == plan[PIECES] - 1 else STORE
+            sums_of_entries(end - p, values, places, begins, ends, first, last, w, w_panel, z, stride, start, bias, finish, z)
+    for p in range(panels):
+        finish_panel(plan, 0, work, p * stride + first * panel, (last - first) * panel, training, last_finish == FLOOR)
+
+
+@when_sparse
+def gradient_entries(plan, work, rows, is_first, is_last, penalised, member, members):
+    """`gradient` of the first layer, from the entries by columns; a share of it."""
+    row = plan + TABLE
+    n_in, stride, panel = row[N_IN], plan[PANEL_STRIDE], panel_width(work)
+    panels, parts, w_panel = count_panels(row[N_OUT], work), count_panels(n_in, work), (n_in + 1) * panel
+    values, places, begins = _by_columns(plan, work)
+    in_memory = plan[SEPARATE] == 1 or not (is_first and is_last)
+    steps_now = is_last and plan[SEPARATE] == 0
+    in_place = not in_memory and plan[RULE] == PLAIN and not penalised and plan[COMPLETED] == 0
+    start = ZERO if is_first or not in_memory else CONTINUE
+    scratch = work + plan[LANES] + (member + 1) * plan[LANES_STRIDE] - SIDE_BY_SIDE * panel * panel
+    scale = work + plan[COEFFICIENTS] + 1
+    first, last = share(_groups(panels) * (parts + 1), member, members)
+    for unit in range(first, last):
+        p, end = share(panels, unit // (parts + 1), _groups(panels))
+        k = unit % (parts + 1) * panel
+        offset, d = row[PACK] + p * w_panel + min(k, n_in) * panel, work + row[DELTA] + p * stride
+        g, g_panel = (work + plan[GRADIENT] + offset, w_panel) if in_memory else (scratch, panel * panel)
+        if k >= n_in:
+            for each in range(end - p):
+                column_sums(d + each * stride, rows, g + each * g_panel, start)
+        elif in_place:
+            w, stop = work + plan[PACKED] + offset, min(k + panel, n_in)
+            sums_of_entries(end - p, values, places, begins, begins + 1, k, stop, d, stride, w, w_panel, ZERO, d, ADD_SCALED, scale)
+            continue
+        else:
+            stop = min(k + panel, n_in)
+            sums_of_entries(end - p, values, places, begins, begins + 1, k, stop, d, stride, g, g_panel, start, d, STORE, scale)
+        if steps_now:
+            is_bias = 1 if k >= n_in else 0
+            count = panel if k >= n_in else min(panel, n_in - k) * panel
+            for each in range(end - p):
+                update_part(plan, work, offset + each * w_panel, g + each * g_panel, count, is_bias, 0)
