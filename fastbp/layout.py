@@ -158,6 +158,7 @@ class Allocator:
         return start
 
 
+PART = 64  # columns of sparse samples whose gradient is computed, and used, at a time
 SIDE_BY_SIDE = 4  # panels whose sums over the entries of a sample run side by side
 ENTRIES_OF_PIECE = 8  # of a sample, at least, in a piece of its columns whose weights stay in the first-level cache
 PIECE_BYTES = 1 << 14
@@ -285,7 +286,7 @@ def make_plan(
         row[DELTA] = take_matrix(n_out) if slots >= 0 else 0
         row[CODE] = activation.code
 
-    plan[LANES_STRIDE] = (4 * round_up(sizes[-1], panel) + 1) * lanes + panel * panel * (SIDE_BY_SIDE if entries else 1)
+    plan[LANES_STRIDE] = (4 * round_up(sizes[-1], panel) + 1) * lanes + panel * (SIDE_BY_SIDE * PART if entries else panel)
     plan[LANES] = work.take((1 if alone else members) * int(plan[LANES_STRIDE]))
     plan[LOSSES] = work.take(capacity)
     if not alone:

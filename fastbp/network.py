@@ -233,9 +233,8 @@ class Network:
             session = self._idle.pop()
         except IndexError:
             session = None
-        entries = None if type(rows) is np.ndarray else sparsity.entries(rows)
-        if session is None or (session.block < count and session.block < self._together) or not session.has_room(entries):
-            session = Session(self, min(count, self._together), entries=entries)
+        if session is None or (session.block < count and session.block < self._together) or not session.takes(rows):
+            session = Session(self, min(count, self._together), entries=_entries(rows))
         out = np.empty(shape, self.dtype)
         none = session.x
         session.compute(PREDICT, count, rows, none, session.labels, none, out)
@@ -286,9 +285,8 @@ class Network:
             session = self._spare.pop()
         except IndexError:
             session = None
-        entries = None if type(rows) is np.ndarray else sparsity.entries(rows)
-        if session is None or session.block != count or session.differentiate < differentiate or not session.has_room(entries):
-            session = Session(self, count, differentiate=differentiate, entries=entries)
+        if session is None or session.block != count or session.differentiate < differentiate or not session.takes(rows):
+            session = Session(self, count, differentiate=differentiate, entries=_entries(rows))
         mode = DIFFERENTIATE if differentiate else EVALUATE
         loss = session.compute(mode, count, rows, values, labels, weights, out if differentiate else session.out)
         if session.work.nbytes <= SPARE_BYTES:
@@ -377,3 +375,8 @@ def _parameter(name, value, shape, dtype):
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     return array
+
+
+def _entries(rows):
+    """Of sparse rows; the zeros of an array that is read once are not worth looking for."""
+    return None if type(rows) is np.ndarray else sparsity.entries(rows)

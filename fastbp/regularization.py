@@ -39,6 +39,11 @@ class Regularization:
 NOTHING = Regularization()
 
 
+def drops_inputs(extra: Regularization) -> bool:
+    """Whether inputs of the network are dropped: their masks are matrices, and leave no use for sparse samples."""
+    return bool(extra.dropout) and extra.dropout[0] > 0
+
+
 def checked(
     n_hidden: int, l1: Any, clip_norm: Any, clip_value: Any, max_norm: Any, dropout: Any, input_dropout: Any
 ) -> Regularization:

@@ -9,6 +9,7 @@ from fastbp.regularization import NOTHING
 from fastbp.session import Session
 
 CALL_SECONDS = 0.05  # aim of one kernel call, so that Ctrl-C is honoured soon
+FLOP_OF_STEP = 20  # per parameter, by the time it takes
 NO_RATE = 5e9  # flop/s assumed for the first call
 
 
@@ -37,19 +38,23 @@ class DivergenceError(ValueError):
         return type(self), (self.epoch, self.learning_rate, str(self))
 
 
-def flop_of_sample(sizes) -> int:
+def flop_of_sample(sizes, entries=None) -> int:
     """Floating-point operations of one step on one sample: 6 P - 2 P_1.
 
-    P weights take 2 P forward, 2 P in the gradient and 2 P in the delta recursion, which the first layer's P_1 do not need.
+    P weights take 2 P forward, 2 P in the gradient and 2 P in the delta recursion, which the first layer's P_1 do not need; of
+    these only those of the `entries` of a sample, if its zeros are left out.
     """
     weights = [a * b for a, b in pairwise(sizes)]
-    return 6 * sum(weights) - 2 * weights[0]
+    first = weights[0] if entries is None else round(entries.average * sizes[1])
+    return 6 * sum(weights[1:]) + 4 * first
 
 
 def open_session(net, batch_size, rule, n_threads=None, *, plain=True, extra=NOTHING, entries=None) -> Session:
     """A session that trains by mini-batches, of the kind that is the fastest; `plain` without L2 penalty and norms."""
     narrow = max(net.sizes) <= layout.NARROW_LIMIT and plain and extra == NOTHING and not rule.decays
-    members = 1 if narrow else threads.members_for(batch_size * flop_of_sample(net.sizes), n_threads)
+    # of sparse samples so little is left that the step itself counts
+    step = FLOP_OF_STEP * net.params.size if entries else 0
+    members = 1 if narrow else threads.members_for(batch_size * flop_of_sample(net.sizes, entries) + step, n_threads)
     return Session(net, batch_size, optimizer=rule, narrow=narrow, members=members, extra=extra, entries=entries)
 
 
@@ -64,7 +69,7 @@ class Runner:
 
     def __init__(self, session):
         self.session = session
-        flop = int(session.plan[layout.BATCH]) * flop_of_sample(session.net.sizes)
+        flop = int(session.plan[layout.BATCH]) * flop_of_sample(session.net.sizes, session.entries)
         self.steps = max(1, int(CALL_SECONDS * NO_RATE / (flop + 5000)))
 
     def run(self, epochs, *, each=False):

@@ -14,6 +14,8 @@ from fastbp.optimizers import Optimizer
 from fastbp.regularization import NOTHING
 from fastbp.sparsity import CompressedRows
 
+NO_COLUMNS, NO_STARTS = np.zeros(0, np.int32), np.zeros(0, np.int64)
+
 
 class Session:
     """Plan, work buffer and data of a sequence of kernel calls on one network.
@@ -102,12 +104,13 @@ class Session:
         self.rates = self.record = np.zeros(1)
         self.meeting = np.zeros(8, np.int64)
         self.x = self.y = self.sample_weight = self.out = np.zeros(0, self.dtype)
-        self.labels = self.order = self.starts = np.zeros(0, np.int64)
-        self.columns = np.zeros(0, np.int32)
+        self.labels = self.order = self.starts = NO_STARTS
+        self.columns = NO_COLUMNS
         self.block, self.slots = batch, max(slots, 0)
         classes = (type(loss), type(net.output), *map(type, net.hidden), *([type(optimizer)] if optimizer else []))
         level = Level.EXTENDED if extra != NOTHING else Level.SPARSE if entries else Level.COMMON
         self._params = net.params
+        self._kept: list[np.ndarray] = []  # the last snapshot
         self._given: tuple[int, ...] = ()  # numbers of samples, labels and weights in the last `compute`
         self._run = (run_narrow if narrow else run).over(classes, self.dtype, level)
         self._threads = ThreadPoolExecutor(members - 1) if members > 1 else None
@@ -123,7 +126,8 @@ class Session:
     def set_data(self, x, y=None, labels=None, sample_weight=None, order=None):
         """Give the data of the following calls: arrays that have passed validation.
 
-        x (N, n_in), or `CompressedRows`; y (N, n_out) or empty; labels (N,) or empty; sample_weight (N,) or empty; order (m,), by default all rows.
+        x (N, n_in), or `CompressedRows`; y (N, n_out) or empty; labels (N,) or empty; sample_weight (N,) or empty; order (m,), by
+        default all rows.
         """
         self.x = self._numbers_of(x)
         self.y = self.x[:0] if y is None else y.reshape(-1)
@@ -135,17 +139,17 @@ class Session:
         self.plan[layout.LABELS] = self.labels.size > 0
         self.plan[layout.WEIGHTED] = self.sample_weight.size > 0
 
-    def has_room(self, entries) -> bool:
-        """Whether it takes samples of so many `Entries`, or dense ones if this is None."""
-        return entries is self.entries or (entries is not None and self.entries is not None and entries.most <= self.entries.most)
+    def takes(self, rows) -> bool:
+        """Whether there is room for the numbers other than zero of a sample, if they are to be told from the others."""
+        if type(rows) is not CompressedRows:
+            return self.entries is None or self.entries.most >= rows.shape[-1]
+        return self.entries is not None and self.entries.most >= rows.most
 
     def _numbers_of(self, x):
         """The numbers of the samples, after setting where they are, if some are left out."""
-        self.plan[layout.COMPRESSED] = type(x) is CompressedRows
-        if type(x) is not CompressedRows:
-            return x.reshape(-1)
-        self.columns, self.starts = x.columns, x.starts
-        return x.values
+        self.plan[layout.COMPRESSED] = is_compressed = type(x) is CompressedRows
+        self.columns, self.starts = (x.columns, x.starts) if is_compressed else (NO_COLUMNS, NO_STARTS)
+        return x.values if is_compressed else x.reshape(-1)
 
     def compute(self, mode: int, count: int, x, y, labels, sample_weight, out) -> float:
         """PREDICT, EVALUATE or DIFFERENTIATE `count` samples into `out`; returns their mean loss (of a prediction, 0).
@@ -254,10 +258,16 @@ class Session:
         self.reals[: layout.L2], self._slots()[:] = state
 
     def snapshot(self):
-        """All that training changes, copied."""
+        """All that training changes, copied; the next snapshot overwrites this one."""
         is_drawn = self.plan[layout.FIRST] > 0 and self.plan[layout.ORDER] != layout.GIVEN
         order = self.order.copy() if is_drawn else self.order[:0]
-        return [array.copy() for array in (self.plan, self.net.params, self.reals, self._slots())], order
+        arrays = self.plan, self.net.params, self.reals, self._slots()
+        if not self._kept:
+            # new pages for every copy of a large network would take longer than the copy
+            self._kept = [memory.zeros(array.size, array.dtype) for array in arrays]
+        for kept, array in zip(self._kept, arrays, strict=True):
+            kept[:] = array
+        return self._kept, order
 
     def restore(self, snapshot):
         """Go back to a snapshot."""

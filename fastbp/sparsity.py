@@ -1,12 +1,16 @@
-"""Samples most of whose numbers are zero: as sparse matrices of SciPy, or as arrays that hold the zeros too."""
+"""Samples most of whose numbers are zero: sparse matrices of SciPy, and arrays that hold the zeros too."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 MOST = 0.25  # of the numbers of a matrix, above which its zeros are better multiplied than left out
 LEAST_COLUMNS = 32  # of a matrix for which that is worth asking
-LOOKED_AT = 64  # samples
+LOOKED_AT = 64  # samples of an array
 
 
 class Entries(NamedTuple):
@@ -34,35 +38,72 @@ class CompressedRows:
         Where those of each row begin.
     """
 
-    def __init__(self, matrix):
-        self.matrix, self.shape, self.values = matrix, matrix.shape, matrix.data
-        self.columns = matrix.indices.astype(np.int32, copy=False)
-        self.starts = matrix.indptr.astype(np.int64, copy=False)
+    def __init__(self, matrix: Any):
+        self.matrix, self.shape, self.dtype = matrix, matrix.shape, matrix.dtype
+        self.values: NDArray[Any] = matrix.data
+        self.columns: NDArray[np.int32] = matrix.indices.astype(np.int32, copy=False)
+        self.starts: NDArray[np.int64] = matrix.indptr.astype(np.int64, copy=False)
 
-    def __len__(self):
-        return self.shape[0]
+    def __len__(self) -> int:
+        return int(self.shape[0])
 
-    def __getitem__(self, rows) -> "CompressedRows":
+    def __getitem__(self, rows: Any) -> CompressedRows:
         """Some of the rows, by a slice or an array."""
         return CompressedRows(self.matrix[rows])
 
+    def with_values(self, values: NDArray[Any]) -> CompressedRows:
+        """The same with other numbers."""
+        matrix = self.matrix
+        return CompressedRows(type(matrix)((values, matrix.indices, matrix.indptr), shape=matrix.shape))
 
-def is_worthwhile(count: int, shape) -> bool:
+    @property
+    def most(self) -> int:
+        """Numbers in a row, at most."""
+        return int(np.diff(self.starts).max())
+
+
+Rows = CompressedRows | NDArray[Any]
+
+
+def rows_of(matrix: Any, converted: Callable[[NDArray[Any]], NDArray[Any]]) -> Rows:
+    """The rows of a sparse matrix, or an array where too few of its numbers are zero.
+
+    Parameters
+    ----------
+    matrix : sparse matrix or array of SciPy, (n_samples, n_features)
+    converted : callable
+        Checks an array of numbers and gives it the dtype of the network.
+    """
+    rows = matrix.tocsr()
+    if not rows.has_canonical_format:
+        rows = rows.copy() if rows is matrix else rows
+        rows.sum_duplicates()
+    if not _is_worthwhile(rows.nnz, rows.shape):
+        return converted(rows.toarray())
+    # the check of an array is that it is not empty
+    values = converted(rows.data) if rows.nnz else rows.data.astype(converted(np.zeros(1)).dtype)
+    return CompressedRows(type(rows)((values, rows.indices, rows.indptr), shape=rows.shape))
+
+
+def _is_worthwhile(count: int, shape: tuple[int, ...]) -> bool:
     """Whether to leave out the zeros of a matrix with `count` other numbers makes its products faster."""
     return bool(shape[1] >= LEAST_COLUMNS and count <= MOST * shape[0] * shape[1])
 
 
-def entries(rows) -> Entries | None:
+def entries(rows: Rows) -> Entries | None:
     """What there is in a sample, if a network should leave out the zeros; else None."""
-    if type(rows) is CompressedRows:
-        return Entries(max(1, int(np.diff(rows.starts).max())), len(rows.values) / len(rows))
+    if isinstance(rows, CompressedRows):
+        return Entries(max(1, rows.most), len(rows.values) / len(rows))
     if rows.shape[1] < LEAST_COLUMNS:
         return None
     seen = rows[:: -(-len(rows) // LOOKED_AT)]
-    count = np.count_nonzero(seen)
-    return Entries(rows.shape[1], count / len(seen)) if is_worthwhile(count, seen.shape) else None
+    count = int(np.count_nonzero(seen))
+    return Entries(rows.shape[1], count / len(seen)) if _is_worthwhile(count, seen.shape) else None
 
 
-def dense(rows) -> np.ndarray:
+def dense(rows: Rows) -> NDArray[Any]:
     """Rows as an array that holds the zeros too."""
-    return rows.matrix.toarray() if type(rows) is CompressedRows else rows
+    if isinstance(rows, CompressedRows):
+        everything: NDArray[Any] = rows.matrix.toarray()
+        return everything
+    return rows

@@ -197,10 +197,9 @@ def fit(
     batch_size = min(batch_size, len(rows) if given is None else given.shape[1])
     separate = record_norms or gradient_tol is not None
     extra = replace(extra, l1=extra.l1 / len(rows))
-    if extra.dropout and extra.dropout[0] > 0:
-        rows, entries = sparsity.dense(rows), None  # masks are matrices
-    else:
-        entries = sparsity.entries(rows)
+    if regularization.drops_inputs(extra):
+        rows = sparsity.dense(rows)
+    entries = None if regularization.drops_inputs(extra) else sparsity.entries(rows)
     plain = not separate and l2 == 0
     session = open_session(net, batch_size, rule, n_threads, plain=plain, extra=extra, entries=entries)
     plan = session.plan
@@ -338,7 +337,7 @@ def _held_out_count(fraction, n_samples) -> int:
 def _split(rng, rows, values, labels, weights, count):
     mixed = rng.permutation(len(rows))
     kept, held = mixed[count:], mixed[:count]
-    part = [array[kept] if array.size else array for array in (rows, values, labels, weights)]
+    part = [array[kept] if len(array) else array for array in (rows, values, labels, weights)]
     return *part, (rows[held], labels[held] if labels.size else values[held])
 
 

@@ -84,6 +84,8 @@ def numbers(name: str, value, dtype) -> np.ndarray:
 
 def samples(name: str, value, n_features: int, dtype):
     """`value` as a (n_samples, n_features) matrix, or as `CompressedRows` if it is sparse."""
+    if type(value) is sparsity.CompressedRows:
+        return value
     if type(value) is not np.ndarray and hasattr(value, "tocsr"):
         return compressed(name, value, n_features, dtype)
     return matrix(name, numbers(name, value, dtype), n_features)
@@ -91,25 +93,13 @@ def samples(name: str, value, n_features: int, dtype):
 
 def compressed(name: str, value, n_features: int, dtype):
     """A sparse matrix (n_samples, n_features) as `CompressedRows`, or as an array if too few of its numbers are zero."""
-    if value.ndim != 2 or value.shape[1] != n_features:
-        raise ValueError(f"{name} must have shape (n_samples, {n_features}), got {value.shape}")
     if value.shape[0] == 0:
         raise ValueError(f"{name} is empty: shape {value.shape}")
-    rows = value.tocsr()
-    if not rows.has_canonical_format:
-        rows = rows.copy() if rows is value else rows
-        rows.sum_duplicates()
-    if not sparsity.is_worthwhile(rows.nnz, rows.shape):
-        return numbers(name, rows.toarray(), dtype)
-    if rows.data.dtype != dtype or not is_plain(rows.data):
-        # of other dtypes, and to name what is wrong; an empty matrix has nothing wrong
-        data = numbers(name, rows.data, dtype) if rows.nnz else rows.data.astype(dtype)
-        rows = type(rows)((data, rows.indices, rows.indptr), shape=rows.shape)
-    return sparsity.CompressedRows(rows)
+    return sparsity.rows_of(matrix(name, value, n_features), lambda array: numbers(name, array, dtype))
 
 
-def matrix(name: str, array: np.ndarray, n_features: int) -> np.ndarray:
-    """An array after checking that it is (n_samples, n_features)."""
+def matrix(name: str, array, n_features: int):
+    """An array (or sparse matrix) after checking that it is (n_samples, n_features)."""
     if array.ndim != 2:
         hint = f"; reshape it with {name}.reshape(-1, 1) or {name}.reshape(1, -1)" if array.ndim == 1 else ""
         raise ValueError(f"{name} must be two-dimensional (n_samples, {n_features}), got shape {array.shape}{hint}")

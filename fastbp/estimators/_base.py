@@ -3,7 +3,6 @@
 from itertools import pairwise
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import BaseEstimator, is_regressor
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
@@ -127,7 +126,7 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         return self
 
     def _validate_X_y(self, X, y, reset, names=("X", "y")):
-        """X (dense, in the precision of the network to be) and y (in one dimension, if it has one column), checked."""
+        """X (in the precision of the network to be) and y (in one dimension, if it has one column), checked."""
         for name, value in zip(names, (X, y), strict=True):
             _checks.refuse_masks_and_dates(name, value)
         precision = None if self.dtype is None else _parameters.precision(self.dtype)
@@ -136,8 +135,6 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=dtype, reset=reset, **numeric)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if sparse.issparse(X):
-            X = X.toarray()
         return _checks.in_dtype(names[0], X, precision or X.dtype), y
 
     def _initialize(self, sizes, dtype, rng):
@@ -219,6 +216,5 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         """Outputs of the network (n_samples, n_outputs_)."""
         self._require_fitted()
         net = self._net()
-        blocks, dtype = _checks.rows(self, X, net.dtype, net.sizes[0])
-        outputs = [net._outputs(block, self.n_threads) for block in blocks]
-        return (outputs[0] if len(outputs) == 1 else np.concatenate(outputs)).astype(dtype, copy=False)
+        rows, dtype = _checks.rows(self, X, net.dtype, net.sizes[0])
+        return net._outputs(rows, self.n_threads).astype(dtype, copy=False)

@@ -4,10 +4,10 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import validate_data
 
+from fastbp.sparsity import CompressedRows, rows_of
 from fastbp.validation import is_plain
 
 NOT_FINITE = "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
-ROWS_OF_SPARSE = 1024  # turned into a dense array at a time
 
 
 def refuse_masks_and_dates(name: str, value) -> None:
@@ -19,15 +19,20 @@ def refuse_masks_and_dates(name: str, value) -> None:
         raise ValueError(f"{name} must hold numbers, got dtype {value.dtype}; turn dates and durations into numbers first.")
 
 
-def refuse_large(X: np.ndarray) -> None:
+def refuse_large(X) -> None:
     """Raise for numbers whose squares are not finite: training needs them."""
-    largest = max(X.max(), -X.min())
+    numbers = X.values if type(X) is CompressedRows else X
+    largest = max(numbers.max(initial=0), -numbers.min(initial=0))
     if largest > np.sqrt(np.finfo(X.dtype).max):
         raise ValueError(f"{NOT_FINITE} (X holds {largest:.3g}, whose square is not a finite {X.dtype.name}.)")
 
 
-def in_dtype(name: str, array: np.ndarray, dtype) -> np.ndarray:
-    """A C-contiguous array of another precision, if all of its numbers fit."""
+def in_dtype(name: str, array, dtype):
+    """A C-contiguous array of another precision, if all of its numbers fit; sparse matrices as the kernels take them."""
+    if sparse.issparse(array):
+        return rows_of(array, lambda numbers: in_dtype(name, numbers, dtype))
+    if type(array) is CompressedRows:
+        return array.with_values(in_dtype(name, array.values, dtype))
     if array.dtype == dtype:
         return np.ascontiguousarray(array)
     with np.errstate(over="ignore"):
@@ -38,7 +43,7 @@ def in_dtype(name: str, array: np.ndarray, dtype) -> np.ndarray:
 
 
 def rows(estimator, X, dtype, n_features: int):
-    """X as blocks of rows that the kernels take, and the dtype of what scikit-learn would make of them."""
+    """X as rows that the kernels take, and the dtype of what scikit-learn would make of them."""
     if (
         type(X) is np.ndarray
         and X.dtype == dtype
@@ -48,12 +53,8 @@ def rows(estimator, X, dtype, n_features: int):
         and not hasattr(estimator, "feature_names_in_")
         and is_plain(X)
     ):
-        return (X,), dtype
+        return X, dtype
     refuse_masks_and_dates("X", X)
     X = validate_data(estimator, X, accept_sparse=["csr", "csc"], reset=False)
     result = np.result_type(X.dtype, dtype)
-    if sparse.issparse(X):
-        X = X.tocsr()
-        starts = range(0, X.shape[0], ROWS_OF_SPARSE)
-        return (in_dtype("X", X[start : start + ROWS_OF_SPARSE].toarray(), dtype) for start in starts), result
-    return (in_dtype("X", X, dtype),), result
+    return in_dtype("X", X, dtype), result

@@ -4,6 +4,7 @@ from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring
 
 from fastbp import metrics
+from fastbp.sparsity import CompressedRows
 
 
 class HeldOut:
@@ -31,7 +32,8 @@ class HeldOut:
             known = data.values if data.labels is None else data.labels
             return self.measure(net._outputs(data.X, estimator.n_threads), known, data.weights)
         weights = {} if data.weights is None else {"sample_weight": data.weights}
-        return float(self.scorer(_without_names(estimator), data.X, self.targets, **weights))
+        X = data.X.matrix if type(data.X) is CompressedRows else data.X
+        return float(self.scorer(_without_names(estimator), X, self.targets, **weights))
 
     def loss(self, net) -> float:
         """Loss of the network as it is now, without penalty."""

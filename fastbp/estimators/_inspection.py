@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
+from fastbp import sparsity
 from fastbp.estimators import _checks
 from fastbp.network import Network
 
@@ -56,8 +57,8 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _net_and_rows(self, X):
         self._require_fitted()
         net = self._net()
-        blocks, _ = _checks.rows(self, X, net.dtype, net.sizes[0])
-        return net, (block[i : i + ROWS_TOGETHER] for block in blocks for i in range(0, len(block), ROWS_TOGETHER))
+        rows, _ = _checks.rows(self, X, net.dtype, net.sizes[0])
+        return net, (sparsity.dense(rows[i : i + ROWS_TOGETHER]) for i in range(0, len(rows), ROWS_TOGETHER))
 
     def _slopes(self, jacobian, outputs):
         """Chain rule through the output activation."""

@@ -6,12 +6,12 @@ from time import perf_counter
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastbp import layout
+from fastbp import layout, sparsity
 from fastbp.estimators._checks import NOT_FINITE
 from fastbp.estimators._orders import draw_orders
 from fastbp.estimators._parameters import schedule, update_rule
 from fastbp.estimators._training_data import report
-from fastbp.regularization import NOTHING
+from fastbp.regularization import NOTHING, drops_inputs
 from fastbp.runner import DivergenceError, Runner, open_session
 from fastbp.session import Session
 
@@ -46,14 +46,21 @@ class Optimizer:
         self.session: Session | None = None
         self.state = None
 
-    def open(self, net, batch_size, n_threads, extra):
+    def open(self, net, data, batch_size, n_threads, extra):
         """A session that goes on from where the last one ended."""
         session = self.session
-        if session is None or session.net is not net or session.block != batch_size or self.extra != extra:
+        if (
+            session is None
+            or session.net is not net
+            or session.block != batch_size
+            or self.extra != extra
+            or not session.takes(data.X)
+        ):
             self.close()
             self.extra = extra
             # never the plan of narrow networks: it has no place for a penalty, and its slots lie elsewhere
-            self.session = session = open_session(net, batch_size, self.rule, n_threads, plain=False, extra=extra)
+            options = {"plain": False, "extra": extra, "entries": None if drops_inputs(extra) else data.entries}
+            self.session = session = open_session(net, batch_size, self.rule, n_threads, **options)
             if self.state is not None:
                 session.set_rule_state(self.state)
         return session
@@ -94,7 +101,9 @@ def fit_stochastic(estimator, net, data, held_out, rng, tasks, incremental, extr
     batch_size = _batch_size(estimator.batch_size, len(rows))
     # one epoch seldom repays the start of threads, and threads of a session that stays open would not survive a fork
     n_threads = 1 if incremental and estimator.n_threads is None else estimator.n_threads
-    session = estimator._optimizer.open(net, batch_size, n_threads, extra)
+    if drops_inputs(extra):
+        data.X = sparsity.dense(data.X)
+    session = estimator._optimizer.open(net, data, batch_size, n_threads, extra)
     try:
         _Fit(estimator, net, session, data, rows, held_out, rng, tasks, incremental).run()
     finally:

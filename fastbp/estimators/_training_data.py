@@ -7,6 +7,7 @@ import numpy as np
 from fastbp.estimators import _checks
 from fastbp.kernels.train import EVALUATE
 from fastbp.session import Session
+from fastbp.sparsity import CompressedRows, Entries, entries
 
 
 @dataclass
@@ -15,7 +16,7 @@ class TrainingData:
 
     Attributes
     ----------
-    X : ndarray (N, n_in)
+    X : ndarray or CompressedRows (N, n_in)
     values : ndarray (N, n_out) or None
         Targets, where they are not class numbers.
     labels : ndarray (N,) or None
@@ -23,7 +24,7 @@ class TrainingData:
     weights : ndarray (N,) or None
     """
 
-    X: np.ndarray
+    X: np.ndarray | CompressedRows
     values: np.ndarray | None
     labels: np.ndarray | None
     weights: np.ndarray | None
@@ -42,6 +43,11 @@ class TrainingData:
     def __len__(self):
         return len(self.X)
 
+    @property
+    def entries(self) -> Entries | None:
+        """What there is in a sample, if its zeros are to be left out."""
+        return entries(self.X)
+
     def part(self, rows) -> "TrainingData":
         """Some of the samples."""
         values, labels, weights = (None if array is None else array[rows] for array in (self.values, self.labels, self.weights))
@@ -53,7 +59,7 @@ class TrainingData:
 
     def session(self, net) -> Session:
         """One that evaluates a network on them."""
-        session = Session(net, len(self))
+        session = Session(net, len(self), entries=self.entries)
         self.give(session)
         session.set_report(report_factor(net))
         return session

@@ -9,7 +9,7 @@ from fastbp.kernels.forward import IDENTITY, forward
 from fastbp.kernels.gemm import count_panels, panel_width
 from fastbp.kernels.packing import copy, fill, from_lanes, gather_rows, rows_from_panels, to_lanes
 from fastbp.kernels.simd import all_lanes, broadcast, fma, load, store, width
-from fastbp.kernels.sparse import forward_entries, gather_entries
+from fastbp.kernels.sparse import forward_entries, forward_row_entries, gather_entries
 from fastbp.kernels.square import square_load, square_times, square_transpose
 from fastbp.layout import (
     ACTIVATION,
@@ -105,8 +105,10 @@ def predict(plan, params, work, data, order, out):
         else:
             gather_rows(x, plan[TABLE + N_IN], order + top, 0, rows, work + plan[TABLE + INPUT], stride)
         for layer in range(plan[N_LAYERS]):
-            if is_sparse and layer == 0:
+            if is_sparse and layer == 0 and plan[ROWS] > 1:
                 forward_entries(plan, work, rows, False, 0, 1)
+            elif is_sparse and layer == 0:
+                forward_row_entries(plan, params, work)
             elif plan[ROWS] > 1:
                 forward(plan, layer, work, rows, False, True, 0, 1)
             else:

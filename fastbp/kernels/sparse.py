@@ -10,7 +10,8 @@ from fastbp._jit import inline, kernel, switch, when_sparse
 from fastbp.kernels.forward import RELU, finish_panel
 from fastbp.kernels.gemm import column_sums, count_panels, panel_width, share
 from fastbp.kernels.gradient import PLAIN, update_part
-from fastbp.kernels.simd import all_lanes, broadcast, integers, like, load, prefetch, width
+from fastbp.kernels.packing import copy, fill
+from fastbp.kernels.simd import all_lanes, broadcast, fma, integers, like, load, prefetch, store, width
 from fastbp.kernels.tile import (
     ADD_SCALED,
     BIAS,
@@ -26,6 +27,7 @@ from fastbp.kernels.tile import (
 )
 from fastbp.layout import (
     ACTIVATION,
+    BIASES,
     BOUNDS,
     CODE,
     COEFFICIENTS,
@@ -45,6 +47,7 @@ from fastbp.layout import (
     PACK,
     PACKED,
     PANEL_STRIDE,
+    PART,
     PIECE,
     PIECES,
     PLACES,
@@ -53,7 +56,9 @@ from fastbp.layout import (
     SIDE_BY_SIDE,
     TABLE,
     VALUES,
+    WEIGHTS,
 )
+
 
 @inline
 def _by_rows(plan, work):
@@ -214,36 +219,57 @@ def forward_entries(plan, work, rows, training, member, members):
 
 
 @when_sparse
+def forward_row_entries(plan, params, work):
+    """`forward_entries` for one row, by the user's weights: few of them are looked at. Bits are those of `forward_entries`."""
+    row = plan + TABLE
+    n_in, n_out, stride, panel, lanes = row[N_IN], row[N_OUT], plan[PANEL_STRIDE], panel_width(work), width(work)
+    values, places, bounds, capacity = _by_rows(plan, work)
+    for p in range(count_panels(n_out, work)):
+        z, count = work + row[ACTIVATION] + p * stride, min(panel, n_out - p * panel)
+        w = params + row[WEIGHTS] + p * panel * n_in
+        fill(z, panel, 0.0)
+        copy(params + row[BIASES] + p * panel, z, count)
+        first, second = load(z, 0), load(z, lanes)
+        for e in range(bounds[0], bounds[plan[PIECES] * capacity]):
+            for j in range(count):
+                z[j] = w[j * n_in + places[e]]
+            first, second = fma(load(z, 0), broadcast(values, e), first), fma(load(z, lanes), broadcast(values, e), second)
+        store(z, 0, first)
+        store(z, lanes, second)
+        finish_panel(plan, 0, work, p * stride, panel, False, False)
+
+
+@when_sparse
 def gradient_entries(plan, work, rows, is_first, is_last, penalised, member, members):
     """`gradient` of the first layer, from the entries by columns; a share of it."""
     row = plan + TABLE
     n_in, stride, panel = row[N_IN], plan[PANEL_STRIDE], panel_width(work)
-    panels, parts, w_panel = count_panels(row[N_OUT], work), count_panels(n_in, work), (n_in + 1) * panel
+    panels, parts, w_panel = count_panels(row[N_OUT], work), (n_in + PART - 1) // PART, (n_in + 1) * panel
     values, places, begins = _by_columns(plan, work)
     in_memory = plan[SEPARATE] == 1 or not (is_first and is_last)
     steps_now = is_last and plan[SEPARATE] == 0
     in_place = not in_memory and plan[RULE] == PLAIN and not penalised and plan[COMPLETED] == 0
     start = ZERO if is_first or not in_memory else CONTINUE
-    scratch = work + plan[LANES] + (member + 1) * plan[LANES_STRIDE] - SIDE_BY_SIDE * panel * panel
+    scratch = work + plan[LANES] + (member + 1) * plan[LANES_STRIDE] - SIDE_BY_SIDE * PART * panel
     scale = work + plan[COEFFICIENTS] + 1
     first, last = share(_groups(panels) * (parts + 1), member, members)
     for unit in range(first, last):
         p, end = share(panels, unit // (parts + 1), _groups(panels))
-        k = unit % (parts + 1) * panel
+        k = unit % (parts + 1) * PART
+        is_bias, stop = k >= n_in, min(k + PART, n_in)
         offset, d = row[PACK] + p * w_panel + min(k, n_in) * panel, work + row[DELTA] + p * stride
-        g, g_panel = (work + plan[GRADIENT] + offset, w_panel) if in_memory else (scratch, panel * panel)
-        if k >= n_in:
+        w, g, g_panel = work + plan[PACKED] + offset, scratch, PART * panel
+        if in_memory:
+            g, g_panel = work + plan[GRADIENT] + offset, w_panel
+        if is_bias:
             for each in range(end - p):
                 column_sums(d + each * stride, rows, g + each * g_panel, start)
         elif in_place:
-            w, stop = work + plan[PACKED] + offset, min(k + panel, n_in)
             sums_of_entries(end - p, values, places, begins, begins + 1, k, stop, d, stride, w, w_panel, ZERO, d, ADD_SCALED, scale)
             continue
         else:
-            stop = min(k + panel, n_in)
             sums_of_entries(end - p, values, places, begins, begins + 1, k, stop, d, stride, g, g_panel, start, d, STORE, scale)
         if steps_now:
-            is_bias = 1 if k >= n_in else 0
-            count = panel if k >= n_in else min(panel, n_in - k) * panel
+            count = panel if is_bias else (stop - k) * panel
             for each in range(end - p):
-                update_part(plan, work, offset + each * w_panel, g + each * g_panel, count, is_bias, 0)
+                update_part(plan, work, offset + each * w_panel, g + each * g_panel, count, 1 if is_bias else 0, 0)
