@@ -16,6 +16,7 @@ import pytest
 from fastbp._jit import DiskCache, cache_directory
 from fastbp.kernels.tile import steps_in_turn
 from fastbp.kernels.train import run, run_narrow
+from fastbp.layout import SIDE_BY_SIDE
 
 SCRIPT = r"""
 import sys
@@ -23,15 +24,18 @@ import llvmlite.binding as llvm
 from numba import types
 from numba.core.registry import cpu_target
 from fastbp._linker import PartLibrary, all_parts, optimise
-from fastbp.kernels import gemm, simd
+from fastbp.kernels import gemm, simd, sparse
+from fastbp.layout import SIDE_BY_SIDE
 
 dtype, triple, cpu = sys.argv[1:]
 rows, pointer, integer = simd.tile_rows(), types.CPointer(getattr(types, dtype)), types.int64
-strip, outer = gemm._strip(rows, 2), gemm._outer(rows, 2)
+strip, outer, sums = gemm._strip(rows, 2), gemm._outer(rows, 2), sparse._sums(SIDE_BY_SIDE)
 strip.compile((pointer, integer, integer, pointer, pointer, integer, integer, pointer, integer, pointer, integer, integer))
 outer.compile((pointer, pointer, integer, pointer, integer, integer, integer, pointer))
+places = [types.CPointer(types.int32)] * 3
+sums.compile((pointer, *places, integer, integer, pointer, integer, pointer, integer, integer, pointer, integer, pointer))
 module = llvm.parse_assembly("")
-for library in all_parts([f.overloads[f.signatures[0]].library for f in (strip, outer)]):
+for library in all_parts([f.overloads[f.signatures[0]].library for f in (strip, outer, sums)]):
     if isinstance(library, PartLibrary):
         module.link_in(library._final_module, preserve=True)
 machine = cpu_target.target_context.codegen()._tm
@@ -119,9 +123,11 @@ def test_inner_loops_are_multiply_adds_and_loads(target, dtype):
     steps = steps_in_turn(rows * 2, lanes)
     main = [loop for loop in loops if count(loop, multiply_add) == steps * rows * 2]
     assert len(main) == 2, "one loop of each product takes several steps in a turn"
+    sums = 2 * SIDE_BY_SIDE  # of sparse samples, a register of each half of a panel
+    assert [count(loop, multiply_add) for loop in loops].count(sums) == 1
     for loop in loops:
         multiply_adds = count(loop, multiply_add)
-        assert multiply_adds in (rows * 2, steps * rows * 2), "one multiply-add a step for each register of the tile"
+        assert multiply_adds in (sums, rows * 2, steps * rows * 2), "one multiply-add a step for each register of the tile"
         assert count(loop, spill) == 0, "a register of the tile went to the stack"
         assert not any("call" in instruction for instruction in loop)
         # loads, splats, two pointers, a counter and a jump
@@ -156,10 +162,12 @@ def undefined_symbols(machine_code):
 def test_an_entry_calls_nothing_but_the_scheduler(entry, dtype):
     """No allocator, no libm, no interpreter: what runs between two calls from Python is in the machine code itself."""
     assert entry[dtype]
-    (path,) = cache_directory().glob(f"{entry.function.__name__}_{dtype}-????????????.bin")
-    (_, kind, (machine_code, _)), *_ = pickle.loads(path.read_bytes()[len(DiskCache.MAGIC) + 32 :])
-    assert kind == "object"
-    called = undefined_symbols(machine_code)
-    assert "sched_yield" in called
-    own = {name for name in called if not name.startswith(("Py", "_Py"))} - WRAPPER
-    assert own <= {"sched_yield", "memset", "memcpy", "memmove"}
+    paths = list(cache_directory().glob(f"{entry.function.__name__}_{dtype}*-????????????.bin"))
+    assert paths
+    for path in paths:  # of every level that has been compiled
+        (_, kind, (machine_code, _)), *_ = pickle.loads(path.read_bytes()[len(DiskCache.MAGIC) + 32 :])
+        assert kind == "object"
+        called = undefined_symbols(machine_code)
+        assert "sched_yield" in called
+        own = {name for name in called if not name.startswith(("Py", "_Py"))} - WRAPPER
+        assert own <= {"sched_yield", "memset", "memcpy", "memmove"}

@@ -9,6 +9,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn import datasets, neural_network
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -218,12 +219,33 @@ def test_a_rows_prediction_does_not_depend_on_the_others():
     np.testing.assert_array_equal(model.predict_proba(X), np.vstack([model.predict_proba(row[None]) for row in X]))
 
 
-def test_sparse_rows_are_made_dense_by_parts(monkeypatch):
-    from scipy import sparse
-
-    monkeypatch.setattr("fastbp.estimators._checks.ROWS_OF_SPARSE", 32)
-    model = MLPClassifier(**QUICK).fit(X, Y)
-    np.testing.assert_array_equal(model.predict_proba(sparse.csc_matrix(X)), model.predict_proba(X))
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_sparse_rows_are_not_made_dense(solver, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = sparse.random_array((90, 400), density=0.03, format="csr", rng=rng)
+    y = rng.integers(3, size=90)
+    dense = MLPClassifier(**QUICK, solver=solver, early_stopping=solver != "lbfgs").fit(X.toarray(), y)
+    expected = dense.predict_proba(X.toarray())
+    with monkeypatch.context() as patch:
+        for kind in (sparse.csr_array, sparse.csc_array):
+            toarray = kind.toarray
+            # scorers make labels dense
+            patch.setattr(
+                kind, "toarray", lambda self, f=toarray, **kw: pytest.fail("dense") if self.shape[1] == 400 else f(self, **kw)
+            )
+        model = MLPClassifier(**QUICK, solver=solver, early_stopping=solver != "lbfgs")
+        model.fit(X.tocsc(), y, X_val=X[:20], y_val=y[:20]).fit(X, y)
+        outputs = model.predict_proba(X)
+        single = np.vstack([model.predict_proba(X[i : i + 1]) for i in range(90)])
+        scored = MLPClassifier(**QUICK, solver=solver, scoring="roc_auc_ovr")
+        scored.fit(X, y, X_val=X[:20], y_val=y[:20])
+    np.testing.assert_array_equal(outputs, expected)
+    np.testing.assert_array_equal(single, outputs)
+    np.testing.assert_array_equal(model.transform(X), model.transform(X.toarray()))
+    np.testing.assert_array_equal(model.input_gradient(X[:5]), model.input_gradient(X[:5].toarray()))
+    if solver != "lbfgs":
+        dropped = [MLPClassifier(**QUICK, solver=solver, input_dropout=0.2).fit(rows, y) for rows in (X, X.toarray())]
+        np.testing.assert_array_equal(dropped[0].coefs_[0], dropped[1].coefs_[0])
 
 
 @pytest.mark.parametrize("dtype", [int, np.uint8, bool, float, str])

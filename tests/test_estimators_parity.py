@@ -211,6 +211,43 @@ def test_sparse_matrices(container, solver):
     assert_equal(ours, theirs, X, LBFGS if solver == "lbfgs" else DOUBLE)
 
 
+def words(n=150, n_words=700):
+    """Counts of words, of which few occur in a sample, and three classes of samples."""
+    import scipy.sparse
+
+    rng = np.random.default_rng(0)
+    y = rng.integers(3, size=n)
+    places = np.minimum(rng.geometric(0.01, (n, 25)) + 5 * y[:, None], n_words - 1)
+    ones = np.ones(places.size), (np.repeat(np.arange(n), 25), places.ravel())
+    return scipy.sparse.coo_array(ones, shape=(n, n_words)).tocsr(), y
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+def test_words(kind, solver, dtype):
+    X, y = words()
+    X = X.astype(dtype)
+    tolerance = {"lbfgs": LBFGS}.get(solver, DOUBLE if dtype == np.float64 else SINGLE)
+    for parameters in ({}, {"early_stopping": True, "batch_size": 13}, {"hidden_layer_sizes": (40, 20), "alpha": 0.1}):
+        theirs, ours = both(kind, solver=solver, **parameters)
+        for model in (theirs, ours):
+            model.fit(X, y)
+        assert_equal_weights(ours, theirs, tolerance)
+        np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-3, atol=1e-3 if dtype == np.float32 else 1e-5)
+        assert ours.score(X, y) == pytest.approx(theirs.score(X, y), abs=1e-4)
+
+
+def test_words_in_chunks_of_any_kind():
+    X, y = words()
+    theirs, ours = both("MLPClassifier", hidden_layer_sizes=(20,))
+    for rows, container in ((slice(0, 60), None), (slice(60, 90), np.array), (slice(90, 91), None), (slice(0, 140), None)):
+        part = X[rows] if container is None else X[rows].toarray()
+        for model in (theirs, ours):
+            model.partial_fit(part, y[rows], classes=[0, 1, 2])
+    assert_equal_weights(ours, theirs, DOUBLE)
+
+
 @pytest.mark.parametrize("name", ["wine", "three outputs"])
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 def test_partial_fit_with_chunks_of_any_size(name, solver):

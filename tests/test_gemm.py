@@ -325,9 +325,11 @@ def test_gathering_and_lanes(dtype):
 GUARDED = r'''
 import ctypes, mmap, os, resource, signal, sys
 import numpy as np
+from scipy.sparse import csr_array
 from fastbp import Network, layout, optimizers
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
 from fastbp.session import Session
+from fastbp.sparsity import CompressedRows, entries
 
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 libc, PAGE = ctypes.CDLL(None, use_errno=True), mmap.PAGESIZE
@@ -355,7 +357,7 @@ def session_of(net, mode, options, x, y, labels, weights, order, out, side):
     session.rates, session.record = np.full(2, 0.01), np.full(2 * (1 + 4 * len(net.weights)), np.nan)
     session.out = np.full(out, np.nan, net.dtype)
     if side:
-        for name in ("x", "y", "labels", "sample_weight", "order", "out", "rates", "record", "reals", "plan", "work"):
+        for name in ("x", "columns", "starts", *"y labels sample_weight order out rates record reals plan work".split()):
             setattr(session, name, guarded(getattr(session, name), side))
         net.params = guarded(net.params, side)
         session._params = net.params
@@ -399,6 +401,21 @@ def cases(dtype):
             yield net, DIFFERENTIATE, gradient, x, y_, labels_, weights_, None, net.params.size
             yield net, EVALUATE, {"batch": n, "session": {}}, x, y_, labels_, weights_, None, 0
         yield net, PREDICT, {"batch": min(4, n), "session": {}}, x, None, None, None, None, n * sizes[-1]
+    for number, (n_in, n_out) in enumerate([(1, 1), (8, 3), (33, 17), (100, 80), (300, 15)]):
+        net = Network((n_in, n_out, 3), dtype=dtype, rng=number)
+        x, y = rng.normal(size=(19, n_in)).astype(dtype), rng.uniform(size=(19, 3)).astype(dtype)
+        x[rng.random(x.shape) < 0.8] = 0
+        for rows in (CompressedRows(csr_array(x)), x):
+            kept = entries(CompressedRows(csr_array(x)))._replace(most=n_in)
+            order = rng.integers(0, 19, 18)
+            for rule in ("sgd", "adam"):
+                session = {"optimizer": optimizers.get(rule), "members": 1 + number % 2, "entries": kept}
+                yield net, TRAIN, {"batch": 5, "session": session}, rows, y, None, None, order, 0
+            gradient = {"batch": 19, "session": {"differentiate": True, "entries": kept}}
+            yield net, DIFFERENTIATE, gradient, rows, y, None, None, None, net.params.size
+            for batch in (1, 4):
+                few = rows[:1] if batch == 1 else rows
+                yield net, PREDICT, {"batch": batch, "session": {"entries": kept}}, few, None, None, None, None, 3 * len(few)
 
 
 def canary(side):

@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 
 import fastbp
 from fastbp import _jit
-from fastbp._jit import DiskCache, Entry, cache_directory, kernel
+from fastbp._jit import DiskCache, Entry, Level, cache_directory, kernel
 from fastbp.kernels import random
 from fastbp.kernels.simd import pointer
 from fastbp.kernels.train import draw_order, run
@@ -145,10 +145,38 @@ def test_one_signature_for_each_dtype_whatever_is_trained():
             net.fit(X, np.asfortranarray(y), epochs=2, sample_weight=np.arange(1, 10), **options)
             net.value_and_grad(X, y)
             net.score(X, y)
-        common, extended = run[dtype], run.over([fastbp.GELU], dtype)
-        assert common is run[np.dtype(dtype)] is run.over([fastbp.ReLU, fastbp.SGD], dtype)
-        assert extended is run.over([fastbp.ReLU, fastbp.RMSprop], dtype)
-    assert set(run._compiled) == {f"{dtype}{kind}" for dtype in DTYPES for kind in ("", "-extended")}
+        assert run[dtype] is run[np.dtype(dtype)] is run.over([fastbp.ReLU, fastbp.SGD], dtype)
+        assert run.over([fastbp.GELU], dtype) is run.over([fastbp.ReLU, fastbp.RMSprop], dtype)
+    assert set(run._compiled) <= {f"{dtype}{kind}" for dtype in DTYPES for kind in ("", "-sparse", "-extended")}
+
+
+@compiled(lambda dtype: types.float64(dtype))
+def twice(x):
+    return 2 * x
+
+
+def test_an_entry_that_can_do_more_is_taken_where_it_is_at_hand(monkeypatch, tmp_path):
+    monkeypatch.setenv("FASTBP_CACHE_DIR", str(tmp_path))
+    made, compile_ = [], Entry._compile
+    monkeypatch.setattr(Entry, "_compile", lambda self, dtype, name: (made.append(name), compile_(self, dtype, name))[1])
+
+    def fresh():
+        """The entry as another process would find it."""
+        made.clear()
+        return Entry(twice.function, twice.signature)
+
+    entry = fresh()
+    extended = entry.over([fastbp.GELU], "float64")
+    assert entry.over((), "float64", Level.SPARSE) is entry["float64"] is extended
+    assert extended(1.5) == 3.0
+    assert made == ["float64-extended"]
+    entry = fresh()
+    entry.over((), "float64")  # one in a file need not be compiled
+    entry["float32"]
+    assert made == ["float64-extended", "float32"]
+    entry = fresh()
+    assert entry.over((), "float32", Level.SPARSE) is not entry["float32"]  # it cannot do less
+    assert made == ["float32-sparse", "float32"]
 
 
 def read_only(array):

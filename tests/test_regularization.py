@@ -20,6 +20,7 @@ from conftest import (
 
 import fastbp
 from fastbp import SGD, Adam, layout, runner, schedules, training
+from fastbp._jit import Level
 from fastbp.regularization import NOTHING, Regularization, checked, dropout_mask
 from fastbp.schedules import Constant, Cosine, Exponential, OneCycle, Step, WarmUp
 from fastbp.session import Session
@@ -343,12 +344,12 @@ def test_only_extras_need_the_extended_entries(monkeypatch):
     assert common is fastbp.kernels.train.run["float64"]
     for extra in ({"l1": 0.1}, {"clip_norm": 1}, {"clip_value": 1}, {"max_norm": 1}, {"dropout": 0.1}, {"input_dropout": 0.1}):
         net.fit(X, y, epochs=1, **extra)
-        assert made[-1]._run is fastbp.kernels.train.run.over((), "float64", extended=True)
+        assert made[-1]._run is fastbp.kernels.train.run.over((), "float64", Level.EXTENDED)
     narrow, X, y = problem((2, 3, 1))
     narrow.fit(X, y, epochs=1, schedule="one_cycle")
     assert made[-1]._run is fastbp.kernels.train.run_narrow["float64"]
     narrow.fit(X, y, epochs=1, dropout=0.1)
-    assert made[-1]._run is fastbp.kernels.train.run.over((), "float64", extended=True)
+    assert made[-1]._run is fastbp.kernels.train.run.over((), "float64", Level.EXTENDED)
 
 
 def test_divergence_with_extras():

@@ -119,7 +119,9 @@ def test_long_batches_and_teams(dense, teams, optimizer, dtype):
         # of long mini-batches as many rows are taken together as there is room for: other parts, other rounding
         others, other_losses = dense(trained, net, X, y, n_threads=1, **options)
         assert losses == pytest.approx(other_losses, rel=1e-6)
-        np.testing.assert_allclose(*(np.frombuffer(each, dtype) for each in (expected, others)), atol=1e-3 if dtype == "float32" else 1e-9)
+        np.testing.assert_allclose(
+            *(np.frombuffer(each, dtype) for each in (expected, others)), atol=1e-3 if dtype == "float32" else 1e-9
+        )
     assert set(teams) == {1, 2, 3, 4}
 
 
@@ -307,7 +309,9 @@ def test_the_work_buffer_does_not_leak():
         session.plan[layout.EPOCHS], session.rates = 2, np.full(2, 0.1)
         session.record = np.zeros(2 * 9)
         if poison:
-            slots = slice(int(session.plan[layout.SLOT_1]), int(session.plan[layout.SLOT_1]) + 2 * int(session.plan[layout.N_PACKED]))
+            slots = slice(
+                int(session.plan[layout.SLOT_1]), int(session.plan[layout.SLOT_1]) + 2 * int(session.plan[layout.N_PACKED])
+            )
             kept = session.work[slots].copy()
             session.work[session.work == 0] = 777.0
             session.work[slots] = kept
