@@ -10,8 +10,9 @@ import warnings
 from time import process_time
 
 import numpy as np
+from scipy import ndimage, sparse
 from sklearn import datasets, neural_network
-from sklearn.preprocessing import scale
+from sklearn.preprocessing import OneHotEncoder, normalize, scale
 from threadpoolctl import threadpool_limits
 
 from . import common as common  # keeps every environment's compiled kernels apart
@@ -33,6 +34,30 @@ def _images():
     return np.clip(rng.random((10, 784))[y] + 0.5 * rng.normal(size=(6000, 784)), 0, 1).astype(np.float32), y
 
 
+def _large_digits():
+    """Digits of 28 x 28 pixels, a quarter of them not zero."""
+    images, y = datasets.load_digits().images, datasets.load_digits().target
+    large = ndimage.zoom(images, (1, 3.5, 3.5), order=1)
+    return np.clip(large / 8 - 1, 0, 1).reshape(-1, 784).astype(np.float32), y
+
+
+def _categories():
+    """Twenty columns of eight categories each, one-hot, and classes told by sums of random scores."""
+    rng = np.random.default_rng(0)
+    columns = rng.integers(8, size=(10000, 20))
+    scores = rng.normal(size=(20, 8))[np.arange(20), columns].sum(axis=1)
+    return OneHotEncoder(sparse_output=False).fit_transform(columns), (scores > 0).astype(int)
+
+
+def _words(n_words):
+    """Counts of 80 words of a sample, rare and frequent as in texts, and classes told by sums of random scores."""
+    rng = np.random.default_rng(0)
+    often = np.cumsum(1 / np.arange(1, n_words + 1) ** 0.9)
+    words = np.searchsorted(often, often[-1] * rng.random((4000, 80))).ravel()
+    X = sparse.coo_matrix((np.ones(words.size), (np.repeat(np.arange(4000), 80), words)), shape=(4000, n_words)).tocsr()
+    return normalize(X), np.asarray(X @ rng.normal(size=(n_words, 4))).argmax(axis=1)
+
+
 # name: (estimator, data, parameters); what is not named is scikit-learn's default
 PROBLEMS = {
     "digits": ("MLPClassifier", _digits, {}),
@@ -44,6 +69,10 @@ PROBLEMS = {
         {"max_iter": 20},
     ),
     "784-128-10": ("MLPClassifier", _images, {"max_iter": 5, "hidden_layer_sizes": (128,)}),
+    "digits of 28 x 28": ("MLPClassifier", _large_digits, {"max_iter": 20, "hidden_layer_sizes": (128,)}),
+    "categories, one-hot": ("MLPClassifier", _categories, {"max_iter": 10}),
+    "2000 words, sparse": ("MLPClassifier", lambda: _words(2000), {"max_iter": 10}),
+    "20000 words, sparse": ("MLPClassifier", lambda: _words(20000), {"max_iter": 5}),
     "diabetes": ("MLPRegressor", lambda: _scaled(datasets.load_diabetes), {"max_iter": 100}),
     "digits, sgd": ("MLPClassifier", _digits, {"solver": "sgd", "max_iter": 50}),
     "digits, lbfgs": ("MLPClassifier", _digits, {"solver": "lbfgs", "max_iter": 50}),

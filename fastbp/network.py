@@ -190,7 +190,7 @@ class Network:
 
         Parameters
         ----------
-        X : array_like, (n_samples, n_inputs) or (n_inputs,)
+        X : array_like or sparse matrix, (n_samples, n_inputs), or array_like (n_inputs,)
         n_threads : int, optional
             Threads at most; by default the cores of this process. Few rows are the work of one. The result is the same.
 
@@ -234,12 +234,16 @@ class Network:
         except IndexError:
             session = None
         if session is None or (session.block < count and session.block < self._together) or not session.takes(rows):
-            session = Session(self, min(count, self._together), entries=_entries(rows))
+            session = Session(self, min(count, self._together), entries=self._entries(rows))
         out = np.empty(shape, self.dtype)
         none = session.x
         session.compute(PREDICT, count, rows, none, session.labels, none, out)
         self._idle.append(session)
         return out
+
+    def _entries(self, rows):
+        """Of sparse rows; the zeros of an array that is read once are not worth looking for."""
+        return None if type(rows) is np.ndarray else sparsity.entries(rows, self.sizes[1])
 
     def predict(self, X, n_threads=None) -> np.ndarray:
         """Predictions; parameters as for `__call__`, of several rows.
@@ -286,7 +290,7 @@ class Network:
         except IndexError:
             session = None
         if session is None or session.block != count or session.differentiate < differentiate or not session.takes(rows):
-            session = Session(self, count, differentiate=differentiate, entries=_entries(rows))
+            session = Session(self, count, differentiate=differentiate, entries=self._entries(rows))
         mode = DIFFERENTIATE if differentiate else EVALUATE
         loss = session.compute(mode, count, rows, values, labels, weights, out if differentiate else session.out)
         if session.work.nbytes <= SPARE_BYTES:
@@ -298,7 +302,7 @@ class Network:
 
         Parameters
         ----------
-        X : array_like (n_samples, n_inputs)
+        X : array_like or sparse matrix (n_samples, n_inputs)
         y : array_like
             Class numbers (n_samples,) or rows of probabilities for cross-entropy; numbers in [0, 1] for binary cross-entropy;
             targets for other losses. The latter two (n_samples, n_outputs), or (n_samples,) for one output.
@@ -375,8 +379,3 @@ def _parameter(name, value, shape, dtype):
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     return array
-
-
-def _entries(rows):
-    """Of sparse rows; the zeros of an array that is read once are not worth looking for."""
-    return None if type(rows) is np.ndarray else sparsity.entries(rows)

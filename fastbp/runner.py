@@ -9,6 +9,7 @@ from fastbp.regularization import NOTHING
 from fastbp.session import Session
 
 CALL_SECONDS = 0.05  # aim of one kernel call, so that Ctrl-C is honoured soon
+SECONDS_OF_BYTE = 4e-9  # more of what is copied and packed for every call, which must not take more than a tenth of it
 FLOP_OF_STEP = 20  # per parameter, by the time it takes
 NO_RATE = 5e9  # flop/s assumed for the first call
 
@@ -70,7 +71,9 @@ class Runner:
     def __init__(self, session):
         self.session = session
         flop = int(session.plan[layout.BATCH]) * flop_of_sample(session.net.sizes, session.entries)
-        self.steps = max(1, int(CALL_SECONDS * NO_RATE / (flop + 5000)))
+        copies = 4 + session.slots  # packed and unpacked, kept with the slots, and looked at
+        self.seconds = CALL_SECONDS + SECONDS_OF_BYTE * copies * session.net.params.nbytes
+        self.steps = max(1, int(self.seconds * NO_RATE / (flop + 5000)))
 
     def run(self, epochs, *, each=False):
         """Go on from the cursor to `epochs`; yields after every call.
@@ -105,9 +108,9 @@ class Runner:
             seconds = perf_counter() - start
             if not session.is_finite():
                 raise DivergenceError(_restore_last_finite(session, snapshot, before), session.rate(before))
-            if seconds < CALL_SECONDS / 2:
+            if seconds < self.seconds / 2:
                 self.steps = min(self.steps * 2, layout.MAX_STEPS)
-            elif seconds > CALL_SECONDS * 2:
+            elif seconds > self.seconds * 2:
                 self.steps = max(1, self.steps // 2)
             yield before, int(plan[layout.EPOCH]), start, seconds
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 MOST = 0.25  # of the numbers of a matrix, above which its zeros are better multiplied than left out
 LEAST_COLUMNS = 32  # of a matrix for which that is worth asking
 LOOKED_AT = 64  # samples of an array
+LEAST_BYTES = 128  # of the sums of a sample, below which fewer numbers repay to be looked for
 
 
 class Entries(NamedTuple):
@@ -78,27 +79,28 @@ def rows_of(matrix: Any, converted: Callable[[NDArray[Any]], NDArray[Any]]) -> R
     if not rows.has_canonical_format:
         rows = rows.copy() if rows is matrix else rows
         rows.sum_duplicates()
-    if not _is_worthwhile(rows.nnz, rows.shape):
+    if not _is_worthwhile(rows.nnz, rows.shape, MOST):
         return converted(rows.toarray())
     # the check of an array is that it is not empty
     values = converted(rows.data) if rows.nnz else rows.data.astype(converted(np.zeros(1)).dtype)
-    return CompressedRows(type(rows)((values, rows.indices, rows.indptr), shape=rows.shape))
+    return CompressedRows(rows) if values is rows.data else CompressedRows(rows).with_values(values)
 
 
-def _is_worthwhile(count: int, shape: tuple[int, ...]) -> bool:
-    """Whether to leave out the zeros of a matrix with `count` other numbers makes its products faster."""
-    return bool(shape[1] >= LEAST_COLUMNS and count <= MOST * shape[0] * shape[1])
+def _is_worthwhile(count: int, shape: tuple[int, ...], most: float) -> bool:
+    """Whether at most this part of a matrix, with `count` numbers other than zero, is not zero, and it has enough columns."""
+    return bool(shape[1] >= LEAST_COLUMNS and count <= most * shape[0] * shape[1])
 
 
-def entries(rows: Rows) -> Entries | None:
-    """What there is in a sample, if a network should leave out the zeros; else None."""
+def entries(rows: Rows, n_units: int) -> Entries | None:
+    """What there is in a sample, if a first layer of so many units should leave out the zeros; else None."""
     if isinstance(rows, CompressedRows):
         return Entries(max(1, rows.most), len(rows.values) / len(rows))
     if rows.shape[1] < LEAST_COLUMNS:
         return None
     seen = rows[:: -(-len(rows) // LOOKED_AT)]
     count = int(np.count_nonzero(seen))
-    return Entries(rows.shape[1], count / len(seen)) if _is_worthwhile(count, seen.shape) else None
+    most = MOST * min(1.0, n_units * rows.dtype.itemsize / LEAST_BYTES)
+    return Entries(rows.shape[1], count / len(seen)) if _is_worthwhile(count, seen.shape, most) else None
 
 
 def dense(rows: Rows) -> NDArray[Any]:

@@ -101,7 +101,8 @@ def fit(
     Parameters
     ----------
     net : Network
-    X : array_like (n_samples, n_inputs)
+    X : array_like or sparse matrix (n_samples, n_inputs)
+        Where most of it is zero, the zeros are left out of the first layer; the result is the same.
     y : array_like
         Targets; see `Network.loss`.
     epochs : int, default 10
@@ -199,7 +200,7 @@ def fit(
     extra = replace(extra, l1=extra.l1 / len(rows))
     if regularization.drops_inputs(extra):
         rows = sparsity.dense(rows)
-    entries = None if regularization.drops_inputs(extra) else sparsity.entries(rows)
+    entries = None if regularization.drops_inputs(extra) else sparsity.entries(rows, net.sizes[1])
     plain = not separate and l2 == 0
     session = open_session(net, batch_size, rule, n_threads, plain=plain, extra=extra, entries=entries)
     plan = session.plan

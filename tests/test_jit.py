@@ -175,8 +175,10 @@ def test_an_entry_that_can_do_more_is_taken_where_it_is_at_hand(monkeypatch, tmp
     entry["float32"]
     assert made == ["float64-extended", "float32"]
     entry = fresh()
-    assert entry.over((), "float32", Level.SPARSE) is not entry["float32"]  # it cannot do less
-    assert made == ["float32-sparse", "float32"]
+    common, sparse = entry["float32"], entry.over((), "float32", Level.SPARSE)
+    assert common is not sparse
+    assert entry["float32"] is common
+    assert made == ["float32", "float32-sparse"]
 
 
 def read_only(array):

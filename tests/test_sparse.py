@@ -33,7 +33,7 @@ def dense(monkeypatch):
 
     def call(function, *args, **options):
         with monkeypatch.context() as patch:
-            patch.setattr(sparsity, "entries", lambda rows: None)
+            patch.setattr(sparsity, "entries", lambda rows, n_units: None)
             return function(*args, **options)
 
     return call
@@ -179,7 +179,7 @@ def test_any_pattern_of_zeros(data, n, n_in, n_out, dtype):
     net, y = make_net((n_in, n_out), dtype=dtype), make_targets("squared", n, n_out, dtype)
     batch = data.draw(st.integers(1, n))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sparsity, "entries", lambda rows: None)
+        patch.setattr(sparsity, "entries", lambda rows, n_units: None)
         expected = trained(net, X, y, batch_size=batch)
     ours = [trained(net, rows, y, batch_size=batch) for rows in (X, csr_array(X))]
     if not 0 < n_out % (2 * register_bytes() // np.dtype(dtype).itemsize) <= FEW:
@@ -199,6 +199,9 @@ def test_zeros_are_left_out_where_there_are_many(monkeypatch):
         for container in (np.asarray, csr_array):
             make_net((n_in, 20, 4)).fit(container(samples(100, n_in, share=share)), y, epochs=1)
             assert (made[-1].entries is not None) == expected
+    for n_units, share, expected in ((8, 0.1, True), (4, 0.1, False), (4, 0.05, True)):  # of few units there is less to save
+        make_net((100, n_units, 4)).fit(samples(100, 100, share=share), y, epochs=1)
+        assert (made[-1].entries is not None) == expected
     made.clear()
     net, X = make_net((100, 20, 4)), samples(100, 100)
     net(X), net.loss(X, y)
@@ -304,7 +307,7 @@ def test_the_work_buffer_does_not_leak():
     for poison in (False, True):
         net = make_net((50, 20, 4))
         rows = sparsity.CompressedRows(csr_array(X))
-        session = Session(net, 9, optimizer=Adam(0.1), entries=sparsity.entries(rows))
+        session = Session(net, 9, optimizer=Adam(0.1), entries=sparsity.entries(rows, 20))
         session.set_data(rows, y)
         session.plan[layout.EPOCHS], session.rates = 2, np.full(2, 0.1)
         session.record = np.zeros(2 * 9)

@@ -44,16 +44,17 @@ def in_dtype(name: str, array, dtype):
 
 def rows(estimator, X, dtype, n_features: int):
     """X as rows that the kernels take, and the dtype of what scikit-learn would make of them."""
+    kind = type(X)
     if (
-        type(X) is np.ndarray
+        kind in (np.ndarray, sparse.csr_array, sparse.csr_matrix)
         and X.dtype == dtype
         and X.ndim == 2
         and X.shape[1] == n_features
-        and X.shape[0]
+        and X.size
         and not hasattr(estimator, "feature_names_in_")
-        and is_plain(X)
+        and is_plain(X if kind is np.ndarray else X.data)
     ):
-        return X, dtype
+        return X if kind is np.ndarray else in_dtype("X", X, dtype), dtype
     refuse_masks_and_dates("X", X)
     X = validate_data(estimator, X, accept_sparse=["csr", "csc"], reset=False)
     result = np.result_type(X.dtype, dtype)

@@ -16,7 +16,7 @@ def fit_lbfgs(estimator, net, data, held_out, tasks):
     """Train by solver "lbfgs"; sets the attributes of the estimator."""
     watch = _Watch(estimator, net, held_out, tasks)
     n_samples = len(data)
-    entries = data.entries
+    entries = data.entries(net)
     members = threads.members_for(n_samples * flop_of_sample(net.sizes, entries), estimator.n_threads)
     session = Session(net, n_samples, differentiate=True, members=members, entries=entries)
     try:

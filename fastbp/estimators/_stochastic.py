@@ -59,7 +59,7 @@ class Optimizer:
             self.close()
             self.extra = extra
             # never the plan of narrow networks: it has no place for a penalty, and its slots lie elsewhere
-            options = {"plain": False, "extra": extra, "entries": None if drops_inputs(extra) else data.entries}
+            options = {"plain": False, "extra": extra, "entries": None if drops_inputs(extra) else data.entries(net)}
             self.session = session = open_session(net, batch_size, self.rule, n_threads, **options)
             if self.state is not None:
                 session.set_rule_state(self.state)

@@ -43,10 +43,9 @@ class TrainingData:
     def __len__(self):
         return len(self.X)
 
-    @property
-    def entries(self) -> Entries | None:
-        """What there is in a sample, if its zeros are to be left out."""
-        return entries(self.X)
+    def entries(self, net) -> Entries | None:
+        """What there is in a sample, if a network should leave out its zeros."""
+        return entries(self.X, net.sizes[1])
 
     def part(self, rows) -> "TrainingData":
         """Some of the samples."""
@@ -59,7 +58,7 @@ class TrainingData:
 
     def session(self, net) -> Session:
         """One that evaluates a network on them."""
-        session = Session(net, len(self), entries=self.entries)
+        session = Session(net, len(self), entries=self.entries(net))
         self.give(session)
         session.set_report(report_factor(net))
         return session

@@ -262,7 +262,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         Parameters
         ----------
         X : {array_like, sparse matrix} (n_samples, n_features)
-            Sparse matrices are made dense.
+            Where most of it is zero, the zeros are left out of the first layer.
         y : array_like
             Class labels (n_samples,), or (n_samples, n_classes) of 0 and 1 for sets of labels.
         sample_weight : array_like (n_samples,), optional

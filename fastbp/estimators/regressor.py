@@ -227,7 +227,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         Parameters
         ----------
         X : {array_like, sparse matrix} (n_samples, n_features)
-            Sparse matrices are made dense.
+            Where most of it is zero, the zeros are left out of the first layer.
         y : array_like
             Targets (n_samples,) or (n_samples, n_outputs).
         sample_weight : array_like (n_samples,), optional

@@ -204,8 +204,7 @@ def run(
         Learning rate of each epoch (or of each of its mini-batches), and (epochs, 1 + 4 L): loss, norms of weights and biases,
         norms of their gradients.
     x, columns, starts : arrays
-        (N, n_in), empty, empty; or of samples without their zeros the numbers, their columns (int32), and where those of each
-        sample begin (N + 1,).
+        (N, n_in), empty, empty; or, without zeros, the numbers, their columns, and where those of each sample begin (N + 1,).
     y, labels, sample_weight, order : arrays
         (N, O) or empty; (N,) or empty; (N,) or empty; row numbers, overwritten where the kernel draws them.
     meeting : array of int64
@@ -228,8 +227,7 @@ def run(
         copy(params_, work_ + plan[COPY], params.size)
     barrier(meeting_, members)
     if mode == TRAIN:
-        rates_, record_ = pointer(rates), pointer(record)
-        _train(plan_, work_, reals_, rates_, record_, data, order_, meeting_, member, members)
+        _train(plan_, work_, reals_, pointer(rates), pointer(record), data, order_, meeting_, member, members)
         if member == 0:
             unpack_layers(plan_, packed, params_)
     elif mode == PREDICT:
@@ -271,8 +269,7 @@ def run_narrow(
     packed = work_ + plan[PACKED]
     pack_narrow(plan_, params_, packed)
     write_ones(plan_, work_)
-    rates_, record_ = pointer(rates), pointer(record)
-    _train_narrow(plan_, work_, reals_, rates_, record_, data, order_, pointer(meeting), member, members)
+    _train_narrow(plan_, work_, reals_, pointer(rates), pointer(record), data, order_, pointer(meeting), member, members)
     unpack_narrow(plan_, packed, params_)
     return 0.0
 
