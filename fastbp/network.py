@@ -116,6 +116,7 @@ class Network:
         self.weights, self.biases = layout.views(self.params, self.sizes)
         wide = max(n_in + n_out for n_in, n_out in pairwise(self.sizes))
         self._together = min(256, max(96, CACHED_BYTES // (wide * self.dtype.itemsize)))  # rows that are predicted together
+        self._alone = int(threads.FLOP_PER_START / self.params.size) * self.sizes[0]  # numbers of X that one thread predicts
         self._idle: list[Session] = []  # sessions of predictions, each used by one thread at a time
         self._spare: list[Session] = []  # the last session of a loss or gradient, if small
         self._initialise(init, weights, biases)
@@ -199,7 +200,11 @@ class Network:
         ndarray, (n_samples, n_outputs) or (n_outputs,)
             Activations of the last layer: probabilities for the cross-entropies. A row's result does not depend on the others.
         """
-        if type(X) is not np.ndarray and hasattr(X, "tocsr"):
+        if type(X) is np.ndarray:
+            outputs = self._of_plain(X) if n_threads is None else None
+            if outputs is not None:
+                return outputs
+        elif hasattr(X, "tocsr"):
             return self._outputs(validation.samples("X", X, self.sizes[0], self.dtype), n_threads)
         rows = validation.numbers("X", X, self.dtype)
         if rows.ndim == 1:
@@ -207,6 +212,15 @@ class Network:
                 validation.matrix("X", rows[None], self.sizes[0])
             return self._fill(rows, 1, self.sizes[-1])
         return self._outputs(validation.matrix("X", rows, self.sizes[0]), n_threads)
+
+    def _of_plain(self, X):
+        """Outputs for a few samples that are as they should be: nearly all calls. None if they are not, or many."""
+        if not (0 < X.ndim < 3 and X.dtype == self.dtype and 0 < X.size <= self._alone and X.shape[-1] == self.sizes[0]):
+            return None
+        try:
+            return self._forward(X) if X.ndim == 2 else self._fill(X, 1, self.sizes[-1])
+        except TypeError:  # not C-contiguous
+            return None
 
     def _outputs(self, rows, n_threads=None):
         """Outputs for rows that have passed validation; many rows are divided among threads."""
@@ -228,7 +242,7 @@ class Network:
         return self._fill(rows, len(rows), (len(rows), self.sizes[-1]))
 
     def _fill(self, rows, count, shape):
-        """Outputs, an array of that shape, for `count` rows, in a session that no other thread has."""
+        """Outputs, an array of that shape, for `count` rows, in a session that no other thread has; None if X is not finite."""
         try:
             session = self._idle.pop()
         except IndexError:
@@ -237,9 +251,11 @@ class Network:
             session = Session(self, min(count, self._together), entries=self._entries(rows))
         out = np.empty(shape, self.dtype)
         none = session.x
-        session.compute(PREDICT, count, rows, none, session.labels, none, out)
-        self._idle.append(session)
-        return out
+        try:
+            is_finite = session.compute(PREDICT, count, rows, none, session.labels, none, out) == 0.0
+        finally:
+            self._idle.append(session)
+        return out if is_finite else None
 
     def _entries(self, rows):
         """Of sparse rows; the zeros of an array that is read once are not worth looking for."""

@@ -152,7 +152,7 @@ class Session:
         return x.values if is_compressed else x.reshape(-1)
 
     def compute(self, mode: int, count: int, x, y, labels, sample_weight, out) -> float:
-        """PREDICT, EVALUATE or DIFFERENTIATE `count` samples into `out`; returns their mean loss (of a prediction, 0).
+        """PREDICT, EVALUATE or DIFFERENTIATE `count` samples into `out`; returns what `run` returns, such as the mean loss.
 
         Data as for `set_data`, arrays of any shape that have passed validation. At most a mini-batch, unless for predictions.
         """

@@ -5,6 +5,7 @@ Legend: N rows predicted; S rows of a block; O outputs; L layers.
 
 from fastbp._jit import kernel
 from fastbp.activations import activate
+from fastbp.kernels.check import are_finite
 from fastbp.kernels.forward import IDENTITY, forward
 from fastbp.kernels.gemm import count_panels, panel_width
 from fastbp.kernels.packing import copy, fill, from_lanes, gather_rows, rows_from_panels, to_lanes
@@ -92,7 +93,10 @@ def forward_row(plan, layer, params, work):
 
 @kernel
 def predict(plan, params, work, data, order, out):
-    """out (N, O) = the network's outputs for rows `order` of x, by one thread; the block and its activations are overwritten."""
+    """out (N, O) = the network's outputs for rows 0 to N of x, by one thread; the block and its activations are overwritten.
+
+    `order` are these numbers. Returns whether all numbers of the rows are finite; after one that is not, nothing is computed.
+    """
     last = plan + TABLE + (plan[N_LAYERS] - 1) * COLUMNS
     n_out, stride, panel, lanes = last[N_OUT], plan[PANEL_STRIDE], panel_width(work), width(work)
     block, z = work + plan[LANES], work + last[ACTIVATION]
@@ -102,6 +106,8 @@ def predict(plan, params, work, data, order, out):
         rows = min(plan[BLOCK], plan[ROWS] - top)
         if is_sparse:
             gather_entries(plan, work, x, columns, starts, order + top, 0, rows)
+        elif not are_finite(x + top * plan[TABLE + N_IN], rows * plan[TABLE + N_IN]):
+            return False
         else:
             gather_rows(x, plan[TABLE + N_IN], order + top, 0, rows, work + plan[TABLE + INPUT], stride)
         for layer in range(plan[N_LAYERS]):
@@ -122,3 +128,4 @@ def predict(plan, params, work, data, order, out):
             for p in range(count_panels(n_out, work)):
                 activate(plan[OUTPUT], z + p * stride, rows * panel, work)
         rows_from_panels(z, stride, rows, n_out, out + top * n_out)
+    return True

@@ -3,7 +3,7 @@
 Legend: N samples of the data; m rows visited in an epoch; L layers; all other letters as in :mod:`fastbp.kernels.minibatch`.
 """
 
-from math import isfinite, sqrt
+from math import isfinite, nan, sqrt
 
 from numba import types
 
@@ -213,7 +213,7 @@ def run(
     Returns
     -------
     float
-        DIFFERENTIATE and EVALUATE: to member 0, the mean loss. Else 0.
+        DIFFERENTIATE and EVALUATE: to member 0, the mean loss. PREDICT: NaN if `x` holds one, or infinity. Else 0.
     """
     plan_, work_, params_, meeting_ = pointer(plan), pointer(work), pointer(params), pointer(meeting)
     reals_, order_, out_ = pointer(reals), pointer(order), pointer(out)
@@ -231,7 +231,7 @@ def run(
         if member == 0:
             unpack_layers(plan_, packed, params_)
     elif mode == PREDICT:
-        predict(plan_, params_, work_, data, order_, out_)
+        return 0.0 if predict(plan_, params_, work_, data, order_, out_) else nan
     else:
         rows, differentiate = plan[ROWS], mode == DIFFERENTIATE
         minibatch(plan_, work_, reals_, 0.0, 0, 0, data, order_, rows, differentiate, meeting_, member, members)
