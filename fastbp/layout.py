@@ -265,9 +265,10 @@ def make_plan(
         return work.take(round_up(columns, panel) // panel * stride)
 
     if entries:
-        columns = SIDE_BY_SIDE * panel * itemsize
-        pieces = max(1, min(round(entries.average / ENTRIES_OF_PIECE), -(-sizes[0] * columns // PIECE_BYTES)))
-        plan[[MOST_ENTRIES, PIECES, PIECE]] = entries.most, pieces, round_up(-(-sizes[0] // pieces), lanes)
+        bytes_of_column = SIDE_BY_SIDE * panel * itemsize
+        pieces = max(1, min(round(entries.average / ENTRIES_OF_PIECE), -(-sizes[0] * bytes_of_column // PIECE_BYTES)))
+        piece = round_up(-(-sizes[0] // pieces), lanes)
+        plan[[MOST_ENTRIES, PIECES, PIECE]] = entries.most, -(-sizes[0] // piece), piece
         size = capacity * entries.most
         plan[[VALUES, PLACES, BOUNDS]] = [work.take(count) for count in (size, size, (pieces + 1) * capacity)]
         if slots >= 0:

@@ -68,6 +68,17 @@ def test_fits_have_the_bits_of_dense_ones(dense, n_out, dtype):
 
 
 @every_dtype
+def test_pieces_of_the_columns(dense, teams, dtype):
+    for n_in in (500, 784):
+        for share in (0.03, 0.1, 0.122, 0.2):
+            net = make_net((n_in, 36, 4), "relu", dtype=dtype)
+            X, y = samples(20, n_in, dtype, share), make_targets("squared", 20, 4, dtype)
+            expected = dense(trained, net, X, y)
+            for n_threads in (1, 3):
+                assert trained(net, X, y, n_threads=n_threads) == trained(net, csr_array(X), y, n_threads=n_threads) == expected
+
+
+@every_dtype
 @pytest.mark.parametrize("rule", RULES, ids=label)
 def test_every_rule(dense, rule, dtype):
     net = make_net((70, 20, 6), "sigmoid", dtype=dtype)

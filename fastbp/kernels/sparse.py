@@ -73,46 +73,60 @@ def _by_columns(plan, work):
     return work + plan[COLUMN_VALUES], integers(work + plan[COLUMN_PLACES]), integers(work + plan[COLUMN_BEGINS])
 
 
+@inline
+def _entries_of_row(row, n_in, piece, values, places, bounds, capacity, e):
+    """Write the entries of a row (I,) of all numbers from place `e` on; returns where they end."""
+    lanes = width(row)
+    for i in range(0, n_in, lanes):
+        if i % piece == 0:
+            bounds[i // piece * capacity] = e
+        if i + lanes <= n_in and all_lanes(load(row, i) == 0.0):
+            continue
+        for k in range(i, min(i + lanes, n_in)):
+            values[e] = row[k]
+            places[e] = k
+            e += 1 if abs(row[k]) > 0.0 else 0
+    return e
+
+
+@inline
+def _copy_entries(x, columns, count, piece, values, places, bounds, capacity, e):
+    """Write so many entries, numbers and their columns, from place `e` on; returns in which piece those that are left would be."""
+    q = 0
+    for i in range(count):
+        k = columns[i]
+        values[e + i] = x[i]
+        places[e + i] = k
+        while k >= q * piece:
+            bounds[q * capacity] = e + i
+            q += 1
+    return q
+
+
 @when_sparse
 def gather_entries(plan, work, x, columns, starts, order, first, last):
     """Entries of the samples order[first:last], by rows.
 
-    x (N, I), or, of samples that come without their zeros, their numbers, which begin at ``starts`` and stand in `columns`.
+    x (N, I), or, of samples that come without their zeros, their numbers, which begin at `starts` and stand in `columns`.
     """
-    n_in, most, pieces, piece = plan[TABLE + N_IN], plan[MOST_ENTRIES], plan[PIECES], plan[PIECE]
+    n_in, pieces, piece = plan[TABLE + N_IN], plan[PIECES], plan[PIECE]
     values, places, bounds, capacity = _by_rows(plan, work)
-    begin = 0
-    for b in range(0 if plan[COMPRESSED] == 1 else first, last):
-        if plan[COMPRESSED] == 0:
+    if plan[COMPRESSED] == 0:
+        for b in range(first, last):
             if b + 1 < last:
                 for i in range(0, n_in, 2 * width(x)):
                     prefetch(x, order[b + 1] * n_in + i)
-            row, e, q = x + order[b] * n_in, b * most, 0
-            for i in range(0, n_in, width(x)):
-                if i == q * piece:
-                    bounds[q * capacity + b] = e
-                    q += 1
-                if i + width(x) <= n_in and all_lanes(load(row, i) == 0.0):
-                    continue
-                for k in range(i, min(i + width(x), n_in)):
-                    values[e] = row[k]
-                    places[e] = k
-                    e += 1 if abs(row[k]) > 0.0 else 0
+            e = _entries_of_row(x + order[b] * n_in, n_in, piece, values, places, bounds + b, capacity, b * plan[MOST_ENTRIES])
             bounds[pieces * capacity + b] = e
-        else:
-            start, count = starts[order[b]], starts[order[b] + 1] - starts[order[b]]
-            if b >= first:
-                q = 0
-                for e in range(count):
-                    k = columns[start + e]
-                    values[begin + e] = x[start + e]
-                    places[begin + e] = k
-                    while k >= q * piece:
-                        bounds[q * capacity + b] = begin + e
-                        q += 1
-                for left in range(q, pieces + 1):
-                    bounds[left * capacity + b] = begin + count
-            begin += count
+        return
+    e = 0
+    for b in range(last):
+        start, count = starts[order[b]], starts[order[b] + 1] - starts[order[b]]
+        if b >= first:
+            begun = _copy_entries(x + start, columns + start, count, piece, values, places, bounds + b, capacity, e)
+            for q in range(begun, pieces + 1):
+                bounds[q * capacity + b] = e + count
+        e += count
 
 
 @when_sparse
@@ -148,6 +162,7 @@ def _sums(panels):
 
     @kernel
     def sums(values, places, begins, ends, first, last, m, m_panel, c, c_panel, start, bias, finish, scale):
+        """`sums_of_entries` of so many panels."""
         panel = panel_width(m)
         for i in range(first, last):
             if start == ZERO:
