@@ -14,7 +14,7 @@ import llvmlite.binding as llvm
 import pytest
 
 from fastbp._jit import DiskCache, cache_directory
-from fastbp.kernels.tile import steps_in_turn
+from fastbp.kernels.product import steps_in_turn
 from fastbp.kernels.train import run, run_narrow
 
 SCRIPT = r"""
@@ -22,7 +22,7 @@ import sys
 import llvmlite.binding as llvm
 from numba import types
 from numba.core.registry import cpu_target
-from fastbp._linker import PartLibrary, all_parts, optimise
+from fastbp._linker import all_parts, linked, optimise
 from fastbp.kernels import gemm, simd
 
 dtype, triple, cpu = sys.argv[1:]
@@ -30,10 +30,7 @@ rows, pointer, integer = simd.tile_rows(), types.CPointer(getattr(types, dtype))
 strip, outer = gemm._strip(rows, 2), gemm._outer(rows, 2)
 strip.compile((pointer, integer, integer, pointer, pointer, integer, integer, pointer, integer, pointer, integer, integer))
 outer.compile((pointer, pointer, integer, pointer, integer, integer, integer, pointer))
-module = llvm.parse_assembly("")
-for library in all_parts([f.overloads[f.signatures[0]].library for f in (strip, outer)]):
-    if isinstance(library, PartLibrary):
-        module.link_in(library._final_module, preserve=True)
+module = linked(all_parts([f.overloads[f.signatures[0]].library for f in (strip, outer)]))
 machine = cpu_target.target_context.codegen()._tm
 if triple != "host":
     llvm.initialize_all_targets()
@@ -61,18 +58,19 @@ def assembly(dtype, triple, cpu, environment):
 
 
 def inner_loops(lines, multiply_add):
-    """Basic blocks that jump to their own beginning, as lists of instructions, of those that hold multiply-adds."""
-    loops, label, block = [], None, []
+    """Basic blocks that a jump leads back to, as lists of instructions, of those that hold multiply-adds."""
+    blocks, loops, label = {}, {}, ""
     for line in lines:
         start = re.match(r"^(\.?L\w+):", line)
         if start:
-            label, block = start.group(1), []
-        elif line.startswith("\t") and not line.startswith("\t."):
-            block.append(line.strip())
-            jumps_back = re.match(r"\t(?:j\w+|b\.\w+|cbn?z|tbn?z)\s.*?(\.?L\w+)$", line)
-            if jumps_back and jumps_back.group(1) == label and any(re.match(multiply_add, i) for i in block):
-                loops.append(block)
-    return loops
+            label = start.group(1)
+            blocks[label] = []
+        elif label and line.startswith("\t") and not line.startswith("\t."):
+            blocks[label].append(line.strip())
+            jump = re.match(r"\t(?:j\w+|b\.\w+|cbn?z|tbn?z)\s.*?(\.?L\w+)$", line)
+            if jump and jump.group(1) in blocks:
+                loops[jump.group(1)] = blocks[jump.group(1)]
+    return [block for block in loops.values() if count(block, multiply_add)]
 
 
 def count(block, pattern):

@@ -45,14 +45,14 @@ def emit_splat(builder, scalar, vector):
 
 def at(builder, pointer, offset):
     """Address of pointer[offset], by getelementptr: integers cast to pointers are miscompiled."""
+    if offset == 0:
+        return pointer
     return builder.gep(pointer, [offset if isinstance(offset, ir.Value) else ir.Constant(ir.IntType(64), offset)])
 
 
 def emit_load(builder, pointer, offset, vector, bits):
     """The vector at pointer[offset], aligned only as its numbers are."""
-    value = builder.load(builder.bitcast(at(builder, pointer, offset), ir.PointerType(vector)))
-    value.align = bits // 8
-    return value
+    return builder.load(at(builder, pointer, offset), align=bits // 8, typ=vector)
 
 
 def emit_store(builder, value, pointer, offset, bits):
