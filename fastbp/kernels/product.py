@@ -13,7 +13,7 @@ from numba import types
 from numba.core.cgutils import pack_array, unpack_tuple
 from numba.extending import intrinsic
 
-from fastbp.kernels.emit import at, constant, emit_fma, emit_load, emit_splat, emit_store, vector_type
+from fastbp.kernels.emit import at, emit_fma, emit_load, emit_splat, emit_store, vector_type
 from fastbp.kernels.simd import lanes
 from fastbp.kernels.tile import (
     ADD_SCALED,
@@ -135,7 +135,7 @@ def product_tile(rows: int, columns: int):
     def op(typingctx, a, a_panel, depth, m, c, start, bias, finish, aux):
         tile = Tile(a.dtype, lanes(a.dtype), rows, columns)
         vector, panel, index = vector_type(tile), 2 * tile.lanes, ir.IntType(types.intp.bitwidth)
-        zero, width = constant(vector, 0.0), index(panel)
+        zero, width = ir.Constant(vector, None), index(panel)
 
         def codegen(context, builder, signature, args):
             a, a_panel, depth, m, c, start, bias, finish, aux = args
@@ -187,7 +187,7 @@ def outer_tile(rows: int, columns: int):
                 factor = emit_splat(builder, builder.load(scale), vector)
                 return [emit_fma(builder, factor, *each) for each in zip(registers, _emit_loads(builder, tile, g), strict=True)]
 
-            zero = [constant(vector, 0.0)] * (rows * columns)
+            zero = [ir.Constant(vector, None)] * (rows * columns)
             registers = _emit_choice(builder, start, {CONTINUE: lambda: _emit_loads(builder, tile, g), ZERO: lambda: zero})
             # G[i, :] += A[b, i] D[b, :]
             registers = _emit_product(builder, tile, registers, a, 1, panel, d, panel, depth)
