@@ -10,15 +10,15 @@ from functools import cache
 import llvmlite.binding as llvm
 from numba.core.codegen import CodeLibrary, JITCodeLibrary
 from numba.core.compiler import CompilerBase
-from numba.core.compiler_machinery import PassManager, register_pass
+from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
 from numba.core.errors import ForceLiteralArg, TypingError
 from numba.core.interpreter import Interpreter, peep_hole_delete_with_exit, peep_hole_fuse_dict_add_updates
 from numba.core.ir_utils import build_definitions
 from numba.core.ssa import reconstruct_ssa
 from numba.core.transforms import canonicalize_cfg
 from numba.core.typed_passes import AnnotateTypes, NativeLowering, NoPythonBackend, NopythonTypeInference, PreLowerStripPhis
-from numba.core.typeinfer import CallConstraint, ConstraintNetwork, TypeInferer
-from numba.core.untyped_passes import FixupArgs, ReconstructSSA, TranslateByteCode
+from numba.core.typeinfer import CallConstraint, ConstraintNetwork, IntrinsicCallConstraint, TypeInferer
+from numba.core.untyped_passes import FixupArgs, TranslateByteCode
 
 from fastbp._lowering import KernelLower
 from fastbp._target import target
@@ -164,10 +164,13 @@ class ReadBytecode(TranslateByteCode):
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
-class CanonicalLoops(ReconstructSSA):
+class CanonicalLoops(FunctionPass):
     """Numba's canonical loops, without the lifetimes of variables: nothing in a kernel is to be freed."""
 
     _name = "fastbp_canonical_loops"
+
+    def __init__(self):
+        FunctionPass.__init__(self)
 
     def run_pass(self, state):
         state.func_ir.blocks = canonicalize_cfg(state.func_ir.blocks)
@@ -186,8 +189,9 @@ class _Constraints(ConstraintNetwork):
         errors = []
         for constraint in self.constraints:
             key = None
-            if isinstance(constraint, CallConstraint):
-                key = [typeinfer.typevars[var.name].type for var in constraint.args]
+            if isinstance(constraint, CallConstraint) and not (constraint.kws or constraint.vararg):
+                names = [] if isinstance(constraint, IntrinsicCallConstraint) else [constraint.func]
+                key = [typeinfer.typevars[name].type for name in (*names, *(var.name for var in constraint.args))]
                 if key == self._seen.get(constraint):
                     continue
             try:
