@@ -5,16 +5,20 @@ is compiled eight times. A part is only lowered; the entry gathers the whole tre
 LLVM may inline what is called once and drop what is not called) and runs LLVM once.
 """
 
+from functools import cache
+
 import llvmlite.binding as llvm
-from numba.core.codegen import JITCodeLibrary
+from numba.core.codegen import CodeLibrary, JITCodeLibrary
 from numba.core.compiler import CompilerBase
-from numba.core.compiler_machinery import PassManager, register_pass
+from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
+from numba.core.errors import ForceLiteralArg, TypingError
 from numba.core.interpreter import Interpreter, peep_hole_delete_with_exit, peep_hole_fuse_dict_add_updates
 from numba.core.ir_utils import build_definitions
 from numba.core.ssa import reconstruct_ssa
 from numba.core.transforms import canonicalize_cfg
 from numba.core.typed_passes import AnnotateTypes, NativeLowering, NoPythonBackend, NopythonTypeInference, PreLowerStripPhis
-from numba.core.untyped_passes import FixupArgs, ReconstructSSA, TranslateByteCode
+from numba.core.typeinfer import CallConstraint, ConstraintNetwork, IntrinsicCallConstraint, TypeInferer
+from numba.core.untyped_passes import FixupArgs, TranslateByteCode
 
 from fastbp._lowering import KernelLower
 from fastbp._target import target
@@ -55,25 +59,45 @@ class _QuietCodegen:
         """Nothing to set: the part is not in memory."""
 
 
-class PartLibrary(JITCodeLibrary):
-    """Code of one function, not optimised and not emitted."""
+@cache
+def _shared(codegen):
+    """The module that all functions are lowered into: what several of them declare is declared once."""
+    return codegen._create_empty_module("fastbp")
+
+
+class _LoweredLibrary(JITCodeLibrary):
+    """Code of one function as text; in the shared module it is only declared."""
+
+    def create_ir_module(self, name):
+        """The shared module."""
+        self.functions = {}
+        return _shared(self._codegen)
+
+    def add_ir_module(self, module):
+        """Keep the text of what has just been lowered."""
+        if module is not _shared(self._codegen):  # the wrapper of an entry
+            super().add_ir_module(module)
+            return
+        for function in module.functions:
+            if function.blocks:
+                self.functions[function.name] = str(function)
+                function.blocks.clear()
+
+
+class PartLibrary(_LoweredLibrary):
+    """Code of one function, neither parsed nor optimised nor emitted."""
+
+    def __init__(self, codegen, name):
+        CodeLibrary.__init__(self, codegen, name)
+        self._linking_libraries = []
 
     @property
     def codegen(self):
         """The code generator."""
         return _QuietCodegen(self._codegen)
 
-    def add_llvm_module(self, ll_module):
-        """Keep a function's module, of which there is one, as it is."""
-        ll_module.data_layout = self._codegen._data_layout
-        self._final_module = ll_module
-
-    def _get_module_for_linking(self):
-        return self._final_module
-
     def finalize(self):
         """Close the library; linking is left to the entry."""
-        self._finalize_dynamic_globals()
         self._finalized = True
 
     def get_pointer_to_function(self, name):
@@ -82,7 +106,20 @@ class PartLibrary(JITCodeLibrary):
         return 0
 
 
-class EntryLibrary(JITCodeLibrary):
+def linked(libraries):
+    """LLVM's module of all functions in libraries."""
+    lowered = [library for library in libraries if isinstance(library, _LoweredLibrary)]
+    functions = {name: text for library in lowered for name, text in library.functions.items()}
+    shared = _shared(target.target_context.codegen())
+    values = [functions.get(name) or str(value) for name, value in shared.globals.items()]
+    module = llvm.parse_assembly("\n".join([f'target triple = "{shared.triple}"', *values, *map(str, shared.metadata)]))
+    for library in libraries:
+        if library not in lowered:
+            module.link_in(library._get_module_for_linking(), preserve=True)
+    return module
+
+
+class EntryLibrary(_LoweredLibrary):
     """Code of a function that Python calls, with all parts that it reaches."""
 
     def _optimize_functions(self, ll_module):
@@ -91,9 +128,10 @@ class EntryLibrary(JITCodeLibrary):
     def finalize(self):
         """Link every part once, keep only the entry's own functions visible, optimise, emit."""
         self._raise_if_finalized()
-        own = {function.name for function in self._final_module.functions if not function.is_declaration}
-        for library in all_parts(self._linking_libraries):
-            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        module = linked([self, *all_parts(self._linking_libraries)])
+        own = {function.name for function in self._final_module.functions}
+        module.data_layout = self._codegen._data_layout
+        self._final_module.link_in(module)
         for function in self._final_module.functions:
             if not function.is_declaration and function.name not in own:
                 function.linkage = llvm.Linkage.internal
@@ -126,16 +164,71 @@ class ReadBytecode(TranslateByteCode):
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
-class SingleAssignment(ReconstructSSA):
-    """Numba's canonical loops and single assignment, without the lifetimes of variables: nothing in a kernel is to be freed."""
+class CanonicalLoops(FunctionPass):
+    """Numba's canonical loops, without the lifetimes of variables: nothing in a kernel is to be freed."""
 
-    _name = "fastbp_single_assignment"
+    _name = "fastbp_canonical_loops"
+
+    def __init__(self):
+        FunctionPass.__init__(self)
 
     def run_pass(self, state):
         state.func_ir.blocks = canonicalize_cfg(state.func_ir.blocks)
-        state.func_ir = reconstruct_ssa(state.func_ir)
         state.func_ir._definitions = build_definitions(state.func_ir.blocks)
         return True
+
+
+class _Constraints(ConstraintNetwork):
+    """Numba's propagation of types, without a look for warnings at each, and a call again only if its arguments are others."""
+
+    def __init__(self):
+        super().__init__()
+        self._seen = {}
+
+    def propagate(self, typeinfer):
+        errors = []
+        for constraint in self.constraints:
+            key = None
+            if isinstance(constraint, CallConstraint) and not (constraint.kws or constraint.vararg):
+                names = [] if isinstance(constraint, IntrinsicCallConstraint) else [constraint.func]
+                key = [typeinfer.typevars[name].type for name in (*names, *(var.name for var in constraint.args))]
+                if key == self._seen.get(constraint):
+                    continue
+            try:
+                constraint(typeinfer)
+            except (ForceLiteralArg, TypingError) as error:
+                errors.append(error)
+            else:
+                self._seen[constraint] = key
+        return errors
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class Inference(NopythonTypeInference):
+    """Numba's inference of types, before it gives each assignment a variable of its own: few kernels need that."""
+
+    _name = "fastbp_type_inference"
+
+    def run_pass(self, state):
+        try:
+            self._infer(state)
+        except TypingError:
+            # a variable of several types is several variables, one for each assignment
+            state.func_ir = reconstruct_ssa(state.func_ir)
+            state.func_ir._definitions = build_definitions(state.func_ir.blocks)
+            self._infer(state)
+        return True
+
+    def _infer(self, state):
+        code = state.func_ir
+        inferer = TypeInferer(state.typingctx, code, None)
+        inferer.constraints = _Constraints()
+        with state.typingctx.callstack.register(state.targetctx.target, inferer, code.func_id, state.args):
+            for index, (name, kind) in enumerate(zip(code.arg_names, state.args, strict=True)):
+                inferer.seed_argument(name, index, kind)
+            inferer.build_constraint()
+            inferer.propagate()
+            state.typemap, state.return_type, state.calltypes = inferer.unify()
 
 
 @register_pass(mutates_CFG=False, analysis_only=False)
@@ -161,8 +254,8 @@ class KernelLowering(NativeLowering):
 PASSES = (
     ReadBytecode,
     FixupArgs,
-    SingleAssignment,
-    NopythonTypeInference,
+    CanonicalLoops,
+    Inference,
     AnnotateTypes,
     StripPhis,
     KernelLowering,

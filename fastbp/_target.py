@@ -9,10 +9,13 @@ import operator
 from functools import partial
 
 from numba.core import types, typing
+from numba.core.caching import NullCache
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu import CPUContext, CPUTargetOptions
 from numba.core.descriptors import TargetDescriptor
 from numba.core.dispatcher import Dispatcher
 from numba.core.imputils import lower_builtin
+from numba.core.sigutils import normalize_signature
 from numba.core.target_extension import CPU, dispatcher_registry, target_registry
 from numba.core.typing import mathdecl, templates
 from numba.cpython import builtins, mathimpl, numbers, rangeobj, tupleobj  # noqa: F401 - define what kernels use
@@ -66,8 +69,8 @@ class _Typing(_OnlyNews, typing.Context):
         self._resolved = {}
 
     def resolve_function_type(self, func, args, kws):
-        # what an operator or intrinsic makes of its types does not change; a dispatcher knows that of itself
-        if kws or not isinstance(func, types.Function):
+        # what a function makes of its types does not change but with the choice of classes
+        if kws or not isinstance(func, types.Function | types.Dispatcher):
             return super().resolve_function_type(func, args, kws)
         key = func, tuple(args)
         signature = self._resolved.get(key)
@@ -176,6 +179,16 @@ class KernelDispatcher(Dispatcher):
     """Numba's dispatcher of functions compiled for this target."""
 
     targetdescr = target
+
+    def compile(self, sig):
+        """Numba's, which times each function and tells all that wait for it of every lock that it takes."""
+        if target.target_context.is_wide or not isinstance(self._cache, NullCache):
+            return super().compile(sig)
+        args, return_type = normalize_signature(sig)
+        with global_compiler_lock, self._compiling_counter:
+            if tuple(args) not in self.overloads:
+                self.add_overload(self._compiler.compile(args, return_type))
+            return self.overloads[tuple(args)].entry_point
 
 
 dispatcher_registry[KernelTarget] = KernelDispatcher

@@ -9,7 +9,7 @@ from fastbp.regularization import NOTHING
 from fastbp.session import Session
 
 CALL_SECONDS = 0.05  # aim of one kernel call, so that Ctrl-C is honoured soon
-SECONDS_OF_BYTE = 4e-9  # more of what is copied and packed for every call, which must not take more than a tenth of it
+CALL_BYTES = 1 << 24  # copied and packed for a call: of larger networks it takes longer, for these not to be much of it
 FLOP_OF_STEP = 20  # per parameter, by the time it takes
 NO_RATE = 5e9  # flop/s assumed for the first call
 
@@ -72,7 +72,7 @@ class Runner:
         self.session = session
         flop = int(session.plan[layout.BATCH]) * flop_of_sample(session.net.sizes, session.entries)
         copies = 4 + session.slots  # packed and unpacked, kept with the slots, and looked at
-        self.seconds = CALL_SECONDS + SECONDS_OF_BYTE * copies * session.net.params.nbytes
+        self.seconds = CALL_SECONDS * (1 + copies * session.net.params.nbytes / CALL_BYTES)
         self.steps = max(1, int(self.seconds * NO_RATE / (flop + 5000)))
 
     def run(self, epochs, *, each=False):

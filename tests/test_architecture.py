@@ -25,7 +25,7 @@ LAYERS = [
     "kernels.emit",
     "kernels.simd kernels.team",
     "kernels.tile kernels.bits kernels.check kernels.random",
-    "validation kernels.square",
+    "validation kernels.square kernels.product",
     "kernels.vmath",
     "activations losses optimizers initializers schedules kernels.few",
     "kernels.gemm",

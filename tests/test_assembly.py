@@ -14,7 +14,7 @@ import llvmlite.binding as llvm
 import pytest
 
 from fastbp._jit import DiskCache, cache_directory
-from fastbp.kernels.tile import steps_in_turn
+from fastbp.kernels.product import steps_in_turn
 from fastbp.kernels.train import run, run_narrow
 from fastbp.layout import SIDE_BY_SIDE
 
@@ -23,7 +23,7 @@ import sys
 import llvmlite.binding as llvm
 from numba import types
 from numba.core.registry import cpu_target
-from fastbp._linker import PartLibrary, all_parts, optimise
+from fastbp._linker import all_parts, linked, optimise
 from fastbp.kernels import gemm, simd, sparse
 from fastbp.layout import SIDE_BY_SIDE
 
@@ -34,10 +34,7 @@ strip.compile((pointer, integer, integer, pointer, pointer, integer, integer, po
 outer.compile((pointer, pointer, integer, pointer, integer, integer, integer, pointer))
 places = [types.CPointer(types.int32)] * 3
 sums.compile((pointer, *places, integer, integer, pointer, integer, pointer, integer, integer, pointer, integer, pointer))
-module = llvm.parse_assembly("")
-for library in all_parts([f.overloads[f.signatures[0]].library for f in (strip, outer, sums)]):
-    if isinstance(library, PartLibrary):
-        module.link_in(library._final_module, preserve=True)
+module = linked(all_parts([f.overloads[f.signatures[0]].library for f in (strip, outer, sums)]))
 machine = cpu_target.target_context.codegen()._tm
 if triple != "host":
     llvm.initialize_all_targets()
@@ -65,18 +62,19 @@ def assembly(dtype, triple, cpu, environment):
 
 
 def inner_loops(lines, multiply_add):
-    """Basic blocks that jump to their own beginning, as lists of instructions, of those that hold multiply-adds."""
-    loops, label, block = [], None, []
+    """Basic blocks that a jump leads back to, as lists of instructions, of those that hold multiply-adds."""
+    blocks, loops, label = {}, {}, ""
     for line in lines:
         start = re.match(r"^(\.?L\w+):", line)
         if start:
-            label, block = start.group(1), []
-        elif line.startswith("\t") and not line.startswith("\t."):
-            block.append(line.strip())
-            jumps_back = re.match(r"\t(?:j\w+|b\.\w+|cbn?z|tbn?z)\s.*?(\.?L\w+)$", line)
-            if jumps_back and jumps_back.group(1) == label and any(re.match(multiply_add, i) for i in block):
-                loops.append(block)
-    return loops
+            label = start.group(1)
+            blocks[label] = []
+        elif label and line.startswith("\t") and not line.startswith("\t."):
+            blocks[label].append(line.strip())
+            jump = re.match(r"\t(?:j\w+|b\.\w+|cbn?z|tbn?z)\s.*?(\.?L\w+)$", line)
+            if jump and jump.group(1) in blocks:
+                loops[jump.group(1)] = blocks[jump.group(1)]
+    return [block for block in loops.values() if count(block, multiply_add)]
 
 
 def count(block, pattern):

@@ -330,6 +330,35 @@ def test_kernels_have_a_target_of_their_own_and_leave_numbas_alone():
     assert done.returncode == 0, done.stderr
 
 
+NARROW = """
+from fastbp._jit import Level
+from fastbp._target import target
+from fastbp.kernels.train import run, run_narrow
+for entry in (run, run_narrow):
+    entry.over((), "float32", Level.EXTENDED)
+assert not target.target_context.is_wide, "a kernel asks for more of Numba than numbers, tuples and arrays: compiled twice"
+"""
+
+
+def test_all_classes_are_compiled_without_the_rest_of_numba():
+    done = subprocess.run(
+        [sys.executable, "-c", NARROW], capture_output=True, text=True, cwd=PACKAGE.parent, env={**os.environ, "FASTBP_CACHE": "0"}
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def _first_plus_one(x):
+    first = pointer(x)
+    first = first[0] + 1.0
+    x[0] = first
+
+
+def test_a_name_may_be_used_for_values_of_several_types():
+    x = np.zeros(1)
+    Entry(_first_plus_one, lambda dtype: types.void(dtype[::1]))["float64"](x)
+    assert x[0] == 1.0
+
+
 # --- disk cache --------------------------------------------------------------------------------------------------------------
 
 

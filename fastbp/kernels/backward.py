@@ -7,9 +7,10 @@ from fastbp._jit import kernel
 from fastbp.activations import multiply_slope
 from fastbp.kernels.few import is_shallow, product_shallow
 from fastbp.kernels.forward import IDENTITY, RELU, depth_of_pieces, rows_in_group
-from fastbp.kernels.gemm import CONTINUE, STORE, WHERE_ABOVE, ZERO, count_panels, panel_columns, panel_product, panel_width, share
+from fastbp.kernels.gemm import count_panels, panel_columns, panel_product, panel_width, share
 from fastbp.kernels.packing import transposed_stride
 from fastbp.kernels.regularize import drop_deltas
+from fastbp.kernels.tile import CONTINUE, STORE, WHERE_ABOVE, ZERO
 from fastbp.layout import (
     ACTIVATION,
     CODE,

@@ -3,6 +3,8 @@
 Legend: builder the LLVM IR builder; vector an LLVM vector type; pointer and offset in numbers, not bytes.
 """
 
+from functools import cache
+
 from llvmlite import ir
 from numba.core import cgutils
 
@@ -36,23 +38,28 @@ def constant(vector: ir.VectorType, value) -> ir.Constant:
     return ir.Constant(vector, [value] * vector.count)
 
 
+@cache
+def _nothing_and_first(vector):
+    """An undefined vector, and the mask of a shuffle that spreads lane 0: shared, for such a constant is formatted once."""
+    return ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(I32, vector.count), [0] * vector.count)
+
+
 def emit_splat(builder, scalar, vector):
     """A scalar in every lane."""
-    undefined = ir.Constant(vector, ir.Undefined)
-    lane0 = builder.insert_element(undefined, scalar, I32(0))
-    return builder.shuffle_vector(lane0, undefined, ir.Constant(ir.VectorType(I32, vector.count), [0] * vector.count))
+    undefined, first = _nothing_and_first(vector)
+    return builder.shuffle_vector(builder.insert_element(undefined, scalar, I32(0)), undefined, first)
 
 
 def at(builder, pointer, offset):
     """Address of pointer[offset], by getelementptr: integers cast to pointers are miscompiled."""
+    if offset == 0:
+        return pointer
     return builder.gep(pointer, [offset if isinstance(offset, ir.Value) else ir.Constant(ir.IntType(64), offset)])
 
 
 def emit_load(builder, pointer, offset, vector, bits):
     """The vector at pointer[offset], aligned only as its numbers are."""
-    value = builder.load(builder.bitcast(at(builder, pointer, offset), ir.PointerType(vector)))
-    value.align = bits // 8
-    return value
+    return builder.load(at(builder, pointer, offset), align=bits // 8, typ=vector)
 
 
 def emit_store(builder, value, pointer, offset, bits):

@@ -9,20 +9,10 @@ Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P co
 
 from fastbp._jit import inline, kernel
 from fastbp.activations import Identity, ReLU, activate
-from fastbp.kernels.gemm import (
-    BIAS,
-    CONTINUE,
-    FLOOR,
-    ROWS,
-    STORE,
-    count_panels,
-    panel_columns,
-    panel_product,
-    panel_width,
-    share,
-)
+from fastbp.kernels.gemm import ROWS, count_panels, panel_columns, panel_product, panel_width, share
 from fastbp.kernels.packing import copy
 from fastbp.kernels.regularize import drop
+from fastbp.kernels.tile import BIAS, CONTINUE, FLOOR, STORE
 from fastbp.layout import (
     ACTIVATION,
     CODE,

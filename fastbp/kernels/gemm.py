@@ -11,23 +11,9 @@ A (B, I) and D (B, O) have panels of ``capacity`` >= B rows; packed weights (I +
 from fastbp._jit import inline, kernel, switch
 from fastbp.kernels import simd
 from fastbp.kernels.few import FEW, is_worth_turning, outer_few, product_few
-from fastbp.kernels.simd import broadcast, like, load, prefetch, store, width
-from fastbp.kernels.tile import (
-    ADD_SCALED,
-    BIAS,
-    CONTINUE,
-    FLOOR,
-    STORE,
-    WHERE_ABOVE,
-    ZERO,
-    tile_axpy,
-    tile_floor,
-    tile_load,
-    tile_product,
-    tile_store,
-    tile_where_above,
-    tile_zero,
-)
+from fastbp.kernels.product import outer_tile, product_tile
+from fastbp.kernels.simd import like, load, prefetch, store, width
+from fastbp.kernels.tile import CONTINUE, STORE
 
 ROWS = simd.tile_rows()
 
@@ -68,36 +54,17 @@ def share(count, member, members):
 
 
 def _strip(rows, columns):
-    zero, load_tile, spread = tile_zero(rows, columns), tile_load(rows, columns), tile_load(rows, columns, spread=True)
+    multiply = product_tile(rows, columns)
 
     @kernel
     def strip(a, a_panel, depth, m, c, blocks, start, bias, finish, aux, ahead, lines):
         """C = start + A M for `blocks` blocks of rows of one panel of C; see `panel_product`."""
         panel = panel_width(a)
         for block in range(blocks):
-            c_block = c + block * rows * panel
             for line in range(block * lines, (block + 1) * lines):
                 prefetch(m, ahead + line * panel)
-            if start == ZERO:
-                tile = zero(a)
-            elif start == BIAS:
-                tile = spread(bias, panel)
-            else:
-                tile = load_tile(c_block, panel)
-            a_k = a + block * rows * panel
-            m_k = m
-            left = depth
-            while left > 0:
-                # C[r, :] += A[r, k] M[k, :]
-                tile = tile_product(tile, a_k, panel, 1, m_k, panel, min(left, panel))
-                a_k = a_k + a_panel
-                m_k = m_k + panel * panel
-                left -= panel
-            if finish == FLOOR:
-                tile = tile_floor(tile, like(load(m, 0), 0.0))
-            elif finish == WHERE_ABOVE:
-                tile = tile_where_above(tile, load_tile(aux + block * rows * panel, panel), like(load(m, 0), 0.0))
-            tile_store(tile, c_block, panel)
+            first = block * rows * panel
+            multiply(a + first, a_panel, depth, m, c + first, start, bias, finish, aux + first)
 
     return strip
 
@@ -144,21 +111,13 @@ def panel_product(a, a_panel, depth, m, c, rows, columns, start, bias, finish, a
 
 
 def _outer(rows, columns):
-    zero, load_tile = tile_zero(rows, columns), tile_load(rows, columns)
+    multiply = outer_tile(rows, columns)
 
     @kernel
     def outer(a, d, depth, g, blocks, start, finish, scale):
         """G = start + A^T D for `blocks` blocks of rows of a panel of G; see `outer_product`."""
-        panel = panel_width(a)
         for block in range(blocks):
-            a_b = a + block * rows
-            g_block = g + block * rows * panel
-            tile = load_tile(g_block, panel) if start == CONTINUE else zero(a)
-            # G[i, :] += A[b, i] D[b, :]
-            tile = tile_product(tile, a_b, 1, panel, d, panel, depth)
-            if finish == ADD_SCALED:
-                tile = tile_axpy(broadcast(scale, 0), tile, load_tile(g_block, panel))
-            tile_store(tile, g_block, panel)
+            multiply(a + block * rows, d, depth, g + block * rows * panel_width(a), start, finish, scale)
 
     return outer
 

@@ -7,21 +7,11 @@ Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P co
 """
 
 from fastbp._jit import kernel
-from fastbp.kernels.gemm import (
-    ADD_SCALED,
-    CONTINUE,
-    STORE,
-    ZERO,
-    column_sums,
-    count_panels,
-    outer_product,
-    panel_columns,
-    panel_width,
-    share,
-)
+from fastbp.kernels.gemm import column_sums, count_panels, outer_product, panel_columns, panel_width, share
 from fastbp.kernels.packing import fill
 from fastbp.kernels.regularize import complete
 from fastbp.kernels.simd import fma, like, load, store, width
+from fastbp.kernels.tile import ADD_SCALED, CONTINUE, STORE, ZERO
 from fastbp.layout import (
     COEFFICIENTS,
     COLUMNS,

@@ -96,7 +96,7 @@ def minibatch(plan, work, reals, rate, epoch, start, data, order, batch, differe
     weight_sum = float(batch)
     if plan[WEIGHTED] == 1:
         weight_sum = 0.0
-        sample_weight = data[-1]
+        _x, _columns, _starts, _y, _labels, sample_weight = data
         for j in range(batch):
             weight_sum += sample_weight[order[j]]
     inverse = 1.0 / weight_sum if weight_sum > 0.0 else 0.0

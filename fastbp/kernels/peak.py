@@ -7,8 +7,9 @@ from numba import types
 
 from fastbp._jit import entry
 from fastbp.kernels import simd
+from fastbp.kernels.product import tile_product
 from fastbp.kernels.simd import fma, like, load, pointer, store, width
-from fastbp.kernels.tile import tile_product, tile_store, tile_zero
+from fastbp.kernels.tile import tile_store, tile_zero
 
 ROWS = simd.tile_rows()
 

@@ -18,16 +18,6 @@ ZERO, BIAS, CONTINUE = 0, 1, 2
 STORE, FLOOR, WHERE_ABOVE, ADD_SCALED = 0, 1, 2, 3
 
 
-def steps_in_turn(registers: int, lanes: int) -> int:
-    """Steps of a product in one turn of its loop: those of a panel of at most 8 columns, else 8, or 4 if each is long.
-
-    A turn of few instructions would be over before those after its jump are fetched, on a core that two threads share.
-    """
-    if lanes <= 4:
-        return 2 * lanes
-    return 8 if registers < 8 else 4
-
-
 class Tile(types.Type):
     """Numba type of rows x columns registers: a block of a matrix held in the register file."""
 
@@ -59,8 +49,8 @@ def tile_zero(rows: int, columns: int):
 
 
 @cache
-def tile_load(rows: int, columns: int, spread: bool = False):
-    """An intrinsic: (ptr, stride) -> the tile whose row r starts at ``ptr[r * stride]``; `spread` loads row 0 into every row."""
+def tile_load(rows: int, columns: int):
+    """An intrinsic: (ptr, stride) -> the tile whose row r starts at ``ptr[r * stride]``."""
 
     @intrinsic
     def op(typingctx, ptr, stride):
@@ -70,11 +60,10 @@ def tile_load(rows: int, columns: int, spread: bool = False):
             vector = vector_type(tile)
             value = ir.Constant(ir.ArrayType(vector, rows * columns), ir.Undefined)
             for row in range(rows):
-                if row == 0 or not spread:
-                    start = at(builder, args[0], builder.mul(args[1], ir.Constant(args[1].type, row)))
-                    registers = [emit_load(builder, start, c * tile.lanes, vector, ptr.dtype.bitwidth) for c in range(columns)]
+                start = at(builder, args[0], builder.mul(args[1], ir.Constant(args[1].type, row)))
                 for c in range(columns):
-                    value = builder.insert_value(value, registers[c], row * columns + c)
+                    register = emit_load(builder, start, c * tile.lanes, vector, ptr.dtype.bitwidth)
+                    value = builder.insert_value(value, register, row * columns + c)
             return value
 
         return tile(ptr, types.intp), codegen
@@ -98,13 +87,19 @@ def tile_store(typingctx, tile, ptr, stride):
     return types.void(tile, ptr, types.intp), codegen
 
 
-def _step(builder, pointer, stride, count):
+def times(builder, stride, count):
+    """A stride so many times, be it a number or a value of LLVM."""
+    return builder.mul(stride, ir.Constant(stride.type, count)) if isinstance(stride, ir.Value) else stride * count
+
+
+def emit_step(builder, pointer, stride, count):
     """The pointer so many strides on."""
-    return at(builder, pointer, builder.mul(stride, ir.Constant(stride.type, count))) if count else pointer
+    return at(builder, pointer, times(builder, stride, count)) if count else pointer
 
 
-def _emit_rank(builder, tile, registers, a, offsets, b):
-    """The registers of a tile plus the product of a column, the numbers at these offsets from a, and a row, the registers at b."""
+def emit_rank(builder, tile, registers, k, a, offsets, step, b, b_step):
+    """The registers of a tile plus the product of a column, numbers at these offsets from a_k, and a row, the registers at b_k."""
+    a, b = emit_step(builder, a, step, k), emit_step(builder, b, b_step, k)
     vector = vector_type(tile)
     columns = [emit_load(builder, b, c * tile.lanes, vector, tile.dtype.bitwidth) for c in range(tile.columns)]
     results = []
@@ -128,51 +123,12 @@ def tile_rank(steps: int):
             registers = unpack_tuple(builder, value)
             offsets = [builder.mul(stride, ir.Constant(stride.type, r)) for r in range(tile.rows)]
             for k in range(steps):
-                registers = _emit_rank(builder, tile, registers, _step(builder, a, step, k), offsets, _step(builder, b, b_step, k))
+                registers = emit_rank(builder, tile, registers, k, a, offsets, step, b, b_step)
             return pack_array(builder, registers)
 
         return tile(tile, a, types.intp, types.intp, b, types.intp), codegen
 
     return op
-
-
-def _emit_turns(builder, tile, state, offsets, step, b_step, steps):
-    """A loop of so many steps in a turn, as long as so many are left: (left, a, b, registers) after it."""
-    before, loop, done = builder.block, builder.append_basic_block("turn"), builder.append_basic_block("turned")
-    turn = ir.Constant(step.type, steps)
-    builder.cbranch(builder.icmp_signed(">=", state[0], turn), loop, done)
-    builder.position_at_end(loop)
-    inside = [builder.phi(each.type) for each in state]
-    left, a, b, *registers = inside
-    for k in range(steps):
-        registers = _emit_rank(builder, tile, registers, _step(builder, a, step, k), offsets, _step(builder, b, b_step, k))
-    left, a, b = builder.sub(left, turn, flags=["nsw"]), _step(builder, a, step, steps), _step(builder, b, b_step, steps)
-    builder.cbranch(builder.icmp_signed(">=", left, turn), loop, done)
-    builder.position_at_end(done)
-    after = [builder.phi(each.type) for each in state]
-    for first, later, within, outside in zip(state, (left, a, b, *registers), inside, after, strict=True):
-        for phi in (within, outside):
-            phi.add_incoming(first, before)
-            phi.add_incoming(later, loop)
-    return after
-
-
-@intrinsic
-def tile_product(typingctx, tile, a, stride, step, b, b_step, depth):
-    """The tile + a_0 b_0^T + a_1 b_1^T + ..., one after another, `depth` products of a column and a row.
-
-    a_k[r] is ``a[k * step + r * stride]``; b_k are the registers at ``b[k * b_step]``, W numbers later, and so on.
-    """
-
-    def codegen(context, builder, signature, args):
-        value, a, stride, step, b, b_step, depth = args
-        offsets = [builder.mul(stride, ir.Constant(stride.type, r)) for r in range(tile.rows)]
-        state = [depth, a, b, *unpack_tuple(builder, value)]
-        for steps in (steps_in_turn(tile.rows * tile.columns, tile.lanes), 1):
-            state = _emit_turns(builder, tile, state, offsets, step, b_step, steps)
-        return pack_array(builder, state[3:])
-
-    return tile(tile, a, types.intp, types.intp, b, types.intp, types.intp), codegen
 
 
 @cache
