@@ -331,5 +331,5 @@ def make_narrow_plan(sizes, activations, *, lanes: int, batch: int, slots: int, 
         row[CODE] = activation.code
 
     plan[COEFFICIENTS] = work.take(2 * N_COEFFICIENTS + 8 + n_layers)
-    plan[LANES] = work.take(samples + lanes * lanes + sizes[-1] * samples)
+    plan[LANES] = work.take(samples + sizes[-1] * samples)
     return plan, work.total

@@ -8,13 +8,14 @@ bit.
 Legend: W lanes; S samples of a block, a multiple of W; I inputs and O outputs of a layer; B samples of the mini-batch.
 """
 
-from fastbp._jit import inline, kernel, switch
+from fastbp._jit import inline, kernel, switch, switch_over
 from fastbp.activations import activate, multiply_slope
 from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.gemm import ROWS, split
-from fastbp.kernels.packing import copy, fill, transpose_square
-from fastbp.kernels.simd import horizontal_sum, like, load, select, store, width
-from fastbp.kernels.tile import tile_accumulate, tile_load, tile_rank, tile_splat, tile_store, tile_zero
+from fastbp.kernels.packing import copy, fill
+from fastbp.kernels.simd import horizontal_sum, like, load, load_rows, select, store, width
+from fastbp.kernels.square import square_load
+from fastbp.kernels.tile import tile_accumulate, tile_load, tile_rank, tile_splat, tile_store, tile_sums, tile_zero
 from fastbp.layout import (
     ACTIVATION,
     BIASES,
@@ -50,10 +51,10 @@ from fastbp.layout import (
     WEIGHTED,
     WEIGHTS,
 )
-from fastbp.losses import loss_block
+from fastbp.losses import LOSSES
 from fastbp.optimizers import prepare, update
 
-CHAINS = 4  # sums over the samples that run side by side
+HEIGHT, CHAINS = 3, 4  # of a tile of sums over the samples, which run side by side
 
 
 @kernel
@@ -131,65 +132,69 @@ def product(w, w_row, w_depth, rows, depth, b, c, samples, stride, bias):
         _strips(height - 1, w + r * w_row, w_row, w_depth, depth, b, c + r * stride, samples, stride, bias)
 
 
-def _sums(chains):
-    zero, load_tile = tile_zero(1, chains), tile_load(1, chains)
+def _sums(rows, chains):
+    zero, load_tile = tile_zero(rows, chains), tile_load(rows, chains)
 
     @kernel
-    def sums(d, a, samples, stride, partial, rows, partial_row, is_first):
+    def sums(d, a, samples, stride, partial, partial_row, is_first):
         """partial (rows, chains, W) += sums over S, W by W, of each row of D (rows, S) times each row of A (chains, S)."""
-        for _ in range(rows):
-            tile = zero(d) if is_first else load_tile(partial, 0)
-            for s in range(0, samples, width(d)):
-                tile = tile_accumulate(tile, d + s, a + s, stride)
-            tile_store(tile, partial, 0)
-            d = d + stride
-            partial = partial + partial_row
+        tile = zero(d) if is_first else load_tile(partial, partial_row)
+        for s in range(0, samples, width(d)):
+            tile = tile_accumulate(tile, d + s, a + s, stride)
+        tile_store(tile, partial, partial_row)
 
     return sums
 
 
-_sum_chains = switch([_sums(chains) for chains in range(1, CHAINS + 1)])
+_sum_tiles = switch([_sums(rows, chains) for rows in (1, HEIGHT) for chains in range(1, CHAINS + 1)])
 
 
 @kernel
 def outer_sums(d, a, n_in, n_out, samples, stride, partial, is_first):
     """partial (O, I + 1, W) += sums over the samples of D (O, S) times A (I + 1, S): the gradient, lane by lane."""
-    for k in range(0, n_in + 1, CHAINS):
-        chains = min(CHAINS, n_in + 1 - k)
-        target = partial + k * width(d)
-        _sum_chains(chains - 1, d, a + k * stride, samples, stride, target, n_out, (n_in + 1) * width(d), is_first)
+    row = (n_in + 1) * width(d)
+    j = 0
+    while j < n_out:
+        is_high = j + HEIGHT <= n_out
+        for k in range(0, n_in + 1, CHAINS):
+            code = min(CHAINS, n_in + 1 - k) - 1 + CHAINS * is_high
+            _sum_tiles(code, d + j * stride, a + k * stride, samples, stride, partial + j * row + k * width(d), row, is_first)
+        j += HEIGHT if is_high else 1
 
 
 @kernel
-def sum_lanes(partial, count, total, square):
-    """total (count,) = sums over the lanes of partial (count, W), count a multiple of W; `square` is room for W x W numbers."""
+def sum_lanes(partial, count, total):
+    """total (count,) = sums over the lanes of partial (count, W), count a multiple of W."""
     lanes = width(partial)
     for i in range(0, count, lanes):
-        transpose_square(partial + i * lanes, lanes, square, lanes)
-        value = load(square, 0)
-        for j in range(1, lanes):
-            value = value + load(square, j * lanes)
-        store(total, i, value)
+        tile_sums(square_load(partial + i * lanes, lanes, lanes - 1), total + i)
 
 
 @kernel
-def gather_columns(plan, x, y, labels, sample_weight, order, count, samples, a, targets, weights):
+def gather_columns(x, columns, order, count, out, stride):
+    """out (columns, S) = the rows order[:count] of x (N, columns), transposed."""
+    whole = count - count % width(x)
+    for k in range(columns):
+        for s in range(0, whole, width(x)):
+            store(out, s, load_rows(x + k, order + s, columns))
+        for s in range(whole, count):
+            out[s] = x[order[s] * columns + k]
+        out = out + stride
+
+
+@kernel
+def gather(plan, x, y, labels, sample_weight, order, count, samples, a, targets, weights):
     """Lanes of `count` samples: A (I, S), targets (O, S), weights (S,); weights past them are 0."""
     n_in, n_out, stride = plan[TABLE + N_IN], plan[TABLE + (plan[N_LAYERS] - 1) * COLUMNS + N_OUT], plan[BLOCK]
-    for k in range(n_in):
-        for s in range(count):
-            a[k * stride + s] = x[order[s] * n_in + k]
+    gather_columns(x, n_in, order, count, a, stride)
     if plan[LABELS] == 1:
         fill(targets, n_out * stride, 0.0)
         for s in range(count):
             targets[labels[order[s]] * stride + s] = 1
     else:
-        for k in range(n_out):
-            for s in range(count):
-                targets[k * stride + s] = y[order[s] * n_out + k]
+        gather_columns(y, n_out, order, count, targets, stride)
     if plan[WEIGHTED] == 1:
-        for s in range(count):
-            weights[s] = sample_weight[order[s]]
+        gather_columns(sample_weight, 1, order, count, weights, stride)
     else:
         fill(weights, samples, 1.0)
     for s in range(count, samples):
@@ -211,20 +216,35 @@ def forward_narrow(plan, work, samples):
             activate(row[CODE], a, n_out * stride, work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer)
 
 
+def _loss_sweep(cls):
+    block = inline(cls.block)
+
+    @kernel
+    def sweep(x, y, d, weights, n_out, samples, stride, scale, cap, inverse):
+        """Sum of the weighted losses of the samples, min(l, cap) each; D (O, S) = dC/dx of the last layer."""
+        zero = total = like(load(x, 0), 0.0)
+        scale, cap, inverse = like(zero, scale), like(zero, cap), like(zero, inverse)
+        for s in range(0, samples, width(x)):
+            losses, weight = block(x + s, y + s, d + s, n_out, stride, scale), load(weights, s)
+            losses = select(losses > cap, cap, losses)
+            total = total + select(weight > 0.0, losses * weight, zero)
+            factor = weight * inverse
+            for k in range(s, s + n_out * stride, stride):
+                store(d, k, select(weight > 0.0, load(d, k) * factor, zero))
+        return horizontal_sum(total)
+
+    return sweep
+
+
+_loss_sweeps = switch_over(LOSSES, _loss_sweep)
+
+
 @kernel
 def loss_narrow(plan, work, reals, samples, targets, weights, inverse):
     """Sum of the weighted losses; D (O, S) = dC/dx of the last layer."""
     row = plan + TABLE + (plan[N_LAYERS] - 1) * COLUMNS
-    n_out, stride, total = row[N_OUT], plan[BLOCK], 0.0
-    x, d = work + row[ACTIVATION], work + row[DELTA]
-    for s in range(0, samples, width(work)):
-        losses = loss_block(plan[LOSS], x + s, targets + s, d + s, n_out, stride, reals[LOSS_SCALE], reals[CAP])
-        weight = load(weights, s)
-        total += horizontal_sum(select(weight > 0.0, losses * weight, like(losses, 0.0)))
-        scale = weight * inverse
-        for k in range(s, n_out * stride, stride):
-            store(d, k, select(weight > 0.0, load(d, k) * scale, like(scale, 0.0)))
-    return total
+    x, d, scale, cap = work + row[ACTIVATION], work + row[DELTA], reals[LOSS_SCALE], reals[CAP]
+    return _loss_sweeps(plan[LOSS], x, targets, d, weights, row[N_OUT], samples, plan[BLOCK], scale, cap, inverse)
 
 
 @kernel
@@ -240,13 +260,12 @@ def narrow_minibatch(plan, work, reals, rate, epoch, start, data, order, batch, 
     inverse = 1.0 / weight_sum if weight_sum > 0.0 else 0.0
     packed, gradient, partials = work + plan[PACKED], work + plan[GRADIENT], work + plan[PARTIALS]
     weights = work + plan[LANES]
-    square = weights + stride
-    targets, loss = square + lanes * lanes, 0.0
+    targets, loss = weights + stride, 0.0
     for top in range(0, batch, stride):
         count = min(stride, batch - top)
         samples = (count + lanes - 1) // lanes * lanes
         a = work + plan[TABLE + INPUT]
-        gather_columns(plan, x, y, labels, sample_weight, order + top, count, samples, a, targets, weights)
+        gather(plan, x, y, labels, sample_weight, order + top, count, samples, a, targets, weights)
         forward_narrow(plan, work, samples)
         loss += loss_narrow(plan, work, reals, samples, targets, weights, inverse)
         for layer in range(n_layers - 1, -1, -1):
@@ -261,7 +280,7 @@ def narrow_minibatch(plan, work, reals, rate, epoch, start, data, order, batch, 
             outer_sums(d, work + row[INPUT], n_in, n_out, samples, stride, partials + row[PACK] * lanes, top == 0)
     reals[LOSS_SUM] += reals[REPORT] * inverse * loss * batch
     reals[LOSS_ROWS] += batch if inverse > 0.0 else 0
-    sum_lanes(partials, plan[N_PACKED], gradient, square)
+    sum_lanes(partials, plan[N_PACKED], gradient)
     coefficients = work + plan[COEFFICIENTS]
     reals[0] = rate
     prepare(plan[RULE], reals, coefficients)

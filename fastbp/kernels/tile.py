@@ -200,34 +200,34 @@ def tile_splat(rows: int, columns: int):
 
 @intrinsic
 def tile_accumulate(typingctx, tile, a, b, stride):
-    """Add to register (0, c) of a one-row tile the product, lane by lane, of the registers at ``a[0]`` and ``b[c * stride]``."""
+    """Add to register (r, c) of a tile the product, lane by lane, of the registers at ``a[r * stride]`` and ``b[c * stride]``."""
 
     def codegen(context, builder, signature, args):
-        value, a_ptr, b_ptr, b_stride = args
-        vector = vector_type(tile)
-        factor = emit_load(builder, a_ptr, 0, vector, tile.dtype.bitwidth)
-        for c in range(tile.columns):
-            start = at(builder, b_ptr, builder.mul(b_stride, ir.Constant(b_stride.type, c)))
-            register = emit_load(builder, start, 0, vector, tile.dtype.bitwidth)
-            value = builder.insert_value(value, emit_fma(builder, factor, register, builder.extract_value(value, c)), c)
-        return value
+        value, a, b, stride = args
+        rows, columns = (
+            [emit_load(builder, _step(builder, first, stride, i), 0, vector_type(tile), tile.dtype.bitwidth) for i in range(count)]
+            for first, count in ((a, tile.rows), (b, tile.columns))
+        )
+        pairs = [(row, column) for row in rows for column in columns]
+        registers = unpack_tuple(builder, value)
+        return pack_array(builder, [emit_fma(builder, *pair, each) for pair, each in zip(pairs, registers, strict=True)])
 
     return tile(tile, a, b, types.intp), codegen
 
 
 @intrinsic
 def tile_sums(typingctx, tile, ptr):
-    """Write the sum of the lanes of each register of a one-row tile, neighbours added first; it has 1, or a multiple of W."""
+    """Write the sum of the lanes of each register of a tile, neighbours added first; it has 1, or a multiple of W."""
 
     def codegen(context, builder, signature, args):
         count = tile.lanes
-        values = [builder.extract_value(args[0], i) for i in range(tile.columns)]
+        values = unpack_tuple(builder, args[0])
         even, odd = (ir.Constant(ir.VectorType(I32, count), list(range(start, 2 * count, 2))) for start in (0, 1))
         while count > 1:
             pairs = zip(values[::2], values[1::2] or values, strict=True)
             values = [builder.fadd(builder.shuffle_vector(a, b, even), builder.shuffle_vector(a, b, odd)) for a, b in pairs]
             count //= 2
-        if tile.columns == 1:
+        if tile.rows * tile.columns == 1:
             builder.store(builder.extract_element(values[0], I32(0)), args[1])
         else:
             for i, value in enumerate(values):
