@@ -13,7 +13,7 @@ from fastbp.activations import activate, multiply_slope
 from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.gemm import ROWS, split
 from fastbp.kernels.packing import copy, fill
-from fastbp.kernels.simd import horizontal_sum, like, load, load_rows, select, store, width
+from fastbp.kernels.simd import broadcast, horizontal_sum, like, load, load_first, load_rows, select, store, width
 from fastbp.kernels.square import square_load
 from fastbp.kernels.tile import tile_accumulate, tile_load, tile_rank, tile_splat, tile_store, tile_sums, tile_zero
 from fastbp.layout import (
@@ -171,8 +171,30 @@ def sum_lanes(partial, count, total):
 
 
 @kernel
+def outer_one(d, a, n_in, n_out, stride, inputs, g):
+    """G (O, I + 1) = D A^T of one sample, row by row in whole registers, from the end so that each row ends at `g` or another row.
+
+    `inputs` points past the end of room for a row of whole registers, `g` past that of G; numbers before G are overwritten.
+    """
+    for k in range(n_in + 1):
+        (inputs - n_in - 1)[k] = a[k * stride]
+    lanes, last = width(d), load(inputs, -width(d))
+    for j in range(n_out - 1, -1, -1):
+        factor = broadcast(d, j * stride)
+        store(g, -lanes, factor * last)
+        for i in range(2 * lanes, n_in + 1 + lanes, lanes):
+            store(g, -i, factor * load(inputs, -i))
+        g = g - (n_in + 1)
+
+
+@kernel
 def gather_columns(x, columns, order, count, out, stride):
     """out (columns, S) = the rows order[:count] of x (N, columns), transposed."""
+    if count == 1:
+        # whole registers: what is read back before it has reached the cache must have been written in one piece
+        for k in range(columns):
+            store(out, k * stride, broadcast(x, order[0] * columns + k))
+        return
     whole = count - count % width(x)
     for k in range(columns):
         for s in range(0, whole, width(x)):
@@ -197,8 +219,9 @@ def gather(plan, x, y, labels, sample_weight, order, count, samples, a, targets,
         gather_columns(sample_weight, 1, order, count, weights, stride)
     else:
         fill(weights, samples, 1.0)
-    for s in range(count, samples):
-        weights[s] = 0
+    if count < samples:
+        last = samples - width(x)
+        store(weights, last, load_first(weights + last, count - last))
 
 
 @kernel
@@ -229,8 +252,8 @@ def _loss_sweep(cls):
             losses = select(losses > cap, cap, losses)
             total = total + select(weight > 0.0, losses * weight, zero)
             factor = weight * inverse
-            for k in range(s, s + n_out * stride, stride):
-                store(d, k, select(weight > 0.0, load(d, k) * factor, zero))
+            for k in range(n_out):
+                store(d, s + k * stride, select(weight > 0.0, load(d, s + k * stride) * factor, zero))
         return horizontal_sum(total)
 
     return sweep
@@ -277,10 +300,15 @@ def narrow_minibatch(plan, work, reals, rate, epoch, start, data, order, batch, 
             if layer > 0:
                 below = work + (row - COLUMNS)[DELTA]
                 product(packed + row[PACK], 1, n_in + 1, n_in, n_out, d, below, samples, stride, -1)
-            outer_sums(d, work + row[INPUT], n_in, n_out, samples, stride, partials + row[PACK] * lanes, top == 0)
+            if batch == 1:
+                end = gradient + row[PACK] + n_out * (n_in + 1)
+                outer_one(d, work + row[INPUT], n_in, n_out, stride, partials + plan[N_PACKED], end)
+            else:
+                outer_sums(d, work + row[INPUT], n_in, n_out, samples, stride, partials + row[PACK] * lanes, top == 0)
     reals[LOSS_SUM] += reals[REPORT] * inverse * loss * batch
     reals[LOSS_ROWS] += batch if inverse > 0.0 else 0
-    sum_lanes(partials, plan[N_PACKED], gradient)
+    if batch > 1:
+        sum_lanes(partials, plan[N_PACKED], gradient)
     coefficients = work + plan[COEFFICIENTS]
     reals[0] = rate
     prepare(plan[RULE], reals, coefficients)
