@@ -13,7 +13,7 @@ from fastbp.activations import activate, multiply_slope
 from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.gemm import ROWS, split
 from fastbp.kernels.packing import copy, fill
-from fastbp.kernels.simd import broadcast, horizontal_sum, like, load, load_first, load_rows, select, store, width
+from fastbp.kernels.simd import broadcast, fence, horizontal_sum, like, load, load_first, load_rows, select, store, width
 from fastbp.kernels.square import square_load
 from fastbp.kernels.tile import tile_accumulate, tile_load, tile_rank, tile_splat, tile_store, tile_sums, tile_zero
 from fastbp.layout import (
@@ -198,7 +198,7 @@ def gather_columns(x, columns, order, count, out, stride):
     whole = count - count % width(x)
     for k in range(columns):
         for s in range(0, whole, width(x)):
-            store(out, s, load_rows(x + k, order + s, columns))
+            store(out, s, fence(load_rows(x + k, order + s, columns)))
         for s in range(whole, count):
             out[s] = x[order[s] * columns + k]
         out = out + stride

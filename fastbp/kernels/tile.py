@@ -217,21 +217,25 @@ def tile_accumulate(typingctx, tile, a, b, stride):
 
 @intrinsic
 def tile_sums(typingctx, tile, ptr):
-    """Write the sum of the lanes of each register of a tile, neighbours added first; it has 1, or a multiple of W."""
+    """Write the sum of the lanes of each register of a tile, halves added first; it has 1, or a multiple of W."""
 
     def codegen(context, builder, signature, args):
-        count = tile.lanes
-        values = unpack_tuple(builder, args[0])
-        even, odd = (ir.Constant(ir.VectorType(I32, count), list(range(start, 2 * count, 2))) for start in (0, 1))
-        while count > 1:
-            pairs = zip(values[::2], values[1::2] or values, strict=True)
-            values = [builder.fadd(builder.shuffle_vector(a, b, even), builder.shuffle_vector(a, b, odd)) for a, b in pairs]
-            count //= 2
-        if tile.rows * tile.columns == 1:
+        count, values = tile.lanes, dict(enumerate(unpack_tuple(builder, args[0])))
+        is_one, half = len(values) == 1, count // 2
+        while half:
+            # the halves of every 2 half lanes of a register side by side with those of another, as in a transposition
+            low, high = (
+                ir.Constant(ir.VectorType(I32, count), [i % half + i // half // 2 * 2 * half + start + i // half % 2 * count for i in range(count)])
+                for start in (0, half)
+            )
+            pairs = {i: (values[i], values[i if is_one else i + half]) for i in values if i % count < half}
+            values = {i: builder.fadd(builder.shuffle_vector(*pair, low), builder.shuffle_vector(*pair, high)) for i, pair in pairs.items()}
+            half //= 2
+        if is_one:
             builder.store(builder.extract_element(values[0], I32(0)), args[1])
         else:
-            for i, value in enumerate(values):
-                emit_store(builder, value, args[1], i * tile.lanes, ptr.dtype.bitwidth)
+            for i, value in values.items():
+                emit_store(builder, value, args[1], i, ptr.dtype.bitwidth)
         return context.get_dummy_value()
 
     return types.void(tile, ptr), codegen
