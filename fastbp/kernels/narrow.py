@@ -13,7 +13,7 @@ from fastbp.activations import activate, multiply_slope
 from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.gemm import ROWS, split
 from fastbp.kernels.packing import copy, fill
-from fastbp.kernels.simd import broadcast, fence, horizontal_sum, like, load, load_first, load_rows, select, store, width
+from fastbp.kernels.simd import broadcast, fence, fma, horizontal_sum, like, load, load_first, load_rows, select, store, width
 from fastbp.kernels.square import square_load
 from fastbp.kernels.tile import tile_accumulate, tile_load, tile_rank, tile_splat, tile_store, tile_sums, tile_zero
 from fastbp.layout import (
@@ -132,6 +132,18 @@ def product(w, w_row, w_depth, rows, depth, b, c, samples, stride, bias):
         _strips(height - 1, w + r * w_row, w_row, w_depth, depth, b, c + r * stride, samples, stride, bias)
 
 
+@inline
+def product_one(w, w_row, w_depth, rows, depth, b, c, bias):
+    """`product` for one sample, rows of B and C registers: so small that choosing a tile and calling it would cost more than it."""
+    lanes = width(b)
+    for r in range(rows):
+        total = broadcast(w, bias) if bias >= 0 else like(load(b, 0), 0.0)
+        for k in range(depth):
+            total = fma(broadcast(w, k * w_depth), load(b, k * lanes), total)
+        store(c, r * lanes, total)
+        w = w + w_row
+
+
 def _sums(rows, chains):
     zero, load_tile = tile_zero(rows, chains), tile_load(rows, chains)
 
@@ -170,31 +182,46 @@ def sum_lanes(partial, count, total):
         tile_sums(square_load(partial + i * lanes, lanes, lanes - 1), total + i)
 
 
-@kernel
-def outer_one(d, a, n_in, n_out, stride, inputs, g):
+@inline
+def outer_one(d, inputs, n_in, n_out, g):
     """G (O, I + 1) = D A^T of one sample, row by row in whole registers, from the end so that each row ends at `g` or another row.
 
-    `inputs` points past the end of room for a row of whole registers, `g` past that of G; numbers before G are overwritten.
+    `inputs` points past the end of A (I + 1,), `g` past that of G; up to W - 1 numbers before A are read, and before G overwritten.
     """
-    for k in range(n_in + 1):
-        (inputs - n_in - 1)[k] = a[k * stride]
-    lanes, last = width(d), load(inputs, -width(d))
+    lanes = width(d)
+    last = load(inputs, -lanes)
     for j in range(n_out - 1, -1, -1):
-        factor = broadcast(d, j * stride)
-        store(g, -lanes, factor * last)
+        delta = load(d, j * lanes)
+        store(g, -lanes, delta * last)
         for i in range(2 * lanes, n_in + 1 + lanes, lanes):
-            store(g, -i, factor * load(inputs, -i))
+            store(g, -i, delta * load(inputs, -i))
         g = g - (n_in + 1)
+
+
+@kernel
+def gather_one(plan, x, y, labels, sample_weight, sample, a, targets, weights):
+    """One sample in every lane: A (I, W), targets (O, W), weights (W,).
+
+    Whole registers are written: to read one of which a part has not yet reached the cache takes long.
+    """
+    n_in, n_out, lanes = plan[TABLE + N_IN], plan[TABLE + (plan[N_LAYERS] - 1) * COLUMNS + N_OUT], width(a)
+    for k in range(n_in):
+        store(a, k * lanes, broadcast(x, sample * n_in + k))
+    one = like(load(a, 0), 1.0)
+    if plan[LABELS] == 1:
+        zero = fence(one - one)  # not a constant, of which LLVM would make a call of memset
+        for k in range(n_out):
+            store(targets, k * lanes, zero)
+        store(targets, labels[sample] * lanes, one)
+    else:
+        for k in range(n_out):
+            store(targets, k * lanes, broadcast(y, sample * n_out + k))
+    store(weights, 0, broadcast(sample_weight, sample) if plan[WEIGHTED] == 1 else one)
 
 
 @kernel
 def gather_columns(x, columns, order, count, out, stride):
     """out (columns, S) = the rows order[:count] of x (N, columns), transposed."""
-    if count == 1:
-        # whole registers: what is read back before it has reached the cache must have been written in one piece
-        for k in range(columns):
-            store(out, k * stride, broadcast(x, order[0] * columns + k))
-        return
     whole = count - count % width(x)
     for k in range(columns):
         for s in range(0, whole, width(x)):
@@ -225,18 +252,12 @@ def gather(plan, x, y, labels, sample_weight, order, count, samples, a, targets,
 
 
 @kernel
-def forward_narrow(plan, work, samples):
-    """A (O, S) of every layer, and z where the slope needs it."""
-    stride = plan[BLOCK]
-    for layer in range(plan[N_LAYERS]):
-        row = plan + TABLE + layer * COLUMNS
-        n_in, n_out = row[N_IN], row[N_OUT]
-        a = work + row[ACTIVATION]
-        product(work + plan[PACKED] + row[PACK], n_in + 1, 1, n_out, n_in, work + row[INPUT], a, samples, stride, n_in)
-        if row[NEEDS_Z] == 1:
-            copy(a, work + row[RAW], n_out * stride)
-        if row[CODE] != IDENTITY:
-            activate(row[CODE], a, n_out * stride, work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer)
+def finish(row, work, a, count, alpha):
+    """A = f(Z) in place, of one layer; Z is kept if the slope needs it."""
+    if row[NEEDS_Z] == 1:
+        copy(a, work + row[RAW], count)
+    if row[CODE] != IDENTITY:
+        activate(row[CODE], a, count, alpha)
 
 
 def _loss_sweep(cls):
@@ -263,59 +284,97 @@ _loss_sweeps = switch_over(LOSSES, _loss_sweep)
 
 
 @kernel
-def loss_narrow(plan, work, reals, samples, targets, weights, inverse):
+def loss_narrow(plan, work, reals, samples, stride, targets, weights, inverse):
     """Sum of the weighted losses; D (O, S) = dC/dx of the last layer."""
     row = plan + TABLE + (plan[N_LAYERS] - 1) * COLUMNS
     x, d, scale, cap = work + row[ACTIVATION], work + row[DELTA], reals[LOSS_SCALE], reals[CAP]
-    return _loss_sweeps(plan[LOSS], x, targets, d, weights, row[N_OUT], samples, plan[BLOCK], scale, cap, inverse)
+    return _loss_sweeps(plan[LOSS], x, targets, d, weights, row[N_OUT], samples, stride, scale, cap, inverse)
 
 
 @kernel
-def narrow_minibatch(plan, work, reals, rate, epoch, start, data, order, batch, differentiate, meeting, member, members):
-    """One step on the samples order[:batch], by one member alone, with the ones of `write_ones`; see `minibatch`."""
+def one_sample(plan, work, reals, data, sample, inverse):
+    """The loss of one sample, times its weight, and the gradient of a mini-batch of it alone."""
     x, _, _, y, labels, sample_weight = data
-    n_layers, stride, lanes = plan[N_LAYERS], plan[BLOCK], width(work)
-    weight_sum = float(batch)
-    if plan[WEIGHTED] == 1:
-        weight_sum = 0.0
-        for j in range(batch):
-            weight_sum += sample_weight[order[j]]
-    inverse = 1.0 / weight_sum if weight_sum > 0.0 else 0.0
-    packed, gradient, partials = work + plan[PACKED], work + plan[GRADIENT], work + plan[PARTIALS]
-    weights = work + plan[LANES]
+    lanes, alphas = width(work), work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8
+    packed, gradient, rows, weights = work + plan[PACKED], work + plan[GRADIENT], work + plan[PARTIALS], work + plan[LANES]
+    targets = weights + lanes
+    gather_one(plan, x, y, labels, sample_weight, sample, work + plan[TABLE + INPUT], targets, weights)
+    for layer in range(plan[N_LAYERS]):
+        row = plan + TABLE + layer * COLUMNS
+        n_in, n_out, below, a = row[N_IN], row[N_OUT], work + row[INPUT], work + row[ACTIVATION]
+        product_one(packed + row[PACK], n_in + 1, 1, n_out, n_in, below, a, n_in)
+        # its inputs as a row, which `outer_one` reads: written here, so that it has reached the cache by then
+        inputs = rows + (row[PACK] + n_out * (n_in + 1)) * lanes - (n_in + 1)
+        for k in range(n_in):
+            inputs[k] = below[k * lanes]
+        inputs[n_in] = 1
+        finish(row, work, a, n_out * lanes, alphas + layer)
+    loss = loss_narrow(plan, work, reals, lanes, lanes, targets, weights, inverse) / lanes
+    for layer in range(plan[N_LAYERS] - 1, -1, -1):
+        row = plan + TABLE + layer * COLUMNS
+        n_in, n_out, d, w = row[N_IN], row[N_OUT], work + row[DELTA], packed + row[PACK]
+        if row[CODE] != IDENTITY:
+            multiply_slope(row[CODE], work + row[RAW], work + row[ACTIVATION], d, n_out * lanes, alphas + layer)
+        if layer > 0:
+            product_one(w, 1, n_in + 1, n_in, n_out, d, work + (row - COLUMNS)[DELTA], -1)
+        end = row[PACK] + n_out * (n_in + 1)
+        outer_one(d, rows + end * lanes, n_in, n_out, gradient + end)
+    return loss
+
+
+@kernel
+def many_samples(plan, work, reals, data, order, batch, inverse):
+    """The sum of the weighted losses of a mini-batch, and its gradient."""
+    x, _, _, y, labels, sample_weight = data
+    stride, lanes, alphas = plan[BLOCK], width(work), work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8
+    packed, partials, weights = work + plan[PACKED], work + plan[PARTIALS], work + plan[LANES]
     targets, loss = weights + stride, 0.0
     for top in range(0, batch, stride):
         count = min(stride, batch - top)
         samples = (count + lanes - 1) // lanes * lanes
         a = work + plan[TABLE + INPUT]
         gather(plan, x, y, labels, sample_weight, order + top, count, samples, a, targets, weights)
-        forward_narrow(plan, work, samples)
-        loss += loss_narrow(plan, work, reals, samples, targets, weights, inverse)
-        for layer in range(n_layers - 1, -1, -1):
+        for layer in range(plan[N_LAYERS]):
             row = plan + TABLE + layer * COLUMNS
-            n_in, n_out, d = row[N_IN], row[N_OUT], work + row[DELTA]
+            n_in, n_out, a = row[N_IN], row[N_OUT], work + row[ACTIVATION]
+            product(packed + row[PACK], n_in + 1, 1, n_out, n_in, work + row[INPUT], a, samples, stride, n_in)
+            finish(row, work, a, n_out * stride, alphas + layer)
+        loss += loss_narrow(plan, work, reals, samples, stride, targets, weights, inverse)
+        for layer in range(plan[N_LAYERS] - 1, -1, -1):
+            row = plan + TABLE + layer * COLUMNS
+            n_in, n_out, d, w = row[N_IN], row[N_OUT], work + row[DELTA], packed + row[PACK]
             if row[CODE] != IDENTITY:
-                alpha = work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer
-                multiply_slope(row[CODE], work + row[RAW], work + row[ACTIVATION], d, n_out * stride, alpha)
+                multiply_slope(row[CODE], work + row[RAW], work + row[ACTIVATION], d, n_out * stride, alphas + layer)
             if layer > 0:
-                below = work + (row - COLUMNS)[DELTA]
-                product(packed + row[PACK], 1, n_in + 1, n_in, n_out, d, below, samples, stride, -1)
-            if batch == 1:
-                end = gradient + row[PACK] + n_out * (n_in + 1)
-                outer_one(d, work + row[INPUT], n_in, n_out, stride, partials + plan[N_PACKED], end)
-            else:
-                outer_sums(d, work + row[INPUT], n_in, n_out, samples, stride, partials + row[PACK] * lanes, top == 0)
+                product(w, 1, n_in + 1, n_in, n_out, d, work + (row - COLUMNS)[DELTA], samples, stride, -1)
+            outer_sums(d, work + row[INPUT], n_in, n_out, samples, stride, partials + row[PACK] * lanes, top == 0)
+    sum_lanes(partials, plan[N_PACKED], work + plan[GRADIENT])
+    return loss
+
+
+@kernel
+def narrow_minibatch(plan, work, reals, rate, epoch, start, data, order, batch, differentiate, meeting, member, members):
+    """One step on the samples order[:batch], by one member alone, with the ones of `write_ones`; see `minibatch`."""
+    weight_sum = float(batch)
+    if plan[WEIGHTED] == 1:
+        weight_sum = 0.0
+        sample_weight = data[-1]
+        for j in range(batch):
+            weight_sum += sample_weight[order[j]]
+    inverse = 1.0 / weight_sum if weight_sum > 0.0 else 0.0
+    if batch == 1:
+        loss = one_sample(plan, work, reals, data, order[0], inverse)
+    else:
+        loss = many_samples(plan, work, reals, data, order, batch, inverse)
     reals[LOSS_SUM] += reals[REPORT] * inverse * loss * batch
     reals[LOSS_ROWS] += batch if inverse > 0.0 else 0
-    if batch > 1:
-        sum_lanes(partials, plan[N_PACKED], gradient)
     coefficients = work + plan[COEFFICIENTS]
     reals[0] = rate
     prepare(plan[RULE], reals, coefficients)
     coefficients[0] = 1
     coefficients[2 * N_COEFFICIENTS] = 0
     l2, slot = coefficients + 2 * N_COEFFICIENTS, work + plan[SLOT_1]
-    update(plan[RULE], packed, gradient, slot, work + plan[SLOT_2], plan[N_PACKED], coefficients, l2)
+    update(plan[RULE], work + plan[PACKED], work + plan[GRADIENT], slot, work + plan[SLOT_2], plan[N_PACKED], coefficients, l2)
 
 
 @kernel
