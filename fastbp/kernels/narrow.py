@@ -355,10 +355,10 @@ def many_samples(plan, work, reals, data, order, batch, inverse):
 @kernel
 def narrow_minibatch(plan, work, reals, rate, epoch, start, data, order, batch, differentiate, meeting, member, members):
     """One step on the samples order[:batch], by one member alone, with the ones of `write_ones`; see `minibatch`."""
+    _, _, _, _, _, sample_weight = data
     weight_sum = float(batch)
     if plan[WEIGHTED] == 1:
         weight_sum = 0.0
-        sample_weight = data[-1]
         for j in range(batch):
             weight_sum += sample_weight[order[j]]
     inverse = 1.0 / weight_sum if weight_sum > 0.0 else 0.0

@@ -224,12 +224,11 @@ def tile_sums(typingctx, tile, ptr):
         is_one, half = len(values) == 1, count // 2
         while half:
             # the halves of every 2 half lanes of a register side by side with those of another, as in a transposition
-            low, high = (
-                ir.Constant(ir.VectorType(I32, count), [i % half + i // half // 2 * 2 * half + start + i // half % 2 * count for i in range(count)])
-                for start in (0, half)
-            )
+            index = [i + count - half if i & half else i for i in range(count)]
+            low, high = (ir.Constant(ir.VectorType(I32, count), [i + start for i in index]) for start in (0, half))
             pairs = {i: (values[i], values[i if is_one else i + half]) for i in values if i % count < half}
-            values = {i: builder.fadd(builder.shuffle_vector(*pair, low), builder.shuffle_vector(*pair, high)) for i, pair in pairs.items()}
+            sides = {i: [builder.shuffle_vector(*pair, side) for side in (low, high)] for i, pair in pairs.items()}
+            values = {i: builder.fadd(*pair) for i, pair in sides.items()}
             half //= 2
         if is_one:
             builder.store(builder.extract_element(values[0], I32(0)), args[1])
