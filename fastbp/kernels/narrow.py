@@ -158,7 +158,7 @@ def _sums(rows, chains):
     return sums
 
 
-_sum_tiles = switch([_sums(rows, chains) for rows in (1, HEIGHT) for chains in range(1, CHAINS + 1)])
+_sum_tiles = switch([_sums(rows, chains) for rows in (1, HEIGHT) for chains in range(2, CHAINS + 1)])
 
 
 @kernel
@@ -168,9 +168,13 @@ def outer_sums(d, a, n_in, n_out, samples, stride, partial, is_first):
     j = 0
     while j < n_out:
         is_high = j + HEIGHT <= n_out
-        for k in range(0, n_in + 1, CHAINS):
-            code = min(CHAINS, n_in + 1 - k) - 1 + CHAINS * is_high
-            _sum_tiles(code, d + j * stride, a + k * stride, samples, stride, partial + j * row + k * width(d), row, is_first)
+        k = 0
+        while k <= n_in:
+            chains = min(CHAINS, n_in + 1 - k)
+            chains -= k + chains == n_in  # not one alone at the end
+            code, target = chains - 2 + (CHAINS - 1) * is_high, partial + j * row + k * width(d)
+            _sum_tiles(code, d + j * stride, a + k * stride, samples, stride, target, row, is_first)
+            k += chains
         j += HEIGHT if is_high else 1
 
 
