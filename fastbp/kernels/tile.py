@@ -4,6 +4,7 @@ Legend: W lanes of a register; R rows of a tile; C columns of a tile, in registe
 """
 
 from functools import cache
+from itertools import product
 
 from llvmlite import ir
 from numba import types
@@ -204,13 +205,11 @@ def tile_accumulate(typingctx, tile, a, b, stride):
 
     def codegen(context, builder, signature, args):
         value, a, b, stride = args
-        rows, columns = (
-            [emit_load(builder, _step(builder, first, stride, i), 0, vector_type(tile), tile.dtype.bitwidth) for i in range(count)]
-            for first, count in ((a, tile.rows), (b, tile.columns))
-        )
-        pairs = [(row, column) for row in rows for column in columns]
-        registers = unpack_tuple(builder, value)
-        return pack_array(builder, [emit_fma(builder, *pair, each) for pair, each in zip(pairs, registers, strict=True)])
+        vector, bits = vector_type(tile), tile.dtype.bitwidth
+        rows = [emit_load(builder, _step(builder, a, stride, r), 0, vector, bits) for r in range(tile.rows)]
+        columns = [emit_load(builder, _step(builder, b, stride, c), 0, vector, bits) for c in range(tile.columns)]
+        pairs = zip(product(rows, columns), unpack_tuple(builder, value), strict=True)
+        return pack_array(builder, [emit_fma(builder, *pair, each) for pair, each in pairs])
 
     return tile(tile, a, b, types.intp), codegen
 
@@ -223,17 +222,15 @@ def tile_sums(typingctx, tile, ptr):
         count, values = tile.lanes, dict(enumerate(unpack_tuple(builder, args[0])))
         is_one, half = len(values) == 1, count // 2
         while half:
-            # the halves of every 2 half lanes of a register side by side with those of another, as in a transposition
             index = [i + count - half if i & half else i for i in range(count)]
-            low, high = (ir.Constant(ir.VectorType(I32, count), [i + start for i in index]) for start in (0, half))
+            low, high = (ir.Constant(ir.VectorType(I32, count), [i + start for i in index]) for start in (0, half))  # as in `square_transpose`
             pairs = {i: (values[i], values[i if is_one else i + half]) for i in values if i % count < half}
             sides = {i: [builder.shuffle_vector(*pair, side) for side in (low, high)] for i, pair in pairs.items()}
-            values = {i: builder.fadd(*pair) for i, pair in sides.items()}
-            half //= 2
-        if is_one:
-            builder.store(builder.extract_element(values[0], I32(0)), args[1])
-        else:
-            for i, value in values.items():
+            values, half = {i: builder.fadd(*pair) for i, pair in sides.items()}, half // 2
+        for i, value in values.items():
+            if is_one:
+                builder.store(builder.extract_element(value, I32(0)), args[1])
+            else:
                 emit_store(builder, value, args[1], i, ptr.dtype.bitwidth)
         return context.get_dummy_value()
 
