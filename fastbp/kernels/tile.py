@@ -223,7 +223,7 @@ def tile_sums(typingctx, tile, ptr):
         is_one, half = len(values) == 1, count // 2
         while half:
             index = [i + count - half if i & half else i for i in range(count)]
-            low, high = (ir.Constant(ir.VectorType(I32, count), [i + start for i in index]) for start in (0, half))  # as in `square_transpose`
+            low, high = (ir.Constant(ir.VectorType(I32, count), [i + start for i in index]) for start in (0, half))
             pairs = {i: (values[i], values[i if is_one else i + half]) for i in values if i % count < half}
             sides = {i: [builder.shuffle_vector(*pair, side) for side in (low, high)] for i, pair in pairs.items()}
             values, half = {i: builder.fadd(*pair) for i, pair in sides.items()}, half // 2
