@@ -318,7 +318,7 @@ def make_narrow_plan(sizes, activations, *, lanes: int, batch: int, slots: int, 
     packed = round_up(start, work.unit)  # so that one slot follows the other, as everywhere
     plan[N_PACKED] = packed
     plan[PACKED] = work.take(packed)
-    plan[GRADIENT] = work.take(packed)
+    plan[GRADIENT] = work.take(work.unit + packed) + work.unit  # that of one sample is written from the end, a register too far
     plan[SLOT_1] = work.take(packed) if slots >= 1 else plan[GRADIENT]
     plan[SLOT_2] = work.take(packed) if slots >= 2 else plan[SLOT_1]
     plan[PARTIALS] = work.take(packed * lanes)
@@ -333,5 +333,5 @@ def make_narrow_plan(sizes, activations, *, lanes: int, batch: int, slots: int, 
         row[CODE] = activation.code
 
     plan[COEFFICIENTS] = work.take(2 * N_COEFFICIENTS + 8 + n_layers)
-    plan[LANES] = work.take(samples + lanes * lanes + sizes[-1] * samples)
+    plan[LANES] = work.take(samples + sizes[-1] * samples)
     return plan, work.total

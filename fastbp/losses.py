@@ -62,10 +62,10 @@ class SquaredError(Loss):
     @staticmethod
     def block(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
-        for k in range(0, count * stride, stride):
-            error = load(x, k) - load(y, k)
+        for k in range(count):
+            error = load(x, k * stride) - load(y, k * stride)
             total = fma(error, error, total)
-            store(d, k, 2.0 * scale * error)
+            store(d, k * stride, 2.0 * scale * error)
         return scale * total
 
 
@@ -93,24 +93,23 @@ class CrossEntropy(Loss):
 
     @staticmethod
     def block(x, y, d, count, stride, scale):
-        end = count * stride
         keep, rest = 1.0 - scale, scale * (1.0 / count)
         highest = load(x, 0)
-        for k in range(stride, end, stride):
-            highest = maximum(highest, load(x, k))
+        for k in range(1, count):
+            highest = maximum(highest, load(x, k * stride))
         # exp(z - max): the largest term is 1, so nothing overflows and the sum is at least 1
         total, mass, match = like(scale, 0.0), like(scale, 0.0), like(scale, 0.0)
-        for k in range(0, end, stride):
-            shifted = load(x, k) - highest
-            target = fma(keep, load(y, k), rest)
+        for k in range(count):
+            shifted = load(x, k * stride) - highest
+            target = fma(keep, load(y, k * stride), rest)
             term = exp(shifted)
-            store(d, k, term)
+            store(d, k * stride, term)
             total = total + term
             mass = mass + target
             match = fma(target, shifted, match)
         norm = mass / total
-        for k in range(0, end, stride):
-            store(d, k, fma(load(d, k), norm, -fma(keep, load(y, k), rest)))
+        for k in range(count):
+            store(d, k * stride, fma(load(d, k * stride), norm, -fma(keep, load(y, k * stride), rest)))
         return fma(mass, log(total), -match)
 
 
@@ -139,10 +138,10 @@ class BinaryCrossEntropy(Loss):
     @staticmethod
     def block(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
-        for k in range(0, count * stride, stride):
-            z, target = load(x, k), fma(1.0 - scale, load(y, k), 0.5 * scale)
+        for k in range(count):
+            z, target = load(x, k * stride), fma(1.0 - scale, load(y, k * stride), 0.5 * scale)
             total = total + fma(-target, z, softplus(z))
-            store(d, k, sigmoid(z) - target)
+            store(d, k * stride, sigmoid(z) - target)
         return total
 
 
@@ -158,13 +157,13 @@ class Poisson(Loss):
     @staticmethod
     def block(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
-        for k in range(0, count * stride, stride):
-            z, target = load(x, k), load(y, k)
+        for k in range(count):
+            z, target = load(x, k * stride), load(y, k * stride)
             mean = exp(z)
             # y log y is 0 at 0
             saturated = select(target > 0.0, target * log(target), like(target, 0.0)) - target
             total = total + fma(-target, z, mean + saturated)
-            store(d, k, mean - target)
+            store(d, k * stride, mean - target)
         return total
 
 
@@ -179,11 +178,11 @@ class Gamma(Loss):
     @staticmethod
     def block(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
-        for k in range(0, count * stride, stride):
-            z, target = load(x, k), load(y, k)
+        for k in range(count):
+            z, target = load(x, k * stride), load(y, k * stride)
             ratio = target * exp(-z)
             total = total + (z - log(target) + (ratio - 1.0))
-            store(d, k, 1.0 - ratio)
+            store(d, k * stride, 1.0 - ratio)
         return total
 
 
@@ -196,10 +195,10 @@ class AbsoluteError(Loss):
     @staticmethod
     def block(x, y, d, count, stride, scale):
         total, one = like(scale, 0.0), like(scale, 1.0)
-        for k in range(0, count * stride, stride):
-            error = load(x, k) - load(y, k)
+        for k in range(count):
+            error = load(x, k * stride) - load(y, k * stride)
             total = total + absolute(error)
-            store(d, k, select(error > 0.0, one, select(error < 0.0, -one, 0.0 * error)))
+            store(d, k * stride, select(error > 0.0, one, select(error < 0.0, -one, 0.0 * error)))
         return total
 
 
@@ -225,12 +224,12 @@ class Huber(Loss):
     @staticmethod
     def block(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
-        for k in range(0, count * stride, stride):
-            error = load(x, k) - load(y, k)
+        for k in range(count):
+            error = load(x, k * stride) - load(y, k * stride)
             slope = maximum(minimum(error, scale), -scale)
             # e s - s^2 / 2 is both cases, s being e cut off at delta
             total = fma(slope, fma(like(slope, -0.5), slope, error), total)
-            store(d, k, slope)
+            store(d, k * stride, slope)
         return total
 
 
@@ -256,10 +255,10 @@ class Quantile(Loss):
     @staticmethod
     def block(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
-        for k in range(0, count * stride, stride):
-            error = load(y, k) - load(x, k)
+        for k in range(count):
+            error = load(y, k * stride) - load(x, k * stride)
             total = total + maximum(scale * error, (scale - 1.0) * error)
-            store(d, k, select(error > 0.0, -scale, select(error < 0.0, 1.0 - scale, 0.0 * error)))
+            store(d, k * stride, select(error > 0.0, -scale, select(error < 0.0, 1.0 - scale, 0.0 * error)))
         return total
 
 
@@ -272,12 +271,12 @@ class LogCosh(Loss):
     @staticmethod
     def block(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
-        for k in range(0, count * stride, stride):
-            error = load(x, k) - load(y, k)
+        for k in range(count):
+            error = load(x, k * stride) - load(y, k * stride)
             # log cosh e = |e| + log(1 + exp(-2 |e|)) - log 2, which does not overflow
             size = absolute(error)
             total = total + (size + (softplus(-2.0 * size) - 0.6931471805599453))
-            store(d, k, tanh(error))
+            store(d, k * stride, tanh(error))
         return total
 
 

@@ -6,13 +6,14 @@ Legend: B samples of the block; L layers; O outputs of the network; W lanes of a
 from fastbp._jit import inline, kernel
 from fastbp.activations import multiply_slope
 from fastbp.kernels.backward import backward
+from fastbp.kernels.entries import gather_entries, sort_entries
 from fastbp.kernels.forward import IDENTITY, forward
 from fastbp.kernels.gemm import count_panels, panel_width, share
 from fastbp.kernels.gradient import gradient
 from fastbp.kernels.packing import fill, from_lanes, gather_rows, to_lanes
 from fastbp.kernels.regularize import draw_masks
 from fastbp.kernels.simd import horizontal_sum, like, load, load_rows, select, store, width
-from fastbp.kernels.sparse import forward_entries, gather_entries, gradient_entries, sort_entries
+from fastbp.kernels.sparse import forward_entries, gradient_entries
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
     ACTIVATION,

@@ -1,25 +1,21 @@
 """Networks whose layers are narrower than a panel: lanes over samples, everything in the first-level cache.
 
-Activations and deltas are stored feature by feature, the samples of a block in a row, so that no lane is lost to a layer of three
-units. Weights and bias of a layer are one matrix (O, I + 1), the bias its last column, and the activations have a last row of
-ones: the bias gradient is then one more column of the same sum. The forward sums run in the order of the panel kernels, bit for
-bit.
+Weights and bias of a layer are one matrix (O, I + 1), the bias its last column, and the activations have a last row of ones: the
+bias gradient is then one more column of the same sum. A mini-batch of one sample has kernels of its own, without sums over lanes.
 
 Legend: W lanes; S samples of a block, a multiple of W; I inputs and O outputs of a layer; B samples of the mini-batch.
 """
 
-from fastbp._jit import inline, kernel, switch
-from fastbp.activations import activate, multiply_slope
+from fastbp._jit import inline, kernel
+from fastbp.activations import multiply_slope
+from fastbp.kernels.columns import finish, gather, loss_narrow, outer_sums, product, sum_lanes
 from fastbp.kernels.forward import IDENTITY
-from fastbp.kernels.gemm import ROWS, split
-from fastbp.kernels.packing import copy, fill, transpose_square
-from fastbp.kernels.simd import horizontal_sum, like, load, select, store, width
-from fastbp.kernels.tile import tile_accumulate, tile_load, tile_rank, tile_splat, tile_store, tile_zero
+from fastbp.kernels.packing import copy, fill
+from fastbp.kernels.simd import broadcast, fence, fma, like, load, store, width
 from fastbp.layout import (
     ACTIVATION,
     BIASES,
     BLOCK,
-    CAP,
     CODE,
     COEFFICIENTS,
     COLUMNS,
@@ -28,16 +24,13 @@ from fastbp.layout import (
     INPUT,
     LABELS,
     LANES,
-    LOSS,
     LOSS_ROWS,
-    LOSS_SCALE,
     LOSS_SUM,
     N_COEFFICIENTS,
     N_IN,
     N_LAYERS,
     N_OUT,
     N_PACKED,
-    NEEDS_Z,
     PACK,
     PACKED,
     PARTIALS,
@@ -50,10 +43,7 @@ from fastbp.layout import (
     WEIGHTED,
     WEIGHTS,
 )
-from fastbp.losses import loss_block
 from fastbp.optimizers import prepare, update
-
-CHAINS = 4  # sums over the samples that run side by side
 
 
 @kernel
@@ -80,195 +70,139 @@ def unpack_narrow(plan, packed, params):
             params[row[BIASES] + j] = source[n_in]
 
 
-_next = tile_rank(1)
-
-
-def _block(rows, columns):
-    zero, splat = tile_zero(rows, columns), tile_splat(rows, columns)
-
-    @inline
-    def block(w, w_row, w_depth, depth, b, c, stride, bias):
-        tile = splat(w + bias, w_row) if bias >= 0 else zero(b)
+@inline
+def product_one(w, w_row, w_depth, rows, depth, b, c, bias):
+    """`product` for one sample, rows of B and C registers: so small that choosing a tile and calling it would cost more than it."""
+    lanes = width(b)
+    for r in range(rows):
+        total = broadcast(w, bias) if bias >= 0 else like(load(b, 0), 0.0)
         for k in range(depth):
-            # C[r, :] += W[r, k] B[k, :]
-            tile = _next(tile, w + k * w_depth, w_row, 0, b + k * stride, 0)
-        tile_store(tile, c, stride)
-
-    return block
+            total = fma(broadcast(w, k * w_depth), load(b, k * lanes), total)
+        store(c, r * lanes, total)
+        w = w + w_row
 
 
-def _strip(rows):
-    pair, single = _block(rows, 2), _block(rows, 1)
+@inline
+def outer_one(d, inputs, n_in, n_out, g):
+    """G (O, I + 1) = D A^T of one sample, row by row in whole registers, from the end so that each row ends at `g` or another row.
 
-    @kernel
-    def strip(w, w_row, w_depth, depth, b, c, samples, stride, bias):
-        """C (rows, S) = bias + W B for W (rows, depth), B (depth, S); the bias is at w[bias], or 0 if `bias` is negative."""
-        s = 0
-        while s + width(b) < samples:
-            pair(w, w_row, w_depth, depth, b + s, c + s, stride, bias)
-            s += 2 * width(b)
-        if s < samples:
-            single(w, w_row, w_depth, depth, b + s, c + s, stride, bias)
-
-    return strip
-
-
-_strips = switch([_strip(rows) for rows in range(1, ROWS + 1)])
+    `inputs` points past the end of A (I + 1,), `g` past that of G; up to W - 1 numbers before A are read, and before G overwritten.
+    """
+    lanes = width(d)
+    last = load(inputs, -lanes)
+    for j in range(n_out - 1, -1, -1):
+        delta = load(d, j * lanes)
+        store(g, -lanes, delta * last)
+        for i in range(2 * lanes, n_in + 1 + lanes, lanes):
+            store(g, -i, delta * load(inputs, -i))
+        g = g - (n_in + 1)
 
 
 @kernel
-def product(w, w_row, w_depth, rows, depth, b, c, samples, stride, bias):
-    """C (rows, S) = bias + W B; rows and columns of W are `w_row` and `w_depth` numbers apart, rows of B and C `stride`."""
-    if rows <= ROWS:
-        _strips(rows - 1, w, w_row, w_depth, depth, b, c, samples, stride, bias)
-        return
-    taller, lower, height = split(rows)
-    for block in range(taller):
-        r = block * (height + 1)
-        _strips(height, w + r * w_row, w_row, w_depth, depth, b, c + r * stride, samples, stride, bias)
-    for block in range(lower):
-        r = taller * (height + 1) + block * height
-        _strips(height - 1, w + r * w_row, w_row, w_depth, depth, b, c + r * stride, samples, stride, bias)
+def gather_one(plan, x, y, labels, sample_weight, sample, a, targets, weights):
+    """One sample in every lane: A (I, W), targets (O, W), weights (W,).
 
-
-def _sums(chains):
-    zero, load_tile = tile_zero(1, chains), tile_load(1, chains)
-
-    @kernel
-    def sums(d, a, samples, stride, partial, rows, partial_row, is_first):
-        """partial (rows, chains, W) += sums over S, W by W, of each row of D (rows, S) times each row of A (chains, S)."""
-        for _ in range(rows):
-            tile = zero(d) if is_first else load_tile(partial, 0)
-            for s in range(0, samples, width(d)):
-                tile = tile_accumulate(tile, d + s, a + s, stride)
-            tile_store(tile, partial, 0)
-            d = d + stride
-            partial = partial + partial_row
-
-    return sums
-
-
-_sum_chains = switch([_sums(chains) for chains in range(1, CHAINS + 1)])
-
-
-@kernel
-def outer_sums(d, a, n_in, n_out, samples, stride, partial, is_first):
-    """partial (O, I + 1, W) += sums over the samples of D (O, S) times A (I + 1, S): the gradient, lane by lane."""
-    for k in range(0, n_in + 1, CHAINS):
-        chains = min(CHAINS, n_in + 1 - k)
-        target = partial + k * width(d)
-        _sum_chains(chains - 1, d, a + k * stride, samples, stride, target, n_out, (n_in + 1) * width(d), is_first)
-
-
-@kernel
-def sum_lanes(partial, count, total, square):
-    """total (count,) = sums over the lanes of partial (count, W), count a multiple of W; `square` is room for W x W numbers."""
-    lanes = width(partial)
-    for i in range(0, count, lanes):
-        transpose_square(partial + i * lanes, lanes, square, lanes)
-        value = load(square, 0)
-        for j in range(1, lanes):
-            value = value + load(square, j * lanes)
-        store(total, i, value)
-
-
-@kernel
-def gather_columns(plan, x, y, labels, sample_weight, order, count, samples, a, targets, weights):
-    """Lanes of `count` samples: A (I, S), targets (O, S), weights (S,); weights past them are 0."""
-    n_in, n_out, stride = plan[TABLE + N_IN], plan[TABLE + (plan[N_LAYERS] - 1) * COLUMNS + N_OUT], plan[BLOCK]
+    Whole registers are written: to read one of which a part has not yet reached the cache takes long.
+    """
+    n_in, n_out, lanes = plan[TABLE + N_IN], plan[TABLE + (plan[N_LAYERS] - 1) * COLUMNS + N_OUT], width(a)
     for k in range(n_in):
-        for s in range(count):
-            a[k * stride + s] = x[order[s] * n_in + k]
+        store(a, k * lanes, broadcast(x, sample * n_in + k))
+    one = like(load(a, 0), 1.0)
     if plan[LABELS] == 1:
-        fill(targets, n_out * stride, 0.0)
-        for s in range(count):
-            targets[labels[order[s]] * stride + s] = 1
+        zero = fence(one - one)  # not a constant, of which LLVM would make a call of memset
+        for k in range(n_out):
+            store(targets, k * lanes, zero)
+        store(targets, labels[sample] * lanes, one)
     else:
         for k in range(n_out):
-            for s in range(count):
-                targets[k * stride + s] = y[order[s] * n_out + k]
-    if plan[WEIGHTED] == 1:
-        for s in range(count):
-            weights[s] = sample_weight[order[s]]
-    else:
-        fill(weights, samples, 1.0)
-    for s in range(count, samples):
-        weights[s] = 0
+            store(targets, k * lanes, broadcast(y, sample * n_out + k))
+    store(weights, 0, broadcast(sample_weight, sample) if plan[WEIGHTED] == 1 else one)
 
 
 @kernel
-def forward_narrow(plan, work, samples):
-    """A (O, S) of every layer, and z where the slope needs it."""
-    stride = plan[BLOCK]
+def one_sample(plan, work, reals, data, sample, inverse):
+    """The loss of one sample, times its weight, and the gradient of a mini-batch of it alone."""
+    x, _, _, y, labels, sample_weight = data
+    lanes, alphas = width(work), work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8
+    packed, gradient, rows, weights = work + plan[PACKED], work + plan[GRADIENT], work + plan[PARTIALS], work + plan[LANES]
+    targets = weights + lanes
+    gather_one(plan, x, y, labels, sample_weight, sample, work + plan[TABLE + INPUT], targets, weights)
     for layer in range(plan[N_LAYERS]):
         row = plan + TABLE + layer * COLUMNS
-        n_in, n_out = row[N_IN], row[N_OUT]
-        a = work + row[ACTIVATION]
-        product(work + plan[PACKED] + row[PACK], n_in + 1, 1, n_out, n_in, work + row[INPUT], a, samples, stride, n_in)
-        if row[NEEDS_Z] == 1:
-            copy(a, work + row[RAW], n_out * stride)
+        n_in, n_out, below, a = row[N_IN], row[N_OUT], work + row[INPUT], work + row[ACTIVATION]
+        product_one(packed + row[PACK], n_in + 1, 1, n_out, n_in, below, a, n_in)
+        # its inputs as a row, which `outer_one` reads: written here, so that it has reached the cache by then
+        inputs = rows + (row[PACK] + n_out * (n_in + 1)) * lanes - (n_in + 1)
+        for k in range(n_in):
+            inputs[k] = below[k * lanes]
+        inputs[n_in] = 1
+        finish(row, work, a, n_out * lanes, alphas + layer)
+    loss = loss_narrow(plan, work, reals, lanes, lanes, targets, weights, inverse) / lanes
+    for layer in range(plan[N_LAYERS] - 1, -1, -1):
+        row = plan + TABLE + layer * COLUMNS
+        n_in, n_out, d, w = row[N_IN], row[N_OUT], work + row[DELTA], packed + row[PACK]
         if row[CODE] != IDENTITY:
-            activate(row[CODE], a, n_out * stride, work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer)
+            multiply_slope(row[CODE], work + row[RAW], work + row[ACTIVATION], d, n_out * lanes, alphas + layer)
+        if layer > 0:
+            product_one(w, 1, n_in + 1, n_in, n_out, d, work + (row - COLUMNS)[DELTA], -1)
+        end = row[PACK] + n_out * (n_in + 1)
+        outer_one(d, rows + end * lanes, n_in, n_out, gradient + end)
+    return loss
 
 
 @kernel
-def loss_narrow(plan, work, reals, samples, targets, weights, inverse):
-    """Sum of the weighted losses; D (O, S) = dC/dx of the last layer."""
-    row = plan + TABLE + (plan[N_LAYERS] - 1) * COLUMNS
-    n_out, stride, total = row[N_OUT], plan[BLOCK], 0.0
-    x, d = work + row[ACTIVATION], work + row[DELTA]
-    for s in range(0, samples, width(work)):
-        losses = loss_block(plan[LOSS], x + s, targets + s, d + s, n_out, stride, reals[LOSS_SCALE], reals[CAP])
-        weight = load(weights, s)
-        total += horizontal_sum(select(weight > 0.0, losses * weight, like(losses, 0.0)))
-        scale = weight * inverse
-        for k in range(s, n_out * stride, stride):
-            store(d, k, select(weight > 0.0, load(d, k) * scale, like(scale, 0.0)))
-    return total
+def many_samples(plan, work, reals, data, order, batch, inverse):
+    """The sum of the weighted losses of a mini-batch, and its gradient."""
+    x, _, _, y, labels, sample_weight = data
+    stride, lanes, alphas = plan[BLOCK], width(work), work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8
+    packed, partials, weights = work + plan[PACKED], work + plan[PARTIALS], work + plan[LANES]
+    targets, loss = weights + stride, 0.0
+    for top in range(0, batch, stride):
+        count = min(stride, batch - top)
+        samples = (count + lanes - 1) // lanes * lanes
+        a = work + plan[TABLE + INPUT]
+        gather(plan, x, y, labels, sample_weight, order + top, count, samples, a, targets, weights)
+        for layer in range(plan[N_LAYERS]):
+            row = plan + TABLE + layer * COLUMNS
+            n_in, n_out, a = row[N_IN], row[N_OUT], work + row[ACTIVATION]
+            product(packed + row[PACK], n_in + 1, 1, n_out, n_in, work + row[INPUT], a, samples, stride, n_in)
+            finish(row, work, a, n_out * stride, alphas + layer)
+        loss += loss_narrow(plan, work, reals, samples, stride, targets, weights, inverse)
+        for layer in range(plan[N_LAYERS] - 1, -1, -1):
+            row = plan + TABLE + layer * COLUMNS
+            n_in, n_out, d, w = row[N_IN], row[N_OUT], work + row[DELTA], packed + row[PACK]
+            if row[CODE] != IDENTITY:
+                multiply_slope(row[CODE], work + row[RAW], work + row[ACTIVATION], d, n_out * stride, alphas + layer)
+            if layer > 0:
+                product(w, 1, n_in + 1, n_in, n_out, d, work + (row - COLUMNS)[DELTA], samples, stride, -1)
+            outer_sums(d, work + row[INPUT], n_in, n_out, samples, stride, partials + row[PACK] * lanes, top == 0)
+    sum_lanes(partials, plan[N_PACKED], work + plan[GRADIENT])
+    return loss
 
 
 @kernel
 def narrow_minibatch(plan, work, reals, rate, epoch, start, data, order, batch, differentiate, meeting, member, members):
     """One step on the samples order[:batch], by one member alone, with the ones of `write_ones`; see `minibatch`."""
-    x, _, _, y, labels, sample_weight = data
-    n_layers, stride, lanes = plan[N_LAYERS], plan[BLOCK], width(work)
+    _, _, _, _, _, sample_weight = data
     weight_sum = float(batch)
     if plan[WEIGHTED] == 1:
         weight_sum = 0.0
         for j in range(batch):
             weight_sum += sample_weight[order[j]]
     inverse = 1.0 / weight_sum if weight_sum > 0.0 else 0.0
-    packed, gradient, partials = work + plan[PACKED], work + plan[GRADIENT], work + plan[PARTIALS]
-    weights = work + plan[LANES]
-    square = weights + stride
-    targets, loss = square + lanes * lanes, 0.0
-    for top in range(0, batch, stride):
-        count = min(stride, batch - top)
-        samples = (count + lanes - 1) // lanes * lanes
-        a = work + plan[TABLE + INPUT]
-        gather_columns(plan, x, y, labels, sample_weight, order + top, count, samples, a, targets, weights)
-        forward_narrow(plan, work, samples)
-        loss += loss_narrow(plan, work, reals, samples, targets, weights, inverse)
-        for layer in range(n_layers - 1, -1, -1):
-            row = plan + TABLE + layer * COLUMNS
-            n_in, n_out, d = row[N_IN], row[N_OUT], work + row[DELTA]
-            if row[CODE] != IDENTITY:
-                alpha = work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer
-                multiply_slope(row[CODE], work + row[RAW], work + row[ACTIVATION], d, n_out * stride, alpha)
-            if layer > 0:
-                below = work + (row - COLUMNS)[DELTA]
-                product(packed + row[PACK], 1, n_in + 1, n_in, n_out, d, below, samples, stride, -1)
-            outer_sums(d, work + row[INPUT], n_in, n_out, samples, stride, partials + row[PACK] * lanes, top == 0)
+    if batch == 1:
+        loss = one_sample(plan, work, reals, data, order[0], inverse)
+    else:
+        loss = many_samples(plan, work, reals, data, order, batch, inverse)
     reals[LOSS_SUM] += reals[REPORT] * inverse * loss * batch
     reals[LOSS_ROWS] += batch if inverse > 0.0 else 0
-    sum_lanes(partials, plan[N_PACKED], gradient, square)
     coefficients = work + plan[COEFFICIENTS]
     reals[0] = rate
     prepare(plan[RULE], reals, coefficients)
     coefficients[0] = 1
     coefficients[2 * N_COEFFICIENTS] = 0
     l2, slot = coefficients + 2 * N_COEFFICIENTS, work + plan[SLOT_1]
-    update(plan[RULE], packed, gradient, slot, work + plan[SLOT_2], plan[N_PACKED], coefficients, l2)
+    update(plan[RULE], work + plan[PACKED], work + plan[GRADIENT], slot, work + plan[SLOT_2], plan[N_PACKED], coefficients, l2)
 
 
 @kernel

@@ -6,11 +6,12 @@ Legend: N rows predicted; S rows of a block; O outputs; L layers.
 from fastbp._jit import kernel
 from fastbp.activations import activate
 from fastbp.kernels.check import are_finite
+from fastbp.kernels.entries import gather_entries
 from fastbp.kernels.forward import IDENTITY, forward
 from fastbp.kernels.gemm import count_panels, panel_width
 from fastbp.kernels.packing import copy, fill, from_lanes, gather_rows, rows_from_panels, to_lanes
 from fastbp.kernels.simd import all_lanes, broadcast, fma, load, store, width
-from fastbp.kernels.sparse import forward_entries, forward_row_entries, gather_entries
+from fastbp.kernels.sparse import forward_entries, forward_row_entries
 from fastbp.kernels.square import square_load, square_times, square_transpose
 from fastbp.layout import (
     ACTIVATION,

@@ -1,17 +1,18 @@
 """The first layer where most numbers of the samples are zero: products with the others only.
 
-A block of samples is kept as entries, the numbers other than zero and where they stand: row by row for the forward product,
+A block of samples is kept as entries (:mod:`fastbp.kernels.entries`): row by row for the forward product,
 column by column for the gradient. The sums run over them in the order of the dense products, in which a zero changes no bit.
 
 Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P columns of a panel; N entries of a list.
 """
 
 from fastbp._jit import inline, kernel, switch, when_sparse
+from fastbp.kernels.entries import by_columns, by_rows
 from fastbp.kernels.forward import RELU, finish_panel
 from fastbp.kernels.gemm import column_sums, count_panels, panel_width, share
 from fastbp.kernels.gradient import PLAIN, update_part
 from fastbp.kernels.packing import copy, fill
-from fastbp.kernels.simd import all_lanes, broadcast, fma, integers, like, load, prefetch, store, width
+from fastbp.kernels.simd import broadcast, fma, like, load, store, width
 from fastbp.kernels.tile import (
     ADD_SCALED,
     BIAS,
@@ -28,19 +29,13 @@ from fastbp.kernels.tile import (
 from fastbp.layout import (
     ACTIVATION,
     BIASES,
-    BOUNDS,
     CODE,
     COEFFICIENTS,
-    COLUMN_BEGINS,
-    COLUMN_PLACES,
-    COLUMN_VALUES,
     COMPLETED,
-    COMPRESSED,
     DELTA,
     GRADIENT,
     LANES,
     LANES_STRIDE,
-    MOST_ENTRIES,
     N_IN,
     N_OUT,
     NEEDS_Z,
@@ -48,113 +43,13 @@ from fastbp.layout import (
     PACKED,
     PANEL_STRIDE,
     PART,
-    PIECE,
     PIECES,
-    PLACES,
     RULE,
     SEPARATE,
     SIDE_BY_SIDE,
     TABLE,
-    VALUES,
     WEIGHTS,
 )
-
-
-@inline
-def _by_rows(plan, work):
-    """Values, their columns, where those of each row in each piece of the columns begin, and rows from one piece to the next."""
-    capacity = plan[PANEL_STRIDE] // panel_width(work)
-    return work + plan[VALUES], integers(work + plan[PLACES]), integers(work + plan[BOUNDS]), capacity
-
-
-@inline
-def _by_columns(plan, work):
-    """Values, their rows, and where those of each column begin."""
-    return work + plan[COLUMN_VALUES], integers(work + plan[COLUMN_PLACES]), integers(work + plan[COLUMN_BEGINS])
-
-
-@inline
-def _entries_of_row(row, n_in, piece, values, places, bounds, capacity, e):
-    """Write the entries of a row (I,) of all numbers from place `e` on; returns where they end."""
-    lanes = width(row)
-    for i in range(0, n_in, lanes):
-        if i % piece == 0:
-            bounds[i // piece * capacity] = e
-        if i + lanes <= n_in and all_lanes(load(row, i) == 0.0):
-            continue
-        for k in range(i, min(i + lanes, n_in)):
-            values[e] = row[k]
-            places[e] = k
-            e += 1 if abs(row[k]) > 0.0 else 0
-    return e
-
-
-@inline
-def _copy_entries(x, columns, count, piece, values, places, bounds, capacity, e):
-    """Write so many entries, numbers and their columns, from place `e` on; returns in which piece those that are left would be."""
-    q = 0
-    for i in range(count):
-        k = columns[i]
-        values[e + i] = x[i]
-        places[e + i] = k
-        while k >= q * piece:
-            bounds[q * capacity] = e + i
-            q += 1
-    return q
-
-
-@when_sparse
-def gather_entries(plan, work, x, columns, starts, order, first, last):
-    """Entries of the samples order[first:last], by rows.
-
-    x (N, I), or, of samples that come without their zeros, their numbers, which begin at `starts` and stand in `columns`.
-    """
-    n_in, pieces, piece = plan[TABLE + N_IN], plan[PIECES], plan[PIECE]
-    values, places, bounds, capacity = _by_rows(plan, work)
-    if plan[COMPRESSED] == 0:
-        for b in range(first, last):
-            if b + 1 < last:
-                for i in range(0, n_in, 2 * width(x)):
-                    prefetch(x, order[b + 1] * n_in + i)
-            e = _entries_of_row(x + order[b] * n_in, n_in, piece, values, places, bounds + b, capacity, b * plan[MOST_ENTRIES])
-            bounds[pieces * capacity + b] = e
-        return
-    e = 0
-    for b in range(last):
-        start, count = starts[order[b]], starts[order[b] + 1] - starts[order[b]]
-        if b >= first:
-            begun = _copy_entries(x + start, columns + start, count, piece, values, places, bounds + b, capacity, e)
-            for q in range(begun, pieces + 1):
-                bounds[q * capacity + b] = e + count
-        e += count
-
-
-@when_sparse
-def sort_entries(plan, work, rows, member, members):
-    """The entries by columns from those by rows: counted, and put one after another into the place of their column; a share."""
-    n_in, piece = plan[TABLE + N_IN], plan[PIECE]
-    values, places, bounds, capacity = _by_rows(plan, work)
-    sorted_values, sorted_places, column_begins = _by_columns(plan, work)
-    free = column_begins + 1  # while they are filled, those of column k go on at free[k]
-    first, last = share(plan[PIECES], member, members)
-    begins, ends = bounds + first * capacity, bounds + last * capacity
-    before = 0
-    for b in range(rows):
-        before += begins[b] - bounds[b]
-    column_begins[0] = 0
-    for k in range(first * piece, min(last * piece, n_in)):
-        free[k] = 0
-    for b in range(rows):
-        for e in range(begins[b], ends[b]):
-            free[places[e]] += 1
-    for k in range(first * piece, min(last * piece, n_in)):
-        before, free[k] = before + free[k], before
-    for b in range(rows):
-        for e in range(begins[b], ends[b]):
-            k = places[e]
-            sorted_values[free[k]] = values[e]
-            sorted_places[free[k]] = b
-            free[k] += 1
 
 
 def _sums(panels):
@@ -218,7 +113,7 @@ def forward_entries(plan, work, rows, training, member, members):
     row = plan + TABLE
     n_in, stride, panel = row[N_IN], plan[PANEL_STRIDE], panel_width(work)
     panels, w_panel = count_panels(row[N_OUT], work), (n_in + 1) * panel
-    values, places, bounds, capacity = _by_rows(plan, work)
+    values, places, bounds, capacity = by_rows(plan, work)
     last_finish = FLOOR if row[CODE] == RELU and not (training and row[NEEDS_Z] == 1) else STORE
     first, last = share(rows, member, members)
     for group in range(_groups(panels)):
@@ -238,7 +133,7 @@ def forward_row_entries(plan, params, work):
     """`forward_entries` for one row, by the user's weights: few of them are looked at. Bits are those of `forward_entries`."""
     row = plan + TABLE
     n_in, n_out, stride, panel, lanes = row[N_IN], row[N_OUT], plan[PANEL_STRIDE], panel_width(work), width(work)
-    values, places, bounds, capacity = _by_rows(plan, work)
+    values, places, bounds, capacity = by_rows(plan, work)
     for p in range(count_panels(n_out, work)):
         z, count = work + row[ACTIVATION] + p * stride, min(panel, n_out - p * panel)
         w = params + row[WEIGHTS] + p * panel * n_in
@@ -260,7 +155,7 @@ def gradient_entries(plan, work, rows, is_first, is_last, penalised, member, mem
     row = plan + TABLE
     n_in, stride, panel = row[N_IN], plan[PANEL_STRIDE], panel_width(work)
     panels, parts, w_panel = count_panels(row[N_OUT], work), (n_in + PART - 1) // PART, (n_in + 1) * panel
-    values, places, begins = _by_columns(plan, work)
+    values, places, begins = by_columns(plan, work)
     in_memory = plan[SEPARATE] == 1 or not (is_first and is_last)
     steps_now = is_last and plan[SEPARATE] == 0
     in_place = not in_memory and plan[RULE] == PLAIN and not penalised and plan[COMPLETED] == 0

@@ -4,6 +4,7 @@ Legend: W lanes of a register; R rows of a tile; C columns of a tile, in registe
 """
 
 from functools import cache
+from itertools import product
 
 from llvmlite import ir
 from numba import types
@@ -156,38 +157,37 @@ def tile_splat(rows: int, columns: int):
 
 @intrinsic
 def tile_accumulate(typingctx, tile, a, b, stride):
-    """Add to register (0, c) of a one-row tile the product, lane by lane, of the registers at ``a[0]`` and ``b[c * stride]``."""
+    """Add to register (r, c) of a tile the product, lane by lane, of the registers at ``a[r * stride]`` and ``b[c * stride]``."""
 
     def codegen(context, builder, signature, args):
-        value, a_ptr, b_ptr, b_stride = args
-        vector = vector_type(tile)
-        factor = emit_load(builder, a_ptr, 0, vector, tile.dtype.bitwidth)
-        for c in range(tile.columns):
-            start = at(builder, b_ptr, builder.mul(b_stride, ir.Constant(b_stride.type, c)))
-            register = emit_load(builder, start, 0, vector, tile.dtype.bitwidth)
-            value = builder.insert_value(value, emit_fma(builder, factor, register, builder.extract_value(value, c)), c)
-        return value
+        value, a, b, stride = args
+        vector, bits = vector_type(tile), tile.dtype.bitwidth
+        rows = [emit_load(builder, _step(builder, a, stride, r), 0, vector, bits) for r in range(tile.rows)]
+        columns = [emit_load(builder, _step(builder, b, stride, c), 0, vector, bits) for c in range(tile.columns)]
+        pairs = zip(product(rows, columns), unpack_tuple(builder, value), strict=True)
+        return pack_array(builder, [emit_fma(builder, *pair, each) for pair, each in pairs])
 
     return tile(tile, a, b, types.intp), codegen
 
 
 @intrinsic
 def tile_sums(typingctx, tile, ptr):
-    """Write the sum of the lanes of each register of a one-row tile, neighbours added first; it has 1, or a multiple of W."""
+    """Write the sum of the lanes of each register of a tile, halves added first; it has 1, or a multiple of W."""
 
     def codegen(context, builder, signature, args):
-        count = tile.lanes
-        values = [builder.extract_value(args[0], i) for i in range(tile.columns)]
-        even, odd = (ir.Constant(ir.VectorType(I32, count), list(range(start, 2 * count, 2))) for start in (0, 1))
-        while count > 1:
-            pairs = zip(values[::2], values[1::2] or values, strict=True)
-            values = [builder.fadd(builder.shuffle_vector(a, b, even), builder.shuffle_vector(a, b, odd)) for a, b in pairs]
-            count //= 2
-        if tile.columns == 1:
-            builder.store(builder.extract_element(values[0], I32(0)), args[1])
-        else:
-            for i, value in enumerate(values):
-                emit_store(builder, value, args[1], i * tile.lanes, ptr.dtype.bitwidth)
+        count, values = tile.lanes, dict(enumerate(unpack_tuple(builder, args[0])))
+        is_one, half = len(values) == 1, count // 2
+        while half:
+            index = [i + count - half if i & half else i for i in range(count)]
+            low, high = (ir.Constant(ir.VectorType(I32, count), [i + start for i in index]) for start in (0, half))
+            pairs = {i: (values[i], values[i if is_one else i + half]) for i in values if i % count < half}
+            sides = {i: [builder.shuffle_vector(*pair, side) for side in (low, high)] for i, pair in pairs.items()}
+            values, half = {i: builder.fadd(*pair) for i, pair in sides.items()}, half // 2
+        for i, value in values.items():
+            if is_one:
+                builder.store(builder.extract_element(value, I32(0)), args[1])
+            else:
+                emit_store(builder, value, args[1], i, ptr.dtype.bitwidth)
         return context.get_dummy_value()
 
     return types.void(tile, ptr), codegen

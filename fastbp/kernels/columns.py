@@ -1,0 +1,200 @@
+"""Lanes over samples: the matrices of networks whose layers are narrower than a panel, feature by feature.
+
+The samples of a block are in a row, so that no lane is lost to a layer of three units. The forward sums run in the order of the
+panel kernels, bit for bit.
+
+Legend: W lanes; S samples of a block, a multiple of W; I inputs and O outputs of a layer.
+"""
+
+from fastbp._jit import inline, kernel, switch, switch_over
+from fastbp.activations import activate
+from fastbp.kernels.forward import IDENTITY
+from fastbp.kernels.gemm import ROWS, split
+from fastbp.kernels.packing import copy, fill
+from fastbp.kernels.simd import fence, horizontal_sum, like, load, load_first, load_rows, select, store, width
+from fastbp.kernels.square import square_load
+from fastbp.kernels.tile import tile_accumulate, tile_load, tile_rank, tile_splat, tile_store, tile_sums, tile_zero
+from fastbp.layout import (
+    ACTIVATION,
+    BLOCK,
+    CAP,
+    CODE,
+    COLUMNS,
+    DELTA,
+    LABELS,
+    LOSS,
+    LOSS_SCALE,
+    N_IN,
+    N_LAYERS,
+    N_OUT,
+    NEEDS_Z,
+    RAW,
+    TABLE,
+    WEIGHTED,
+)
+from fastbp.losses import LOSSES
+
+HEIGHT, CHAINS = 3, 4  # of a tile of sums over the samples, which run side by side
+_next = tile_rank(1)
+
+
+def _block(rows, columns):
+    zero, splat = tile_zero(rows, columns), tile_splat(rows, columns)
+
+    @inline
+    def block(w, w_row, w_depth, depth, b, c, stride, bias):
+        tile = splat(w + bias, w_row) if bias >= 0 else zero(b)
+        for k in range(depth):
+            # C[r, :] += W[r, k] B[k, :]
+            tile = _next(tile, w + k * w_depth, w_row, 0, b + k * stride, 0)
+        tile_store(tile, c, stride)
+
+    return block
+
+
+def _strip(rows):
+    pair, single = _block(rows, 2), _block(rows, 1)
+
+    @kernel
+    def strip(w, w_row, w_depth, depth, b, c, samples, stride, bias):
+        """C (rows, S) = bias + W B for W (rows, depth), B (depth, S); the bias is at w[bias], or 0 if `bias` is negative."""
+        s = 0
+        while s + width(b) < samples:
+            pair(w, w_row, w_depth, depth, b + s, c + s, stride, bias)
+            s += 2 * width(b)
+        if s < samples:
+            single(w, w_row, w_depth, depth, b + s, c + s, stride, bias)
+
+    return strip
+
+
+_strips = switch([_strip(rows) for rows in range(1, ROWS + 1)])
+
+
+@kernel
+def product(w, w_row, w_depth, rows, depth, b, c, samples, stride, bias):
+    """C (rows, S) = bias + W B; rows and columns of W are `w_row` and `w_depth` numbers apart, rows of B and C `stride`."""
+    if rows <= ROWS:
+        _strips(rows - 1, w, w_row, w_depth, depth, b, c, samples, stride, bias)
+        return
+    taller, lower, height = split(rows)
+    for block in range(taller):
+        r = block * (height + 1)
+        _strips(height, w + r * w_row, w_row, w_depth, depth, b, c + r * stride, samples, stride, bias)
+    for block in range(lower):
+        r = taller * (height + 1) + block * height
+        _strips(height - 1, w + r * w_row, w_row, w_depth, depth, b, c + r * stride, samples, stride, bias)
+
+
+def _sums(rows, chains):
+    zero, load_tile = tile_zero(rows, chains), tile_load(rows, chains)
+
+    @kernel
+    def sums(d, a, samples, stride, partial, partial_row, is_first):
+        """partial (rows, chains, W) += sums over S, W by W, of each row of D (rows, S) times each row of A (chains, S)."""
+        tile = zero(d) if is_first else load_tile(partial, partial_row)
+        for s in range(0, samples, width(d)):
+            tile = tile_accumulate(tile, d + s, a + s, stride)
+        tile_store(tile, partial, partial_row)
+
+    return sums
+
+
+_sum_tiles = switch([_sums(rows, chains) for rows in (1, HEIGHT) for chains in range(2, CHAINS + 1)])
+
+
+@kernel
+def outer_sums(d, a, n_in, n_out, samples, stride, partial, is_first):
+    """partial (O, I + 1, W) += sums over the samples of D (O, S) times A (I + 1, S): the gradient, lane by lane."""
+    row = (n_in + 1) * width(d)
+    j = 0
+    while j < n_out:
+        is_high = j + HEIGHT <= n_out
+        k = 0
+        while k <= n_in:
+            chains = min(CHAINS, n_in + 1 - k)
+            chains -= k + chains == n_in  # not one alone at the end
+            code, target = chains - 2 + (CHAINS - 1) * is_high, partial + j * row + k * width(d)
+            _sum_tiles(code, d + j * stride, a + k * stride, samples, stride, target, row, is_first)
+            k += chains
+        j += HEIGHT if is_high else 1
+
+
+@kernel
+def sum_lanes(partial, count, total):
+    """total (count,) = sums over the lanes of partial (count, W), count a multiple of W."""
+    lanes = width(partial)
+    for i in range(0, count, lanes):
+        tile_sums(square_load(partial + i * lanes, lanes, lanes - 1), total + i)
+
+
+@kernel
+def gather_columns(x, columns, order, count, out, stride):
+    """out (columns, S) = the rows order[:count] of x (N, columns), transposed."""
+    whole = count - count % width(x)
+    for k in range(columns):
+        for s in range(0, whole, width(x)):
+            store(out, s, fence(load_rows(x + k, order + s, columns)))
+        for s in range(whole, count):
+            out[s] = x[order[s] * columns + k]
+        out = out + stride
+
+
+@kernel
+def gather(plan, x, y, labels, sample_weight, order, count, samples, a, targets, weights):
+    """Lanes of `count` samples: A (I, S), targets (O, S), weights (S,); weights past them are 0."""
+    n_in, n_out, stride = plan[TABLE + N_IN], plan[TABLE + (plan[N_LAYERS] - 1) * COLUMNS + N_OUT], plan[BLOCK]
+    gather_columns(x, n_in, order, count, a, stride)
+    if plan[LABELS] == 1:
+        fill(targets, n_out * stride, 0.0)
+        for s in range(count):
+            targets[labels[order[s]] * stride + s] = 1
+    else:
+        gather_columns(y, n_out, order, count, targets, stride)
+    if plan[WEIGHTED] == 1:
+        gather_columns(sample_weight, 1, order, count, weights, stride)
+    else:
+        fill(weights, samples, 1.0)
+    if count < samples:
+        last = samples - width(x)
+        store(weights, last, load_first(weights + last, count - last))
+
+
+@kernel
+def finish(row, work, a, count, alpha):
+    """A = f(Z) in place, of one layer; Z is kept if the slope needs it."""
+    if row[NEEDS_Z] == 1:
+        copy(a, work + row[RAW], count)
+    if row[CODE] != IDENTITY:
+        activate(row[CODE], a, count, alpha)
+
+
+def _loss_sweep(cls):
+    block = inline(cls.block)
+
+    @kernel
+    def sweep(x, y, d, weights, n_out, samples, stride, scale, cap, inverse):
+        """Sum of the weighted losses of the samples, min(l, cap) each; D (O, S) = dC/dx of the last layer."""
+        zero = total = like(load(x, 0), 0.0)
+        scale, cap, inverse = like(zero, scale), like(zero, cap), like(zero, inverse)
+        for s in range(0, samples, width(x)):
+            losses, weight = block(x + s, y + s, d + s, n_out, stride, scale), load(weights, s)
+            losses = select(losses > cap, cap, losses)
+            total = total + select(weight > 0.0, losses * weight, zero)
+            factor = weight * inverse
+            for k in range(n_out):
+                store(d, s + k * stride, select(weight > 0.0, load(d, s + k * stride) * factor, zero))
+        return horizontal_sum(total)
+
+    return sweep
+
+
+_loss_sweeps = switch_over(LOSSES, _loss_sweep)
+
+
+@kernel
+def loss_narrow(plan, work, reals, samples, stride, targets, weights, inverse):
+    """Sum of the weighted losses; D (O, S) = dC/dx of the last layer."""
+    row = plan + TABLE + (plan[N_LAYERS] - 1) * COLUMNS
+    x, d, scale, cap = work + row[ACTIVATION], work + row[DELTA], reals[LOSS_SCALE], reals[CAP]
+    return _loss_sweeps(plan[LOSS], x, targets, d, weights, row[N_OUT], samples, stride, scale, cap, inverse)

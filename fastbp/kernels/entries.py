@@ -1,0 +1,123 @@
+"""Samples most of whose numbers are zero as entries: the other numbers, and where they stand.
+
+Row by row they are what the forward product of the first layer takes, column by column what its gradient does; see
+:mod:`fastbp.kernels.sparse`.
+
+Legend: B rows (samples) of the block; I inputs of the network; N samples.
+"""
+
+from fastbp._jit import inline, when_sparse
+from fastbp.kernels.gemm import panel_width, share
+from fastbp.kernels.simd import all_lanes, integers, load, prefetch, width
+from fastbp.layout import (
+    BOUNDS,
+    COLUMN_BEGINS,
+    COLUMN_PLACES,
+    COLUMN_VALUES,
+    COMPRESSED,
+    MOST_ENTRIES,
+    N_IN,
+    PANEL_STRIDE,
+    PIECE,
+    PIECES,
+    PLACES,
+    TABLE,
+    VALUES,
+)
+
+
+@inline
+def by_rows(plan, work):
+    """Values, their columns, where those of each row in each piece of the columns begin, and rows from one piece to the next."""
+    capacity = plan[PANEL_STRIDE] // panel_width(work)
+    return work + plan[VALUES], integers(work + plan[PLACES]), integers(work + plan[BOUNDS]), capacity
+
+
+@inline
+def by_columns(plan, work):
+    """Values, their rows, and where those of each column begin."""
+    return work + plan[COLUMN_VALUES], integers(work + plan[COLUMN_PLACES]), integers(work + plan[COLUMN_BEGINS])
+
+
+@inline
+def _entries_of_row(row, n_in, piece, values, places, bounds, capacity, e):
+    """Write the entries of a row (I,) of all numbers from place `e` on; returns where they end."""
+    lanes = width(row)
+    for i in range(0, n_in, lanes):
+        if i % piece == 0:
+            bounds[i // piece * capacity] = e
+        if i + lanes <= n_in and all_lanes(load(row, i) == 0.0):
+            continue
+        for k in range(i, min(i + lanes, n_in)):
+            values[e] = row[k]
+            places[e] = k
+            e += 1 if abs(row[k]) > 0.0 else 0
+    return e
+
+
+@inline
+def _copy_entries(x, columns, count, piece, values, places, bounds, capacity, e):
+    """Write so many entries, numbers and their columns, from place `e` on; returns in which piece those that are left would be."""
+    q = 0
+    for i in range(count):
+        k = columns[i]
+        values[e + i] = x[i]
+        places[e + i] = k
+        while k >= q * piece:
+            bounds[q * capacity] = e + i
+            q += 1
+    return q
+
+
+@when_sparse
+def gather_entries(plan, work, x, columns, starts, order, first, last):
+    """Entries of the samples order[first:last], by rows.
+
+    x (N, I), or, of samples that come without their zeros, their numbers, which begin at `starts` and stand in `columns`.
+    """
+    n_in, pieces, piece = plan[TABLE + N_IN], plan[PIECES], plan[PIECE]
+    values, places, bounds, capacity = by_rows(plan, work)
+    if plan[COMPRESSED] == 0:
+        for b in range(first, last):
+            if b + 1 < last:
+                for i in range(0, n_in, 2 * width(x)):
+                    prefetch(x, order[b + 1] * n_in + i)
+            e = _entries_of_row(x + order[b] * n_in, n_in, piece, values, places, bounds + b, capacity, b * plan[MOST_ENTRIES])
+            bounds[pieces * capacity + b] = e
+        return
+    e = 0
+    for b in range(last):
+        start, count = starts[order[b]], starts[order[b] + 1] - starts[order[b]]
+        if b >= first:
+            begun = _copy_entries(x + start, columns + start, count, piece, values, places, bounds + b, capacity, e)
+            for q in range(begun, pieces + 1):
+                bounds[q * capacity + b] = e + count
+        e += count
+
+
+@when_sparse
+def sort_entries(plan, work, rows, member, members):
+    """The entries by columns from those by rows: counted, and put one after another into the place of their column; a share."""
+    n_in, piece = plan[TABLE + N_IN], plan[PIECE]
+    values, places, bounds, capacity = by_rows(plan, work)
+    sorted_values, sorted_places, column_begins = by_columns(plan, work)
+    free = column_begins + 1  # while they are filled, those of column k go on at free[k]
+    first, last = share(plan[PIECES], member, members)
+    begins, ends = bounds + first * capacity, bounds + last * capacity
+    before = 0
+    for b in range(rows):
+        before += begins[b] - bounds[b]
+    column_begins[0] = 0
+    for k in range(first * piece, min(last * piece, n_in)):
+        free[k] = 0
+    for b in range(rows):
+        for e in range(begins[b], ends[b]):
+            free[places[e]] += 1
+    for k in range(first * piece, min(last * piece, n_in)):
+        before, free[k] = before + free[k], before
+    for b in range(rows):
+        for e in range(begins[b], ends[b]):
+            k = places[e]
+            sorted_values[free[k]] = values[e]
+            sorted_places[free[k]] = b
+            free[k] += 1
