@@ -1,9 +1,9 @@
 """The first layer where most numbers of the samples are zero: products with the others only.
 
-A block of samples is kept as entries (:mod:`fastbp.kernels.entries`): row by row for the forward product,
-column by column for the gradient. The sums run over them in the order of the dense products, in which a zero changes no bit.
+A block of samples is kept as entries (:mod:`fastbp.kernels.entries`): row by row for the forward product, column by column for the
+gradient. The sums run over them in the order of the dense products, in which a zero changes no bit.
 
-Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P columns of a panel; N entries of a list.
+Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P columns of a panel.
 """
 
 from fastbp._jit import inline, kernel, switch, when_sparse

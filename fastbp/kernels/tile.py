@@ -162,8 +162,8 @@ def tile_accumulate(typingctx, tile, a, b, stride):
     def codegen(context, builder, signature, args):
         value, a, b, stride = args
         vector, bits = vector_type(tile), tile.dtype.bitwidth
-        rows = [emit_load(builder, _step(builder, a, stride, r), 0, vector, bits) for r in range(tile.rows)]
-        columns = [emit_load(builder, _step(builder, b, stride, c), 0, vector, bits) for c in range(tile.columns)]
+        rows = [emit_load(builder, emit_step(builder, a, stride, r), 0, vector, bits) for r in range(tile.rows)]
+        columns = [emit_load(builder, emit_step(builder, b, stride, c), 0, vector, bits) for c in range(tile.columns)]
         pairs = zip(product(rows, columns), unpack_tuple(builder, value), strict=True)
         return pack_array(builder, [emit_fma(builder, *pair, each) for pair, each in pairs])
 
