@@ -129,12 +129,13 @@ class EntryLibrary(_LoweredLibrary):
         """Link every part once, keep only the entry's own functions visible, optimise, emit."""
         self._raise_if_finalized()
         module = linked([self, *all_parts(self._linking_libraries)])
-        own = {function.name for function in self._final_module.functions}
+        final = self._final_module
+        own = {value.name for value in (*final.functions, *final.global_variables)}
         module.data_layout = self._codegen._data_layout
-        self._final_module.link_in(module)
-        for function in self._final_module.functions:
-            if not function.is_declaration and function.name not in own:
-                function.linkage = llvm.Linkage.internal
+        final.link_in(module)
+        for value in (*final.functions, *final.global_variables):
+            if not value.is_declaration and value.name not in own:
+                value.linkage = llvm.Linkage.internal
         self._optimize_final_module()
         self._final_module.verify()
         self._finalize_final_module()

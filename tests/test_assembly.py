@@ -122,14 +122,14 @@ def test_inner_loops_are_multiply_adds_and_loads(target, dtype):
     main = [loop for loop in loops if count(loop, multiply_add) == steps * rows * 2]
     assert len(main) == 2, "one loop of each product takes several steps in a turn"
     sums = 2 * SIDE_BY_SIDE  # of sparse samples, a register of each half of a panel
-    assert [count(loop, multiply_add) for loop in loops].count(sums) == 1
+    assert sums in [count(loop, multiply_add) for loop in loops]
     for loop in loops:
         multiply_adds = count(loop, multiply_add)
         assert multiply_adds in (sums, rows * 2, steps * rows * 2), "one multiply-add a step for each register of the tile"
         assert count(loop, spill) == 0, "a register of the tile went to the stack"
         assert not any("call" in instruction for instruction in loop)
-        # loads, splats, two pointers, a counter and a jump
-        assert len(loop) <= multiply_adds * 2 + 8
+        # loads, splats, two pointers, a counter and a jump; of sparse sums the addresses of the panels
+        assert len(loop) <= multiply_adds * 2 + (8 + SIDE_BY_SIDE if multiply_adds == sums else 8)
     text = "\n".join(lines)
     assert not re.search(r"call\w*\s.*fmaf?\b|\bbl\s+fmaf?\b", text)
     if dtype == "float32":
@@ -163,7 +163,8 @@ def test_an_entry_calls_nothing_but_the_scheduler(entry, dtype):
     paths = list(cache_directory().glob(f"{entry.function.__name__}_{dtype}*-????????????.bin"))
     assert paths
     for path in paths:  # of every level that has been compiled
-        (_, kind, (machine_code, _)), *_ = pickle.loads(path.read_bytes()[len(DiskCache.MAGIC) + 32 :])
+        (_, kind, (machine_code, _)), *_, needed = pickle.loads(path.read_bytes()[len(DiskCache.MAGIC) + 32 :])
+        assert all("fastbp" in each.env_name for each in needed)  # nothing of whoever had something else compiled
         assert kind == "object"
         called = undefined_symbols(machine_code)
         assert "sched_yield" in called
