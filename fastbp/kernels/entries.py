@@ -42,10 +42,12 @@ def by_columns(plan, work):
 @inline
 def _entries_of_row(row, n_in, piece, values, places, bounds, capacity, e):
     """Write the entries of a row (I,) of all numbers from place `e` on; returns where they end."""
-    lanes = width(row)
+    lanes, edge = width(row), 0
     for i in range(0, n_in, lanes):
-        if i % piece == 0:
-            bounds[i // piece * capacity] = e
+        if i == edge:
+            bounds[0] = e
+            bounds = bounds + capacity
+            edge += piece
         if i + lanes <= n_in and all_lanes(load(row, i) == 0.0):
             continue
         for k in range(i, min(i + lanes, n_in)):
