@@ -210,7 +210,7 @@ class Network:
         if rows.ndim == 1:
             if rows.size != self.sizes[0]:
                 validation.matrix("X", rows[None], self.sizes[0])
-            return self._fill(rows, 1, self.sizes[-1])
+            return self._fill(rows, 1, self.sizes[-1])[0]
         return self._outputs(validation.matrix("X", rows, self.sizes[0]), n_threads)
 
     def _of_plain(self, X):
@@ -218,9 +218,10 @@ class Network:
         if not (0 < X.ndim < 3 and X.dtype == self.dtype and 0 < X.size <= self._alone and X.shape[-1] == self.sizes[0]):
             return None
         try:
-            return self._forward(X) if X.ndim == 2 else self._fill(X, 1, self.sizes[-1])
+            outputs, is_finite = self._forward(X) if X.ndim == 2 else self._fill(X, 1, self.sizes[-1])
         except TypeError:  # not C-contiguous
             return None
+        return outputs if is_finite else None
 
     def _outputs(self, rows, n_threads=None):
         """Outputs for rows that have passed validation; many rows are divided among threads."""
@@ -228,21 +229,21 @@ class Network:
             validation.integer("n_threads", n_threads)
         members = threads.members_for(2.0 * self.params.size * len(rows), n_threads, threads.FLOP_PER_START)
         if members == 1:
-            return self._forward(rows)
+            return self._forward(rows)[0]
         bounds = [len(rows) * member // members for member in range(members + 1)]
         first, *others = (rows[begin:end] for begin, end in pairwise(bounds))
         with ThreadPoolExecutor(members - 1) as pool:
             begun = [pool.submit(self._forward, part) for part in others]
-            outputs = [self._forward(first), *(part.result() for part in begun)]
+            outputs = [self._forward(first)[0], *(part.result()[0] for part in begun)]
         del self._idle[1:]  # each has a copy of the parameters
         return np.concatenate(outputs)
 
     def _forward(self, rows):
-        """Outputs (n_samples, n_outputs) for rows (n_samples, n_inputs) that have passed validation."""
+        """Outputs (n_samples, n_outputs) for rows (n_samples, n_inputs) that have passed validation, and whether X is finite."""
         return self._fill(rows, len(rows), (len(rows), self.sizes[-1]))
 
     def _fill(self, rows, count, shape):
-        """Outputs, an array of that shape, for `count` rows, in a session that no other thread has; None if X is not finite."""
+        """Outputs, an array of that shape, for `count` rows, in a session that no other thread has, and whether X is finite."""
         try:
             session = self._idle.pop()
         except IndexError:
@@ -255,7 +256,7 @@ class Network:
             is_finite = session.compute(PREDICT, count, rows, none, session.labels, none, out) == 0.0
         finally:
             self._idle.append(session)
-        return out if is_finite else None
+        return out, is_finite
 
     def _entries(self, rows):
         """Of sparse rows; the zeros of an array that is read once are not worth looking for."""
@@ -346,7 +347,7 @@ class Network:
         layers = range(len(self.weights))
         a = [session.matrix(layer, layout.ACTIVATION) for layer in layers]
         if self.loss_function.link:
-            a[-1] = self._forward(rows)
+            a[-1] = self._forward(rows)[0]
         delta = None if y is None else [session.matrix(layer, layout.DELTA) for layer in layers]
         return Trace([rows, *a], [session.matrix(layer, layout.RAW) for layer in layers], delta)
 

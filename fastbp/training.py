@@ -199,8 +199,9 @@ def fit(
     separate = record_norms or gradient_tol is not None
     extra = replace(extra, l1=extra.l1 / len(rows))
     if regularization.drops_inputs(extra):
-        rows = sparsity.dense(rows)
-    entries = None if regularization.drops_inputs(extra) else sparsity.entries(rows, net.sizes[1])
+        rows, entries = sparsity.dense(rows), None
+    else:
+        entries = sparsity.entries(rows, net.sizes[1])
     plain = not separate and l2 == 0
     session = open_session(net, batch_size, rule, n_threads, plain=plain, extra=extra, entries=entries)
     plan = session.plan

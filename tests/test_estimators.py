@@ -10,7 +10,7 @@ import joblib
 import numpy as np
 import pytest
 from scipy import sparse
-from sklearn import datasets, neural_network
+from sklearn import config_context, datasets, neural_network
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, VotingClassifier
@@ -356,6 +356,27 @@ def test_failures_leave_the_generator_and_the_model_usable():
         with pytest.raises(ValueError, match=r"masked|classes not in|features"):
             bad()
     np.testing.assert_array_equal(model.predict_proba(X), expected)
+
+
+def test_without_the_check_for_finite_numbers_a_row_spoils_itself_only():
+    model = MLPClassifier(**QUICK).fit(X, Y)
+    expected, spoilt = model.predict_proba(X), X.copy()
+    spoilt[3, 1] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        model.predict_proba(spoilt)
+    with config_context(assume_finite=True):
+        for count in (1, len(X)):  # one row has a kernel of its own
+            outputs = model.predict_proba(spoilt[3 : 3 + count] if count == 1 else spoilt)
+            at = 0 if count == 1 else 3
+            assert np.isnan(outputs[at]).all()
+            np.testing.assert_array_equal(np.delete(outputs, at, axis=0), np.delete(expected, 3, axis=0)[: len(outputs) - 1])
+
+
+def test_a_nan_is_not_taken_for_a_zero():
+    rows, labels = np.eye(40), np.arange(40) % 2
+    rows[3, 1] = np.nan
+    with config_context(assume_finite=True), pytest.raises(fastbp.DivergenceError):
+        MLPClassifier((40,), max_iter=2, random_state=0).fit(rows, labels)
 
 
 def test_samples_are_not_kept(monkeypatch):

@@ -53,7 +53,7 @@ def _entries_of_row(row, n_in, piece, values, places, bounds, capacity, e):
         for k in range(i, min(i + lanes, n_in)):
             values[e] = row[k]
             places[e] = k
-            e += 1 if abs(row[k]) > 0.0 else 0
+            e += 0 if row[k] == 0.0 else 1
     return e
 
 

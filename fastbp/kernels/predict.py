@@ -96,20 +96,19 @@ def forward_row(plan, layer, params, work):
 def predict(plan, params, work, data, order, out):
     """out (N, O) = the network's outputs for rows 0 to N of x, by one thread; the block and its activations are overwritten.
 
-    `order` are these numbers. Returns whether all numbers of the rows are finite; after one that is not, nothing is computed.
+    `order` are these numbers. Returns whether all numbers of the rows are finite.
     """
     last = plan + TABLE + (plan[N_LAYERS] - 1) * COLUMNS
     n_out, stride, panel, lanes = last[N_OUT], plan[PANEL_STRIDE], panel_width(work), width(work)
     block, z = work + plan[LANES], work + last[ACTIVATION]
     x, columns, starts, _, _, _ = data
-    is_sparse = plan[MOST_ENTRIES] > 0
+    is_sparse, is_finite = plan[MOST_ENTRIES] > 0, True
     for top in range(0, plan[ROWS], plan[BLOCK]):
         rows = min(plan[BLOCK], plan[ROWS] - top)
         if is_sparse:
             gather_entries(plan, work, x, columns, starts, order + top, 0, rows)
-        elif not are_finite(x + top * plan[TABLE + N_IN], rows * plan[TABLE + N_IN]):
-            return False
         else:
+            is_finite &= are_finite(x + top * plan[TABLE + N_IN], rows * plan[TABLE + N_IN])
             gather_rows(x, plan[TABLE + N_IN], order + top, 0, rows, work + plan[TABLE + INPUT], stride)
         for layer in range(plan[N_LAYERS]):
             if is_sparse and layer == 0 and plan[ROWS] > 1:
@@ -129,4 +128,4 @@ def predict(plan, params, work, data, order, out):
             for p in range(count_panels(n_out, work)):
                 activate(plan[OUTPUT], z + p * stride, rows * panel, work)
         rows_from_panels(z, stride, rows, n_out, out + top * n_out)
-    return True
+    return is_finite
