@@ -77,7 +77,7 @@ def product(w, w_row, w_depth, rows, depth, b, c, samples, stride, bias):
     if rows <= ROWS:
         _strips(rows - 1, w, w_row, w_depth, depth, b, c, samples, stride, bias)
         return
-    taller, lower, height = split(rows)
+    taller, lower, height = split(rows, ROWS)
     for block in range(taller):
         r = block * (height + 1)
         _strips(height, w + r * w_row, w_row, w_depth, depth, b, c + r * stride, samples, stride, bias)

@@ -16,6 +16,7 @@ from fastbp.kernels.simd import like, load, prefetch, store, width
 from fastbp.kernels.tile import CONTINUE, STORE
 
 ROWS = simd.tile_rows()
+TALL = 2 * ROWS - 4  # rows of a tile one register wide: it takes as many sums at a time to keep the units busy
 
 
 @inline
@@ -40,9 +41,9 @@ def panel_columns(panel, columns, pointer):
 
 
 @inline
-def split(rows):
-    """Blocks of at most ROWS rows, as equal as can be: (blocks of height + 1, blocks of height, height)."""
-    blocks = (rows + ROWS - 1) // ROWS
+def split(rows, most):
+    """Blocks of at most so many rows, as equal as can be: (blocks of height + 1, blocks of height, height)."""
+    blocks = (rows + most - 1) // most
     height = rows // blocks
     return rows - blocks * height, blocks * (height + 1) - rows, height
 
@@ -69,7 +70,7 @@ def _strip(rows, columns):
     return strip
 
 
-_strips = switch([_strip(rows, columns) for columns in (1, 2) for rows in range(1, ROWS + 1)])
+_strips = switch([_strip(rows, columns) for columns, most in ((1, TALL), (2, ROWS)) for rows in range(1, most + 1)])
 
 
 @kernel
@@ -99,8 +100,8 @@ def panel_product(a, a_panel, depth, m, c, rows, columns, start, bias, finish, a
         if finish == STORE:
             return
         depth, start = 0, CONTINUE
-    taller, lower, height = split(rows)
-    code = (max(columns, 1) - 1) * ROWS + height - 1
+    taller, lower, height = split(rows, ROWS if columns == 2 else TALL)
+    code = (max(columns, 1) - 1) * TALL + height - 1
     lines = (depth + taller + lower - 1) // (taller + lower) if ahead != 0 else 0
     if taller > 0:
         _strips(code + 1, a, a_panel, depth, m, c, taller, start, bias, finish, aux, ahead, lines)
@@ -122,7 +123,7 @@ def _outer(rows, columns):
     return outer
 
 
-_outers = switch([_outer(rows, columns) for columns in (1, 2) for rows in range(1, ROWS + 1)])
+_outers = switch([_outer(rows, columns) for columns, most in ((1, TALL), (2, ROWS)) for rows in range(1, most + 1)])
 
 
 @kernel
@@ -146,8 +147,8 @@ def outer_product(a, d, depth, g, rows, columns, start, finish, scale):
     if columns < 0:
         outer_few(a, d, depth, g, rows, -columns, start, finish, scale)
         return
-    taller, lower, height = split(rows)
-    code = (columns - 1) * ROWS + height - 1
+    taller, lower, height = split(rows, ROWS if columns == 2 else TALL)
+    code = (columns - 1) * TALL + height - 1
     if taller > 0:
         _outers(code + 1, a, d, depth, g, taller, start, finish, scale)
     if lower > 0:
