@@ -3,7 +3,7 @@
 Legend: B samples of the mini-batch, taken S at a time; L layers; W lanes of a register.
 """
 
-from fastbp._jit import kernel
+from fastbp._jit import inline, kernel
 from fastbp.kernels.block import all_blocks
 from fastbp.kernels.gemm import count_panels, panel_width, share
 from fastbp.kernels.gradient import add_decay, update_from_memory
@@ -81,6 +81,18 @@ def add_penalty(plan, work, l2, member, members):
             add_decay(plan, work, offset, row[N_IN] * panel_width(work), l2)
 
 
+@inline
+def inverse_weight(plan, data, order, batch):
+    """1 over the sum of the weights of the samples order[:batch], or 0 if that is 0."""
+    _, _, _, _, _, sample_weight = data
+    total = float(batch)
+    if plan[WEIGHTED] == 1:
+        total = 0.0
+        for j in range(batch):
+            total += sample_weight[order[j]]
+    return 1.0 / total if total > 0.0 else 0.0
+
+
 @kernel
 def minibatch(plan, work, reals, rate, epoch, start, data, order, batch, differentiate, meeting, member, members):
     """One step of training on the samples order[:batch], or (with NO_RULE) their loss and gradient.
@@ -93,13 +105,7 @@ def minibatch(plan, work, reals, rate, epoch, start, data, order, batch, differe
     Everything in `work` may be overwritten but the packed weights and slots, which the rule changes.
     """
     n_layers = plan[N_LAYERS]
-    weight_sum = float(batch)
-    if plan[WEIGHTED] == 1:
-        weight_sum = 0.0
-        _x, _columns, _starts, _y, _labels, sample_weight = data
-        for j in range(batch):
-            weight_sum += sample_weight[order[j]]
-    inverse = 1.0 / weight_sum if weight_sum > 0.0 else 0.0
+    inverse = inverse_weight(plan, data, order, batch)
     l2 = reals[L2] * inverse if plan[PENALISED] == PER_BATCH else reals[L2]
     coefficients = work + plan[COEFFICIENTS]
     if member == 0:

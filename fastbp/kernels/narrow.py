@@ -10,6 +10,7 @@ from fastbp._jit import inline, kernel
 from fastbp.activations import multiply_slope
 from fastbp.kernels.columns import finish, gather, loss_narrow, outer_sums, product, sum_lanes
 from fastbp.kernels.forward import IDENTITY
+from fastbp.kernels.minibatch import inverse_weight
 from fastbp.kernels.packing import copy, fill
 from fastbp.kernels.simd import broadcast, fence, fma, like, load, store, width
 from fastbp.layout import (
@@ -183,13 +184,7 @@ def many_samples(plan, work, reals, data, order, batch, inverse):
 @kernel
 def narrow_minibatch(plan, work, reals, rate, epoch, start, data, order, batch, differentiate, meeting, member, members):
     """One step on the samples order[:batch], by one member alone, with the ones of `write_ones`; see `minibatch`."""
-    _, _, _, _, _, sample_weight = data
-    weight_sum = float(batch)
-    if plan[WEIGHTED] == 1:
-        weight_sum = 0.0
-        for j in range(batch):
-            weight_sum += sample_weight[order[j]]
-    inverse = 1.0 / weight_sum if weight_sum > 0.0 else 0.0
+    inverse = inverse_weight(plan, data, order, batch)
     if batch == 1:
         loss = one_sample(plan, work, reals, data, order[0], inverse)
     else:
