@@ -64,8 +64,9 @@ from fastbp.memory import ALIGNMENT
     COLUMN_VALUES,  # the same entries by columns: numbers, their rows, and where those of each column begin
     COLUMN_PLACES,
     COLUMN_BEGINS,
-) = range(48)
-TABLE = 48  # first row of the layer table
+    PANEL_LOSS,  # 1: the loss takes the outputs as they are, in panels; else it takes samples side by side in the lanes
+) = range(49)
+TABLE = 49  # first row of the layer table
 
 # positions in `reals`: hyper-parameters of the rule come first
 (

@@ -27,10 +27,14 @@ class Loss(Described):
     task : str
         "regression", with "not_negative" or "positive" where targets must be so; "labels" (one class of several); "binary"
         (each output 0 or 1).
+    zero_if_met : bool
+        Whether l is a sum of terms of one output each, which are 0, and have no slope, where output and target are equal. Then
+        registers of outputs do as well as registers of samples, and lanes past the last output cost nothing.
     """
 
     link: str | None = None
     task = "regression"
+    zero_if_met = False
 
     def scale(self, n_out: int) -> float:
         """The number given to ``block`` as `scale`."""
@@ -48,6 +52,7 @@ class SquaredError(Loss):
     """
 
     name = "squared"
+    zero_if_met = True
     common = True
 
     def __init__(self, reduction: str = "half_sum"):
@@ -191,6 +196,7 @@ class AbsoluteError(Loss):
     """l = sum_k |a_k - y_k|; dl/da = sign(a - y), 0 where they are equal."""
 
     name = "absolute"
+    zero_if_met = True
 
     @staticmethod
     def block(x, y, d, count, stride, scale):
@@ -213,6 +219,7 @@ class Huber(Loss):
     """
 
     name = "huber"
+    zero_if_met = True
 
     def __init__(self, delta: float = 1.0):
         self.delta = positive("delta", delta)
@@ -244,6 +251,7 @@ class Quantile(Loss):
     """
 
     name = "quantile"
+    zero_if_met = True
 
     def __init__(self, quantile: float = 0.5):
         self.quantile = positive("quantile", quantile, below=1.0)
@@ -267,6 +275,7 @@ class LogCosh(Loss):
     """l = sum_k log cosh(a_k - y_k): a smooth absolute error; dl/da = tanh(a - y)."""
 
     name = "log_cosh"
+    zero_if_met = True
 
     @staticmethod
     def block(x, y, d, count, stride, scale):

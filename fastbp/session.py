@@ -86,7 +86,7 @@ class Session:
         alphas = self.plan[layout.COEFFICIENTS] + 2 * layout.N_COEFFICIENTS + 8
         self.work[alphas : alphas + len(training)] = [activation.alpha for activation in training]
         self.plan[layout.BATCH] = batch
-        self.plan[layout.LOSS] = loss.code
+        self.plan[layout.LOSS], self.plan[layout.PANEL_LOSS] = loss.code, loss.zero_if_met
         self.plan[layout.RULE] = optimizer.code if optimizer else NO_RULE
         self.plan[layout.SEPARATE] = optimizer is None or self.plan[layout.AREA] > 0
         self.plan[layout.OUTPUT] = net.output.code if loss.link != "softmax" else layout.SOFTMAX

@@ -12,7 +12,7 @@ from fastbp.kernels.gemm import count_panels, panel_width, share
 from fastbp.kernels.gradient import gradient
 from fastbp.kernels.packing import fill, from_lanes, gather_rows, to_lanes
 from fastbp.kernels.regularize import draw_masks
-from fastbp.kernels.simd import horizontal_sum, like, load, load_rows, select, store, width
+from fastbp.kernels.simd import horizontal_sum, like, load, load_first, load_rows, select, store, width
 from fastbp.kernels.sparse import forward_entries, gradient_entries
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
@@ -39,6 +39,7 @@ from fastbp.layout import (
     N_OUT,
     N_PACKED,
     PACKED,
+    PANEL_LOSS,
     PANEL_STRIDE,
     PARTIALS,
     PENALISED,
@@ -48,6 +49,8 @@ from fastbp.layout import (
     WEIGHTED,
 )
 from fastbp.losses import loss_block
+
+ROWS_OF_LOSS = 4  # registers of rows whose targets are gathered at a time: there is room for so many
 
 
 @inline
@@ -77,11 +80,48 @@ def _write_weights(plan, sample_weight, order, top, rows, weights):
 
 
 @kernel
+def _loss_in_panels(plan, work, reals, y, order, rows, inverse, differentiate, member, members):
+    """`loss_and_delta` without weights, for a loss that may take the outputs as they are: nothing is transposed."""
+    last_layer = plan[N_LAYERS] - 1
+    row = plan + TABLE + last_layer * COLUMNS
+    n_out, stride, panel, lanes = row[N_OUT], plan[PANEL_STRIDE], panel_width(work), width(work)
+    targets = work + plan[LANES] + member * plan[LANES_STRIDE]
+    alpha = work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + last_layer
+    zero, together = like(load(targets, 0), 0.0), ROWS_OF_LOSS * lanes
+    first, last = share((rows + together - 1) // together, member, members)
+    for top in range(first * together, min(last * together, rows), together):
+        count, total = min(together, rows - top), zero
+        for p in range(count_panels(n_out, work)):
+            left, out = n_out - p * panel, p * stride + top * panel
+            registers = 1 if left <= lanes else 2
+            for j in range(count):
+                source = y + order[top + j] * n_out + p * panel
+                store(targets, j * panel, load_first(source, left))
+                if registers == 2:
+                    store(targets, j * panel + lanes, load_first(source + lanes, left - lanes))
+            x, d = work + row[ACTIVATION] + out, work + row[DELTA] + out if differentiate else targets
+            step = panel // registers
+            total = total + loss_block(plan[LOSS], x, targets, d, count * registers, step, reals[LOSS_SCALE], reals[CAP])
+            if differentiate:
+                for k in range(0, count * panel, step):
+                    store(d, k, load(d, k) * inverse)
+                    if registers == 1:
+                        store(d, k + lanes, zero)
+                if row[CODE] != IDENTITY:
+                    multiply_slope(row[CODE], work + row[RAW] + out, x, d, count * panel, alpha)
+        for i in range((count + lanes - 1) // lanes):
+            work[plan[LOSSES] + top // lanes + i] = horizontal_sum(total) if i == 0 else 0.0
+
+
+@kernel
 def loss_and_delta(plan, work, reals, y, labels, sample_weight, order, rows, inverse, differentiate, member, members):
     """Losses of the samples, summed W by W, and D (B, O) = dC/dz of the last layer; a share of it.
 
     C is the weighted mean over the mini-batch: `inverse` is 1 over the sum of its weights.
     """
+    if plan[PANEL_LOSS] == 1 and plan[WEIGHTED] == 0:
+        _loss_in_panels(plan, work, reals, y, order, rows, inverse, differentiate, member, members)
+        return
     last_layer = plan[N_LAYERS] - 1
     row = plan + TABLE + last_layer * COLUMNS
     n_out, stride, lanes = row[N_OUT], plan[PANEL_STRIDE], width(work)
