@@ -190,6 +190,36 @@ def test_loss_and_delta_equal_the_oracle(loss, n_out, dtype):
 
 
 @every_dtype
+@every_loss
+def test_a_loss_that_takes_panels_is_zero_where_outputs_meet_targets(loss, dtype):
+    if loss.zero_if_met:
+        x = 3 * make_samples(4, register_bytes() // np.dtype(dtype).itemsize, dtype)
+        x[0] = 0
+        value, delta = loss_and_delta(loss, x, x)
+        np.testing.assert_array_equal(value, 0)
+        np.testing.assert_array_equal(delta, 0)
+        assert loss.link is None
+
+
+@every_dtype
+@pytest.mark.parametrize("output", ["identity", "tanh", "gelu"])
+@every_loss
+def test_losses_in_panels_and_in_lanes_agree(loss, output, dtype):
+    if not loss.zero_if_met:
+        return
+    panel = 2 * register_bytes() // np.dtype(dtype).itemsize
+    for n_out in (1, 2, panel // 2, panel // 2 + 1, panel, panel + 1, 2 * panel + 3):
+        net = make_net((3, n_out), [], loss, dtype=dtype, output=output)
+        for rows in (1, panel // 2 + 1, 2 * panel - 1, 2 * panel, 2 * panel + 1, 83):
+            X, y = make_samples(rows, 3, dtype), make_targets(loss, rows, n_out, dtype)
+            value, gradient = net.value_and_grad(X, y)
+            other, expected = net.value_and_grad(X, y, sample_weight=np.ones(rows))  # weights are for samples in the lanes
+            np.testing.assert_array_equal(gradient.params, expected.params)
+            assert value == pytest.approx(other, rel=40 * float(np.finfo(dtype).eps))
+            assert net.loss(X, y) == value
+
+
+@every_dtype
 def test_cross_entropies_of_extreme_raw_outputs(dtype):
     lanes = register_bytes() // np.dtype(dtype).itemsize
     for top in (88.0, 89.0, 1e4, 1e30):
