@@ -11,7 +11,8 @@ from fastbp.session import Session
 CALL_SECONDS = 0.05  # aim of one kernel call, so that Ctrl-C is honoured soon
 CALL_BYTES = 1 << 24  # copied and packed for a call: of larger networks it takes longer, for these not to be much of it
 FLOP_OF_STEP = 20  # per parameter, by the time it takes
-NO_RATE = 5e9  # flop/s assumed for the first call
+FIRST_RATE = 4e10  # flop/s assumed for the first call
+MOST_CHANGE = 8  # of the steps from one call to the next
 
 
 class DivergenceError(ValueError):
@@ -73,7 +74,7 @@ class Runner:
         flop = int(session.plan[layout.BATCH]) * flop_of_sample(session.net.sizes, session.entries)
         copies = 4 + session.slots  # packed and unpacked, kept with the slots, and looked at
         self.seconds = CALL_SECONDS * (1 + copies * session.net.params.nbytes / CALL_BYTES)
-        self.steps = max(1, int(self.seconds * NO_RATE / (flop + 5000)))
+        self.steps = max(1, int(self.seconds * FIRST_RATE / (flop + 5000)))
 
     def run(self, epochs, *, each=False):
         """Go on from the cursor to `epochs`; yields after every call.
@@ -108,10 +109,9 @@ class Runner:
             seconds = perf_counter() - start
             if not session.is_finite():
                 raise DivergenceError(_restore_last_finite(session, snapshot, before), session.rate(before))
-            if seconds < self.seconds / 2:
-                self.steps = min(self.steps * 2, layout.MAX_STEPS)
-            elif seconds > self.seconds * 2:
-                self.steps = max(1, self.steps // 2)
+            if not self.seconds / 2 <= seconds <= self.seconds * 2:
+                change = min(max(self.seconds / max(seconds, 1e-9), 1 / MOST_CHANGE), MOST_CHANGE)
+                self.steps = min(max(1, int(self.steps * change)), layout.MAX_STEPS)
             yield before, int(plan[layout.EPOCH]), start, seconds
 
 

@@ -8,6 +8,7 @@ from fastbp import layout, memory
 from fastbp._jit import Level
 from fastbp.activations import Identity
 from fastbp.kernels import simd
+from fastbp.kernels.check import all_finite
 from fastbp.kernels.minibatch import NO_RULE
 from fastbp.kernels.train import run, run_narrow
 from fastbp.optimizers import Optimizer
@@ -86,7 +87,7 @@ class Session:
         alphas = self.plan[layout.COEFFICIENTS] + 2 * layout.N_COEFFICIENTS + 8
         self.work[alphas : alphas + len(training)] = [activation.alpha for activation in training]
         self.plan[layout.BATCH] = batch
-        self.plan[layout.LOSS], self.plan[layout.PANEL_LOSS] = loss.code, loss.zero_if_met
+        self.plan[layout.LOSS] = loss.code
         self.plan[layout.RULE] = optimizer.code if optimizer else NO_RULE
         self.plan[layout.SEPARATE] = optimizer is None or self.plan[layout.AREA] > 0
         self.plan[layout.OUTPUT] = net.output.code if loss.link != "softmax" else layout.SOFTMAX
@@ -204,6 +205,7 @@ class Session:
     def set_report(self, factor=1.0, cap=float("inf")):
         """Report `factor` times the loss (penalties excepted), a sample's being `cap` at most; its gradient stays what it is."""
         self.reals[[layout.REPORT, layout.CAP]] = factor, cap
+        self.plan[layout.PANEL_LOSS] = self.net.loss_function.zero_if_met and cap == float("inf")
 
     def set_stop(self, tol: float, limit: int, best=float("inf"), waited=0):
         """End a call (STATUS is then STOPPED) after `limit` epochs running whose loss is above the best one less `tol`.
@@ -277,7 +279,7 @@ class Session:
 
     def is_finite(self) -> bool:
         """Whether the loss and all parameters are finite after a call."""
-        return bool(self.plan[layout.STATUS] != layout.DIVERGED and np.isfinite(self.net.params).all())
+        return bool(self.plan[layout.STATUS] != layout.DIVERGED and all_finite[self.dtype](self.net.params))
 
     def matrix(self, layer: int, column: int) -> np.ndarray:
         """Rows (N, n) of what the layer table calls `column` of a layer, copied out of its panels."""
