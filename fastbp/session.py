@@ -205,7 +205,9 @@ class Session:
     def set_report(self, factor=1.0, cap=float("inf")):
         """Report `factor` times the loss (penalties excepted), a sample's being `cap` at most; its gradient stays what it is."""
         self.reals[[layout.REPORT, layout.CAP]] = factor, cap
-        self.plan[layout.PANEL_LOSS] = self.net.loss_function.zero_if_met and cap == float("inf")
+        # lanes past the last output are 0 there, as their targets are, unless an activation makes something else of 0
+        is_met = self.net.loss_function.zero_if_met and self.net.output == Identity()
+        self.plan[layout.PANEL_LOSS] = is_met and cap == float("inf")
 
     def set_stop(self, tol: float, limit: int, best=float("inf"), waited=0):
         """End a call (STATUS is then STOPPED) after `limit` epochs running whose loss is above the best one less `tol`.

@@ -202,14 +202,13 @@ def test_a_loss_that_takes_panels_is_zero_where_outputs_meet_targets(loss, dtype
 
 
 @every_dtype
-@pytest.mark.parametrize("output", ["identity", "tanh", "gelu"])
 @every_loss
-def test_losses_in_panels_and_in_lanes_agree(loss, output, dtype):
+def test_losses_in_panels_and_in_lanes_agree(loss, dtype):
     if not loss.zero_if_met:
         return
     panel = 2 * register_bytes() // np.dtype(dtype).itemsize
     for n_out in (1, 2, panel // 2, panel // 2 + 1, panel, panel + 1, 2 * panel + 3):
-        net = make_net((3, n_out), [], loss, dtype=dtype, output=output)
+        net = make_net((3, n_out), [], loss, dtype=dtype)
         for rows in (1, panel // 2 + 1, 2 * panel - 1, 2 * panel, 2 * panel + 1, 83):
             X, y = make_samples(rows, 3, dtype), make_targets(loss, rows, n_out, dtype)
             value, gradient = net.value_and_grad(X, y)

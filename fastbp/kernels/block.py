@@ -81,12 +81,10 @@ def _write_weights(plan, sample_weight, order, top, rows, weights):
 
 @kernel
 def _loss_in_panels(plan, work, reals, y, order, rows, inverse, differentiate, member, members):
-    """`loss_and_delta` without weights, for a loss that may take the outputs as they are: nothing is transposed."""
-    last_layer = plan[N_LAYERS] - 1
-    row = plan + TABLE + last_layer * COLUMNS
+    """`loss_and_delta` without weights, for a loss of raw outputs that takes them as they are: nothing is transposed."""
+    row = plan + TABLE + (plan[N_LAYERS] - 1) * COLUMNS
     n_out, stride, panel, lanes = row[N_OUT], plan[PANEL_STRIDE], panel_width(work), width(work)
     targets = work + plan[LANES] + member * plan[LANES_STRIDE]
-    alpha = work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + last_layer
     zero, together = like(load(targets, 0), 0.0), ROWS_OF_LOSS * lanes
     first, last = share((rows + together - 1) // together, member, members)
     for top in range(first * together, min(last * together, rows), together):
@@ -99,16 +97,14 @@ def _loss_in_panels(plan, work, reals, y, order, rows, inverse, differentiate, m
                 store(targets, j * panel, load_first(source, left))
                 if registers == 2:
                     store(targets, j * panel + lanes, load_first(source + lanes, left - lanes))
-            x, d = work + row[ACTIVATION] + out, work + row[DELTA] + out if differentiate else targets
+            z, d = work + row[ACTIVATION] + out, work + row[DELTA] + out if differentiate else targets
             step = panel // registers
-            total = total + loss_block(plan[LOSS], x, targets, d, count * registers, step, reals[LOSS_SCALE], reals[CAP])
+            total = total + loss_block(plan[LOSS], z, targets, d, count * registers, step, reals[LOSS_SCALE], reals[CAP])
             if differentiate:
                 for k in range(0, count * panel, step):
                     store(d, k, load(d, k) * inverse)
                     if registers == 1:
                         store(d, k + lanes, zero)
-                if row[CODE] != IDENTITY:
-                    multiply_slope(row[CODE], work + row[RAW] + out, x, d, count * panel, alpha)
         for i in range((count + lanes - 1) // lanes):
             work[plan[LOSSES] + top // lanes + i] = horizontal_sum(total) if i == 0 else 0.0
 
