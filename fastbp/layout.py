@@ -288,7 +288,8 @@ def make_plan(
         row[DELTA] = take_matrix(n_out) if slots >= 0 else 0
         row[CODE] = activation.code
 
-    plan[LANES_STRIDE] = (4 * round_up(sizes[-1], panel) + 1) * lanes + panel * (SIDE_BY_SIDE * PART if entries else panel)
+    of_gradient = panel * max(2 * panel, SIDE_BY_SIDE * PART if entries else 0)
+    plan[LANES_STRIDE] = (4 * round_up(sizes[-1], panel) + 1) * lanes + of_gradient
     plan[LANES] = work.take((1 if alone else members) * int(plan[LANES_STRIDE]))
     plan[LOSSES] = work.take(capacity)
     if not alone:

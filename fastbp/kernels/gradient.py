@@ -8,7 +8,7 @@ Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P co
 
 from fastbp._jit import kernel
 from fastbp.kernels.gemm import column_sums, count_panels, outer_product, panel_columns, panel_width, share
-from fastbp.kernels.packing import fill
+from fastbp.kernels.packing import fill, transpose_square
 from fastbp.kernels.regularize import complete
 from fastbp.kernels.simd import fma, like, load, store, width
 from fastbp.kernels.tile import ADD_SCALED, CONTINUE, STORE, ZERO
@@ -36,6 +36,7 @@ from fastbp.layout import (
 from fastbp.optimizers import SGD, update
 
 PLAIN = SGD.code
+LEAST_TURNED = 64  # samples that repay the transposition of a product
 DEPTH = 256  # samples summed in one go: a panel of A and one of D so long stay in the first-level cache
 
 
@@ -55,6 +56,23 @@ def update_part(plan, work, offset, gradient, count, is_bias, is_whole):
         coefficients + is_bias * N_COEFFICIENTS,
         coefficients + 2 * N_COEFFICIENTS + max(is_bias, is_whole, plan[COMPLETED]),
     )
+
+
+@kernel
+def _turned_product(a, d, rows, g, filled):
+    """G (P, P) = A^T D for a panel each, of D so many columns filled, by way of its transpose, whose rows are these columns alone.
+
+    Overwrites also the P^2 numbers before g.
+    """
+    panel, lanes = panel_width(g), width(g)
+    turned = g - panel * panel
+    fill(turned + filled * panel, (panel - filled) * panel, 0.0)
+    for b in range(0, rows, DEPTH):
+        part = b * panel
+        outer_product(d + part, a + part, min(DEPTH, rows - b), turned, filled, 2, ZERO if b == 0 else CONTINUE, STORE, g)
+    for i in range(0, panel, lanes):
+        for j in range(0, panel, lanes):
+            transpose_square(turned + j * panel + i, panel, g + i * panel + j, panel)
 
 
 @kernel
@@ -86,6 +104,11 @@ def gradient(plan, layer, work, rows, is_first, is_last, penalised, member, memb
             continue
         a = work + row[INPUT] + q * stride
         inputs = min(panel, n_in - q * panel)
+        filled = n_out - p * panel
+        if not in_memory and columns == 2 and 4 * filled <= 3 * panel and rows >= LEAST_TURNED:
+            _turned_product(a, d, rows, g, filled)
+            update_part(plan, work, offset, g, inputs * panel, 0, 0)
+            continue
         if in_registers:
             scale = work + plan[COEFFICIENTS] + 1
             outer_product(a, d, rows, work + plan[PACKED] + offset, inputs, columns, ZERO, ADD_SCALED, scale)
