@@ -97,7 +97,8 @@ def _loss_in_panels(plan, work, reals, y, order, rows, inverse, differentiate, m
                 store(targets, j * panel, load_first(source, left))
                 if registers == 2:
                     store(targets, j * panel + lanes, load_first(source + lanes, left - lanes))
-            z, d = work + row[ACTIVATION] + out, work + row[DELTA] + out if differentiate else targets
+            z = work + row[ACTIVATION] + out
+            d = work + row[DELTA] + out if differentiate else targets
             step = panel // registers
             total = total + loss_block(plan[LOSS], z, targets, d, count * registers, step, reals[LOSS_SCALE], reals[CAP])
             if differentiate:

@@ -16,7 +16,7 @@ from fastbp.kernels.simd import like, load, prefetch, store, width
 from fastbp.kernels.tile import CONTINUE, STORE
 
 ROWS = simd.tile_rows()
-TALL = 2 * ROWS - 4  # rows of a tile one register wide: it takes as many sums at a time to keep the units busy
+TALL = max(ROWS, 8)  # rows of a tile one register wide: two units, each with four sums under way, are busy then
 
 
 @inline
