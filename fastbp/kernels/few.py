@@ -13,7 +13,8 @@ from numba.extending import intrinsic
 
 from fastbp._jit import inline, kernel, switch
 from fastbp.kernels import simd
-from fastbp.kernels.simd import like, load, store, width
+from fastbp.kernels.bits import as_argument
+from fastbp.kernels.simd import broadcast, fma, like, load, store, width
 from fastbp.kernels.square import square_load, square_transpose
 from fastbp.kernels.tile import (
     ADD_SCALED,
@@ -147,9 +148,13 @@ def outer_few(a, d, depth, g, rows, columns, start, finish, scale):
         if start == ZERO and finish == STORE:
             store(row, 0, like(load(a, 0), 0.0))
             store(row, width(a), like(load(a, 0), 0.0))
-        factor = scale[0] if finish == ADD_SCALED else 1.0
         for j in range(columns):
-            row[j] += factor * turned[j * panel + i]
+            if finish == ADD_SCALED:
+                # rounded once, as in the other tiles
+                stepped = fma(broadcast(scale, 0), broadcast(turned + j * panel, i), broadcast(row, j))
+                row[j] = as_argument(stepped, row[j])
+            else:
+                row[j] += turned[j * panel + i]
 
 
 def _shallow(depth, columns):

@@ -105,7 +105,7 @@ def gradient(plan, layer, work, rows, is_first, is_last, penalised, member, memb
         a = work + row[INPUT] + q * stride
         inputs = min(panel, n_in - q * panel)
         filled = n_out - p * panel
-        if not in_memory and columns == 2 and 4 * filled <= 3 * panel and rows >= LEAST_TURNED:
+        if not in_memory and columns > 0 and 4 * filled <= 3 * panel and rows >= LEAST_TURNED:
             _turned_product(a, d, rows, g, filled)
             update_part(plan, work, offset, g, inputs * panel, 0, 0)
             continue
