@@ -107,17 +107,16 @@ def gradient(plan, layer, work, rows, is_first, is_last, penalised, member, memb
         filled = n_out - p * panel
         if not in_memory and columns > 0 and 4 * filled <= 3 * panel and rows >= LEAST_TURNED:
             _turned_product(a, d, rows, g, filled)
-            update_part(plan, work, offset, g, inputs * panel, 0, 0)
-            continue
-        if in_registers:
+        elif in_registers:
             scale = work + plan[COEFFICIENTS] + 1
             outer_product(a, d, rows, work + plan[PACKED] + offset, inputs, columns, ZERO, ADD_SCALED, scale)
             continue
-        if columns == 1 and not in_memory:
-            fill(g, inputs * panel, 0.0)
-        for b in range(0, rows, DEPTH):
-            begin = start if b == 0 else CONTINUE
-            outer_product(a + b * panel, d + b * panel, min(DEPTH, rows - b), g, inputs, columns, begin, STORE, g)
+        else:
+            if columns == 1 and not in_memory:
+                fill(g, inputs * panel, 0.0)
+            for b in range(0, rows, DEPTH):
+                begin = start if b == 0 else CONTINUE
+                outer_product(a + b * panel, d + b * panel, min(DEPTH, rows - b), g, inputs, columns, begin, STORE, g)
         if steps_now:
             update_part(plan, work, offset, g, inputs * panel, 0, 0)
 
