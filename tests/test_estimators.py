@@ -379,6 +379,16 @@ def test_a_nan_is_not_taken_for_a_zero():
         MLPClassifier((40,), max_iter=2, random_state=0).fit(rows, labels)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("batch_size", [10, 40])
+def test_a_weight_that_is_not_finite_is_not_taken_for_zero(batch_size, solver, bad):
+    rows, weights = np.random.default_rng(0).normal(size=(40, 3)), np.ones(40)
+    weights[3] = bad
+    with config_context(assume_finite=True), pytest.raises(ValueError, match="non-finite"):
+        MLPClassifier((4,), solver=solver, batch_size=batch_size, max_iter=2).fit(rows, rows[:, 0] > 0, weights)
+
+
 def test_samples_are_not_kept(monkeypatch):
     import gc
     import weakref

@@ -99,7 +99,7 @@ def minibatch(plan, work, reals, rate, epoch, start, data, order, batch, differe
         _x, _columns, _starts, _y, _labels, sample_weight = data
         for j in range(batch):
             weight_sum += sample_weight[order[j]]
-    inverse = 1.0 / weight_sum if weight_sum > 0.0 else 0.0
+    inverse = 1.0 / weight_sum if weight_sum != 0.0 else 0.0
     l2 = reals[L2] * inverse if plan[PENALISED] == PER_BATCH else reals[L2]
     coefficients = work + plan[COEFFICIENTS]
     if member == 0:

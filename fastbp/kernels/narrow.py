@@ -189,7 +189,7 @@ def narrow_minibatch(plan, work, reals, rate, epoch, start, data, order, batch, 
         weight_sum = 0.0
         for j in range(batch):
             weight_sum += sample_weight[order[j]]
-    inverse = 1.0 / weight_sum if weight_sum > 0.0 else 0.0
+    inverse = 1.0 / weight_sum if weight_sum != 0.0 else 0.0
     if batch == 1:
         loss = one_sample(plan, work, reals, data, order[0], inverse)
     else:

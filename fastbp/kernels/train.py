@@ -101,7 +101,7 @@ def _begin_epoch(plan, order, epoch):
 @inline
 def _take_loss(reals):
     """Mean loss of the samples since the last time, 0 if none of them had a weight."""
-    loss = reals[LOSS_SUM] / reals[LOSS_ROWS] if reals[LOSS_ROWS] > 0.0 else 0.0
+    loss = reals[LOSS_SUM] / max(reals[LOSS_ROWS], 1.0)
     reals[LOSS_SUM] = reals[LOSS_ROWS] = 0.0
     return loss
 
