@@ -338,6 +338,31 @@ def test_an_exception_in_a_part_reaches_python():
     assert root["float64"](9.0) == 3
 
 
+@intrinsic
+def _broken_off(typingctx, x):
+    def codegen(context, builder, signature, args):
+        raise KeyboardInterrupt
+
+    return x(x), codegen
+
+
+@kernel
+def _half(x):
+    return 0.5 * _broken_off(x)
+
+
+@compiled(lambda dtype: types.float64(types.float64))
+def half(x):
+    return _half(x)
+
+
+def test_a_compile_that_is_broken_off_does_no_harm_to_the_next(monkeypatch, tmp_path):
+    monkeypatch.setenv("FASTBP_CACHE_DIR", str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        half["float64"]
+    assert Entry(twice.function, twice.signature)["float64"](1.5) == 3.0
+
+
 TARGETS = """
 from numba.core.registry import cpu_target
 from fastbp.kernels.train import draw_order
