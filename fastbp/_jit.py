@@ -183,9 +183,10 @@ class Entry(dict):
         with _compiling, _nothing_collected():
             stored = [each for each, name in names.items() if self._stored(str(dtype), name).exists()]
             chosen = stored[0] if stored else least
-            _Choice.set(chosen)
-            compiled = self._compiled[names[chosen]] = self._compile(str(dtype), names[chosen])
-        return compiled
+            if names[chosen] not in self._compiled:  # another thread may have asked for it at the same time
+                _Choice.set(chosen)
+                self._compiled[names[chosen]] = self._compile(str(dtype), names[chosen])
+        return self._compiled[names[chosen]]
 
     def _signature(self, dtype):
         plain = self.signature(getattr(numba.types, dtype))

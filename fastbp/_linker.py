@@ -71,7 +71,10 @@ class _LoweredLibrary(JITCodeLibrary):
     def create_ir_module(self, name):
         """The shared module."""
         self.functions = {}
-        return _shared(self._codegen)
+        shared = _shared(self._codegen)
+        for function in shared.functions:
+            function.blocks.clear()  # half of one, where lowering was broken off: by Ctrl-C, say
+        return shared
 
     def add_ir_module(self, module):
         """Keep the text of what has just been lowered."""

@@ -168,6 +168,8 @@ class Network:
 
     def __setstate__(self, state):
         self.__dict__.update(state)
+        if not self.params.flags.writeable:  # joblib maps large arrays into its workers read-only
+            self.params = np.array(self.params)
         self.weights, self.biases = layout.views(self.params, self.sizes)
         self._idle, self._spare = [], []
 

@@ -10,6 +10,7 @@ from fastbp.activations import Identity
 from fastbp.kernels import simd
 from fastbp.kernels.check import all_finite
 from fastbp.kernels.minibatch import NO_RULE
+from fastbp.kernels.team import CALLED_OFF
 from fastbp.kernels.train import run, run_narrow
 from fastbp.optimizers import Optimizer
 from fastbp.regularization import NOTHING
@@ -243,8 +244,12 @@ class Session:
         if self._threads is None:
             return self._run(mode, 0, 1, *arguments)
         self.meeting[:] = 0
-        others = [self._threads.submit(self._run, mode, member, self.members, *arguments) for member in range(1, self.members)]
-        loss = self._run(mode, 0, self.members, *arguments)
+        try:
+            others = [self._threads.submit(self._run, mode, member, self.members, *arguments) for member in range(1, self.members)]
+            loss = self._run(mode, 0, self.members, *arguments)
+        except BaseException:  # Ctrl-C, or no thread to be had: those that are there would wait for ever
+            self.meeting[CALLED_OFF] = 1
+            raise
         for other in others:
             other.result()
         return loss

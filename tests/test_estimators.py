@@ -4,6 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import joblib
@@ -377,6 +378,43 @@ def test_a_nan_is_not_taken_for_a_zero():
     rows[3, 1] = np.nan
     with config_context(assume_finite=True), pytest.raises(fastbp.DivergenceError):
         MLPClassifier((40,), max_iter=2, random_state=0).fit(rows, labels)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("batch_size", [10, 40])
+def test_a_weight_that_is_not_finite_is_not_taken_for_zero(batch_size, solver, bad):
+    rows, weights = np.random.default_rng(0).normal(size=(40, 3)), np.ones(40)
+    weights[3] = bad
+    with config_context(assume_finite=True), pytest.raises(ValueError, match="non-finite"):
+        MLPClassifier((4,), solver=solver, batch_size=batch_size, max_iter=2).fit(rows, rows[:, 0] > 0, weights)
+
+
+@pytest.mark.parametrize("line", range(6))
+def test_threads_may_predict_by_a_model_that_has_just_been_loaded(line):
+    fitted = MLPClassifier(**QUICK).fit(X, Y)
+    model, expected, outputs, events = pickle.loads(pickle.dumps(fitted)), fitted.predict_proba(X), [], []
+
+    def meanwhile(frame, event, _):
+        """Another thread predicts before one of the lines by which the network is made again."""
+        if frame.f_code.co_name != "_link":
+            return None
+        events.append(event)
+        if len(events) == line + 1:
+            with ThreadPoolExecutor(1) as pool:
+                outputs.append(pool.submit(model.predict_proba, X).result())
+        return meanwhile
+
+    tracing = sys.gettrace()
+    sys.settrace(meanwhile)
+    try:
+        outputs.append(model.predict_proba(X))
+    finally:
+        sys.settrace(tracing)
+    for each in outputs:
+        np.testing.assert_array_equal(each, expected)
+    model.coefs_[0][:] = 0  # the network's own, whichever thread made it
+    assert (model.predict_proba(X) != expected).any()
 
 
 def test_samples_are_not_kept(monkeypatch):

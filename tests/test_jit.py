@@ -9,8 +9,11 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from math import sqrt
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -181,6 +184,29 @@ def test_an_entry_that_can_do_more_is_taken_where_it_is_at_hand(monkeypatch, tmp
     assert made == ["float32", "float32-sparse"]
 
 
+@pytest.mark.parametrize("is_cached", ["0", "1"])
+def test_threads_that_ask_at_once_compile_once(monkeypatch, tmp_path, is_cached):
+    monkeypatch.setenv("FASTBP_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("FASTBP_CACHE", is_cached)
+    entry, made, started = Entry(twice.function, twice.signature), [], Barrier(4)
+    compile_ = Entry._compile
+
+    def slow(self, dtype, name):
+        made.append(name)
+        time.sleep(0.1)  # so that the others have asked, too
+        return compile_(self, dtype, name)
+
+    monkeypatch.setattr(Entry, "_compile", slow)
+
+    def ask(_):
+        started.wait()
+        return entry["float32"](1.5)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ask, range(4))) == [3.0] * 4
+    assert made == ["float32"]
+
+
 def read_only(array):
     array.flags.writeable = False
     return array
@@ -310,6 +336,31 @@ def test_an_exception_in_a_part_reaches_python():
     with pytest.raises(ValueError, match="negative"):
         root["float64"](-4.0)
     assert root["float64"](9.0) == 3
+
+
+@intrinsic
+def _broken_off(typingctx, x):
+    def codegen(context, builder, signature, args):
+        raise KeyboardInterrupt
+
+    return x(x), codegen
+
+
+@kernel
+def _half(x):
+    return 0.5 * _broken_off(x)
+
+
+@compiled(lambda dtype: types.float64(types.float64))
+def half(x):
+    return _half(x)
+
+
+def test_a_compile_that_is_broken_off_does_no_harm_to_the_next(monkeypatch, tmp_path):
+    monkeypatch.setenv("FASTBP_CACHE_DIR", str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        half["float64"]
+    assert Entry(twice.function, twice.signature)["float64"](1.5) == 3.0
 
 
 TARGETS = """

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import pairwise
 
+import joblib
 import numpy as np
 import pytest
 from conftest import ACTIVATIONS, DTYPES, LOSSES, PAIRS, WIDTHS, error, flat, label, make_net, make_samples, make_targets, oracle
@@ -571,6 +572,16 @@ def test_pickle(dtype, clone):
     assert same_bits(other.params, net.params)
     net.fit(X, y, epochs=2, batch_size=7)
     other.fit(X, y, epochs=2, batch_size=7)  # the state of the random numbers was taken along
+    assert same_bits(other.params, net.params)
+
+
+def test_a_network_that_joblib_maps_read_only_is_as_good(tmp_path):
+    net, X, y = make_net((4, 6, 3)), make_samples(30, 4), make_targets("squared", 30, 3)
+    joblib.dump(net, tmp_path / "net")
+    other = joblib.load(tmp_path / "net", mmap_mode="r")
+    assert same_bits(other(X), net(X))
+    net.fit(X, y)
+    other.fit(X, y)
     assert same_bits(other.params, net.params)
 
 

@@ -221,3 +221,23 @@ def test_a_fit_goes_on_in_a_new_session_with_other_mini_batches(rule, kind):
     on.set_rule_state(whole.rule_state())
     train(on)
     assert (anew.net.params != on.net.params).any() == (rule.slots > 0)  # the state matters
+
+
+@pytest.mark.parametrize("mode", [TRAIN, DIFFERENTIATE])
+def test_nobody_waits_for_a_member_that_never_comes(mode, monkeypatch):
+    net, X, y = problem()
+    session = Session(net, len(X), optimizer=SGD(0.01), members=3)
+    session.set_data(X, y)
+    session.out, begun, submit = np.empty_like(net.params), [], session._threads.submit
+
+    def interrupted(*arguments):
+        begun.append(submit(*arguments))
+        raise KeyboardInterrupt  # as Ctrl-C may do when the thread has been started
+
+    monkeypatch.setattr(session._threads, "submit", interrupted)
+    before = net.params.copy()
+    with pytest.raises(KeyboardInterrupt):
+        session.call(mode)
+    assert begun[0].result(timeout=60) == 0.0
+    session.close()
+    np.testing.assert_array_equal(net.params, before)

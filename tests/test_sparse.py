@@ -231,6 +231,20 @@ def test_a_session_serves_samples_it_has_room_for(monkeypatch):
     np.testing.assert_array_equal(net(few), net(few.toarray()))
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_array_in_a_session_of_sparse_samples_is_checked(monkeypatch, bad):
+    net, X = make_net((40, 20, 4)), samples(9, 40)
+    X[3] = 1.0  # so that there is room for a row of all numbers
+    expected, made = net(X), sessions(monkeypatch)
+    net(csr_array(X))
+    np.testing.assert_array_equal(net(X), expected)
+    X[0, 2] = bad
+    for rows in (X, X[0]):
+        with pytest.raises(ValueError, match="X holds NaN or infinity"):
+            net(rows)
+    assert len(made) == 1
+
+
 def test_no_dense_copy_is_made(monkeypatch):
     X, y = csr_array(samples(200, 300, share=0.02)), make_targets("squared", 200, 4)
     for name in ("toarray", "todense"):

@@ -167,6 +167,17 @@ def test_a_sample_of_weight_zero_counts_for_nothing_even_if_its_loss_overflows()
     np.testing.assert_array_equal(net.value_and_grad(X, y, w)[1].params, net.value_and_grad(X[:1], y[:1])[1].params)
 
 
+@pytest.mark.parametrize("sizes", [(4, 6, 3), (4, NARROW_LIMIT + 1, 3)])
+def test_an_epoch_whose_rows_weigh_nothing_has_no_loss_and_is_no_divergence(sizes):
+    net, X, y = problem(sizes, n=9)
+    exact, order = oracle(net), [[0, 2, 4], [1, 2, 3]]  # as rows that are drawn may be
+    losses = exact.fit(X, y, epochs=2, batch_size=2, sample_weight=np.arange(9) % 2, order=order)
+    history = net.fit(X, y, epochs=2, batch_size=2, sample_weight=np.arange(9) % 2, order=order)
+    assert history.loss[0] == losses[0] == 0.0
+    assert history.loss[1] == pytest.approx(losses[1], rel=1e-12)
+    assert error(net.params, exact.params) < 1e-12
+
+
 # --- the same bits -----------------------------------------------------------------------------------------------------------
 
 

@@ -47,10 +47,9 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
 
     def _link(self, net):
         """Make `coefs_` and `intercepts_` the parameters of a network."""
-        self._network, self._network_activation = net, self.activation
-        self.coefs_ = [weights.T for weights in net.weights]
-        self.intercepts_ = list(net.biases)
-        self._views = (*self.coefs_, *self.intercepts_)
+        coefs, intercepts = [weights.T for weights in net.weights], list(net.biases)
+        parts = {"_network": net, "_network_activation": self.activation, "_views": (*coefs, *intercepts)}
+        self.__dict__.update(parts, coefs_=coefs, intercepts_=intercepts)  # at once: other threads may be predicting
 
     def _net(self) -> Network:
         """The network, with the parameters that the user sees."""

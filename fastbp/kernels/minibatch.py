@@ -90,7 +90,7 @@ def inverse_weight(plan, data, order, batch):
         total = 0.0
         for j in range(batch):
             total += sample_weight[order[j]]
-    return 1.0 / total if total > 0.0 else 0.0
+    return 1.0 / total if total != 0.0 else 0.0
 
 
 @kernel

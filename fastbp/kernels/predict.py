@@ -20,6 +20,7 @@ from fastbp.layout import (
     CODE,
     COEFFICIENTS,
     COLUMNS,
+    COMPRESSED,
     INPUT,
     LANES,
     MOST_ENTRIES,
@@ -96,7 +97,7 @@ def forward_row(plan, layer, params, work):
 def predict(plan, params, work, data, order, out):
     """out (N, O) = the network's outputs for rows 0 to N of x, by one thread; the block and its activations are overwritten.
 
-    `order` are these numbers. Returns whether all numbers of the rows are finite.
+    `order` are these numbers. Returns whether all numbers of the rows are finite; of rows without their zeros it is not asked.
     """
     last = plan + TABLE + (plan[N_LAYERS] - 1) * COLUMNS
     n_out, stride, panel, lanes = last[N_OUT], plan[PANEL_STRIDE], panel_width(work), width(work)
@@ -105,10 +106,11 @@ def predict(plan, params, work, data, order, out):
     is_sparse, is_finite = plan[MOST_ENTRIES] > 0, True
     for top in range(0, plan[ROWS], plan[BLOCK]):
         rows = min(plan[BLOCK], plan[ROWS] - top)
+        if plan[COMPRESSED] == 0:
+            is_finite &= are_finite(x + top * plan[TABLE + N_IN], rows * plan[TABLE + N_IN])
         if is_sparse:
             gather_entries(plan, work, x, columns, starts, order + top, 0, rows)
         else:
-            is_finite &= are_finite(x + top * plan[TABLE + N_IN], rows * plan[TABLE + N_IN])
             gather_rows(x, plan[TABLE + N_IN], order + top, 0, rows, work + plan[TABLE + INPUT], stride)
         for layer in range(plan[N_LAYERS]):
             if is_sparse and layer == 0 and plan[ROWS] > 1:

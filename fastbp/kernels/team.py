@@ -4,7 +4,7 @@ Each member calls the same compiled function with its number. Work is divided by
 members does not change a bit of the result. The barrier spins, for a meeting costs 0.1 us where waking a thread costs 10; it
 gives way to the operating system when the others take long.
 
-Legend: meeting the counter that the team shares; T = members threads.
+Legend: meeting the counter that the team shares, and whether the call is off; T = members threads.
 """
 
 import sys
@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 from fastbp._jit import kernel
 
 SPINS = 4096  # about 20 us of spinning before the first yield
+CALLED_OFF = 1  # place in `meeting` of what is not 0 once a member will never come, because Ctrl-C was heard before it set out
 
 
 @intrinsic
@@ -68,15 +69,25 @@ def _yield(typingctx):
 
 @kernel
 def barrier(meeting, members):
-    """Wait until all members are here. `meeting` points to a shared counter that only ever grows, 0 before the first meeting."""
+    """Wait until all members are here, or the call is off.
+
+    `meeting` points to a shared counter that only ever grows, 0 before the first meeting.
+    """
     if members == 1:
         return
     arrived = _fetch_add(meeting, 1)
     target = (arrived // members + 1) * members
     spins = 0
-    while load_shared(meeting) < target:
+    while load_shared(meeting) < target and load_shared(meeting + CALLED_OFF) == 0:
         spins += 1
         if spins < SPINS:
             _relax()
         else:
             _yield()
+
+
+@kernel
+def all_are_here(meeting, members):
+    """The first `barrier` of a call; whether the call is on."""
+    barrier(meeting, members)
+    return load_shared(meeting + CALLED_OFF) == 0

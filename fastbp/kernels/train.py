@@ -15,7 +15,7 @@ from fastbp.kernels.packing import copy, pack_weights, unpack_weights
 from fastbp.kernels.predict import are_equal, predict
 from fastbp.kernels.random import draw_with_replacement, shuffle
 from fastbp.kernels.simd import pointer
-from fastbp.kernels.team import barrier
+from fastbp.kernels.team import all_are_here, barrier
 from fastbp.layout import (
     BATCH,
     BEST,
@@ -100,8 +100,8 @@ def _begin_epoch(plan, order, epoch):
 
 @inline
 def _take_loss(reals):
-    """Mean loss of the samples since the last time."""
-    loss = reals[LOSS_SUM] / reals[LOSS_ROWS]
+    """Mean loss of the samples since the last time, 0 if none of them had a weight."""
+    loss = reals[LOSS_SUM] / max(reals[LOSS_ROWS], 1.0)
     reals[LOSS_SUM] = reals[LOSS_ROWS] = 0.0
     return loss
 
@@ -126,8 +126,7 @@ def _training(step):
     def train(plan, work, reals, rates, record, data, order, meeting, member, members):
         """Mini-batches from the cursor (EPOCH, FIRST) on, until EPOCHS or STEPS are reached or STATUS is no longer RUNNING."""
         epoch, first, rows, batch = plan[EPOCH], plan[FIRST], plan[ROWS], plan[BATCH]
-        record_width = 1 + 4 * plan[N_LAYERS]
-        steps = 0
+        record_width, steps = 1 + 4 * plan[N_LAYERS], 0
         while epoch < plan[EPOCHS] and steps < plan[STEPS] and plan[STATUS] == RUNNING:
             if first == 0 and plan[ORDER] != GIVEN:
                 if member == 0:
@@ -208,7 +207,7 @@ def run(
     y, labels, sample_weight, order : arrays
         (N, O) or empty; (N,) or empty; (N,) or empty; row numbers, overwritten where the kernel draws them.
     meeting : array of int64
-        The team's counter; see :mod:`fastbp.kernels.team`.
+        The team's counter, and whether the call is off; see :mod:`fastbp.kernels.team`.
 
     Returns
     -------
@@ -225,7 +224,8 @@ def run(
         # telling that nothing has changed is three times as fast as packing
         pack_layers(plan_, params_, packed, 0, 1)
         copy(params_, work_ + plan[COPY], params.size)
-    barrier(meeting_, members)
+    if not all_are_here(meeting_, members):
+        return 0.0
     if mode == TRAIN:
         _train(plan_, work_, reals_, pointer(rates), pointer(record), data, order_, meeting_, member, members)
         if member == 0:
