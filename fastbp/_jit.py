@@ -100,6 +100,10 @@ def _nothing_collected():
     try:
         yield
     finally:
+        if not gc.get_freeze_count():
+            # what has come up is there to stay: as old objects, it is not looked through at once
+            gc.freeze()
+            gc.unfreeze()
         if was_enabled:
             gc.enable()
 

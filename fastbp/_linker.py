@@ -5,6 +5,8 @@ is compiled eight times. A part is only lowered; the entry gathers the whole tre
 LLVM may inline what is called once and drop what is not called) and runs LLVM once.
 """
 
+import re
+from collections import Counter
 from functools import cache
 
 import llvmlite.binding as llvm
@@ -22,6 +24,8 @@ from numba.core.untyped_passes import FixupArgs, TranslateByteCode
 
 from fastbp._lowering import KernelLower
 from fastbp._target import target
+
+FAILURE = re.compile(r"ret i32 (?!0\n)")
 
 
 def all_parts(libraries):
@@ -68,6 +72,8 @@ def _shared(codegen):
 class _LoweredLibrary(JITCodeLibrary):
     """Code of one function as text; in the shared module it is only declared."""
 
+    may_raise = False  # whether a path ends with a code that is not that of success
+
     def create_ir_module(self, name):
         """The shared module."""
         self.functions = {}
@@ -83,7 +89,8 @@ class _LoweredLibrary(JITCodeLibrary):
             return
         for function in module.functions:
             if function.blocks:
-                self.functions[function.name] = str(function)
+                text = self.functions[function.name] = str(function)
+                self.may_raise |= FAILURE.search(text) is not None
                 function.blocks.clear()
 
 
@@ -110,12 +117,23 @@ class PartLibrary(_LoweredLibrary):
 
 
 def linked(libraries):
-    """LLVM's module of all functions in libraries."""
+    """LLVM's module of all functions in libraries, with what LLVM's inlining is to know of them."""
     lowered = [library for library in libraries if isinstance(library, _LoweredLibrary)]
     functions = {name: text for library in lowered for name, text in library.functions.items()}
     shared = _shared(target.target_context.codegen())
     values = [functions.get(name) or str(value) for name, value in shared.globals.items()]
-    module = llvm.parse_assembly("\n".join([f'target triple = "{shared.triple}"', *values, *map(str, shared.metadata)]))
+    text = "\n".join([f'target triple = "{shared.triple}"', *values, *map(str, shared.metadata)])
+    module = llvm.parse_assembly(text)
+    mentions = Counter(re.findall(r'@"([^"]*)"', text))
+    for function in module.functions:
+        body = functions.get(function.name, "")
+        if body and mentions[function.name] == 2:  # its definition and one call
+            # LLVM would inline it, too, but optimise it before: once for each level of the calls above it. Not what chooses: the
+            # choice would be made one with the test before it, and that a jump through a table.
+            if "switch i64" not in body:
+                function.add_function_attribute("alwaysinline")
+        elif "!llvm.loop" in body:
+            function.add_function_attribute("noinline")  # unrolled, it is larger than it looks
     for library in libraries:
         if library not in lowered:
             module.link_in(library._get_module_for_linking(), preserve=True)
@@ -163,8 +181,20 @@ class ReadBytecode(TranslateByteCode):
     _name = "fastbp_read_bytecode"
 
     def run_pass(self, state):
+        self._drop_caches(state.bc.table)
         state.func_ir = KernelInterpreter(state.func_id).interpret(state.bc)
         return True
+
+    @staticmethod
+    def _drop_caches(table):
+        """Leave out the places that Python 3.11 lists as instructions of their own: half of what would be read."""
+        before = None
+        for offset, instruction in list(table.items()):
+            if instruction.opname == "CACHE":
+                before.next = instruction.next
+                del table[offset]
+            else:
+                before = instruction
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
@@ -267,6 +297,19 @@ PASSES = (
 )
 
 
+class KernelPasses(PassManager):
+    """Numba's manager of passes, without checks after each, and without telling listeners of it."""
+
+    def _runPass(self, index, pss, internal_state):
+        pss.run_pass(internal_state)
+
+
+passes = KernelPasses("fastbp")
+for each in PASSES:
+    passes.add_pass(each, each.__name__)
+passes.finalize()
+
+
 def _compiler(library_class):
     class LinkedCompiler(CompilerBase):
         """Numba's compiler with a library class of its own and a short pipeline."""
@@ -275,11 +318,7 @@ def _compiler(library_class):
             codegen = target.target_context.codegen()
             self.state.library = library_class(codegen, self.state.func_id.func_qualname)
             self.state.library.enable_object_caching()
-            manager = PassManager("fastbp")
-            for each in PASSES:
-                manager.add_pass(each, each.__name__)
-            manager.finalize()
-            return [manager]
+            return [passes]
 
     return LinkedCompiler
 

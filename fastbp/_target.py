@@ -35,6 +35,7 @@ class _OnlyNews:
     """A context that looks through its registries only when they have grown: Numba asks for that at every call of an intrinsic."""
 
     is_wide = False
+    _known = 0
     mathematics = None  # Numba's registry of Python's `math`
 
     def widen(self):
@@ -66,7 +67,21 @@ class _Typing(_OnlyNews, typing.Context):
 
     def __init__(self):
         super().__init__()
-        self._resolved = {}
+        self._resolved, self._kinds = {}, {}
+
+    def resolve_value_type(self, value):
+        # Numba would look at every mention of a function whether it is a list
+        if not callable(value):
+            return super().resolve_value_type(value)
+        if id(value) not in self._kinds:
+            self._kinds[id(value)] = value, super().resolve_value_type(value)
+        return self._kinds[id(value)][1]
+
+    def refresh(self):
+        known = self._known
+        super().refresh()
+        if self._known != known:
+            self._kinds.clear()
 
     def resolve_function_type(self, func, args, kws):
         # what a function makes of its types does not change but with the choice of classes
@@ -124,10 +139,11 @@ class _Lowering(_OnlyNews, CPUContext):
 
     def insert_user_function(self, func, fndesc, libs=()):
         """Make a compiled function known to its callers."""
-        if isinstance(fndesc.restype, types.Optional):
+        is_part = len(libs) == 1 and hasattr(libs[0], "may_raise")
+        if isinstance(fndesc.restype, types.Optional) or not is_part:
             super().insert_user_function(func, fndesc, libs)
             return
-        call = partial(_lowering.call_part, fndesc)
+        call = partial(_lowering.call_part, fndesc, libs[0].may_raise)
         call.libs = tuple(libs)
         self._defns[func].append(call, fndesc.argtypes)
 

@@ -12,6 +12,7 @@ from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import models, register_default
 from numba.core.pythonapi import NativeValue, unbox
+from numba.extending import make_attribute_wrapper
 from numba.np.numpy_support import as_dtype
 
 C_CONTIGUOUS, WRITEABLE = 0x1, 0x400  # bits of the flags of an array
@@ -31,51 +32,73 @@ FOUND = ir.LiteralStructType([POINTER, POINTER, WORD, WORD, POINTER, ir.ArrayTyp
 FOUND_SIZE, FOUND_ITEMSIZE, FOUND_DATA = 2, 3, 4
 
 
-class Flat(types.Array):
-    """A C-contiguous array of any shape, which the kernel sees as a vector."""
-
-    def __init__(self, dtype, readonly):
-        super().__init__(dtype, 1, "C", readonly=readonly, name=f"Flat({dtype}, {'readonly' if readonly else 'mutable'})")
+# what is found here: the numbers, how many, and whether they are those of such an array
+TAKEN = ir.LiteralStructType([POINTER, WORD, ir.IntType(1)])
 
 
-register_default(Flat)(models.ArrayModel)
+class Flat(types.Type):
+    """A C-contiguous array of any shape, which the kernel sees as a pointer and a size."""
+
+    def __init__(self, dtype, mutable):
+        self.dtype, self.is_mutable = dtype, mutable
+        super().__init__(f"Flat({dtype}, {'mutable' if mutable else 'readonly'})")
+
+
+@register_default(Flat)
+class _FlatModel(models.StructModel):
+    def __init__(self, manager, flat):
+        super().__init__(manager, flat, [("data", types.CPointer(flat.dtype)), ("size", types.intp)])
+
+
+make_attribute_wrapper(Flat, "size", "size")
 
 
 def flat(argument: types.Type) -> types.Type:
     """The type of an argument of an entry: vectors are taken from arrays of any shape."""
-    return Flat(argument.dtype, not argument.mutable) if isinstance(argument, types.Array) else argument
+    return Flat(argument.dtype, argument.mutable) if isinstance(argument, types.Array) else argument
+
+
+def _reader(module):
+    """The function that takes an object apart, given what an array must be: its flags, kind, and bytes of a number."""
+    name = "fastbp.take_array"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(TAKEN, [POINTER, INT, BYTE, WORD]), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    obj, flags, kind, itemsize = function.args
+    builder = ir.IRBuilder(function.append_basic_block())
+
+    def field(structure, number):
+        return builder.load(cgutils.gep_inbounds(builder, structure, 0, number))
+
+    found = builder.alloca(FOUND)
+    reader = ir.FunctionType(INT, [POINTER, POINTER])
+    read = cgutils.get_or_insert_function(module, reader, "numba_adapt_ndarray")
+    with cgutils.if_unlikely(builder, cgutils.is_not_null(builder, builder.call(read, [obj, builder.bitcast(found, POINTER)]))):
+        builder.ret(ir.Constant(TAKEN, None))
+    array = builder.bitcast(obj, ARRAY.as_pointer())
+    descr = builder.bitcast(field(array, ARRAY_DESCR), DESCR.as_pointer())
+    checks = [
+        builder.icmp_unsigned("==", builder.and_(field(array, ARRAY_FLAGS), flags), flags),
+        builder.icmp_unsigned("==", field(descr, DESCR_KIND), kind),
+        builder.icmp_unsigned("!=", field(descr, DESCR_BYTE_ORDER), BYTE(FOREIGN_ORDER)),
+        builder.icmp_unsigned("==", field(found, FOUND_ITEMSIZE), itemsize),
+    ]
+    fields = field(found, FOUND_DATA), field(found, FOUND_SIZE), reduce(builder.and_, checks)
+    builder.ret(cgutils.pack_struct(builder, fields))
+    return function
 
 
 @unbox(Flat)
 def _unbox(typ, obj, c):
     builder, dtype = c.builder, as_dtype(typ.dtype)
-
-    def field(structure, number):
-        return builder.load(cgutils.gep_inbounds(builder, structure, 0, number))
-
-    with builder.goto_entry_block():
-        found = builder.alloca(FOUND)  # not `alloca_once`, which would fill it with zeros in every call
-    reader = ir.FunctionType(INT, [POINTER, POINTER])
-    read = cgutils.get_or_insert_function(builder.module, reader, "numba_adapt_ndarray")
-    is_array = builder.not_(cgutils.is_not_null(builder, builder.call(read, [obj, builder.bitcast(found, POINTER)])))
-    fits = cgutils.alloca_once_value(builder, cgutils.false_bit)
-    with builder.if_then(is_array, likely=True):
-        array = builder.bitcast(obj, ARRAY.as_pointer())
-        descr = builder.bitcast(field(array, ARRAY_DESCR), DESCR.as_pointer())
-        needed = INT(C_CONTIGUOUS | (WRITEABLE if typ.mutable else 0))
-        checks = [
-            builder.icmp_unsigned("==", builder.and_(field(array, ARRAY_FLAGS), needed), needed),
-            builder.icmp_unsigned("==", field(descr, DESCR_KIND), BYTE(ord(dtype.kind))),
-            builder.icmp_unsigned("!=", field(descr, DESCR_BYTE_ORDER), BYTE(FOREIGN_ORDER)),
-            builder.icmp_unsigned("==", field(found, FOUND_ITEMSIZE), WORD(dtype.itemsize)),
-        ]
-        builder.store(reduce(builder.and_, checks), fits)
-    refused = builder.not_(builder.load(fits))
+    needed = C_CONTIGUOUS | (WRITEABLE if typ.is_mutable else 0)
+    asked = [obj, INT(needed), BYTE(ord(dtype.kind)), WORD(dtype.itemsize)]
+    data, size, fits = cgutils.unpack_tuple(builder, builder.call(_reader(builder.module), asked), 3)
+    refused = builder.not_(fits)
     with builder.if_then(refused, likely=False):
-        kind = "a writable" if typ.mutable else "a"
+        kind = "a writable" if typ.is_mutable else "a"
         c.pyapi.err_set_string("PyExc_TypeError", f"kernels take {kind} C-contiguous array of {dtype.name} here")
-    native = c.context.make_array(typ)(c.context, builder)
-    native.data = builder.bitcast(field(found, FOUND_DATA), native.data.type)
-    native.nitems, native.itemsize = field(found, FOUND_SIZE), WORD(dtype.itemsize)
-    native.shape, native.strides = (cgutils.pack_array(builder, [each]) for each in (native.nitems, native.itemsize))
-    return NativeValue(native._getvalue(), is_error=refused)
+    data = builder.bitcast(data, c.context.get_value_type(types.CPointer(typ.dtype)))
+    return NativeValue(cgutils.pack_struct(builder, (data, size)), is_error=refused)

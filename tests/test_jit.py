@@ -265,7 +265,8 @@ def test_calls_hold_no_reference_to_their_arguments():
 
 
 @compiled(lambda dtype: types.void(types.int64[::1], dtype[::1], types.float64[::1]))
-def extremes(ints, reals, out):
+def extremes(ints_, reals_, out_):
+    ints, reals, out = pointer(ints_), pointer(reals_), pointer(out_)
     out[0] = min(ints[0], ints[1])
     out[1] = max(3, ints[0], ints[1])
     out[2] = min(reals[0], reals[1])
@@ -281,8 +282,8 @@ def test_extremes_are_those_of_python(dtype, pair):
     np.testing.assert_array_equal(out, [-4, 7, min(a, b), max(b, a), max(-4.0, a)])
 
 
-@compiled(lambda dtype: types.void(types.int64, types.int64, types.int64, types.int64[::1]))
-def ranges(start, stop, step, out):
+@kernel
+def _loops(start, stop, step, out):
     for i in range(stop):
         out[0] += 1 + i * 0x10000
     for i in range(start, stop):
@@ -294,16 +295,56 @@ def ranges(start, stop, step, out):
             if j == stop - 1:
                 break
             out[3] += 1 + j * 0x10000
+    for i in range(start, stop, 3):
+        out[4] += 1 + i * 0x10000
+    either = range(start, stop)
+    if step < 0:
+        either = range(stop)
+    for i in either:
+        out[5] += 1 + i * 0x10000
+
+
+@compiled(lambda dtype: types.void(types.int64, types.int64, types.int64, types.int64[::1]))
+def loops(start, stop, step, out):
+    _loops(start, stop, step, pointer(out))
 
 
 def test_loops_are_those_of_python():
     for args in itertools.product((-5, 0, 3, 8), (-4, 0, 1, 7), (-7, -2, -1, 1, 2, 8)):
-        out, expected = np.zeros(4, np.int64), [0] * 4
-        ranges["float64"](*args, out)
-        ranges.function(*args, expected)
+        out, expected = np.zeros(6, np.int64), [0] * 6
+        loops["float64"](*args, out)
+        _loops.py_func(*args, expected)
         np.testing.assert_array_equal(out, expected)
     with pytest.raises(ValueError, match="must not be zero"):
-        ranges["float64"](0, 5, 0, out)
+        loops["float64"](0, 5, 0, out)
+
+
+@kernel
+def _quotients(a, b, out):
+    out[0], out[1] = a // b, a % b
+    out[2], out[3] = a // 8, a % 8
+    out[4], out[5] = a // 7, a % 7
+    out[6], out[7] = a // -7, a % -7
+    out[8], out[9] = a // 1, a % 1
+    out[10], out[11] = 2 * 3 - 7 + a, (a, b, 5)[2]
+
+
+@compiled(lambda dtype: types.void(types.int64, types.int64, types.int64[::1]))
+def quotients(a, b, out):
+    _quotients(a, b, pointer(out))
+
+
+def test_quotients_are_those_of_python():
+    numbers = [0, 1, 2, 6, 7, 8, 9, 2**40 + 3, 2**62]
+    numbers += [-number for number in numbers]
+    for a, b in itertools.product(numbers, numbers):
+        out, expected = np.zeros(12, np.int64), [0] * 12
+        quotients["float64"](a, b, out)
+        if b:
+            _quotients.py_func(a, b, expected)
+            np.testing.assert_array_equal(out, expected)
+        else:
+            np.testing.assert_array_equal(out[:2], 0)
 
 
 @intrinsic
@@ -401,7 +442,7 @@ def test_all_classes_are_compiled_without_the_rest_of_numba():
 def _first_plus_one(x):
     first = pointer(x)
     first = first[0] + 1.0
-    x[0] = first
+    pointer(x)[0] = first
 
 
 def test_a_name_may_be_used_for_values_of_several_types():
@@ -419,8 +460,9 @@ def _double(x):
 
 
 def _twice(x):
+    numbers = pointer(x)
     for i in range(x.size):
-        x[i] = _double(x[i])
+        numbers[i] = _double(numbers[i])
 
 
 class Probe:
@@ -538,8 +580,9 @@ def test_a_file_of_another_entry_is_not_run(cache, probe):
 
 
 def _other(x):
+    numbers = pointer(x)
     for i in range(x.size):
-        x[i] = x[i] + 100.0
+        numbers[i] += 100.0
 
 
 def test_switched_off(cache, probe, monkeypatch):
@@ -681,7 +724,8 @@ def test_every_file_that_kernels_are_made_of_is_in_the_key():
 
 
 @compiled(lambda dtype: types.void(types.uint64[::1], types.uint64[::1]))
-def philox(given, out):
+def philox(given_, out_):
+    given, out = pointer(given_), pointer(out_)
     words = random.philox(given[0], given[1], given[2], given[3], given[4], given[5])
     out[0], out[1], out[2], out[3] = words
 

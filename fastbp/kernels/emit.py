@@ -71,3 +71,20 @@ def emit_fma(builder, a, b, c):
     """a b + c of vectors."""
     # fmuladd, not fma: without an FMA unit the latter becomes one libm call a lane
     return call(builder, f"llvm.fmuladd.{suffix(a.type)}", a.type, [a, b, c])
+
+
+class _LoopId(ir.MDValue):
+    """What a loop is known by, and a hint to LLVM; its first operand is itself, which `add_metadata` has no way to say."""
+
+    def __init__(self, module, hint):
+        self.hint = hint
+        super().__init__(module, [], str(len(module.metadata)))
+
+    def descr(self, buf):
+        buf += (f"distinct !{{ {self.get_reference()}, {self.hint.get_reference()} }}", "\n")
+
+
+@cache
+def unrolled_loop(module, count: int):
+    """What hangs on the jump back of a loop that LLVM is to unroll so many times."""
+    return _LoopId(module, module.add_metadata(["llvm.loop.unroll.count", I32(count)]))

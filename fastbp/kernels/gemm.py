@@ -8,21 +8,23 @@ Legend: W lanes of a register; P = 2 W columns of a panel; K depth of a product;
 A (B, I) and D (B, O) have panels of ``capacity`` >= B rows; packed weights (I + 1, O) have panels of I + 1 rows, the last the bias.
 """
 
+from numba.extending import intrinsic
+
 from fastbp._jit import inline, kernel, switch
 from fastbp.kernels import simd
 from fastbp.kernels.few import FEW, is_worth_turning, outer_few, product_few
 from fastbp.kernels.product import outer_tile, product_tile
-from fastbp.kernels.simd import like, load, prefetch, store, width
+from fastbp.kernels.simd import like, load, number_of, prefetch, store, width
 from fastbp.kernels.tile import CONTINUE, STORE
 
 ROWS = simd.tile_rows()
 TALL = max(ROWS, 8)  # rows of a tile one register wide: two units, each with four sums under way, are busy then
 
 
-@inline
-def panel_width(pointer):
+@intrinsic
+def panel_width(typingctx, pointer):
     """P of the pointer's dtype."""
-    return 2 * width(pointer)
+    return number_of(pointer, 2 * simd.lanes(pointer.dtype))
 
 
 @inline
@@ -95,11 +97,12 @@ def panel_product(a, a_panel, depth, m, c, rows, columns, start, bias, finish, a
         Numbers from m to the panel of the next product, 0 if there is none. It is asked for a few rows a tile: all at once, or
         when it is read, would hold up the first tiles.
     """
-    if columns < 0 and is_worth_turning(depth, -columns, a):
+    is_turned = columns < 0 and is_worth_turning(depth, -columns, a)
+    if is_turned:
         product_few(a, a_panel, depth, m, c, rows, -columns, start, bias)
         if finish == STORE:
             return
-        depth, start = 0, CONTINUE
+    depth, start = 0 if is_turned else depth, CONTINUE if is_turned else start
     taller, lower, height = split(rows, ROWS if columns == 2 else TALL)
     code = (max(columns, 1) - 1) * TALL + height - 1
     lines = (depth + taller + lower - 1) // (taller + lower) if ahead != 0 else 0

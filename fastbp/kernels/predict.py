@@ -70,8 +70,8 @@ def _panel_of_row(w, b, n_in, n_out, a, a_panel, z):
     for i in range(whole, n_in):
         for j in range(n_out):
             z[j] = w[j * n_in + i]
-        a_i = broadcast(a + i // panel * a_panel, i % panel)
-        first, second = fma(load(z, 0), a_i, first), fma(load(z, lanes), a_i, second)
+        spread = broadcast(a + i // panel * a_panel, i % panel)
+        first, second = fma(load(z, 0), spread, first), fma(load(z, lanes), spread, second)
     store(z, 0, first)
     store(z, lanes, second)
 

@@ -13,7 +13,7 @@ from numba import types
 from numba.core.cgutils import pack_array, unpack_tuple
 from numba.extending import intrinsic
 
-from fastbp.kernels.emit import at, emit_fma, emit_load, emit_splat, emit_store, vector_type
+from fastbp.kernels.emit import at, emit_fma, emit_load, emit_splat, emit_store, unrolled_loop, vector_type
 from fastbp.kernels.simd import lanes
 from fastbp.kernels.tile import (
     ADD_SCALED,
@@ -40,15 +40,17 @@ def steps_in_turn(registers: int, lanes: int) -> int:
     return 8 if registers < 8 else 4
 
 
-def _emit_while(builder, state, is_on, turn):
-    """The values after a loop of ``state = turn(state)`` as long as ``is_on(state[0])``."""
+def _emit_while(builder, state, is_on, turn, unrolled=1):
+    """The values after a loop of ``state = turn(state)`` as long as ``is_on(state[0])``, which LLVM unrolls so many times."""
     before, loop, done = builder.block, builder.append_basic_block("turn"), builder.append_basic_block("turned")
     builder.cbranch(is_on(state[0]), loop, done)
     builder.position_at_end(loop)
     inside = [builder.phi(each.type) for each in state]
     later = turn(inside)
     end = builder.block
-    builder.cbranch(is_on(later[0]), loop, done)
+    jump = builder.cbranch(is_on(later[0]), loop, done)
+    if unrolled > 1:
+        jump.set_metadata("llvm.loop", unrolled_loop(builder.module, unrolled))
     builder.position_at_end(done)
     after = [builder.phi(each.type) for each in state]
     for first, last, within, outside in zip(state, later, inside, after, strict=True):
@@ -61,19 +63,15 @@ def _emit_while(builder, state, is_on, turn):
 def _emit_product(builder, tile, registers, a, stride, step, b, b_step, depth):
     """The registers of a tile after what `tile_product` says; strides are numbers or values of LLVM."""
     offsets = [times(builder, stride, r) for r in range(tile.rows)]
-    state = [depth, a, b, *registers]
-    for steps in (steps_in_turn(tile.rows * tile.columns, tile.lanes), 1):
-        count = ir.Constant(depth.type, steps)
+    one, steps = ir.Constant(depth.type, 1), steps_in_turn(tile.rows * tile.columns, tile.lanes)
 
-        def turn(state, steps=steps, count=count):
-            left, a, b, *registers = state
-            for k in range(steps):
-                registers = emit_rank(builder, tile, registers, k, a, offsets, step, b, b_step)
-            left = builder.sub(left, count, flags=["nsw"])
-            return [left, emit_step(builder, a, step, steps), emit_step(builder, b, b_step, steps), *registers]
+    def turn(state):
+        left, a, b, *registers = state
+        registers = emit_rank(builder, tile, registers, 0, a, offsets, step, b, b_step)
+        left = builder.sub(left, one, flags=["nsw"])
+        return [left, emit_step(builder, a, step, 1), emit_step(builder, b, b_step, 1), *registers]
 
-        state = _emit_while(builder, state, lambda left, count=count: builder.icmp_signed(">=", left, count), turn)
-    return state[3:]
+    return _emit_while(builder, [depth, a, b, *registers], lambda left: builder.icmp_signed(">=", left, one), turn, steps)[3:]
 
 
 @intrinsic

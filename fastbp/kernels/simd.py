@@ -76,10 +76,10 @@ class _VecModel(models.PrimitiveModel):
 
 @intrinsic
 def pointer(typingctx, array):
-    """Pointer to the first element of a contiguous array."""
+    """Pointer to the first number of an array that an entry is given."""
 
     def codegen(context, builder, signature, args):
-        return context.make_array(array)(context, builder, args[0]).data
+        return builder.extract_value(args[0], 0)
 
     return types.CPointer(array.dtype)(array), codegen
 
@@ -126,15 +126,15 @@ def prefetch(typingctx, ptr, offset):
 # --- one register ------------------------------------------------------------------------------------------------------------
 
 
+def number_of(ptr, value: int):
+    """What an intrinsic returns that tells a number of a pointer's type: a constant of the compiled code."""
+    return types.intp(ptr), lambda context, builder, signature, args: context.get_constant(types.intp, value)
+
+
 @intrinsic
 def width(typingctx, ptr):
-    """W of the pointer's dtype, a constant of the compiled code."""
-    count = lanes(ptr.dtype)
-
-    def codegen(context, builder, signature, args):
-        return context.get_constant(types.intp, count)
-
-    return types.intp(ptr), codegen
+    """W of the pointer's dtype."""
+    return number_of(ptr, lanes(ptr.dtype))
 
 
 @intrinsic

@@ -217,13 +217,13 @@ def run(
     plan_, work_, params_, meeting_ = pointer(plan), pointer(work), pointer(params), pointer(meeting)
     reals_, order_, out_ = pointer(reals), pointer(order), pointer(out)
     data = pointer(x), pointer(columns), pointer(starts), pointer(y), pointer(labels), pointer(sample_weight)
-    packed = work_ + plan[PACKED]
+    packed = work_ + plan_[PACKED]
     if mode != PREDICT:
         pack_layers(plan_, params_, packed, member, members)
-    elif plan[ROWS] > 1 and not are_equal(params_, work_ + plan[COPY], params.size):
+    elif plan_[ROWS] > 1 and not are_equal(params_, work_ + plan_[COPY], params.size):
         # telling that nothing has changed is three times as fast as packing
         pack_layers(plan_, params_, packed, 0, 1)
-        copy(params_, work_ + plan[COPY], params.size)
+        copy(params_, work_ + plan_[COPY], params.size)
     if not all_are_here(meeting_, members):
         return 0.0
     if mode == TRAIN:
@@ -233,11 +233,11 @@ def run(
     elif mode == PREDICT:
         return 0.0 if predict(plan_, params_, work_, data, order_, out_) else nan
     else:
-        rows, differentiate = plan[ROWS], mode == DIFFERENTIATE
+        rows, differentiate = plan_[ROWS], mode == DIFFERENTIATE
         minibatch(plan_, work_, reals_, 0.0, 0, 0, data, order_, rows, differentiate, meeting_, member, members)
         if member == 0:
             if differentiate:
-                unpack_layers(plan_, work_ + plan[GRADIENT], out_)
+                unpack_layers(plan_, work_ + plan_[GRADIENT], out_)
             return _take_loss(reals_)
     return 0.0
 
@@ -266,7 +266,7 @@ def run_narrow(
     """TRAIN for a plan of :mod:`fastbp.kernels.narrow`, by one member; arguments as for `run`."""
     plan_, work_, params_, reals_, order_ = pointer(plan), pointer(work), pointer(params), pointer(reals), pointer(order)
     data = pointer(x), pointer(columns), pointer(starts), pointer(y), pointer(labels), pointer(sample_weight)
-    packed = work_ + plan[PACKED]
+    packed = work_ + plan_[PACKED]
     pack_narrow(plan_, params_, packed)
     write_ones(plan_, work_)
     _train_narrow(plan_, work_, reals_, pointer(rates), pointer(record), data, order_, pointer(meeting), member, members)
