@@ -76,9 +76,11 @@ class _VecModel(models.PrimitiveModel):
 
 @intrinsic
 def pointer(typingctx, array):
-    """Pointer to the first number of an array that an entry is given."""
+    """Pointer to the first number of an array: one that an entry is given, or one of Numba's own."""
 
     def codegen(context, builder, signature, args):
+        if isinstance(array, types.Array):
+            return context.make_array(array)(context, builder, args[0]).data
         return builder.extract_value(args[0], 0)
 
     return types.CPointer(array.dtype)(array), codegen
