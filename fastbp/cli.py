@@ -277,7 +277,7 @@ def _prepared(source: str, extra: dict[str, Any]) -> tuple[NDArray[Any], NDArray
 
 
 def _info(arguments: argparse.Namespace) -> None:
-    from fastbp._jit import cache_directory
+    from fastbp._cache import cache_directory
     from fastbp.bench.machine import cores, cpu, installed_version
     from fastbp.kernels.simd import register_bytes
 
@@ -309,7 +309,7 @@ def _info(arguments: argparse.Namespace) -> None:
 
 def _cached_kernels() -> list[Path]:
     """Files of compiled kernels that this version will load."""
-    from fastbp._jit import cache_directory
+    from fastbp._cache import cache_directory
 
     directory = cache_directory()
     return list(directory.glob("*.bin")) if directory else []

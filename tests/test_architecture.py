@@ -20,7 +20,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 LAYERS = [
     "_version _registry memory metrics threads sparsity _lowering _unboxing",
     "_target",
-    "_linker layout",
+    "_linker _cache layout",
     "_jit",
     "kernels.emit",
     "kernels.simd kernels.team",
@@ -153,9 +153,9 @@ def test_the_oracle_shares_nothing():
     [
         ("sklearn", r"estimators\..*|cli|datasets|workloads|contestants|bench\..*"),
         ("matplotlib", r"plotting|bench\..*"),
-        ("pickle", r"_jit|bench\.worker"),
-        ("numba", r"_jit|_linker|_lowering|_target|_unboxing|kernels\..*|contestants|bench\..*|cli"),
-        ("llvmlite", r"_jit|_linker|_lowering|_unboxing|kernels\..*|bench\..*|cli"),
+        ("pickle", r"_cache|bench\.worker"),
+        ("numba", r"_cache|_jit|_linker|_lowering|_target|_unboxing|kernels\..*|contestants|bench\..*|cli"),
+        ("llvmlite", r"_cache|_jit|_linker|_lowering|_unboxing|kernels\..*|bench\..*|cli"),
     ],
 )
 def test_who_imports_what(library, users):

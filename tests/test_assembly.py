@@ -13,7 +13,7 @@ import sys
 import llvmlite.binding as llvm
 import pytest
 
-from fastbp._jit import DiskCache, cache_directory
+from fastbp._cache import DiskCache, cache_directory
 from fastbp.kernels.product import steps_in_turn
 from fastbp.kernels.train import run, run_narrow
 from fastbp.layout import SIDE_BY_SIDE

@@ -22,8 +22,9 @@ from numba import types
 from numba.extending import intrinsic
 
 import fastbp
-from fastbp import _jit
-from fastbp._jit import DiskCache, Entry, Level, cache_directory, kernel
+from fastbp import _cache, _jit
+from fastbp._cache import DiskCache, cache_directory
+from fastbp._jit import Entry, Level, kernel
 from fastbp.kernels import random
 from fastbp.kernels.simd import pointer
 from fastbp.kernels.train import draw_order, run
@@ -674,11 +675,11 @@ def test_a_directory_of_somebody_else_is_not_used(cache, monkeypatch):
 
 def test_the_key_covers_sources_and_flags(tmp_path, monkeypatch):
     def key():
-        return _jit.source_key.__wrapped__()
+        return _cache.source_key.__wrapped__()
 
     before = key()
-    assert before == key() == _jit.source_key()
-    monkeypatch.setattr(_jit.config, "BOUNDSCHECK", 1)
+    assert before == key() == _cache.source_key()
+    monkeypatch.setattr(_cache.config, "BOUNDSCHECK", 1)
     assert key() != before
     monkeypatch.undo()
     for name in (
@@ -687,6 +688,7 @@ def test_the_key_covers_sources_and_flags(tmp_path, monkeypatch):
         "optimizers.py",
         "losses.py",
         "layout.py",
+        "_cache.py",
         "_jit.py",
         "_linker.py",
         "_unboxing.py",
@@ -696,7 +698,7 @@ def test_the_key_covers_sources_and_flags(tmp_path, monkeypatch):
             target = copy / path.relative_to(PACKAGE)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
-        monkeypatch.setattr(_jit, "PACKAGE", copy)
+        monkeypatch.setattr(_cache, "PACKAGE", copy)
         assert key() == before
         with (copy / name).open("a") as file:
             file.write("# changed\n")
@@ -705,7 +707,7 @@ def test_the_key_covers_sources_and_flags(tmp_path, monkeypatch):
 
 
 def test_every_file_that_kernels_are_made_of_is_in_the_key():
-    in_key = {path.relative_to(PACKAGE).as_posix() for pattern in _jit.SOURCES for path in PACKAGE.glob(pattern)}
+    in_key = {path.relative_to(PACKAGE).as_posix() for pattern in _cache.SOURCES for path in PACKAGE.glob(pattern)}
     used, waiting = set(), ["kernels/train.py"]
     while waiting:
         name = waiting.pop()

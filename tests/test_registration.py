@@ -15,7 +15,7 @@ import warnings
 import numpy as np
 from numba import types
 
-from fastbp import MLPClassifier, MLPRegressor, Network, _jit
+from fastbp import MLPClassifier, MLPRegressor, Network, _cache, _jit
 from fastbp.activations import ACTIVATIONS, ELU, Activation, activate
 from fastbp.kernels.simd import absolute, fma, like, load, pointer, store
 from fastbp.losses import LOSSES, Loss
@@ -23,8 +23,8 @@ from fastbp.schedules import SCHEDULES, Schedule
 
 warnings.simplefilter("ignore")
 compiled = []
-save = _jit.DiskCache.save_overload
-_jit.DiskCache.save_overload = lambda cache, *args: (compiled.append(cache.name), save(cache, *args))[1]
+save = _cache.DiskCache.save_overload
+_cache.DiskCache.save_overload = lambda cache, *args: (compiled.append(cache.name), save(cache, *args))[1]
 if sys.argv[1] == "warm":
     def fail(*args):
         raise AssertionError("compiled")
