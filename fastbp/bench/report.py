@@ -17,7 +17,7 @@ def tables(results: dict[str, Any], markdown: bool) -> str:
     if results["workloads"]:
         parts.append(table(*_ratios(results), markdown=markdown))
     if results["start"]:
-        rows = [(label, f"{results['start'][key]:.2f} s") for key, label in START.items()]
+        rows = [(label, f"{round(results['start'][key], 2) + 0.0:.2f} s") for key, label in START.items()]  # no -0.00
         parts.append(table(("start of a process", "seconds"), rows, markdown=markdown))
     if remarks := _remarks(results):
         parts.append(("\n\n" if markdown else "\n").join(remarks))
