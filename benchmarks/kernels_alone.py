@@ -11,7 +11,7 @@ from time import process_time
 import numpy as np
 
 from fastbp import layout
-from fastbp.bench.machine import Machine, cpu
+from fastbp.bench.machine import Machine, cores, cpu
 from fastbp.bench.measure import Reference
 from fastbp.bench.report import table
 from fastbp.bench.statistics import median_interval
@@ -46,12 +46,12 @@ class Burst:
         session.set_rates(np.full(self.epochs, rule.learning_rate))
         session.record = np.zeros(self.epochs * (1 + 4 * len(contestant.net.weights)))
         session.plan[[layout.ORDER, layout.EPOCHS]] = layout.GIVEN, self.epochs
-        self.first = session.reals.copy()
+        self.first = session.rule_state()
 
     def seconds(self):
         """Time of the processor for one burst, by step."""
         self.contestant.reset()
-        self.session.reals[:] = self.first
+        self.session.set_rule_state(self.first)
         self.session.plan[[layout.EPOCH, layout.FIRST]] = 0
         start = process_time()
         self.session.call(TRAIN)
@@ -89,6 +89,6 @@ if __name__ == "__main__":
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("workload", nargs="*", choices=[[], *trained], default=[])
     chosen = parser.parse_args()
-    Turns("machine", 1).pin(0)
+    Turns("machine", 1).pin(cores()[-1])
     print(f"{cpu()}, {chosen.dtype}\n")
     print(table(HEAD, [measure(name, chosen.dtype, chosen.rounds) for name in chosen.workload or trained], markdown=True))
