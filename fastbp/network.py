@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from fastbp import activations, initializers, layout, losses, memory, metrics, sparsity, threads, validation
-from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT
+from fastbp.kernels.train import DIFFERENTIATE, EVALUATE
 from fastbp.session import Session
 
 SPARE_BYTES = 1 << 24  # of the work buffer that a network keeps between calls
@@ -116,7 +116,7 @@ class Network:
         self.weights, self.biases = layout.views(self.params, self.sizes)
         wide = max(n_in + n_out for n_in, n_out in pairwise(self.sizes))
         self._together = min(256, max(96, CACHED_BYTES // (wide * self.dtype.itemsize)))  # rows that are predicted together
-        self._alone = int(threads.FLOP_PER_START / self.params.size) * self.sizes[0]  # numbers of X that one thread predicts
+        self._few = int(threads.FLOP_PER_START / self.params.size)  # rows that one thread predicts
         self._idle: list[Session] = []  # sessions of predictions, each used by one thread at a time
         self._spare: list[Session] = []  # the last session of a loss or gradient, if small
         self._initialise(init, weights, biases)
@@ -202,10 +202,18 @@ class Network:
         ndarray, (n_samples, n_outputs) or (n_outputs,)
             Activations of the last layer: probabilities for the cross-entropies. A row's result does not depend on the others.
         """
-        if type(X) is np.ndarray:
-            outputs = self._of_plain(X) if n_threads is None else None
-            if outputs is not None:
-                return outputs
+        if type(X) is np.ndarray and n_threads is None:
+            # nearly all calls: a few samples that are as they should be
+            shape = X.shape
+            count = shape[0] if len(shape) == 2 else 1
+            if 0 < count <= self._few and 0 < len(shape) < 3 and shape[-1] == self.sizes[0] and X.dtype == self.dtype:
+                n_outputs = self.sizes[-1]
+                try:
+                    outputs, is_finite = self._fill(X, count, (count, n_outputs) if len(shape) == 2 else n_outputs)
+                except TypeError:  # not C-contiguous
+                    is_finite = False
+                if is_finite:
+                    return outputs
         elif hasattr(X, "tocsr"):
             return self._outputs(validation.samples("X", X, self.sizes[0], self.dtype), n_threads)
         rows = validation.numbers("X", X, self.dtype)
@@ -214,16 +222,6 @@ class Network:
                 validation.matrix("X", rows[None], self.sizes[0])
             return self._fill(rows, 1, self.sizes[-1])[0]
         return self._outputs(validation.matrix("X", rows, self.sizes[0]), n_threads)
-
-    def _of_plain(self, X):
-        """Outputs for a few samples that are as they should be: nearly all calls. None if they are not, or many."""
-        if not (0 < X.ndim < 3 and X.dtype == self.dtype and 0 < X.size <= self._alone and X.shape[-1] == self.sizes[0]):
-            return None
-        try:
-            outputs, is_finite = self._forward(X) if X.ndim == 2 else self._fill(X, 1, self.sizes[-1])
-        except TypeError:  # not C-contiguous
-            return None
-        return outputs if is_finite else None
 
     def _outputs(self, rows, n_threads=None):
         """Outputs for rows that have passed validation; many rows are divided among threads."""
@@ -253,9 +251,8 @@ class Network:
         if session is None or (session.block < count and session.block < self._together) or not session.takes(rows):
             session = Session(self, min(count, self._together), entries=self._entries(rows))
         out = np.empty(shape, self.dtype)
-        none = session.x
         try:
-            is_finite = session.compute(PREDICT, count, rows, none, session.labels, none, out) == 0.0
+            is_finite = session.predict(count, rows, out)
         finally:
             self._idle.append(session)
         return out, is_finite

@@ -1,6 +1,7 @@
 """A network's buffers for one kind of call, and the call itself, alone or by a team of threads."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from fastbp.kernels import simd
 from fastbp.kernels.check import all_finite
 from fastbp.kernels.minibatch import NO_RULE
 from fastbp.kernels.team import CALLED_OFF
-from fastbp.kernels.train import run, run_narrow
+from fastbp.kernels.train import PREDICT, run, run_narrow
 from fastbp.optimizers import Optimizer
 from fastbp.regularization import NOTHING
 from fastbp.sparsity import CompressedRows
@@ -114,6 +115,7 @@ class Session:
         self._params = net.params
         self._kept: list[np.ndarray] = []  # the last snapshot
         self._given: tuple[int, ...] = ()  # numbers of samples, labels and weights in the last `compute`
+        self._count = 0  # of samples in the last `compute` or `predict`
         self._run = (run_narrow if narrow else run).over(classes, self.dtype, level)
         self._threads = ThreadPoolExecutor(members - 1) if members > 1 else None
 
@@ -143,9 +145,9 @@ class Session:
 
     def takes(self, rows) -> bool:
         """Whether there is room for the numbers other than zero of a sample, if they are to be told from the others."""
-        if type(rows) is not CompressedRows:
-            return self.entries is None or self.entries.most >= rows.shape[-1]
-        return self.entries is not None and self.entries.most >= rows.most
+        if self.entries is None:
+            return type(rows) is not CompressedRows
+        return self.entries.most >= (rows.most if type(rows) is CompressedRows else rows.shape[-1])
 
     def _numbers_of(self, x):
         """The numbers of the samples, after setting where they are, if some are left out."""
@@ -154,39 +156,39 @@ class Session:
         return x.values if is_compressed else x.reshape(-1)
 
     def compute(self, mode: int, count: int, x, y, labels, sample_weight, out) -> float:
-        """PREDICT, EVALUATE or DIFFERENTIATE `count` samples into `out`; returns what `run` returns, such as the mean loss.
+        """EVALUATE or DIFFERENTIATE `count` samples, into `out`; returns the mean loss.
 
-        Data as for `set_data`, arrays of any shape that have passed validation. At most a mini-batch, unless for predictions.
+        Data as for `set_data`, arrays of any shape that have passed validation. At most a mini-batch.
         """
         given = count, len(labels), len(sample_weight)
         if given != self._given:
-            plan, self._given = self.plan, given
-            plan[layout.ROWS], plan[layout.LABELS], plan[layout.WEIGHTED] = count, len(labels) > 0, len(sample_weight) > 0
-            if count > self.order.size:
-                self.order = np.arange(count)
+            self.plan[[layout.LABELS, layout.WEIGHTED]] = len(labels) > 0, len(sample_weight) > 0
+            self._take(count)
+            self._given = given
         if self.entries:
             x = self._numbers_of(x)
-        # spelled out: a tuple made for each call would cost a third of it
-        return self._run(
-            mode,
-            0,
-            1,
-            self.plan,
-            self.work,
-            self._params,
-            self.reals,
-            self.rates,
-            self.record,
-            x,
-            self.columns,
-            self.starts,
-            y,
-            labels,
-            sample_weight,
-            self.order,
-            out,
-            self.meeting,
-        )
+        return self._bound(mode, 0, 1, x, self.columns, self.starts, y, labels, sample_weight, out)
+
+    def predict(self, count: int, x, out) -> bool:
+        """The network's outputs for `count` samples into `out`; returns whether x is finite, if all its numbers are given."""
+        if count != self._count:
+            self._take(count)
+        if self.entries:
+            x = self._numbers_of(x)
+        return self._bound(PREDICT, 0, 1, x, self.columns, self.starts, self.y, self.labels, self.sample_weight, out) == 0.0
+
+    def _take(self, count):
+        """Let the following calls be for so many samples, one after another."""
+        self.plan[layout.ROWS] = self._count = count
+        self._given = ()
+        if count > self.order.size:
+            self.order = np.arange(count)
+        self._bind()
+
+    def _bind(self):
+        """Give the kernel the arrays of the session, as they are now: those of its data are left for each call."""
+        own = self.plan, self.work, self._params, self.reals, self.rates, self.record, self.order, self.meeting
+        self._bound = partial(self._run, *own)
 
     def set_penalty(self, factor: float, *, per_batch=False):
         """Add factor/2 times the sum of the squared weights to the loss, divided by the weight of a mini-batch if `per_batch`."""
@@ -224,29 +226,14 @@ class Session:
 
     def call(self, mode: int) -> float:
         """Run the kernel once, by all members, on the data of `set_data`; returns the mean loss, of TRAIN 0."""
-        arguments = (
-            self.plan,
-            self.work,
-            self._params,
-            self.reals,
-            self.rates,
-            self.record,
-            self.x,
-            self.columns,
-            self.starts,
-            self.y,
-            self.labels,
-            self.sample_weight,
-            self.order,
-            self.out,
-            self.meeting,
-        )
+        self._bind()
+        data = self.x, self.columns, self.starts, self.y, self.labels, self.sample_weight, self.out
         if self._threads is None:
-            return self._run(mode, 0, 1, *arguments)
+            return self._bound(mode, 0, 1, *data)
         self.meeting[:] = 0
         try:
-            others = [self._threads.submit(self._run, mode, member, self.members, *arguments) for member in range(1, self.members)]
-            loss = self._run(mode, 0, self.members, *arguments)
+            others = [self._threads.submit(self._bound, mode, member, self.members, *data) for member in range(1, self.members)]
+            loss = self._bound(mode, 0, self.members, *data)
         except BaseException:  # Ctrl-C, or no thread to be had: those that are there would wait for ever
             self.meeting[CALLED_OFF] = 1
             raise

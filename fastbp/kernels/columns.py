@@ -125,7 +125,7 @@ def sum_lanes(partial, count, total):
     """total (count,) = sums over the lanes of partial (count, W), count a multiple of W."""
     lanes = width(partial)
     for i in range(0, count, lanes):
-        tile_sums(square_load(partial + i * lanes, lanes, lanes - 1), total + i)
+        tile_sums(square_load(partial + i * lanes, lanes), total + i)
 
 
 @kernel

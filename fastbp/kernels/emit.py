@@ -62,6 +62,15 @@ def emit_load(builder, pointer, offset, vector, bits):
     return builder.load(at(builder, pointer, offset), align=bits // 8, typ=vector)
 
 
+def emit_load_first(builder, pointer, count, vector, bits):
+    """The first `count` numbers at a pointer, and zeros in the other lanes; nothing else is read."""
+    index = ir.VectorType(count.type, vector.count)
+    wanted = builder.icmp_signed("<", ir.Constant(index, list(range(vector.count))), emit_splat(builder, count, index))
+    # the fourth argument is what other lanes hold
+    arguments = [pointer, I32(bits // 8), wanted, ir.Constant(vector, None)]
+    return call(builder, f"llvm.masked.load.{suffix(vector)}.p0", vector, arguments)
+
+
 def emit_store(builder, value, pointer, offset, bits):
     """Write a vector to pointer[offset]."""
     builder.store(value, builder.bitcast(at(builder, pointer, offset), ir.PointerType(value.type))).align = bits // 8

@@ -15,7 +15,7 @@ from fastbp._jit import inline, kernel, switch
 from fastbp.kernels import simd
 from fastbp.kernels.bits import as_argument
 from fastbp.kernels.simd import broadcast, fma, like, load, store, width
-from fastbp.kernels.square import square_load, square_transpose
+from fastbp.kernels.square import square_load_transposed
 from fastbp.kernels.tile import (
     ADD_SCALED,
     BIAS,
@@ -90,7 +90,7 @@ def product_few(a, a_panel, depth, m, c, rows, columns, start, bias):
     # M^T: the registers of column j are rows j of squares
     whole = depth - depth % lanes
     for k in range(0, whole, lanes):
-        tile_store(square_transpose(square_load(m + k * panel, panel, lanes - 1)), turned + k * lanes, lanes)
+        tile_store(square_load_transposed(m + k * panel, panel), turned + k * lanes, lanes)
     for j in range(lanes):
         for k in range(whole, (depth + lanes - 1) // lanes * lanes):
             turned[whole * lanes + j * lanes + k - whole] = m[k * panel + j] if k < depth else 0.0

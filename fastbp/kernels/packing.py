@@ -6,7 +6,7 @@ Legend: see :mod:`fastbp.kernels.gemm`. A lane block is (n, W): W samples side b
 from fastbp._jit import inline, kernel
 from fastbp.kernels.gemm import count_panels, panel_width
 from fastbp.kernels.simd import like, load, load_first, prefetch, store, width
-from fastbp.kernels.square import square_load, square_transpose
+from fastbp.kernels.square import square_load_transposed
 from fastbp.kernels.tile import tile_store
 
 TOGETHER = 8  # rows that are gathered side by side: so many streams of reads, and writes of whole pieces of a panel
@@ -18,7 +18,7 @@ AHEAD = (
 @inline
 def transpose_square(source, source_stride, target, target_stride):
     """target (W, W) = source (W, W)^T, rows so many numbers apart."""
-    tile_store(square_transpose(square_load(source, source_stride, width(source) - 1)), target, target_stride)
+    tile_store(square_load_transposed(source, source_stride), target, target_stride)
 
 
 @inline

@@ -9,10 +9,10 @@ from fastbp.kernels.check import are_finite
 from fastbp.kernels.entries import gather_entries
 from fastbp.kernels.forward import IDENTITY, forward
 from fastbp.kernels.gemm import count_panels, panel_width
-from fastbp.kernels.packing import copy, fill, from_lanes, gather_rows, rows_from_panels, to_lanes
-from fastbp.kernels.simd import all_lanes, broadcast, fma, load, store, width
+from fastbp.kernels.packing import from_lanes, gather_rows, rows_from_panels, to_lanes
+from fastbp.kernels.simd import all_lanes, load, load_first, store, width
 from fastbp.kernels.sparse import forward_entries, forward_row_entries
-from fastbp.kernels.square import square_load, square_times, square_transpose
+from fastbp.kernels.square import square_times, square_times_clamped, square_times_first
 from fastbp.layout import (
     ACTIVATION,
     BIASES,
@@ -52,28 +52,58 @@ def are_equal(a, b, count):
 
 
 @kernel
-def _panel_of_row(w, b, n_in, n_out, a, a_panel, z):
-    """z (P,) = w (n_out, n_in) a + b (n_out,) for n_out <= P units, sums in the order of `forward`.
-
-    Two registers are summed side by side, for one alone would wait for its own additions; of units past n_out the last is repeated.
-    """
+def _two_panels_of_row(w, n_in, a, stride, z):
+    """z += w a for the units of two panels and inputs a multiple of W: sums side by side, for those of one wait for each other."""
     lanes, panel = width(w), panel_width(w)
-    fill(z, panel, 0.0)
-    copy(b, z, n_out)
-    first, second = load(z, 0), load(z, lanes)
-    last, start, rest = min(lanes, n_out) - 1, w + min(lanes, n_out - 1) * n_in, max(n_out - lanes - 1, 0)
-    whole = n_in - n_in % lanes
-    for i in range(0, whole, lanes):
-        a_i = a + i // panel * a_panel + i % panel
-        first = square_times(square_transpose(square_load(w + i, n_in, last)), a_i, first)
-        second = square_times(square_transpose(square_load(start + i, n_in, rest)), a_i, second)
-    for i in range(whole, n_in):
-        for j in range(n_out):
-            z[j] = w[j * n_in + i]
-        spread = broadcast(a + i // panel * a_panel, i % panel)
-        first, second = fma(load(z, 0), spread, first), fma(load(z, lanes), spread, second)
+    w_1, w_2, w_3, z_2 = w + lanes * n_in, w + panel * n_in, w + (panel + lanes) * n_in, z + stride
+    first, second, third, fourth = load(z, 0), load(z, lanes), load(z_2, 0), load(z_2, lanes)
+    for i in range(0, n_in, lanes):
+        a_i = a + i // panel * stride + i % panel
+        first = square_times(first, w + i, n_in, 0, a_i)
+        second = square_times(second, w_1 + i, n_in, 0, a_i)
+        third = square_times(third, w_2 + i, n_in, 0, a_i)
+        fourth = square_times(fourth, w_3 + i, n_in, 0, a_i)
     store(z, 0, first)
     store(z, lanes, second)
+    store(z_2, 0, third)
+    store(z_2, lanes, fourth)
+
+
+@kernel
+def _panel_of_row(w, n_in, left, a, stride, z):
+    """z += w a for the `left` units of a panel that need not be full; after the last of them come others like it."""
+    lanes, panel = width(w), panel_width(w)
+    w_1, last, last_1 = w + min(lanes, left - 1) * n_in, min(left, lanes) - 1, max(left - lanes - 1, 0)
+    first, second, whole = load(z, 0), load(z, lanes), n_in - n_in % lanes
+    for i in range(0, whole, lanes):
+        a_i = a + i // panel * stride + i % panel
+        first = square_times_clamped(first, w + i, n_in, last, a_i)
+        second = square_times_clamped(second, w_1 + i, n_in, last_1, a_i)
+    if whole < n_in:
+        a_i = a + whole // panel * stride + whole % panel
+        first = square_times_first(first, w + whole, n_in, last, a_i, n_in - whole)
+        second = square_times_first(second, w_1 + whole, n_in, last_1, a_i, n_in - whole)
+    store(z, 0, first)
+    store(z, lanes, second)
+
+
+@kernel
+def _layer_of_row(w, b, n_in, n_out, a, z, stride):
+    """z = w (n_out, n_in) a + b (n_out,), a and z in panels, sums in the order of `forward`. Places past n_out are overwritten."""
+    lanes, panel, panels = width(w), panel_width(w), count_panels(n_out, w)
+    for p in range(panels):
+        part, left = b + p * panel, n_out - p * panel
+        store(z + p * stride, 0, load_first(part, left))
+        store(z + p * stride, lanes, load_first(part + lanes, left - lanes))
+    p = 0
+    while p < panels:
+        w_p, z_p, left = w + p * panel * n_in, z + p * stride, n_out - p * panel
+        if left >= 2 * panel and n_in % lanes == 0:
+            _two_panels_of_row(w_p, n_in, a, stride, z_p)
+            p += 2
+        else:
+            _panel_of_row(w_p, n_in, left, a, stride, z_p)
+            p += 1
 
 
 @kernel
@@ -83,14 +113,12 @@ def forward_row(plan, layer, params, work):
     Bits are those of `forward`.
     """
     row = plan + TABLE + layer * COLUMNS
-    n_in, n_out, stride, panel = row[N_IN], row[N_OUT], plan[PANEL_STRIDE], panel_width(work)
-    alpha = work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer
-    w, b = params + row[WEIGHTS], params + row[BIASES]
-    for p in range(count_panels(n_out, work)):
-        z, count = work + row[ACTIVATION] + p * stride, min(panel, n_out - p * panel)
-        _panel_of_row(w + p * panel * n_in, b + p * panel, n_in, count, work + row[INPUT], stride, z)
-        if row[CODE] != IDENTITY:
-            activate(row[CODE], z, panel, alpha)
+    n_out, stride, panel = row[N_OUT], plan[PANEL_STRIDE], panel_width(work)
+    z, alpha = work + row[ACTIVATION], work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer
+    _layer_of_row(params + row[WEIGHTS], params + row[BIASES], row[N_IN], n_out, work + row[INPUT], z, stride)
+    if row[CODE] != IDENTITY:
+        for p in range(count_panels(n_out, work)):
+            activate(row[CODE], z + p * stride, panel, alpha)
 
 
 @kernel

@@ -24,6 +24,7 @@ from fastbp.kernels.emit import (
     call,
     emit_fma,
     emit_load,
+    emit_load_first,
     emit_splat,
     emit_store,
     suffix,
@@ -156,11 +157,7 @@ def load_first(typingctx, ptr, count):
     vec = Vec(ptr.dtype, lanes(ptr.dtype))
 
     def codegen(context, builder, signature, args):
-        vector, index = vector_type(vec), ir.VectorType(args[1].type, vec.lanes)
-        wanted = builder.icmp_signed("<", ir.Constant(index, list(range(vec.lanes))), emit_splat(builder, args[1], index))
-        # the fourth argument is what other lanes hold
-        arguments = [args[0], I32(ptr.dtype.bitwidth // 8), wanted, ir.Constant(vector, None)]
-        return call(builder, f"llvm.masked.load.{suffix(vector)}.p0", vector, arguments)
+        return emit_load_first(builder, *args, vector_type(vec), ptr.dtype.bitwidth)
 
     return vec(ptr, types.intp), codegen
 

@@ -1,71 +1,136 @@
-"""Squares of W x W numbers in W registers: tiles of one column of registers, transposed in log2(W) rounds of shuffles.
+"""Squares of W x W numbers in W registers: tiles of one column of registers, and their transposes, log2(W) rounds of shuffles.
 
 Legend: W lanes of a register.
 """
 
 from llvmlite import ir
 from numba import types
+from numba.core.cgutils import pack_array
 from numba.extending import intrinsic
 
-from fastbp.kernels.emit import I32, at, emit_fma, emit_load, emit_splat, vector_type
+from fastbp.kernels.emit import I32, at, emit_fma, emit_load, emit_load_first, emit_splat, vector_type
 from fastbp.kernels.simd import lanes
-from fastbp.kernels.tile import Tile
+from fastbp.kernels.tile import Tile, emit_step
+
+
+def _square(ptr):
+    return Tile(ptr.dtype, lanes(ptr.dtype), lanes(ptr.dtype), 1)
+
+
+def _emit_loads(builder, square, starts):
+    return [emit_load(builder, start, 0, vector_type(square), square.dtype.bitwidth) for start in starts]
+
+
+def _shuffle_pairs(builder, rows, apart, low, high):
+    """Rows that are so far apart, two by two, become what two shuffles take from them."""
+    rows = list(rows)
+    for i in range(len(rows)):
+        if not i & apart:
+            pair = rows[i], rows[i + apart]
+            for place, index in (i, low), (i + apart, high):
+                rows[place] = builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(I32, len(index)), index))
+    return rows
+
+
+def _emit_transpose(builder, square, rows, half):
+    """Rows whose blocks of more than 2 `half` x 2 `half` numbers have been transposed, transposed: one shuffle a row and round."""
+    count, narrow = square.lanes, 128 // square.dtype.bitwidth
+    lanes = range(count)
+    while half >= narrow:
+        # swap the blocks beside the diagonal of each block of 2 half x 2 half numbers
+        low, high = [i + count - half if i & half else i for i in lanes], [i + count if i & half else i + half for i in lanes]
+        rows, half = _shuffle_pairs(builder, rows, half, low, high), half // 2
+    # within 128 bits, machines interleave two registers in one instruction: numbers first, then pairs of them
+    unit = 1
+    while unit < narrow:
+        low = [i // narrow * narrow + i % narrow // (2 * unit) * unit + i % unit + (count if i & unit else 0) for i in lanes]
+        rows, unit = _shuffle_pairs(builder, rows, unit, low, [i + narrow // 2 for i in low]), 2 * unit
+    # which leaves four of them with the two in the middle changed about
+    return [rows[i ^ 3 if narrow == 4 and i % 4 in (1, 2) else i] for i in lanes]
+
+
+def _emit_load_transposed(builder, square, starts):
+    """The transpose of the square whose rows are at these pointers."""
+    half, bits = square.lanes // 2, square.dtype.bitwidth
+    if half * bits < 128:
+        return _emit_transpose(builder, square, _emit_loads(builder, square, starts), half)
+    # halves of rows are loaded side by side, which is a round of shuffles less
+    vector, both = ir.VectorType(vector_type(square).element, half), list(range(square.lanes))
+    rows = []
+    for offset in (0, half):
+        parts = [emit_load(builder, start, offset, vector, bits) for start in starts]
+        rows += _shuffle_pairs(builder, parts, half, both, both)[:half]
+    return _emit_transpose(builder, square, rows, half // 2)
 
 
 @intrinsic
-def square_load(typingctx, ptr, stride, last):
-    """The tile of W rows and one column: W x W numbers, row r from ``ptr[r * stride]`` on; rows past `last` are that row again."""
-    tile = Tile(ptr.dtype, lanes(ptr.dtype), lanes(ptr.dtype), 1)
+def square_load(typingctx, ptr, stride):
+    """The tile of W rows and one column: W x W numbers, row r from ``ptr[r * stride]`` on."""
+    square = _square(ptr)
 
     def codegen(context, builder, signature, args):
-        vector = vector_type(tile)
-        value = ir.Constant(ir.ArrayType(vector, tile.lanes), ir.Undefined)
-        for row in range(tile.lanes):
-            number = ir.Constant(args[2].type, row)
-            number = builder.select(builder.icmp_signed("<", number, args[2]), number, args[2])
-            start = at(builder, args[0], builder.mul(args[1], number))
-            value = builder.insert_value(value, emit_load(builder, start, 0, vector, ptr.dtype.bitwidth), row)
-        return value
+        return pack_array(builder, _emit_loads(builder, square, [emit_step(builder, *args, row) for row in range(square.rows)]))
 
-    return tile(ptr, types.intp, types.intp), codegen
+    return square(ptr, types.intp), codegen
 
 
 @intrinsic
-def square_transpose(typingctx, tile):
-    """The transpose of a tile of W rows and one column: W x W numbers, in log2(W) rounds of shuffles."""
+def square_load_transposed(typingctx, ptr, stride):
+    """The transpose of what `square_load` loads."""
+    square = _square(ptr)
 
     def codegen(context, builder, signature, args):
-        count = tile.lanes
-        rows = [builder.extract_value(args[0], i) for i in range(count)]
-        half = count // 2
-        while half:
-            # swap the off-diagonal half x half blocks of every 2 half x 2 half block
-            keep = [i + count - half if i & half else i for i in range(count)]
-            swap = [i + count if i & half else i + half for i in range(count)]
-            index = ir.VectorType(I32, count)
-            for i in range(count):
-                if not i & half:
-                    low, high = rows[i], rows[i + half]
-                    rows[i] = builder.shuffle_vector(low, high, ir.Constant(index, keep))
-                    rows[i + half] = builder.shuffle_vector(low, high, ir.Constant(index, swap))
-            half //= 2
-        value = args[0]
-        for i, row in enumerate(rows):
-            value = builder.insert_value(value, row, i)
-        return value
+        starts = [emit_step(builder, *args, row) for row in range(square.rows)]
+        return pack_array(builder, _emit_load_transposed(builder, square, starts))
 
-    return tile(tile), codegen
+    return square(ptr, types.intp), codegen
+
+
+def _emit_starts(builder, square, m, stride, last):
+    """Where the rows of a square start; those past `last`, if it is given, are that row again."""
+    numbers = [ir.Constant(stride.type, row) for row in range(square.rows)]
+    if last is not None:
+        numbers = [builder.select(builder.icmp_signed("<", number, last), number, last) for number in numbers]
+    # or else LLVM would keep, and move on, a pointer for each row, more than there are registers
+    opaque = builder.asm(ir.FunctionType(m.type, [m.type]), "", "=r,0", [m], False)
+    return [at(builder, opaque, builder.mul(stride, number)) for number in numbers]
+
+
+def _square_times(is_clamped):
+    @intrinsic
+    def op(typingctx, total, ptr, stride, last, a):
+        square = _square(ptr)
+
+        def codegen(context, builder, signature, args):
+            total, m, stride, last, a = args
+            starts = _emit_starts(builder, square, m, stride, last if is_clamped else None)
+            for k, column in enumerate(_emit_load_transposed(builder, square, starts)):
+                factor = emit_splat(builder, builder.load(at(builder, a, k)), vector_type(square))
+                total = emit_fma(builder, factor, column, total)
+            return total
+
+        return total(total, ptr, types.intp, types.intp, a), codegen
+
+    return op
+
+
+square_times, square_times_clamped = _square_times(False), _square_times(True)
 
 
 @intrinsic
-def square_times(typingctx, square, a, total):
-    """total + a[0] row 0 + a[1] row 1 + ... of W rows of one register each, in this order."""
+def square_times_first(typingctx, total, ptr, stride, last, a, columns):
+    """`square_times` of which only so many columns are read, and change the result."""
+    square = _square(ptr)
 
     def codegen(context, builder, signature, args):
-        tile, ptr, total = args
-        for row in range(square.rows):
-            number = builder.load(at(builder, ptr, ir.Constant(ir.IntType(64), row)))
-            total = emit_fma(builder, emit_splat(builder, number, vector_type(square)), builder.extract_value(tile, row), total)
+        total, m, stride, last, a, columns = args
+        vector, count = vector_type(square), columns.type
+        starts = _emit_starts(builder, square, m, stride, last)
+        rows = [emit_load_first(builder, start, columns, vector, ptr.dtype.bitwidth) for start in starts]
+        for k, column in enumerate(_emit_transpose(builder, square, rows, square.lanes // 2)):
+            is_there = builder.icmp_signed("<", count(k), columns)
+            number = builder.load(at(builder, a, builder.select(is_there, count(k), count(0))))
+            total = builder.select(is_there, emit_fma(builder, emit_splat(builder, number, vector), column, total), total)
         return total
 
-    return total(square, a, total), codegen
+    return total(total, ptr, types.intp, types.intp, a, types.intp), codegen

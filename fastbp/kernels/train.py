@@ -160,41 +160,35 @@ _train, _train_narrow = _training(minibatch), _training(narrow_minibatch)
 def _signature(dtype):
     vector, ints, reals = dtype[::1], types.int64[::1], types.float64[::1]
     numbers, places, rows = (types.Array(each, 1, "C", readonly=True) for each in (dtype, types.int32, types.int64))
-    data = numbers, places, rows, numbers, rows, numbers
-    return types.float64(*[types.int64] * 3, ints, vector, vector, *[reals] * 3, *data, ints, vector, ints)
+    own = ints, vector, vector, *[reals] * 3, ints, ints
+    return types.float64(*own, *[types.int64] * 3, numbers, places, rows, numbers, rows, numbers, vector)
 
 
 @entry(_signature)
 def run(
-    mode,
-    member,
-    members,
     plan,
     work,
     params,
     reals,
     rates,
     record,
+    order,
+    meeting,
+    mode,
+    member,
+    members,
     x,
     columns,
     starts,
     y,
     labels,
     sample_weight,
-    order,
     out,
-    meeting,
 ):
     """What one member of a team does in one call; all arrays are one-dimensional.
 
     Parameters
     ----------
-    mode : int
-        TRAIN: `train`, parameters packed before and unpacked after. DIFFERENTIATE: `out` = the gradient of the mean loss of rows
-        order[:ROWS], with that of the L2 penalty, laid out like `params`. EVALUATE: the loss only. PREDICT: `out` = the outputs
-        (ROWS, O), by one member.
-    member, members : int
-        This thread's number and how many run this call together, all with the same arrays.
     plan, work, params : arrays
         See :mod:`fastbp.layout`. `work` is overwritten, and `params` by TRAIN.
     reals : array of float64
@@ -202,12 +196,18 @@ def run(
     rates, record : arrays of float64
         Learning rate of each epoch (or of each of its mini-batches), and (epochs, 1 + 4 L): loss, norms of weights and biases,
         norms of their gradients.
+    order, meeting : arrays of int64
+        Row numbers, overwritten where the kernel draws them; the team's counter, see :mod:`fastbp.kernels.team`.
+    mode : int
+        TRAIN: `train`, parameters packed before and unpacked after. DIFFERENTIATE: `out` = the gradient of the mean loss of rows
+        order[:ROWS], with that of the L2 penalty, laid out like `params`. EVALUATE: the loss only. PREDICT: `out` = the outputs
+        (ROWS, O), by one member.
+    member, members : int
+        This thread's number and how many run this call together, with the same arrays.
     x, columns, starts : arrays
         (N, n_in), empty, empty; or, without zeros, the numbers, their columns, and where those of each sample begin (N + 1,).
-    y, labels, sample_weight, order : arrays
-        (N, O) or empty; (N,) or empty; (N,) or empty; row numbers, overwritten where the kernel draws them.
-    meeting : array of int64
-        The team's counter, and whether the call is off; see :mod:`fastbp.kernels.team`.
+    y, labels, sample_weight, out : arrays
+        (N, O) or empty; (N,) or empty; (N,) or empty; see `mode`.
 
     Returns
     -------
@@ -244,24 +244,24 @@ def run(
 
 @entry(_signature)
 def run_narrow(
-    mode,
-    member,
-    members,
     plan,
     work,
     params,
     reals,
     rates,
     record,
+    order,
+    meeting,
+    mode,
+    member,
+    members,
     x,
     columns,
     starts,
     y,
     labels,
     sample_weight,
-    order,
     out,
-    meeting,
 ):
     """TRAIN for a plan of :mod:`fastbp.kernels.narrow`, by one member; arguments as for `run`."""
     plan_, work_, params_, reals_, order_ = pointer(plan), pointer(work), pointer(params), pointer(reals), pointer(order)
