@@ -1,8 +1,13 @@
 """The scripts run, and stop at what computes something else."""
 
+import os
+from pathlib import Path
+
 import pytest
 
-from . import bench_estimators, kernels_alone
+from fastbp.bench.measure import Settings
+
+from . import bench_estimators, kernels_alone, libxsmm_dnn
 
 
 @pytest.mark.parametrize("name", ["tabular", "matrix-exp"])
@@ -23,3 +28,20 @@ def test_estimators():
     rows = bench_estimators.compare("iris", 1)
     assert [row[0] for row in rows] == ["fit", "predict one row", "predict all rows"]
     assert all(value > 0 for row in rows for value in row[1:])
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "expected"), [(784, 32, 28), (1024, 64, 64), (10, 32, 10), (2, 16, 2), (30, 16, 15), (97, 32, 97)]
+)
+def test_blocks_of_libxsmm_dnn(size, most, expected):
+    assert libxsmm_dnn.block(size, most) == expected
+
+
+@pytest.mark.skipif("LIBXSMM" not in os.environ, reason="LIBXSMM and LIBXSMM_DNN must name directories of their sources")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_libxsmm_dnn_trains_like_the_baseline(threads, tmp_path, monkeypatch):
+    sources = (Path(os.environ[name]) for name in ("LIBXSMM", "LIBXSMM_DNN"))
+    monkeypatch.setattr(libxsmm_dnn.LibxsmmDNN, "trainer", libxsmm_dnn.build(*sources, tmp_path), raising=False)
+    *_, peak, ratio = libxsmm_dnn.compare("tabular", threads, Settings(3, 0.01, 500))
+    assert peak.endswith("%")
+    assert " to " in ratio
