@@ -376,6 +376,7 @@ SAID = {
     "feature names": lambda model: _with_names(model),
 }
 SAID_BY_CLASSIFIERS = {
+    "held out without weight": lambda model: model(early_stopping=True, random_state=0, max_iter=2).fit(X, Y, np.eye(len(X))[0]),
     "partial_fit of lbfgs": lambda model: model(solver="lbfgs").partial_fit,
     "continuous y": lambda model: model().fit(X, Y + 0.5),
     "warm start with other classes": lambda model: model(warm_start=True, max_iter=2).fit(X, Y).fit(X, Y + 1),
@@ -409,6 +410,14 @@ def test_warnings_and_errors_are_worded_as_scikit_learn_words_them(kind, case):
     theirs, ours = caught(lambda: work(getattr(neural_network, kind))), caught(lambda: work(getattr(fastbp, kind)))
     assert ours == theirs
     assert theirs[0] or theirs[1]
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+@pytest.mark.parametrize("row", range(0, 150, 7))
+def test_one_weight_is_not_enough_for_both_sides_of_a_split(kind, row):
+    model = getattr(fastbp, kind)(early_stopping=True, random_state=0, max_iter=2)
+    with pytest.raises(ValueError, match="Sample weights must contain at least one non-zero number"):
+        model.fit(X, Y, np.eye(len(X))[row])
 
 
 def test_a_keyboard_interrupt_keeps_the_model(monkeypatch):

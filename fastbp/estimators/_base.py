@@ -202,6 +202,8 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         )
         if len(held) < 2:
             raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
+        if data.weights is not None and not (data.weights[rows].any() and data.weights[held].any()):
+            raise ValueError("Sample weights must contain at least one non-zero number.")  # on both sides of the split
         part = data.part(held)
         return rows, HeldOut(self, part, self._decode(part))
 
