@@ -15,10 +15,10 @@ from conftest import DTYPES, compiled, make_net, make_samples, make_targets
 from numba import types
 
 from fastbp import Network, layout
-from fastbp.kernels import gemm, packing
+from fastbp.kernels import gemm, packing, square
 from fastbp.kernels.few import is_shallow, product_shallow
 from fastbp.kernels.simd import pointer, register_bytes, tile_rows
-from fastbp.kernels.tile import STORE, WHERE_ABOVE, ZERO
+from fastbp.kernels.tile import STORE, WHERE_ABOVE, ZERO, Tile
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
 from fastbp.optimizers import SGD
 from fastbp.session import Session
@@ -177,9 +177,10 @@ def test_what_is_not_finite_goes_where_it_must_and_nowhere_else(value, dtype):
 def test_gradients_by_way_of_the_transpose_have_the_same_bits(rule, dtype):
     """Steps of few outputs and many samples equal those from gradients in memory, which are never transposed."""
     lanes = LANES_OF[dtype]
+    before = max(4 * lanes, 16)  # outputs in whole panels, too many for the kernels of narrow layers
     for n_in, n_out, rows in combinations((1, 2 * lanes - 1, 2 * lanes, 37), range(1, 2 * lanes + 1), (63, 64, 65, 256, 259)):
-        net = make_net((n_in, 4 * lanes + n_out), dtype=dtype)
-        X, y = make_samples(rows, n_in, dtype), make_samples(rows, 4 * lanes + n_out, dtype)
+        net = make_net((n_in, before + n_out), dtype=dtype)
+        X, y = make_samples(rows, n_in, dtype), make_samples(rows, before + n_out, dtype)
         other = net.copy()
         options = {"epochs": 2, "batch_size": rows, "optimizer": rule, "shuffle": False}
         net.fit(X, y, **options)
@@ -333,6 +334,24 @@ def test_gathering_and_lanes(dtype):
         panels = operands["panels"].reshape(-1, capacity, 2 * lanes).transpose(1, 0, 2).reshape(capacity, -1)
         np.testing.assert_array_equal(panels[:rows, :n_in], x[order])
         np.testing.assert_array_equal(panels[:rows, n_in:], 0)  # padding
+
+
+@pytest.mark.parametrize("register_bits", [128, 256, 512, 1024])
+@every_dtype
+def test_squares_of_registers_of_any_width_are_transposed(dtype, register_bits, monkeypatch):
+    class Builder:  # of shuffles of lists
+        @staticmethod
+        def shuffle_vector(low, high, index):
+            return [[*low, *high][i.constant] for i in index.constant]
+
+    number = getattr(types, dtype)
+    count = register_bits // number.bitwidth
+    tile = Tile(number, count, count, 1)
+    rows = [[(row, column) for column in range(count)] for row in range(count)]
+    expected = [list(column) for column in zip(*rows, strict=True)]
+    assert square._emit_transpose(Builder, tile, rows, count // 2) == expected
+    monkeypatch.setattr(square, "emit_load", lambda builder, row, start, vector, bits: row[start : start + vector.count])
+    assert square._emit_load_transposed(Builder, tile, rows) == expected
 
 
 # --- guard pages -------------------------------------------------------------------------------------------------------------

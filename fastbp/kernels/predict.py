@@ -12,7 +12,7 @@ from fastbp.kernels.gemm import count_panels, panel_width
 from fastbp.kernels.packing import from_lanes, gather_rows, rows_from_panels, to_lanes
 from fastbp.kernels.simd import all_lanes, load, load_first, store, width
 from fastbp.kernels.sparse import forward_entries, forward_row_entries
-from fastbp.kernels.square import square_times, square_times_clamped, square_times_first
+from fastbp.kernels.square import square_times, square_times_first
 from fastbp.layout import (
     ACTIVATION,
     BIASES,
@@ -59,10 +59,10 @@ def _two_panels_of_row(w, n_in, a, stride, z):
     first, second, third, fourth = load(z, 0), load(z, lanes), load(z_2, 0), load(z_2, lanes)
     for i in range(0, n_in, lanes):
         a_i = a + i // panel * stride + i % panel
-        first = square_times(first, w + i, n_in, 0, a_i)
-        second = square_times(second, w_1 + i, n_in, 0, a_i)
-        third = square_times(third, w_2 + i, n_in, 0, a_i)
-        fourth = square_times(fourth, w_3 + i, n_in, 0, a_i)
+        first = square_times(first, w + i, n_in, lanes - 1, a_i)
+        second = square_times(second, w_1 + i, n_in, lanes - 1, a_i)
+        third = square_times(third, w_2 + i, n_in, lanes - 1, a_i)
+        fourth = square_times(fourth, w_3 + i, n_in, lanes - 1, a_i)
     store(z, 0, first)
     store(z, lanes, second)
     store(z_2, 0, third)
@@ -77,8 +77,8 @@ def _panel_of_row(w, n_in, left, a, stride, z):
     first, second, whole = load(z, 0), load(z, lanes), n_in - n_in % lanes
     for i in range(0, whole, lanes):
         a_i = a + i // panel * stride + i % panel
-        first = square_times_clamped(first, w + i, n_in, last, a_i)
-        second = square_times_clamped(second, w_1 + i, n_in, last_1, a_i)
+        first = square_times(first, w + i, n_in, last, a_i)
+        second = square_times(second, w_1 + i, n_in, last_1, a_i)
     if whole < n_in:
         a_i = a + whole // panel * stride + whole % panel
         first = square_times_first(first, w + whole, n_in, last, a_i, n_in - whole)

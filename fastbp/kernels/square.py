@@ -87,34 +87,30 @@ def square_load_transposed(typingctx, ptr, stride):
 
 
 def _emit_starts(builder, square, m, stride, last):
-    """Where the rows of a square start; those past `last`, if it is given, are that row again."""
+    """Where the rows of a square start; those past `last` are that row again."""
     numbers = [ir.Constant(stride.type, row) for row in range(square.rows)]
-    if last is not None:
-        numbers = [builder.select(builder.icmp_signed("<", number, last), number, last) for number in numbers]
+    numbers = [builder.select(builder.icmp_signed("<", number, last), number, last) for number in numbers]
     # or else LLVM would keep, and move on, a pointer for each row, more than there are registers
     opaque = builder.asm(ir.FunctionType(m.type, [m.type]), "", "=r,0", [m], False)
     return [at(builder, opaque, builder.mul(stride, number)) for number in numbers]
 
 
-def _square_times(is_clamped):
-    @intrinsic
-    def op(typingctx, total, ptr, stride, last, a):
-        square = _square(ptr)
+@intrinsic
+def square_times(typingctx, total, ptr, stride, last, a):
+    """total + M a of W x W numbers M, row r of which is from ``ptr[r * stride]`` on; they are added one after another.
 
-        def codegen(context, builder, signature, args):
-            total, m, stride, last, a = args
-            starts = _emit_starts(builder, square, m, stride, last if is_clamped else None)
-            for k, column in enumerate(_emit_load_transposed(builder, square, starts)):
-                factor = emit_splat(builder, builder.load(at(builder, a, k)), vector_type(square))
-                total = emit_fma(builder, factor, column, total)
-            return total
+    Rows past `last` are that row again.
+    """
+    square = _square(ptr)
 
-        return total(total, ptr, types.intp, types.intp, a), codegen
+    def codegen(context, builder, signature, args):
+        total, m, stride, last, a = args
+        for k, column in enumerate(_emit_load_transposed(builder, square, _emit_starts(builder, square, m, stride, last))):
+            factor = emit_splat(builder, builder.load(at(builder, a, k)), vector_type(square))
+            total = emit_fma(builder, factor, column, total)
+        return total
 
-    return op
-
-
-square_times, square_times_clamped = _square_times(False), _square_times(True)
+    return total(total, ptr, types.intp, types.intp, a), codegen
 
 
 @intrinsic
