@@ -60,7 +60,7 @@ def sessions(monkeypatch):
 @pytest.mark.parametrize("n_out", [4, 16, 20, 36, 63, 69, 80, 132])
 def test_fits_have_the_bits_of_dense_ones(dense, n_out, dtype):
     panel = 2 * register_bytes() // np.dtype(dtype).itemsize
-    n_out += FEW * (0 < n_out % panel <= FEW)  # so few units of a panel are summed in another order
+    n_out += max(0, FEW - (n_out - 1) % panel)  # FEW units of a panel, or fewer, are summed in another order
     for n_in, batch in product((32, 33, 63, 64, 65, 200), (1, ROWS + 1, 40)):
         net = make_net((n_in, n_out, 3), "relu", dtype=dtype)
         X, y = samples(41, n_in, dtype), make_targets("squared", 41, 3, dtype)

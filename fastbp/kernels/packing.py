@@ -6,7 +6,7 @@ Legend: see :mod:`fastbp.kernels.gemm`. A lane block is (n, W): W samples side b
 from fastbp._jit import inline, kernel
 from fastbp.kernels.gemm import count_panels, panel_width
 from fastbp.kernels.simd import like, load, load_first, prefetch, store, width
-from fastbp.kernels.square import square_load_transposed
+from fastbp.kernels.square import column_load, column_store, square_load_transposed
 from fastbp.kernels.tile import tile_store
 
 TOGETHER = 8  # rows that are gathered side by side: so many streams of reads, and writes of whole pieces of a panel
@@ -124,6 +124,9 @@ def gather_rows(x, row_length, order, first, last, panels, panel_stride):
 def to_lanes(panels, panel_stride, first, count, block):
     """The lane block (count, W) of the W samples from row `first` on."""
     panel, lanes = panel_width(panels), width(panels)
+    if count == 1:
+        store(block, 0, column_load(panels + first * panel, panel))
+        return
     for k in range(0, count, lanes):
         source = panels + k // panel * panel_stride + first * panel + k % panel
         transpose_square(source, panel, block + k * lanes, lanes)
@@ -133,6 +136,10 @@ def to_lanes(panels, panel_stride, first, count, block):
 def from_lanes(block, count, panels, panel_stride, first):
     """Write a lane block (count, W) as the W rows from `first` on; rows of the block from `count` on must be zero."""
     panel, lanes = panel_width(panels), width(panels)
+    if count == 1:
+        fill(panels + first * panel, lanes * panel, 0.0)
+        column_store(load(block, 0), panels + first * panel, panel)
+        return
     for k in range(0, count_panels(count, panels) * panel, lanes):
         target = panels + k // panel * panel_stride + first * panel + k % panel
         transpose_square(block + k * lanes, lanes, target, panel)

@@ -1,4 +1,4 @@
-"""Squares of W x W numbers in W registers: tiles of one column of registers, and their transposes, log2(W) rounds of shuffles.
+"""Squares of W x W numbers in W registers, tiles of one column of registers; their columns; their transposes, by shuffles.
 
 Legend: W lanes of a register.
 """
@@ -9,7 +9,7 @@ from numba.core.cgutils import pack_array
 from numba.extending import intrinsic
 
 from fastbp.kernels.emit import I32, at, emit_fma, emit_load, emit_load_first, emit_splat, vector_type
-from fastbp.kernels.simd import lanes
+from fastbp.kernels.simd import Vec, lanes
 from fastbp.kernels.tile import Tile, emit_step
 
 
@@ -72,6 +72,33 @@ def square_load(typingctx, ptr, stride):
         return pack_array(builder, _emit_loads(builder, square, [emit_step(builder, *args, row) for row in range(square.rows)]))
 
     return square(ptr, types.intp), codegen
+
+
+@intrinsic
+def column_load(typingctx, ptr, stride):
+    """The first column of what `square_load` loads: a register."""
+    vec = Vec(ptr.dtype, lanes(ptr.dtype))
+
+    def codegen(context, builder, signature, args):
+        value = ir.Constant(vector_type(vec), ir.Undefined)
+        for row in range(vec.lanes):
+            value = builder.insert_element(value, builder.load(emit_step(builder, *args, row)), I32(row))
+        return value
+
+    return vec(ptr, types.intp), codegen
+
+
+@intrinsic
+def column_store(typingctx, column, ptr, stride):
+    """Write a register where `column_load` would load it from."""
+
+    def codegen(context, builder, signature, args):
+        column, start, stride = args
+        for row in range(column.type.count):
+            builder.store(builder.extract_element(column, I32(row)), emit_step(builder, start, stride, row))
+        return context.get_dummy_value()
+
+    return types.void(column, ptr, types.intp), codegen
 
 
 @intrinsic
