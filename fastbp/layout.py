@@ -160,6 +160,7 @@ class Allocator:
 
 
 PART = 64  # columns of sparse samples whose gradient is computed, and used, at a time
+COMPACT = 512  # deltas of few outputs that are kept side by side while a gradient is computed, at most
 SIDE_BY_SIDE = 4  # panels whose sums over the entries of a sample run side by side
 ENTRIES_OF_PIECE = 8  # of a sample, at least, in a piece of its columns whose weights stay in the first-level cache
 PIECE_BYTES = 1 << 14
@@ -288,7 +289,7 @@ def make_plan(
         row[DELTA] = take_matrix(n_out) if slots >= 0 else 0
         row[CODE] = activation.code
 
-    of_gradient = panel * max(2 * panel, SIDE_BY_SIDE * PART if entries else 0)
+    of_gradient = panel * max(2 * panel, SIDE_BY_SIDE * PART if entries else 0) + COMPACT
     plan[LANES_STRIDE] = (4 * round_up(sizes[-1], panel) + 1) * lanes + of_gradient
     plan[LANES] = work.take((1 if alone else members) * int(plan[LANES_STRIDE]))
     plan[LOSSES] = work.take(capacity)

@@ -14,7 +14,7 @@ import pytest
 from conftest import DTYPES, compiled, make_net, make_samples, make_targets
 from numba import types
 
-from fastbp import Network, layout
+from fastbp import LeakyReLU, Network, layout
 from fastbp.kernels import gemm, packing, square
 from fastbp.kernels.few import is_shallow, product_shallow
 from fastbp.kernels.simd import pointer, register_bytes, tile_rows
@@ -186,6 +186,24 @@ def test_gradients_by_way_of_the_transpose_have_the_same_bits(rule, dtype):
         net.fit(X, y, **options)
         other.fit(X, y, record_norms=True, **options)
         np.testing.assert_array_equal(net.params, other.params, f"{n_in} inputs, {n_out} outputs, {rows} samples")
+
+
+@every_dtype
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+@pytest.mark.parametrize("n_out", [1, 2])
+def test_deltas_beside_the_gradient_of_few_outputs_have_the_same_bits(n_out, rule, dtype):
+    """A leaky rectifier that leaks nothing is a rectifier, whose deltas are computed by themselves."""
+    lanes, tight = LANES_OF[dtype], LeakyReLU()
+    tight.alpha = 0.0
+    for n_hidden, rows in combinations((1, lanes + 1, 2 * lanes, 37), (1, 2, 5, 64, 255, 256, 257, 300)):
+        X, y = make_samples(rows, 3, dtype), make_samples(rows, n_out, dtype)
+        found = []
+        for hidden in ("relu", tight):
+            net = make_net((3, 20, n_hidden, n_out), hidden, dtype=dtype)
+            gradient = net.value_and_grad(X, y)[1]
+            net.fit(X, y, epochs=2, batch_size=256, optimizer=rule, shuffle=False)
+            found.append(np.concatenate([net.params, *(each.ravel() for each in gradient.weights), *gradient.biases]))
+        np.testing.assert_array_equal(*found, f"{n_hidden} hidden units, {rows} samples")
 
 
 # --- what memory held before -------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from fastbp.kernels.backward import backward
 from fastbp.kernels.entries import gather_entries, sort_entries
 from fastbp.kernels.forward import IDENTITY, forward
 from fastbp.kernels.gemm import count_panels, panel_width, share
-from fastbp.kernels.gradient import gradient
+from fastbp.kernels.gradient import computes_deltas, gradient
 from fastbp.kernels.packing import fill, from_lanes, gather_rows, to_lanes
 from fastbp.kernels.regularize import draw_masks
 from fastbp.kernels.simd import horizontal_sum, like, load, load_first, load_rows, select, store, width
@@ -220,7 +220,7 @@ def all_blocks(plan, work, reals, epoch, start, data, order, batch, inverse, dif
             barrier(meeting, team)
             if differentiate:
                 for layer in range(plan[N_LAYERS] - 1, -1, -1):
-                    if layer > 0:
+                    if layer > 0 and not computes_deltas(own, layer, rows):
                         backward(own, layer, area, rows, one, team)
                     if is_sparse and layer == 0:
                         gradient_entries(own, area, rows, is_first, is_last, plan[PENALISED] > 0, one, team)

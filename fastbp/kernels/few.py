@@ -33,7 +33,7 @@ from fastbp.kernels.tile import (
     tile_zero,
 )
 
-FEW = 3  # filled columns, at most
+FEW, TWO = 3, 2  # filled columns, at most; and where the deltas below are computed beside the gradient: registers for so many
 LEAST_DEPTH, DEPTH = 24, 512  # of a product that repays the transposition of its columns, and that there is room for
 TOGETHER = 4  # rows of a product of small depth
 SAMPLES = max(8, simd.register_bytes() // 4)  # rows of A at a time: so many sums side by side
@@ -135,19 +135,46 @@ def _turned(columns):
     return turned
 
 
+def _turned_with_deltas(columns):
+    zero, zero_row, load_row, multiply = tile_zero(columns, 2), tile_zero(1, 2), tile_load(1, 2), tile_rank(columns)
+
+    @inline
+    def delta(a, d, m):
+        return tile_where_above(multiply(zero_row(a), d, 0, 1, m, 2 * width(a)), load_row(a, 0), like(load(a, 0), 0.0))
+
+    @kernel
+    def turned_with_deltas(a, d, depth, out, m, below):
+        """`turned` of D (depth, columns), and below (depth, P) = D M where A is above 0: both in one pass over A."""
+        panel = 2 * width(a)
+        even, odd = zero(a), zero(a)
+        for _ in range(depth // 2):
+            first, second = delta(a, d, m), delta(a + panel, d + columns, m)
+            even = _next(even, d, 1, 0, a, 0)
+            odd = _next(odd, d + columns, 1, 0, a + panel, 0)
+            tile_store(first, below, 0)
+            tile_store(second, below + panel, 0)
+            a, d, below = a + 2 * panel, d + 2 * columns, below + 2 * panel
+        if depth % 2 == 1:
+            tile_store(delta(a, d, m), below, 0)
+            even = _next(even, d, 1, 0, a, 0)
+        tile_store(tile_axpy(like(load(a, 0), 1.0), odd, even), out, panel)
+
+    return turned_with_deltas
+
+
 _turned_outer = switch([_turned(columns) for columns in range(1, FEW + 1)])
+_turned_outer_with_deltas = switch([_turned_with_deltas(columns) for columns in range(1, TWO + 1)])
 
 
 @kernel
-def outer_few(a, d, depth, g, rows, columns, start, finish, scale):
-    """G = start + A^T D for `rows` rows of a panel of G of `columns` <= FEW columns; see `gemm.outer_product`."""
-    panel, turned = 2 * width(a), _room(a)
-    _turned_outer(columns - 1, a, d, depth, turned)
+def _add_turned(turned, g, rows, columns, start, finish, scale):
+    """G = start + the transpose of turned (columns, P), for `rows` rows; see `gemm.outer_product`."""
+    panel = 2 * width(g)
     for i in range(rows):
         row = g + i * panel
         if start == ZERO and finish == STORE:
-            store(row, 0, like(load(a, 0), 0.0))
-            store(row, width(a), like(load(a, 0), 0.0))
+            store(row, 0, like(load(g, 0), 0.0))
+            store(row, width(g), like(load(g, 0), 0.0))
         for j in range(columns):
             if finish == ADD_SCALED:
                 # rounded once, as in the other tiles
@@ -155,6 +182,25 @@ def outer_few(a, d, depth, g, rows, columns, start, finish, scale):
                 row[j] = as_argument(stepped, row[j])
             else:
                 row[j] += turned[j * panel + i]
+
+
+@kernel
+def outer_few(a, d, depth, g, rows, columns, start, finish, scale):
+    """G = start + A^T D for `rows` rows of a panel of G of `columns` <= FEW columns; see `gemm.outer_product`."""
+    turned = _room(a)
+    _turned_outer(columns - 1, a, d, depth, turned)
+    _add_turned(turned, g, rows, columns, start, finish, scale)
+
+
+@kernel
+def outer_few_with_deltas(a, d, depth, g, rows, columns, start, finish, scale, m, below):
+    """`outer_few` for D (depth, columns) of at most TWO, and below (depth, P) = D M where A is above 0.
+
+    Bits are those of `product_shallow`.
+    """
+    turned = _room(a)
+    _turned_outer_with_deltas(columns - 1, a, d, depth, turned, m, below)
+    _add_turned(turned, g, rows, columns, start, finish, scale)
 
 
 def _shallow(depth, columns):

@@ -6,19 +6,24 @@ in registers. Other rules take it from a block of P x P numbers in the first-lev
 Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P columns of a panel.
 """
 
-from fastbp._jit import kernel
+from fastbp._jit import inline, kernel
+from fastbp.kernels.few import TWO, outer_few_with_deltas
+from fastbp.kernels.forward import RELU
 from fastbp.kernels.gemm import column_sums, count_panels, outer_product, panel_columns, panel_width, share
-from fastbp.kernels.packing import fill, transpose_square
+from fastbp.kernels.packing import fill, transpose_square, transposed_stride
 from fastbp.kernels.regularize import complete
 from fastbp.kernels.simd import fma, like, load, store, width
 from fastbp.kernels.tile import ADD_SCALED, CONTINUE, STORE, ZERO
 from fastbp.layout import (
+    CODE,
     COEFFICIENTS,
     COLUMNS,
+    COMPACT,
     COMPLETED,
     DELTA,
     GRADIENT,
     INPUT,
+    KEEP,
     LANES,
     LANES_STRIDE,
     N_COEFFICIENTS,
@@ -32,6 +37,8 @@ from fastbp.layout import (
     SLOT_1,
     SLOT_2,
     TABLE,
+    TRANSPOSE,
+    TRANSPOSED,
 )
 from fastbp.optimizers import SGD, update
 
@@ -75,11 +82,20 @@ def _turned_product(a, d, rows, g, filled):
             transpose_square(turned + j * panel + i, panel, g + i * panel + j, panel)
 
 
+@inline
+def computes_deltas(plan, layer, rows):
+    """Whether `gradient` of a layer does what `backward` would: of few outputs, both are one pass over the activations below."""
+    row = plan + TABLE + layer * COLUMNS
+    is_small = layer > 0 and row[N_OUT] <= TWO and rows <= DEPTH and rows * row[N_OUT] <= COMPACT
+    return is_small and (row - COLUMNS)[CODE] == RELU and row[KEEP] == 0
+
+
 @kernel
 def gradient(plan, layer, work, rows, is_first, is_last, penalised, member, members):
     """G (I + 1, O) = A^T D (its last row the column sums of D) and, with the last block of the mini-batch, the step; a share of it.
 
-    Overwrites the packed weights and slots, or the gradient in `work` where it is summed over blocks or wanted for itself.
+    Overwrites the packed weights and slots, or the gradient in `work` where it is summed over blocks or wanted for itself. And the
+    deltas below, if `computes_deltas`.
     """
     row = plan + TABLE + layer * COLUMNS
     n_in, n_out, stride, panel = row[N_IN], row[N_OUT], plan[PANEL_STRIDE], panel_width(work)
@@ -89,6 +105,12 @@ def gradient(plan, layer, work, rows, is_first, is_last, penalised, member, memb
     is_plain = plan[RULE] == PLAIN and not penalised and plan[COMPLETED] == 0
     in_registers = not in_memory and is_plain and rows <= DEPTH
     scratch = work + plan[LANES] + (member + 1) * plan[LANES_STRIDE] - panel * panel
+    with_deltas, compact = computes_deltas(plan, layer, rows), scratch - panel * panel - COMPACT
+    if with_deltas:
+        # their panel, of which little is filled, would drive the others out of the first-level cache
+        for b in range(rows):
+            for j in range(n_out):
+                compact[b * n_out + j] = work[row[DELTA] + b * panel + j]
     first, last = share(panels_out * (panels_in + 1), member, members)
     for unit in range(first, last):
         p, q = unit // (panels_in + 1), unit % (panels_in + 1)
@@ -105,7 +127,14 @@ def gradient(plan, layer, work, rows, is_first, is_last, penalised, member, memb
         a = work + row[INPUT] + q * stride
         inputs = min(panel, n_in - q * panel)
         filled = n_out - p * panel
-        if not in_memory and columns > 0 and 4 * filled <= 3 * panel and rows >= LEAST_TURNED:
+        if with_deltas:
+            target, finish = (work + plan[PACKED] + offset, ADD_SCALED) if in_registers else (g, STORE)
+            m = work + plan[TRANSPOSED] + row[TRANSPOSE] + q * transposed_stride(n_out, work)
+            below, scale = work + (row - COLUMNS)[DELTA] + q * stride, work + plan[COEFFICIENTS] + 1
+            outer_few_with_deltas(a, compact, rows, target, inputs, n_out, start, finish, scale, m, below)
+            if in_registers:
+                continue
+        elif not in_memory and columns > 0 and 4 * filled <= 3 * panel and rows >= LEAST_TURNED:
             _turned_product(a, d, rows, g, filled)
         elif in_registers:
             scale = work + plan[COEFFICIENTS] + 1
