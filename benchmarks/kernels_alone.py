@@ -13,7 +13,7 @@ import numpy as np
 from fastbp import layout
 from fastbp.bench.machine import Machine, cores, cpu
 from fastbp.bench.measure import Reference
-from fastbp.bench.report import table
+from fastbp.bench.report import number, table
 from fastbp.bench.statistics import median_interval
 from fastbp.bench.worker import Turns
 from fastbp.kernels.train import TRAIN
@@ -74,9 +74,9 @@ def measure(name, dtype, rounds):
     share = median_interval(rates / (peaks[1:] + peaks[:-1]) * 2)
     return (
         name,
-        f"{1e6 * np.median(steps):.3g}",
-        f"{1e6 * steps.min():.3g}",
-        f"{np.median(rates) / 1e9:.3g}",
+        number(1e6 * np.median(steps)),
+        number(1e6 * steps.min()),
+        number(np.median(rates) / 1e9),
         f"{100 * share.estimate:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})",
         f"{100 * rates.max() / peaks.max():.0f} %",
     )

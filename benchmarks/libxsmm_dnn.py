@@ -18,7 +18,7 @@ import numpy as np
 from fastbp import workloads
 from fastbp.bench.machine import cores, cpu
 from fastbp.bench.measure import Settings, measure, say
-from fastbp.bench.report import cell, table
+from fastbp.bench.report import cell, number, table
 from fastbp.bench.worker import Turns, environment
 from fastbp.contestants import Contestant
 
@@ -138,7 +138,7 @@ def compare(name, threads, settings):
     for entry in entries.values():
         if entry["status"] == "ok":
             time, share = entry["microseconds"]["estimate"], 100 * entry["peak_fraction"]["estimate"]
-            figures += [f"{time:.0f} us" if time > 99.5 else f"{time:.3g} us", f"{entry['gflops']:.3g}", f"{share:.3g} %"]
+            figures += [f"{number(time)} us", number(entry["gflops"]), f"{number(share)} %"]
         else:
             figures += [entry["status"], "", ""]
     return [name, str(threads), *figures, cell(entries["libxsmm-dnn"])]

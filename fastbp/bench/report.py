@@ -75,7 +75,7 @@ def _row(result: dict[str, Any], others: Sequence[str]) -> Row:
     if ours["status"] != "ok":
         return [name, cell(ours), "", "", *("" for _ in others)]
     row = [name, _time(ours["microseconds"]["estimate"])]
-    row += [_number(ours["gflops"]), f"{_number(100 * ours['peak_fraction']['estimate'])} %"] if "gflops" in ours else ["", ""]
+    row += [number(ours["gflops"]), f"{number(100 * ours['peak_fraction']['estimate'])} %"] if "gflops" in ours else ["", ""]
     return row + [cell(result["contestants"].get(other)) for other in others]
 
 
@@ -86,16 +86,16 @@ def cell(entry: dict[str, Any] | None) -> str:
     if entry["status"] != "ok":
         return str(entry["status"])
     ratio = entry["ratio"]
-    return f"{_number(ratio['estimate'])} ({_number(ratio['low'])} to {_number(ratio['high'])})"
+    return f"{number(ratio['estimate'])} ({number(ratio['low'])} to {number(ratio['high'])})"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Three digits, without an exponent."""
     return f"{value:.0f}" if value >= 99.95 else f"{value:.3g}"
 
 
 def _time(microseconds: float) -> str:
-    return f"{_number(microseconds)} us" if microseconds < 1000 else f"{_number(microseconds / 1000)} ms"
+    return f"{number(microseconds)} us" if microseconds < 1000 else f"{number(microseconds / 1000)} ms"
 
 
 def _remarks(results: dict[str, Any]) -> list[str]:
