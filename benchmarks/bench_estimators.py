@@ -8,6 +8,7 @@ Nothing is timed before both have ended with the same loss.
 import argparse
 import statistics
 import warnings
+from itertools import pairwise
 from time import perf_counter, process_time, sleep
 
 import numpy as np
@@ -130,6 +131,30 @@ def compare(name, rounds, threads=1):
     return rows
 
 
+def at_peak(name, rounds):
+    """How many times faster a fit is; and would be, if it took no longer than its multiply-adds at the FMA peak measured beside it.
+
+    For dense data without many zeros, solvers "sgd" and "adam", and no early stopping: then every epoch has all products.
+    """
+    from fastbp.bench.machine import Machine
+
+    threadpool_limits(1)
+    theirs, ours, (X, y) = estimators(name)
+    fit(theirs, X, y), fit(ours, X, y)
+    machine = Machine("float32" if X.dtype == np.float32 else "float64", 1)
+    sizes = X.shape[1], *theirs.hidden_layer_sizes, theirs.n_outputs_
+    weights = [n_in * n_out for n_in, n_out in pairwise(sizes)]
+    flop = len(X) * theirs.n_iter_ * (6 * sum(weights) - 2 * weights[0])
+    pairs = []
+    for _ in range(rounds):
+        before = machine.flops(0.05)
+        slow = seconds(lambda: fit(theirs, X, y), process_time)
+        after = machine.flops(0.05)
+        fast = seconds(lambda: fit(ours, X, y), process_time)
+        pairs.append((slow / fast, slow * (before + after) / 2 / flop))
+    return [statistics.median(values) for values in zip(*pairs, strict=True)]
+
+
 class Fits:
     """asv: times of whole fits, and how many times faster than scikit-learn's they are."""
 
@@ -152,13 +177,25 @@ class Fits:
         return turns(lambda: fit(self.theirs, *self.data), lambda: fit(self.ours, *self.data), 3)[2]
 
 
-if __name__ == "__main__":
+def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="of each (default: %(default)s)")
+    parser.add_argument(
+        "--peak", action="store_true", help="instead: what the FMA peak leaves room for (not for sparse data, lbfgs)"
+    )
     parser.add_argument("problem", nargs="*", choices=[[], *PROBLEMS], default=[])
     chosen = parser.parse_args()
+    if chosen.peak:
+        print("| fit | times faster | times faster at the FMA peak |\n| --- | --- | --- |")
+        for problem in chosen.problem or ("digits", "breast-cancer", "10000 x 20", "784-128-10"):
+            print("| {} | {:.1f} | {:.1f} |".format(problem, *at_peak(problem, chosen.rounds)), flush=True)
+        return
     print("| problem | work | scikit-learn | fastbp | times faster |\n| --- | --- | --- | --- | --- |")
     for problem in chosen.problem or PROBLEMS:
         for work, slow, fast, ratio in compare(problem, chosen.rounds, chosen.threads):
             print(f"| {problem} | {work} | {slow * 1e3:.3g} ms | {fast * 1e3:.3g} ms | {ratio:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

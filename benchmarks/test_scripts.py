@@ -30,11 +30,14 @@ def test_estimators():
     assert all(value > 0 for row in rows for value in row[1:])
 
 
-@pytest.mark.parametrize(
-    ("size", "most", "expected"), [(784, 32, 28), (1024, 64, 64), (10, 32, 10), (2, 16, 2), (30, 16, 15), (97, 32, 97)]
-)
-def test_blocks_of_libxsmm_dnn(size, most, expected):
-    assert libxsmm_dnn.block(size, most) == expected
+def test_what_the_peak_leaves_room_for():
+    ratio, at_peak = bench_estimators.at_peak("iris", 1)
+    assert 0 < ratio < at_peak
+
+
+def test_blocks_of_libxsmm_dnn():
+    blocks = {(784, 32): 28, (1024, 64): 64, (10, 32): 10, (2, 16): 2, (30, 16): 15, (97, 32): 97}
+    assert {key: libxsmm_dnn.block(*key) for key in blocks} == blocks
 
 
 @pytest.mark.skipif("LIBXSMM" not in os.environ, reason="LIBXSMM and LIBXSMM_DNN must name directories of their sources")
