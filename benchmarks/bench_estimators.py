@@ -8,7 +8,6 @@ Nothing is timed before both have ended with the same loss.
 import argparse
 import statistics
 import warnings
-from itertools import pairwise
 from time import perf_counter, process_time, sleep
 
 import numpy as np
@@ -137,14 +136,13 @@ def at_peak(name, rounds):
     For dense data without many zeros, solvers "sgd" and "adam", and no early stopping: then every epoch has all products.
     """
     from fastbp.bench.machine import Machine
+    from fastbp.runner import flop_of_sample
 
     threadpool_limits(1)
     theirs, ours, (X, y) = estimators(name)
     fit(theirs, X, y), fit(ours, X, y)
     machine = Machine("float32" if X.dtype == np.float32 else "float64", 1)
-    sizes = X.shape[1], *theirs.hidden_layer_sizes, theirs.n_outputs_
-    weights = [n_in * n_out for n_in, n_out in pairwise(sizes)]
-    flop = len(X) * theirs.n_iter_ * (6 * sum(weights) - 2 * weights[0])
+    flop = len(X) * theirs.n_iter_ * flop_of_sample((X.shape[1], *theirs.hidden_layer_sizes, theirs.n_outputs_))
     pairs = []
     for _ in range(rounds):
         before = machine.flops(0.05)

@@ -6,7 +6,6 @@ the second, `libxsmm_dnn.c`, is compiled here, by gcc for this machine. Blocks a
 
 import argparse
 import ctypes
-import os
 import subprocess
 import tempfile
 from itertools import product
@@ -19,7 +18,7 @@ from fastbp import workloads
 from fastbp.bench.machine import cores, cpu
 from fastbp.bench.measure import Settings, measure, say
 from fastbp.bench.report import cell, number, table
-from fastbp.bench.worker import Turns, environment
+from fastbp.bench.worker import Turns
 from fastbp.contestants import Contestant
 
 SOURCE = Path(__file__).with_suffix(".c")
@@ -152,9 +151,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--workload", nargs="+", choices=NAMES, default=NAMES)
     arguments = parser.parse_args()
-    os.environ.update(environment(arguments.threads))
-    if arguments.threads == 1 and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {cores()[-1]})
+    if arguments.threads == 1:
+        Turns("machine", 1).pin(cores()[-1])
     with tempfile.TemporaryDirectory() as directory:
         LibxsmmDNN.trainer = build(arguments.libxsmm.resolve(), arguments.libxsmm_dnn.resolve(), directory)
         rows = [compare(name, arguments.threads, Settings(arguments.rounds)) for name in arguments.workload]

@@ -71,6 +71,14 @@ def emit_load_first(builder, pointer, count, vector, bits):
     return call(builder, f"llvm.masked.load.{suffix(vector)}.p0", vector, arguments)
 
 
+def emit_gather(builder, vector, pointers):
+    """A vector of the numbers at these pointers, one a lane."""
+    value = ir.Constant(vector, ir.Undefined)
+    for lane, pointer in enumerate(pointers):
+        value = builder.insert_element(value, builder.load(pointer), I32(lane))
+    return value
+
+
 def emit_store(builder, value, pointer, offset, bits):
     """Write a vector to pointer[offset]."""
     builder.store(value, builder.bitcast(at(builder, pointer, offset), ir.PointerType(value.type))).align = bits // 8

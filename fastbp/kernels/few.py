@@ -33,7 +33,8 @@ from fastbp.kernels.tile import (
     tile_zero,
 )
 
-FEW, TWO = 3, 2  # filled columns, at most; and where the deltas below are computed beside the gradient: registers for so many
+FEW = 3  # filled columns, at most
+FEWER = 2  # of which the deltas below are computed beside the gradient: there are registers for so many
 LEAST_DEPTH, DEPTH = 24, 512  # of a product that repays the transposition of its columns, and that there is room for
 TOGETHER = 4  # rows of a product of small depth
 SAMPLES = max(8, simd.register_bytes() // 4)  # rows of A at a time: so many sums side by side
@@ -163,7 +164,7 @@ def _turned_with_deltas(columns):
 
 
 _turned_outer = switch([_turned(columns) for columns in range(1, FEW + 1)])
-_turned_outer_with_deltas = switch([_turned_with_deltas(columns) for columns in range(1, TWO + 1)])
+_turned_outer_with_deltas = switch([_turned_with_deltas(columns) for columns in range(1, FEWER + 1)])
 
 
 @kernel
@@ -194,7 +195,7 @@ def outer_few(a, d, depth, g, rows, columns, start, finish, scale):
 
 @kernel
 def outer_few_with_deltas(a, d, depth, g, rows, columns, start, finish, scale, m, below):
-    """`outer_few` for D (depth, columns) of at most TWO, and below (depth, P) = D M where A is above 0.
+    """`outer_few` for D (depth, columns) of at most FEWER, and below (depth, P) = D M where A is above 0.
 
     Bits are those of `product_shallow`.
     """

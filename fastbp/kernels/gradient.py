@@ -7,7 +7,7 @@ Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P co
 """
 
 from fastbp._jit import inline, kernel
-from fastbp.kernels.few import TWO, outer_few_with_deltas
+from fastbp.kernels.few import FEWER, outer_few_with_deltas
 from fastbp.kernels.forward import RELU
 from fastbp.kernels.gemm import column_sums, count_panels, outer_product, panel_columns, panel_width, share
 from fastbp.kernels.packing import fill, transpose_square, transposed_stride
@@ -86,7 +86,7 @@ def _turned_product(a, d, rows, g, filled):
 def computes_deltas(plan, layer, rows):
     """Whether `gradient` of a layer does what `backward` would: of few outputs, both are one pass over the activations below."""
     row = plan + TABLE + layer * COLUMNS
-    is_small = layer > 0 and row[N_OUT] <= TWO and rows <= DEPTH and rows * row[N_OUT] <= COMPACT
+    is_small = layer > 0 and row[N_OUT] <= FEWER and rows <= DEPTH and rows * row[N_OUT] <= COMPACT
     return is_small and (row - COLUMNS)[CODE] == RELU and row[KEEP] == 0
 
 
@@ -105,6 +105,7 @@ def gradient(plan, layer, work, rows, is_first, is_last, penalised, member, memb
     is_plain = plan[RULE] == PLAIN and not penalised and plan[COMPLETED] == 0
     in_registers = not in_memory and is_plain and rows <= DEPTH
     scratch = work + plan[LANES] + (member + 1) * plan[LANES_STRIDE] - panel * panel
+    scale = work + plan[COEFFICIENTS] + 1
     with_deltas, compact = computes_deltas(plan, layer, rows), scratch - panel * panel - COMPACT
     if with_deltas:
         # their panel, of which little is filled, would drive the others out of the first-level cache
@@ -127,25 +128,24 @@ def gradient(plan, layer, work, rows, is_first, is_last, penalised, member, memb
         a = work + row[INPUT] + q * stride
         inputs = min(panel, n_in - q * panel)
         filled = n_out - p * panel
+        target, finish = (work + plan[PACKED] + offset, ADD_SCALED) if in_registers else (g, STORE)
         if with_deltas:
-            target, finish = (work + plan[PACKED] + offset, ADD_SCALED) if in_registers else (g, STORE)
             m = work + plan[TRANSPOSED] + row[TRANSPOSE] + q * transposed_stride(n_out, work)
-            below, scale = work + (row - COLUMNS)[DELTA] + q * stride, work + plan[COEFFICIENTS] + 1
+            below = work + (row - COLUMNS)[DELTA] + q * stride
             outer_few_with_deltas(a, compact, rows, target, inputs, n_out, start, finish, scale, m, below)
             if in_registers:
                 continue
         elif not in_memory and columns > 0 and 4 * filled <= 3 * panel and rows >= LEAST_TURNED:
             _turned_product(a, d, rows, g, filled)
         elif in_registers:
-            scale = work + plan[COEFFICIENTS] + 1
-            outer_product(a, d, rows, work + plan[PACKED] + offset, inputs, columns, ZERO, ADD_SCALED, scale)
+            outer_product(a, d, rows, target, inputs, columns, start, finish, scale)
             continue
         else:
             if columns == 1 and not in_memory:
                 fill(g, inputs * panel, 0.0)
             for b in range(0, rows, DEPTH):
                 begin = start if b == 0 else CONTINUE
-                outer_product(a + b * panel, d + b * panel, min(DEPTH, rows - b), g, inputs, columns, begin, STORE, g)
+                outer_product(a + b * panel, d + b * panel, min(DEPTH, rows - b), g, inputs, columns, begin, finish, scale)
         if steps_now:
             update_part(plan, work, offset, g, inputs * panel, 0, 0)
 

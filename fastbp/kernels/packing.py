@@ -125,6 +125,7 @@ def to_lanes(panels, panel_stride, first, count, block):
     """The lane block (count, W) of the W samples from row `first` on."""
     panel, lanes = panel_width(panels), width(panels)
     if count == 1:
+        # a square would be all zeros but for one of its columns
         store(block, 0, column_load(panels + first * panel, panel))
         return
     for k in range(0, count, lanes):

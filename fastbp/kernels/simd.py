@@ -23,6 +23,7 @@ from fastbp.kernels.emit import (
     at,
     call,
     emit_fma,
+    emit_gather,
     emit_load,
     emit_load_first,
     emit_splat,
@@ -168,11 +169,8 @@ def load_rows(typingctx, ptr, rows, stride):
     vec = Vec(ptr.dtype, lanes(ptr.dtype))
 
     def codegen(context, builder, signature, args):
-        value = ir.Constant(vector_type(vec), ir.Undefined)
-        for lane in range(vec.lanes):
-            row = builder.load(at(builder, args[1], lane))
-            value = builder.insert_element(value, builder.load(at(builder, args[0], builder.mul(row, args[2]))), I32(lane))
-        return value
+        numbers = (builder.load(at(builder, args[1], lane)) for lane in range(vec.lanes))
+        return emit_gather(builder, vector_type(vec), (at(builder, args[0], builder.mul(row, args[2])) for row in numbers))
 
     return vec(ptr, rows, types.intp), codegen
 

@@ -8,7 +8,7 @@ from numba import types
 from numba.core.cgutils import pack_array
 from numba.extending import intrinsic
 
-from fastbp.kernels.emit import I32, at, emit_fma, emit_load, emit_load_first, emit_splat, vector_type
+from fastbp.kernels.emit import I32, at, emit_fma, emit_gather, emit_load, emit_load_first, emit_splat, vector_type
 from fastbp.kernels.simd import Vec, lanes
 from fastbp.kernels.tile import Tile, emit_step
 
@@ -80,10 +80,7 @@ def column_load(typingctx, ptr, stride):
     vec = Vec(ptr.dtype, lanes(ptr.dtype))
 
     def codegen(context, builder, signature, args):
-        value = ir.Constant(vector_type(vec), ir.Undefined)
-        for row in range(vec.lanes):
-            value = builder.insert_element(value, builder.load(emit_step(builder, *args, row)), I32(row))
-        return value
+        return emit_gather(builder, vector_type(vec), (emit_step(builder, *args, row) for row in range(vec.lanes)))
 
     return vec(ptr, types.intp), codegen
 
