@@ -10,7 +10,7 @@ them: slope is the derivative of value.
 
 from fastbp._jit import inline, kernel, switch_over
 from fastbp._registry import Described, Registry, positive
-from fastbp.kernels.simd import broadcast, fence, floor_at, fma, like, load, minimum, select, store, width
+from fastbp.kernels.simd import broadcast, fence, floor_at, fma, like, load, minimum, select, store
 from fastbp.kernels.vmath import erf, exp, expm1, sigmoid, softplus, tanh
 
 ACTIVATIONS = Registry("activation")
@@ -254,15 +254,15 @@ def _value_sweep(cls):
     value = inline(cls.value)
 
     @kernel
-    def value_block(z, count, alpha):
-        alpha, lanes = broadcast(alpha, 0), width(z)
-        pairs = count - count % (2 * lanes)
-        for i in range(0, pairs, 2 * lanes):
+    def value_block(z, count, step, alpha):
+        alpha = broadcast(alpha, 0)
+        pairs = count - count % (2 * step)
+        for i in range(0, pairs, 2 * step):
             # two at a time: their latencies overlap, and they share the loads of the constants
-            first, second = value(load(z, i), alpha), value(load(z, i + lanes), alpha)
+            first, second = value(load(z, i), alpha), value(load(z, i + step), alpha)
             store(z, i, fence(first))
-            store(z, i + lanes, fence(second))
-        for i in range(pairs, count, lanes):
+            store(z, i + step, fence(second))
+        for i in range(pairs, count, step):
             store(z, i, fence(value(load(z, i), alpha)))
 
     return value_block
@@ -272,9 +272,9 @@ def _slope_sweep(cls):
     slope = inline(cls.slope)
 
     @kernel
-    def slope_block(z, a, d, count, alpha):
+    def slope_block(z, a, d, count, step, alpha):
         alpha = broadcast(alpha, 0)
-        for i in range(0, count, width(z)):
+        for i in range(0, count, step):
             store(d, i, load(d, i) * slope(load(z, i), load(a, i), alpha))
 
     return slope_block
@@ -284,12 +284,12 @@ _choose_value, _choose_slope = switch_over(ACTIVATIONS, _value_sweep), switch_ov
 
 
 @kernel
-def activate(code, z, count, alpha):
-    """a = f(z) in place on `count` numbers, a multiple of W; `alpha` points to the shape parameter."""
-    _choose_value(code, z, count, alpha)
+def activate(code, z, count, step, alpha):
+    """a = f(z) in place on the registers at 0, `step`, 2 `step` ... below `count`; `alpha` points to the shape parameter."""
+    _choose_value(code, z, count, step, alpha)
 
 
 @kernel
-def multiply_slope(code, z, a, d, count, alpha):
-    """d = d f'(z) in place on `count` numbers, a multiple of W; z is read only by activations with ``needs_z``."""
-    _choose_slope(code, z, a, d, count, alpha)
+def multiply_slope(code, z, a, d, count, step, alpha):
+    """d = d f'(z) in place on registers as for `activate`; z is read only by activations with ``needs_z``."""
+    _choose_slope(code, z, a, d, count, step, alpha)

@@ -77,7 +77,7 @@ class Network:
             z, s, d = ([np.empty((n, width), self.dtype) for width in self.sizes[1:]] for _ in range(3))
             a = [np.empty_like(raw) if layer.keeps_z else raw for raw, (layer, _) in zip(z, self._layers, strict=True)]
             x, y, cost = (np.empty((n, self.sizes[i]), self.dtype) for i in (0, -1, -1))
-            w, ones = np.ones((2, n), self.dtype)
+            w, ones = np.ones(n), np.ones(n, self.dtype)
             self._buffers[n] = SimpleNamespace(z=z, a=a, s=s, d=d, x=x, y=y, w=w, cost=cost, ones=ones)
         return self._buffers[n]
 
@@ -90,7 +90,7 @@ class Network:
                 raise ValueError(f"y must hold integer labels in [0, {n_out}), or rows of probabilities")
             y[np.arange(len(labels)), labels] = 1
         y = np.ascontiguousarray(y[:, None] if y.ndim == 1 else y, self.dtype)
-        w = None if sample_weight is None else np.ascontiguousarray(sample_weight, self.dtype)
+        w = None if sample_weight is None else np.ascontiguousarray(sample_weight, np.float64)
         shapes = {"X": (len(X), self.sizes[0]), "y": (len(X), n_out), "sample_weight": (len(X),)}
         for (name, shape), array in zip(shapes.items(), (X, y, w), strict=True):
             if array is not None and array.shape != shape:

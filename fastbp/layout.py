@@ -83,7 +83,8 @@ TABLE = 49  # first row of the layer table
     CLIP_VALUE,  # largest size of a component of the gradient
     CLIP_NORM,  # largest Euclidean norm of the gradient
     MAX_NORM,  # largest Euclidean norm of the weights of a unit, 0: any
-) = range(8, 21)
+    UNIT,  # of the sample weights: a penalty PER_BATCH is divided by it, too
+) = range(8, 22)
 N_REALS = 24
 
 # columns of the layer table; offsets of one layer

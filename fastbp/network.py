@@ -10,7 +10,7 @@ import numpy as np
 
 from fastbp import activations, initializers, layout, losses, memory, metrics, sparsity, threads, validation
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE
-from fastbp.session import Session
+from fastbp.session import NO_WEIGHTS, Session
 
 SPARE_BYTES = 1 << 24  # of the work buffer that a network keeps between calls
 CACHED_BYTES = 1 << 18  # of the activations of rows that are predicted together
@@ -299,7 +299,7 @@ class Network:
         rows = validation.samples("X", X, sizes[0], dtype)
         count = len(rows)
         values, labels = validation.targets("y", y, count, sizes[-1], self.loss_function.task, dtype)
-        weights = validation.weights_of_samples(sample_weight, count, dtype)
+        weights = validation.weights_of_samples(sample_weight, count)
         differentiate = out is not None
         try:
             session = self._spare.pop()
@@ -342,7 +342,7 @@ class Network:
         )
         session = Session(self, len(rows), differentiate=True, keep_all=True)
         out = np.empty(self.params.size, self.dtype)
-        session.compute(DIFFERENTIATE, len(rows), rows, values, labels, validation.NOTHING[self.dtype], out)
+        session.compute(DIFFERENTIATE, len(rows), rows, values, labels, NO_WEIGHTS, out)
         layers = range(len(self.weights))
         a = [session.matrix(layer, layout.ACTIVATION) for layer in layers]
         if self.loss_function.link:

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from fastbp import layout, memory
+from fastbp import layout, memory, validation
 from fastbp._jit import Level
 from fastbp.activations import Identity
 from fastbp.kernels import simd
@@ -17,7 +17,7 @@ from fastbp.optimizers import Optimizer
 from fastbp.regularization import NOTHING
 from fastbp.sparsity import CompressedRows
 
-NO_COLUMNS, NO_STARTS = np.zeros(0, np.int32), np.zeros(0, np.int64)
+NO_COLUMNS, NO_STARTS, NO_WEIGHTS = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0)
 
 
 class Session:
@@ -97,6 +97,7 @@ class Session:
             self.plan[layout.OUTPUT] = Identity.code
         self.plan[layout.STEPS] = layout.MAX_STEPS
         self.reals = np.zeros(layout.N_REALS)
+        self.reals[layout.UNIT] = 1.0
         if optimizer:
             hyper = optimizer.hyper()
             self.reals[: len(hyper)] = hyper
@@ -106,7 +107,8 @@ class Session:
         self.plan[layout.RATES] = 1
         self.rates = self.record = np.zeros(1)
         self.meeting = np.zeros(8, np.int64)
-        self.x = self.y = self.sample_weight = self.out = np.zeros(0, self.dtype)
+        self.x = self.y = self.out = np.zeros(0, self.dtype)
+        self.sample_weight = NO_WEIGHTS
         self.labels = self.order = self.starts = NO_STARTS
         self.columns = NO_COLUMNS
         self.block, self.slots = batch, max(slots, 0)
@@ -130,13 +132,14 @@ class Session:
     def set_data(self, x, y=None, labels=None, sample_weight=None, order=None):
         """Give the data of the following calls: arrays that have passed validation.
 
-        x (N, n_in), or `CompressedRows`; y (N, n_out) or empty; labels (N,) or empty; sample_weight (N,) or empty; order (m,), by
-        default all rows.
+        x (N, n_in), or `CompressedRows`; y (N, n_out) or empty; labels (N,) or empty; sample_weight, float64, (N,) or empty; order
+        (m,), by default all rows.
         """
         self.x = self._numbers_of(x)
         self.y = self.x[:0] if y is None else y.reshape(-1)
         self.labels = self.labels[:0] if labels is None else labels
-        self.sample_weight = self.x[:0] if sample_weight is None else sample_weight
+        weights = NO_WEIGHTS if sample_weight is None else sample_weight
+        self.sample_weight, self.reals[layout.UNIT] = validation.with_finite_sums(weights)
         self.order = np.arange(len(x)) if order is None else order.reshape(-1)
         self.plan[layout.POPULATION] = len(x)
         self.plan[layout.ROWS] = len(self.order) if order is None else order.shape[-1]
@@ -167,6 +170,8 @@ class Session:
             self._given = given
         if self.entries:
             x = self._numbers_of(x)
+        if len(sample_weight):
+            sample_weight, _ = validation.with_finite_sums(sample_weight)
         return self._bound(mode, 0, 1, x, self.columns, self.starts, y, labels, sample_weight, out)
 
     def predict(self, count: int, x, out) -> bool:

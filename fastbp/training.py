@@ -176,7 +176,7 @@ def fit(
     rows = validation.samples("X", X, net.sizes[0], net.dtype)
     task, n_out = net.loss_function.task, net.sizes[-1]
     values, labels = validation.targets("y", y, len(rows), n_out, task, net.dtype)
-    weights = validation.weights_of_samples(sample_weight, len(rows), net.dtype)
+    weights = validation.weights_of_samples(sample_weight, len(rows))
     rng = net.rng if rng is None else validation.generator(rng)
     held_out = _validation_data(net, validation_data)
     held_count = 0 if held_out is not None else _held_out_count(validation_fraction, len(rows))

@@ -10,6 +10,7 @@ from fastbp.kernels.check import all_finite
 
 NOTHING = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
 NO_LABELS = np.empty(0, np.int64)
+SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-290, 1e290  # that the largest weight of a sample may be as it is
 
 
 def integer(name: str, value, *, least: int = 1) -> int:
@@ -148,11 +149,11 @@ def targets(name: str, value, n_samples: int, n_outputs: int, task: str, dtype) 
     return array, NO_LABELS
 
 
-def weights_of_samples(value, n_samples: int, dtype) -> np.ndarray:
-    """Sample weights (n_samples,), none negative and not all zero; empty if not given."""
+def weights_of_samples(value, n_samples: int) -> np.ndarray:
+    """Sample weights (n_samples,), float64, none negative and not all zero; empty if not given."""
     if value is None:
-        return NOTHING[dtype]
-    array = numbers("sample_weight", value, dtype)
+        return NOTHING[np.dtype(np.float64)]
+    array = numbers("sample_weight", value, np.float64)
     if array.shape != (n_samples,):
         raise ValueError(f"sample_weight must have shape ({n_samples},), got {array.shape}")
     if array.min() < 0:
@@ -160,6 +161,14 @@ def weights_of_samples(value, n_samples: int, dtype) -> np.ndarray:
     if not array.any():
         raise ValueError("sample_weight must not be all zero")
     return array
+
+
+def with_finite_sums(weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights divided by a power of two, and it, so that their sums and the inverses of these are finite, too."""
+    if not weights.size or SMALLEST_WEIGHT < weights.max() < LARGEST_WEIGHT:
+        return weights, 1.0
+    exponent = int(np.frexp(weights.max())[1]) - 1
+    return np.ldexp(weights, -exponent), 2.0**exponent
 
 
 def row_order(value, epochs: int, n_samples: int) -> np.ndarray:

@@ -437,7 +437,7 @@ def cases(dtype):
         x = rng.normal(size=(n, sizes[0])).astype(dtype)
         y = rng.uniform(size=(n, sizes[-1])).astype(dtype)
         labels = rng.integers(0, sizes[-1], n)
-        weights = rng.uniform(size=n).astype(dtype)
+        weights = rng.uniform(size=n)
         order = rng.integers(0, n, max(1, n - 1))
         data = [(y, None, weights, None)]
         if loss == "cross_entropy":

@@ -23,7 +23,7 @@ from conftest import (
 from numba import types
 
 from fastbp import SGD, CrossEntropy, Momentum, Nesterov, activations, baseline, losses
-from fastbp.kernels.simd import pointer, register_bytes, store
+from fastbp.kernels.simd import pointer, register_bytes, store, width
 from fastbp.network import Gradients
 
 every_activation = pytest.mark.parametrize("activation", ACTIVATIONS, ids=label)
@@ -48,8 +48,8 @@ def _sweep_signature(dtype):
 
 @compiled(_sweep_signature)
 def sweep(code, z, a, d, alpha):
-    activations.activate(code, pointer(a), a.size, pointer(alpha))
-    activations.multiply_slope(code, pointer(z), pointer(a), pointer(d), d.size, pointer(alpha))
+    activations.activate(code, pointer(a), a.size, width(pointer(a)), pointer(alpha))
+    activations.multiply_slope(code, pointer(z), pointer(a), pointer(d), d.size, width(pointer(a)), pointer(alpha))
 
 
 def value_and_slope(activation, z):

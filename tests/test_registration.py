@@ -17,7 +17,7 @@ from numba import types
 
 from fastbp import MLPClassifier, MLPRegressor, Network, _cache, _jit
 from fastbp.activations import ACTIVATIONS, ELU, Activation, activate
-from fastbp.kernels.simd import absolute, fma, like, load, pointer, store
+from fastbp.kernels.simd import absolute, fma, like, load, pointer, store, width
 from fastbp.losses import LOSSES, Loss
 from fastbp.schedules import SCHEDULES, Schedule
 
@@ -34,7 +34,7 @@ if sys.argv[1] == "warm":
 
 
 def values(code, z):
-    activate(code, pointer(z), z.size, pointer(z))
+    activate(code, pointer(z), z.size, width(pointer(z)), pointer(z))
 
 
 sweep = _jit.Entry(values, lambda dtype: types.void(types.int64, dtype[::1]))

@@ -10,6 +10,7 @@ from fastbp.estimators._training_data import report
 from fastbp.kernels.train import DIFFERENTIATE
 from fastbp.runner import flop_of_sample
 from fastbp.session import Session
+from fastbp.validation import with_finite_sums
 
 
 def fit_lbfgs(estimator, net, data, held_out, tasks):
@@ -68,8 +69,8 @@ class _Objective:
 
     def __init__(self, net, session, data, alpha):
         data.give(session)
-        weight = len(data) if data.weights is None else float(data.weights.sum())
-        session.set_penalty(alpha / weight)
+        weights, unit = (np.ones(len(data)), 1.0) if data.weights is None else with_finite_sums(data.weights)
+        session.set_penalty(alpha / weights.sum() / unit)
         session.out = memory.zeros(net.params.size, net.dtype)
         session.set_report(*report(net))
         self.net, self.session = net, session

@@ -21,7 +21,7 @@ class TrainingData:
         Targets, where they are not class numbers.
     labels : ndarray (N,) or None
         Class numbers.
-    weights : ndarray (N,) or None
+    weights : ndarray of float64 (N,) or None
     """
 
     X: np.ndarray | CompressedRows
@@ -37,7 +37,7 @@ class TrainingData:
             _checks.in_dtype("X", X, net.dtype),
             None if is_labels else _checks.in_dtype("y", y, net.dtype),
             y.argmax(axis=1) if is_labels else None,
-            None if sample_weight is None else _checks.in_dtype("sample_weight", sample_weight, net.dtype),
+            None if sample_weight is None else np.ascontiguousarray(sample_weight, np.float64),
         )
 
     def __len__(self):

@@ -8,8 +8,9 @@ from fastbp.activations import multiply_slope
 from fastbp.kernels.few import is_shallow, product_shallow
 from fastbp.kernels.forward import IDENTITY, RELU, depth_of_pieces, rows_in_group
 from fastbp.kernels.gemm import count_panels, panel_columns, panel_product, panel_width, share
-from fastbp.kernels.packing import transposed_stride
+from fastbp.kernels.packing import clear_past, transposed_stride
 from fastbp.kernels.regularize import drop_deltas
+from fastbp.kernels.simd import width
 from fastbp.kernels.tile import CONTINUE, STORE, WHERE_ABOVE, ZERO
 from fastbp.layout import (
     ACTIVATION,
@@ -26,6 +27,16 @@ from fastbp.layout import (
     TRANSPOSE,
     TRANSPOSED,
 )
+
+
+@kernel
+def multiply_slope_of_panel(code, z, a, d, rows, columns, alpha):
+    """D = D * f'(Z) for rows of a panel of so many columns or more; in lanes past them, D is 0."""
+    panel = panel_width(d)
+    if code != IDENTITY:
+        multiply_slope(code, z, a, d, rows * panel, panel if columns <= width(d) else width(d), alpha)
+    if columns < panel:
+        clear_past(d, rows, columns)
 
 
 @kernel
@@ -64,6 +75,6 @@ def backward(plan, layer, work, rows, member, members):
                     panel_product(deltas, stride, depth, w, d, count, columns, start, w, finish, a, ahead)
                 if not is_last:
                     continue
-                if code != RELU and code != IDENTITY:
-                    multiply_slope(code, work + below[RAW] + out, a, d, count * panel, alpha)
+                left = IDENTITY if code == RELU else code  # that of relu is in the product
+                multiply_slope_of_panel(left, work + below[RAW] + out, a, d, count, n_in - p * panel, alpha)
                 drop_deltas(plan, layer, work, out, count * panel)

@@ -4,8 +4,7 @@ Legend: B samples of the block; L layers; O outputs of the network; W lanes of a
 """
 
 from fastbp._jit import inline, kernel
-from fastbp.activations import multiply_slope
-from fastbp.kernels.backward import backward
+from fastbp.kernels.backward import backward, multiply_slope_of_panel
 from fastbp.kernels.entries import gather_entries, sort_entries
 from fastbp.kernels.forward import IDENTITY, forward
 from fastbp.kernels.gemm import count_panels, panel_width, share
@@ -72,11 +71,22 @@ def _write_targets(plan, y, labels, order, top, rows, n_out, block):
 
 
 @inline
-def _write_weights(plan, sample_weight, order, top, rows, weights):
-    """Weights of W samples, 0 of those past `rows`."""
+def factor_of_weights(plan, inverse):
+    """What the weights of the kernels are still to be multiplied by, `inverse` being 1 over the sum of those of a mini-batch.
+
+    Weights of the user are divided by their sum in float64, before they become numbers of the network: they may be of any size.
+    """
+    return 1.0 if plan[WEIGHTED] == 1 else inverse
+
+
+@inline
+def _write_weights(plan, sample_weight, order, top, rows, inverse, weights):
+    """Weights of W samples, 0 of those past `rows`; see `factor_of_weights`."""
     for j in range(width(weights)):
-        weight = 1 if top + j < rows else 0
-        weights[j] = sample_weight[order[top + j]] if weight and plan[WEIGHTED] == 1 else weight
+        weight = 1.0 if top + j < rows else 0.0
+        if plan[WEIGHTED] == 1 and top + j < rows:
+            weight = sample_weight[order[top + j]] * inverse
+        weights[j] = weight
 
 
 @kernel
@@ -112,9 +122,9 @@ def _loss_in_panels(plan, work, reals, y, order, rows, inverse, differentiate, m
 
 @kernel
 def loss_and_delta(plan, work, reals, y, labels, sample_weight, order, rows, inverse, differentiate, member, members):
-    """Losses of the samples, summed W by W, and D (B, O) = dC/dz of the last layer; a share of it.
+    """Losses of the samples times their weights, summed W by W, and D (B, O) = dC/dz of the last layer; a share of it.
 
-    C is the weighted mean over the mini-batch: `inverse` is 1 over the sum of its weights.
+    C is the weighted mean over the mini-batch: `inverse` is 1 over the sum of its weights; see `factor_of_weights`.
     """
     if plan[PANEL_LOSS] == 1 and plan[WEIGHTED] == 0:
         _loss_in_panels(plan, work, reals, y, order, rows, inverse, differentiate, member, members)
@@ -137,21 +147,21 @@ def loss_and_delta(plan, work, reals, y, labels, sample_weight, order, rows, inv
         # a register of numbers that were written one by one just before would be waited for
         _write_targets(plan, y, labels, order, top + lanes, rows, n_out, following)
         if plan[WEIGHTED] == 1 or count < lanes:
-            _write_weights(plan, sample_weight, order, top, rows, weights)
+            _write_weights(plan, sample_weight, order, top, rows, inverse, weights)
         losses = loss_block(plan[LOSS], x, targets, d, n_out, lanes, reals[LOSS_SCALE], reals[CAP])
         targets, following = following, targets
         weight = load(weights, 0)
-        work[plan[LOSSES] + block] = horizontal_sum(select(weight > 0.0, losses * weight, like(losses, 0.0)))
+        work[plan[LOSSES] + block] = horizontal_sum(select(weight == 0.0, like(losses, 0.0), losses * weight))
         if differentiate:
-            scale = weight * inverse
+            scale = weight * factor_of_weights(plan, inverse)
             for k in range(0, n_out * lanes, lanes):
-                store(d, k, select(weight > 0.0, load(d, k) * scale, like(scale, 0.0)))
+                store(d, k, select(weight == 0.0, like(scale, 0.0), load(d, k) * scale))
             from_lanes(d, n_out, work + row[DELTA], stride, top)
             if row[CODE] != IDENTITY:
                 for p in range(count_panels(n_out, work)):
                     out = p * stride + top * panel_width(work)
                     a, z, delta = work + row[ACTIVATION] + out, work + row[RAW] + out, work + row[DELTA] + out
-                    multiply_slope(row[CODE], z, a, delta, count * panel_width(work), alpha)
+                    multiply_slope_of_panel(row[CODE], z, a, delta, count, n_out - p * panel_width(work), alpha)
 
 
 @kernel

@@ -130,19 +130,25 @@ def sum_lanes(partial, count, total):
 
 @kernel
 def gather_columns(x, columns, order, count, out, stride):
-    """out (columns, S) = the rows order[:count] of x (N, columns), transposed."""
+    """out (columns, S) = the rows order[:count] of x (N, columns), transposed; the last one fills up a register."""
     whole = count - count % width(x)
     for k in range(columns):
         for s in range(0, whole, width(x)):
             store(out, s, fence(load_rows(x + k, order + s, columns)))
         for s in range(whole, count):
             out[s] = x[order[s] * columns + k]
+        for s in range(count, (count + width(x) - 1) // width(x) * width(x)):
+            out[s] = out[count - 1]
         out = out + stride
 
 
 @kernel
-def gather(plan, x, y, labels, sample_weight, order, count, samples, a, targets, weights):
-    """Lanes of `count` samples: A (I, S), targets (O, S), weights (S,); weights past them are 0."""
+def gather(plan, x, y, labels, sample_weight, order, count, samples, inverse, a, targets, weights):
+    """Lanes of `count` samples: A (I, S), targets (O, S), weights (S,), for which see `factor_of_weights`.
+
+    Lanes past them have the weight 0, and are the last sample once more: what is left of former ones might overflow where no sample
+    does, and infinity times 0 is in every sum.
+    """
     n_in, n_out, stride = plan[TABLE + N_IN], plan[TABLE + (plan[N_LAYERS] - 1) * COLUMNS + N_OUT], plan[BLOCK]
     gather_columns(x, n_in, order, count, a, stride)
     if plan[LABELS] == 1:
@@ -151,9 +157,9 @@ def gather(plan, x, y, labels, sample_weight, order, count, samples, a, targets,
             targets[labels[order[s]] * stride + s] = 1
     else:
         gather_columns(y, n_out, order, count, targets, stride)
-    if plan[WEIGHTED] == 1:
-        gather_columns(sample_weight, 1, order, count, weights, stride)
-    else:
+    for s in range(count if plan[WEIGHTED] == 1 else 0):
+        weights[s] = sample_weight[order[s]] * inverse
+    if plan[WEIGHTED] == 0:
         fill(weights, samples, 1.0)
     if count < samples:
         last = samples - width(x)
@@ -166,24 +172,24 @@ def finish(row, work, a, count, alpha):
     if row[NEEDS_Z] == 1:
         copy(a, work + row[RAW], count)
     if row[CODE] != IDENTITY:
-        activate(row[CODE], a, count, alpha)
+        activate(row[CODE], a, count, width(a), alpha)
 
 
 def _loss_sweep(cls):
     block = inline(cls.block)
 
     @kernel
-    def sweep(x, y, d, weights, n_out, samples, stride, scale, cap, inverse):
+    def sweep(x, y, d, weights, n_out, samples, stride, scale, cap, rest):
         """Sum of the weighted losses of the samples, min(l, cap) each; D (O, S) = dC/dx of the last layer."""
         zero = total = like(load(x, 0), 0.0)
-        scale, cap, inverse = like(zero, scale), like(zero, cap), like(zero, inverse)
+        scale, cap, rest = like(zero, scale), like(zero, cap), like(zero, rest)
         for s in range(0, samples, width(x)):
             losses, weight = block(x + s, y + s, d + s, n_out, stride, scale), load(weights, s)
             losses = select(losses > cap, cap, losses)
-            total = total + select(weight > 0.0, losses * weight, zero)
-            factor = weight * inverse
+            total = total + select(weight == 0.0, zero, losses * weight)
+            factor = weight * rest
             for k in range(n_out):
-                store(d, s + k * stride, select(weight > 0.0, load(d, s + k * stride) * factor, zero))
+                store(d, s + k * stride, select(weight == 0.0, zero, load(d, s + k * stride) * factor))
         return horizontal_sum(total)
 
     return sweep
@@ -193,8 +199,8 @@ _loss_sweeps = switch_over(LOSSES, _loss_sweep)
 
 
 @kernel
-def loss_narrow(plan, work, reals, samples, stride, targets, weights, inverse):
-    """Sum of the weighted losses; D (O, S) = dC/dx of the last layer."""
+def loss_narrow(plan, work, reals, samples, stride, targets, weights, rest):
+    """Sum of the weighted losses; D (O, S) = dC/dx of the last layer, the weights still to be multiplied by `rest`."""
     row = plan + TABLE + (plan[N_LAYERS] - 1) * COLUMNS
     x, d, scale, cap = work + row[ACTIVATION], work + row[DELTA], reals[LOSS_SCALE], reals[CAP]
-    return _loss_sweeps(plan[LOSS], x, targets, d, weights, row[N_OUT], samples, stride, scale, cap, inverse)
+    return _loss_sweeps(plan[LOSS], x, targets, d, weights, row[N_OUT], samples, stride, scale, cap, rest)

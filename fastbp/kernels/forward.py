@@ -10,8 +10,9 @@ Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P co
 from fastbp._jit import inline, kernel
 from fastbp.activations import Identity, ReLU, activate
 from fastbp.kernels.gemm import ROWS, count_panels, panel_columns, panel_product, panel_width, share
-from fastbp.kernels.packing import copy
+from fastbp.kernels.packing import clear_past, copy
 from fastbp.kernels.regularize import drop
+from fastbp.kernels.simd import width
 from fastbp.kernels.tile import BIAS, CONTINUE, FLOOR, STORE
 from fastbp.layout import (
     ACTIVATION,
@@ -53,14 +54,25 @@ def depth_of_pieces(depth, panel):
 
 
 @kernel
-def finish_panel(plan, layer, work, out, count, training, is_done):
-    """A = f(Z) for `count` numbers, `out` numbers into the layer's matrix, unless `is_done`; z is kept if the slope needs it."""
-    row = plan + TABLE + layer * COLUMNS
+def activate_panel(code, z, rows, columns, alpha):
+    """A = f(Z) for rows of a panel of so many columns or more; in lanes past them, A is 0 and not f(0), which may be infinite."""
+    panel = panel_width(z)
+    activate(code, z, rows * panel, panel if columns <= width(z) else width(z), alpha)
+    if columns < panel:
+        clear_past(z, rows, columns)
+
+
+@kernel
+def finish_panel(plan, layer, work, p, top, rows, training, is_done):
+    """A = f(Z) for rows from `top` on of panel p of a layer, unless `is_done`; z is kept if the slope needs it."""
+    row, panel = plan + TABLE + layer * COLUMNS, panel_width(work)
+    out, count = p * plan[PANEL_STRIDE] + top * panel, rows * panel
     z = work + row[ACTIVATION] + out
     if training and row[NEEDS_Z] == 1:
         copy(z, work + row[RAW] + out, count)
     if row[CODE] != IDENTITY and not is_done:
-        activate(row[CODE], z, count, work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer)
+        alpha = work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer
+        activate_panel(row[CODE], z, rows, row[N_OUT] - p * panel, alpha)
     if training:
         drop(plan, layer, work, out, count)
 
@@ -99,4 +111,4 @@ def forward(plan, layer, work, rows, training, in_order, member, members):
                 ahead = (n_in + 1) * panel if p + 1 < end else 0
                 panel_product(a, stride, depth, w + k * panel, z, count, columns, start, w + n_in * panel, finish, z, ahead)
                 if is_last:
-                    finish_panel(plan, layer, work, out, count * panel, training, finish == FLOOR)
+                    finish_panel(plan, layer, work, p, top, count, training, finish == FLOOR)

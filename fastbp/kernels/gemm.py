@@ -6,6 +6,10 @@ and no product needs a copy: the panel of one product is the operand of the next
 
 Legend: W lanes of a register; P = 2 W columns of a panel; K depth of a product; B rows (samples); I inputs, O outputs of a layer.
 A (B, I) and D (B, O) have panels of ``capacity`` >= B rows; packed weights (I + 1, O) have panels of I + 1 rows, the last the bias.
+
+In lanes past the last column of a matrix, A, D, G and W are 0 after whatever wrote them, so that sums over registers are sums over
+the columns, whatever an activation or a rule makes of 0. In a register all of whose lanes are past it, only D, G and W need be: of
+A such a register is neither written nor read.
 """
 
 from numba.extending import intrinsic

@@ -10,7 +10,7 @@ from fastbp._jit import inline, kernel
 from fastbp.kernels.few import FEWER, outer_few_with_deltas
 from fastbp.kernels.forward import RELU
 from fastbp.kernels.gemm import column_sums, count_panels, outer_product, panel_columns, panel_width, share
-from fastbp.kernels.packing import fill, transpose_square, transposed_stride
+from fastbp.kernels.packing import clear_past, fill, transpose_square, transposed_stride
 from fastbp.kernels.regularize import complete
 from fastbp.kernels.simd import fma, like, load, store, width
 from fastbp.kernels.tile import ADD_SCALED, CONTINUE, STORE, ZERO
@@ -48,9 +48,12 @@ DEPTH = 256  # samples summed in one go: a panel of A and one of D so long stay 
 
 
 @kernel
-def update_part(plan, work, offset, gradient, count, is_bias, is_whole):
-    """One step of the rule on `count` packed parameters from `offset` on; `is_whole`: the gradient holds the penalty's part."""
-    coefficients = work + plan[COEFFICIENTS]
+def update_part(plan, work, offset, gradient, rows, columns, is_bias, is_whole):
+    """One step of the rule on rows of a panel of packed parameters, from `offset` on, of so many columns or more.
+
+    `is_whole`: the gradient holds the penalty's part. In lanes past the columns, weights are 0: a rule may make anything of zeros.
+    """
+    coefficients, count = work + plan[COEFFICIENTS], rows * panel_width(work)
     if is_whole == 0:
         complete(plan, work, offset, gradient, count, is_bias)
     update(
@@ -63,6 +66,8 @@ def update_part(plan, work, offset, gradient, count, is_bias, is_whole):
         coefficients + is_bias * N_COEFFICIENTS,
         coefficients + 2 * N_COEFFICIENTS + max(is_bias, is_whole, plan[COMPLETED]),
     )
+    if columns < panel_width(work):
+        clear_past(work + plan[PACKED] + offset, rows, columns)
 
 
 @kernel
@@ -123,7 +128,7 @@ def gradient(plan, layer, work, rows, is_first, is_last, penalised, member, memb
         if q == panels_in:
             column_sums(d, rows, g, start)
             if steps_now:
-                update_part(plan, work, offset, g, panel, 1, 0)
+                update_part(plan, work, offset, g, 1, n_out - p * panel, 1, 0)
             continue
         a = work + row[INPUT] + q * stride
         inputs = min(panel, n_in - q * panel)
@@ -141,13 +146,13 @@ def gradient(plan, layer, work, rows, is_first, is_last, penalised, member, memb
             outer_product(a, d, rows, target, inputs, columns, start, finish, scale)
             continue
         else:
-            if columns == 1 and not in_memory:
+            if columns == 1 and start == ZERO:
                 fill(g, inputs * panel, 0.0)
             for b in range(0, rows, DEPTH):
                 begin = start if b == 0 else CONTINUE
                 outer_product(a + b * panel, d + b * panel, min(DEPTH, rows - b), g, inputs, columns, begin, finish, scale)
         if steps_now:
-            update_part(plan, work, offset, g, inputs * panel, 0, 0)
+            update_part(plan, work, offset, g, inputs, filled, 0, 0)
 
 
 @kernel
@@ -165,8 +170,8 @@ def update_from_memory(plan, layer, work, member, members):
     n_in, panel = row[N_IN], panel_width(work)
     first, last = share(count_panels(row[N_OUT], work), member, members)
     for p in range(first, last):
-        offset = row[PACK] + p * (n_in + 1) * panel
+        offset, filled = row[PACK] + p * (n_in + 1) * panel, row[N_OUT] - p * panel
         g, l2 = work + plan[GRADIENT] + offset, work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS
         add_decay(plan, work, offset, n_in * panel, float(l2[plan[COMPLETED]]))
-        update_part(plan, work, offset, g, n_in * panel, 0, 1)
-        update_part(plan, work, offset + n_in * panel, g + n_in * panel, panel, 1, 1)
+        update_part(plan, work, offset, g, n_in, filled, 0, 1)
+        update_part(plan, work, offset + n_in * panel, g + n_in * panel, 1, filled, 1, 1)

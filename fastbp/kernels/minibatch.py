@@ -4,11 +4,11 @@ Legend: B samples of the mini-batch, taken S at a time; L layers; W lanes of a r
 """
 
 from fastbp._jit import inline, kernel
-from fastbp.kernels.block import all_blocks
+from fastbp.kernels.block import all_blocks, factor_of_weights
 from fastbp.kernels.gemm import count_panels, panel_width, share
 from fastbp.kernels.gradient import add_decay, update_from_memory
 from fastbp.kernels.packing import transpose_weights
-from fastbp.kernels.regularize import begin_step, complete_all, limit_norms
+from fastbp.kernels.regularize import begin_step, complete_all, limit_norms, penalty_factor
 from fastbp.kernels.simd import fma, horizontal_sum, like, load, width
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
@@ -24,7 +24,6 @@ from fastbp.layout import (
     PACK,
     PACKED,
     PENALISED,
-    PER_BATCH,
     REPORT,
     RULE,
     SEPARATE,
@@ -36,6 +35,7 @@ from fastbp.layout import (
 from fastbp.optimizers import prepare
 
 NO_RULE = -1
+LEAST_WEIGHT = 1e-300  # of a mini-batch that does not weigh nothing: the inverse of a smaller one might not be a number
 
 
 @kernel
@@ -83,14 +83,14 @@ def add_penalty(plan, work, l2, member, members):
 
 @inline
 def inverse_weight(plan, data, order, batch):
-    """1 over the sum of the weights of the samples order[:batch], or 0 if that is 0."""
+    """1 over the sum of the weights of the samples order[:batch], or 0 if they weigh nothing."""
     _, _, _, _, _, sample_weight = data
     total = float(batch)
     if plan[WEIGHTED] == 1:
         total = 0.0
         for j in range(batch):
             total += sample_weight[order[j]]
-    return 1.0 / total if total != 0.0 else 0.0
+    return 0.0 if total < LEAST_WEIGHT else 1.0 / total
 
 
 @kernel
@@ -106,7 +106,7 @@ def minibatch(plan, work, reals, rate, epoch, start, data, order, batch, differe
     """
     n_layers = plan[N_LAYERS]
     inverse = inverse_weight(plan, data, order, batch)
-    l2 = reals[L2] * inverse if plan[PENALISED] == PER_BATCH else reals[L2]
+    l2 = penalty_factor(plan, reals, L2, inverse)
     coefficients = work + plan[COEFFICIENTS]
     if member == 0:
         if plan[RULE] != NO_RULE:
@@ -127,7 +127,7 @@ def minibatch(plan, work, reals, rate, epoch, start, data, order, batch, differe
 
     loss = all_blocks(plan, work, reals, epoch, start, data, order, batch, inverse, differentiate, meeting, member, members)
     if member == 0:
-        reals[LOSS_SUM] += reals[REPORT] * inverse * loss * batch
+        reals[LOSS_SUM] += reals[REPORT] * factor_of_weights(plan, inverse) * loss * batch
     if plan[SEPARATE] == 1 and plan[RULE] != NO_RULE:
         complete_all(plan, work, reals, meeting, member, members)
         for layer in range(n_layers):

@@ -8,6 +8,7 @@ Legend: W lanes; S samples of a block, a multiple of W; I inputs and O outputs o
 
 from fastbp._jit import inline, kernel
 from fastbp.activations import multiply_slope
+from fastbp.kernels.block import factor_of_weights
 from fastbp.kernels.columns import finish, gather, loss_narrow, outer_sums, product, sum_lanes
 from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.minibatch import inverse_weight
@@ -100,7 +101,7 @@ def outer_one(d, inputs, n_in, n_out, g):
 
 
 @kernel
-def gather_one(plan, x, y, labels, sample_weight, sample, a, targets, weights):
+def gather_one(plan, x, y, labels, sample_weight, sample, inverse, a, targets, weights):
     """One sample in every lane: A (I, W), targets (O, W), weights (W,).
 
     Whole registers are written: to read one of which a part has not yet reached the cache takes long.
@@ -117,7 +118,7 @@ def gather_one(plan, x, y, labels, sample_weight, sample, a, targets, weights):
     else:
         for k in range(n_out):
             store(targets, k * lanes, broadcast(y, sample * n_out + k))
-    store(weights, 0, broadcast(sample_weight, sample) if plan[WEIGHTED] == 1 else one)
+    store(weights, 0, like(one, sample_weight[sample] * inverse) if plan[WEIGHTED] == 1 else one)
 
 
 @kernel
@@ -127,7 +128,7 @@ def one_sample(plan, work, reals, data, sample, inverse):
     lanes, alphas = width(work), work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8
     packed, gradient, rows, weights = work + plan[PACKED], work + plan[GRADIENT], work + plan[PARTIALS], work + plan[LANES]
     targets = weights + lanes
-    gather_one(plan, x, y, labels, sample_weight, sample, work + plan[TABLE + INPUT], targets, weights)
+    gather_one(plan, x, y, labels, sample_weight, sample, inverse, work + plan[TABLE + INPUT], targets, weights)
     for layer in range(plan[N_LAYERS]):
         row = plan + TABLE + layer * COLUMNS
         n_in, n_out, below, a = row[N_IN], row[N_OUT], work + row[INPUT], work + row[ACTIVATION]
@@ -138,12 +139,12 @@ def one_sample(plan, work, reals, data, sample, inverse):
             inputs[k] = below[k * lanes]
         inputs[n_in] = 1
         finish(row, work, a, n_out * lanes, alphas + layer)
-    loss = loss_narrow(plan, work, reals, lanes, lanes, targets, weights, inverse) / lanes
+    loss = loss_narrow(plan, work, reals, lanes, lanes, targets, weights, factor_of_weights(plan, inverse)) / lanes
     for layer in range(plan[N_LAYERS] - 1, -1, -1):
         row = plan + TABLE + layer * COLUMNS
         n_in, n_out, d, w = row[N_IN], row[N_OUT], work + row[DELTA], packed + row[PACK]
         if row[CODE] != IDENTITY:
-            multiply_slope(row[CODE], work + row[RAW], work + row[ACTIVATION], d, n_out * lanes, alphas + layer)
+            multiply_slope(row[CODE], work + row[RAW], work + row[ACTIVATION], d, n_out * lanes, lanes, alphas + layer)
         if layer > 0:
             product_one(w, 1, n_in + 1, n_in, n_out, d, work + (row - COLUMNS)[DELTA], -1)
         end = row[PACK] + n_out * (n_in + 1)
@@ -162,18 +163,18 @@ def many_samples(plan, work, reals, data, order, batch, inverse):
         count = min(stride, batch - top)
         samples = (count + lanes - 1) // lanes * lanes
         a = work + plan[TABLE + INPUT]
-        gather(plan, x, y, labels, sample_weight, order + top, count, samples, a, targets, weights)
+        gather(plan, x, y, labels, sample_weight, order + top, count, samples, inverse, a, targets, weights)
         for layer in range(plan[N_LAYERS]):
             row = plan + TABLE + layer * COLUMNS
             n_in, n_out, a = row[N_IN], row[N_OUT], work + row[ACTIVATION]
             product(packed + row[PACK], n_in + 1, 1, n_out, n_in, work + row[INPUT], a, samples, stride, n_in)
             finish(row, work, a, n_out * stride, alphas + layer)
-        loss += loss_narrow(plan, work, reals, samples, stride, targets, weights, inverse)
+        loss += loss_narrow(plan, work, reals, samples, stride, targets, weights, factor_of_weights(plan, inverse))
         for layer in range(plan[N_LAYERS] - 1, -1, -1):
             row = plan + TABLE + layer * COLUMNS
             n_in, n_out, d, w = row[N_IN], row[N_OUT], work + row[DELTA], packed + row[PACK]
             if row[CODE] != IDENTITY:
-                multiply_slope(row[CODE], work + row[RAW], work + row[ACTIVATION], d, n_out * stride, alphas + layer)
+                multiply_slope(row[CODE], work + row[RAW], work + row[ACTIVATION], d, n_out * stride, lanes, alphas + layer)
             if layer > 0:
                 product(w, 1, n_in + 1, n_in, n_out, d, work + (row - COLUMNS)[DELTA], samples, stride, -1)
             outer_sums(d, work + row[INPUT], n_in, n_out, samples, stride, partials + row[PACK] * lanes, top == 0)
@@ -189,7 +190,7 @@ def narrow_minibatch(plan, work, reals, rate, epoch, start, data, order, batch, 
         loss = one_sample(plan, work, reals, data, order[0], inverse)
     else:
         loss = many_samples(plan, work, reals, data, order, batch, inverse)
-    reals[LOSS_SUM] += reals[REPORT] * inverse * loss * batch
+    reals[LOSS_SUM] += reals[REPORT] * factor_of_weights(plan, inverse) * loss * batch
     reals[LOSS_ROWS] += batch if inverse > 0.0 else 0
     coefficients = work + plan[COEFFICIENTS]
     reals[0] = rate

@@ -29,6 +29,15 @@ def fill(target, count, value):
         store(target, i, constant)
 
 
+@kernel
+def clear_past(x, rows, columns):
+    """Write 0 to the columns from `columns` on of `rows` rows of a panel, whatever is in them."""
+    panel, lanes = panel_width(x), width(x)
+    for i in range(0, rows * panel, panel):
+        store(x, i, load_first(x + i, columns))
+        store(x, i + lanes, load_first(x + i + lanes, columns - lanes))
+
+
 @inline
 def copy(source, target, count):
     """Copy `count` numbers, of which the last few one by one."""

@@ -4,10 +4,9 @@ Legend: N rows predicted; S rows of a block; O outputs; L layers.
 """
 
 from fastbp._jit import kernel
-from fastbp.activations import activate
 from fastbp.kernels.check import are_finite
 from fastbp.kernels.entries import gather_entries
-from fastbp.kernels.forward import IDENTITY, forward
+from fastbp.kernels.forward import IDENTITY, activate_panel, forward
 from fastbp.kernels.gemm import count_panels, panel_width
 from fastbp.kernels.packing import from_lanes, gather_rows, rows_from_panels, to_lanes
 from fastbp.kernels.simd import all_lanes, load, load_first, store, width
@@ -118,7 +117,7 @@ def forward_row(plan, layer, params, work):
     _layer_of_row(params + row[WEIGHTS], params + row[BIASES], row[N_IN], n_out, work + row[INPUT], z, stride)
     if row[CODE] != IDENTITY:
         for p in range(count_panels(n_out, work)):
-            activate(row[CODE], z + p * stride, panel, alpha)
+            activate_panel(row[CODE], z + p * stride, 1, n_out - p * panel, alpha)
 
 
 @kernel
@@ -156,6 +155,6 @@ def predict(plan, params, work, data, order, out):
                 from_lanes(block, n_out, z, stride, first)
         else:
             for p in range(count_panels(n_out, work)):
-                activate(plan[OUTPUT], z + p * stride, rows * panel, work)
+                activate_panel(plan[OUTPUT], z + p * stride, rows, n_out - p * panel, work)
         rows_from_panels(z, stride, rows, n_out, out + top * n_out)
     return is_finite

@@ -8,7 +8,7 @@ from math import sqrt
 
 from numba import types
 
-from fastbp._jit import entry, when_extended
+from fastbp._jit import entry, inline, when_extended
 from fastbp.kernels import simd
 from fastbp.kernels.gemm import count_panels, panel_width, share
 from fastbp.kernels.random import mask_of_units
@@ -54,6 +54,7 @@ from fastbp.layout import (
     PER_BATCH,
     SEED,
     TABLE,
+    UNIT,
 )
 
 # --- dropout -----------------------------------------------------------------------------------------------------------------
@@ -119,11 +120,17 @@ def drop_deltas(plan, layer, work, out, count):
 # --- L1 and clipping ---------------------------------------------------------------------------------------------------------
 
 
+@inline
+def penalty_factor(plan, reals, name, inverse):
+    """L1 or L2 of this mini-batch; `inverse` is 1 over the sum of its weights, in units of UNIT."""
+    return reals[name] / reals[UNIT] * inverse if plan[PENALISED] == PER_BATCH else reals[name]
+
+
 @when_extended
 def begin_step(plan, work, reals, inverse, batch):
     """The coefficients of this step, beside those of the rule, and the L1 penalty in the loss."""
     c = work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS
-    l1 = reals[L1] * inverse if plan[PENALISED] == PER_BATCH else reals[L1]
+    l1 = penalty_factor(plan, reals, L1, inverse)
     c[2] = l1
     c[3] = 0  # of biases
     c[4] = reals[CLIP_VALUE]

@@ -125,7 +125,7 @@ def forward_entries(plan, work, rows, training, member, members):
             start, finish = CONTINUE if q > 0 else BIAS, last_finish if q == plan[PIECES] - 1 else STORE
             sums_of_entries(end - p, values, places, begins, ends, first, last, w, w_panel, z, stride, start, bias, finish, z)
     for p in range(panels):
-        finish_panel(plan, 0, work, p * stride + first * panel, (last - first) * panel, training, last_finish == FLOOR)
+        finish_panel(plan, 0, work, p, first, last - first, training, last_finish == FLOOR)
 
 
 @when_sparse
@@ -146,7 +146,7 @@ def forward_row_entries(plan, params, work):
             first, second = fma(load(z, 0), broadcast(values, e), first), fma(load(z, lanes), broadcast(values, e), second)
         store(z, 0, first)
         store(z, lanes, second)
-        finish_panel(plan, 0, work, p * stride, panel, False, False)
+        finish_panel(plan, 0, work, p, 0, 1, False, False)
 
 
 @when_sparse
@@ -180,6 +180,7 @@ def gradient_entries(plan, work, rows, is_first, is_last, penalised, member, mem
         else:
             sums_of_entries(end - p, values, places, begins, begins + 1, k, stop, d, stride, g, g_panel, start, d, STORE, scale)
         if steps_now:
-            count = panel if is_bias else (stop - k) * panel
+            count, is_bias = (1, 1) if is_bias else (stop - k, 0)
             for each in range(end - p):
-                update_part(plan, work, offset + each * w_panel, g + each * g_panel, count, 1 if is_bias else 0, 0)
+                filled = row[N_OUT] - (p + each) * panel
+                update_part(plan, work, offset + each * w_panel, g + each * g_panel, count, filled, is_bias, 0)

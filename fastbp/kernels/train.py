@@ -161,7 +161,8 @@ def _signature(dtype):
     vector, ints, reals = dtype[::1], types.int64[::1], types.float64[::1]
     numbers, places, rows = (types.Array(each, 1, "C", readonly=True) for each in (dtype, types.int32, types.int64))
     own = ints, vector, vector, *[reals] * 3, ints, ints
-    return types.float64(*own, *[types.int64] * 3, numbers, places, rows, numbers, rows, numbers, vector)
+    weights = types.Array(types.float64, 1, "C", readonly=True)
+    return types.float64(*own, *[types.int64] * 3, numbers, places, rows, numbers, rows, weights, vector)
 
 
 @entry(_signature)
@@ -207,7 +208,7 @@ def run(
     x, columns, starts : arrays
         (N, n_in), empty, empty; or, without zeros, the numbers, their columns, and where those of each sample begin (N + 1,).
     y, labels, sample_weight, out : arrays
-        (N, O) or empty; (N,) or empty; (N,) or empty; see `mode`.
+        (N, O) or empty; (N,) or empty; float64, (N,) or empty; see `mode`.
 
     Returns
     -------
