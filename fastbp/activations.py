@@ -255,14 +255,15 @@ def _value_sweep(cls):
 
     @kernel
     def value_block(z, count, step, alpha):
-        alpha = broadcast(alpha, 0)
-        pairs = count - count % (2 * step)
-        for i in range(0, pairs, 2 * step):
+        # no ranges: with a step that is no constant they divide
+        alpha, i = broadcast(alpha, 0), 0
+        while i + step < count:
             # two at a time: their latencies overlap, and they share the loads of the constants
             first, second = value(load(z, i), alpha), value(load(z, i + step), alpha)
             store(z, i, fence(first))
             store(z, i + step, fence(second))
-        for i in range(pairs, count, step):
+            i += 2 * step
+        if i < count:
             store(z, i, fence(value(load(z, i), alpha)))
 
     return value_block
@@ -273,9 +274,10 @@ def _slope_sweep(cls):
 
     @kernel
     def slope_block(z, a, d, count, step, alpha):
-        alpha = broadcast(alpha, 0)
-        for i in range(0, count, step):
+        alpha, i = broadcast(alpha, 0), 0
+        while i < count:
             store(d, i, load(d, i) * slope(load(z, i), load(a, i), alpha))
+            i += step
 
     return slope_block
 

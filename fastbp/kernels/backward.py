@@ -10,7 +10,7 @@ from fastbp.kernels.forward import IDENTITY, RELU, depth_of_pieces, rows_in_grou
 from fastbp.kernels.gemm import count_panels, panel_columns, panel_product, panel_width, share
 from fastbp.kernels.packing import clear_past, transposed_stride
 from fastbp.kernels.regularize import drop_deltas
-from fastbp.kernels.simd import width
+from fastbp.kernels.simd import like, load, store, width
 from fastbp.kernels.tile import CONTINUE, STORE, WHERE_ABOVE, ZERO
 from fastbp.layout import (
     ACTIVATION,
@@ -33,8 +33,7 @@ from fastbp.layout import (
 def multiply_slope_of_panel(code, z, a, d, rows, columns, alpha):
     """D = D * f'(Z) for rows of a panel of so many columns or more; in lanes past them, D is 0."""
     panel = panel_width(d)
-    if code != IDENTITY:
-        multiply_slope(code, z, a, d, rows * panel, panel if columns <= width(d) else width(d), alpha)
+    multiply_slope(code, z, a, d, rows * panel, panel if columns <= width(d) else width(d), alpha)
     if columns < panel:
         clear_past(d, rows, columns)
 
@@ -51,6 +50,7 @@ def backward(plan, layer, work, rows, member, members):
     panels = count_panels(n_in, work)
     group, piece = rows_in_group(rows, n_out, panels, members, panel), depth_of_pieces(n_out, panel)
     groups = (rows + group - 1) // group
+    zero = like(load(work, 0), 0.0)
     code, alpha = below[CODE], work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer - 1
     first, last = share(groups * panels, member, members)
     while first < last:
@@ -75,6 +75,9 @@ def backward(plan, layer, work, rows, member, members):
                     panel_product(deltas, stride, depth, w, d, count, columns, start, w, finish, a, ahead)
                 if not is_last:
                     continue
-                left = IDENTITY if code == RELU else code  # that of relu is in the product
-                multiply_slope_of_panel(left, work + below[RAW] + out, a, d, count, n_in - p * panel, alpha)
+                if code != RELU and code != IDENTITY:
+                    multiply_slope_of_panel(code, work + below[RAW] + out, a, d, count, n_in - p * panel, alpha)
+                elif columns != 2:
+                    for i in range(width(d), count * panel, panel):
+                        store(d, i, zero)  # the register that no product writes
                 drop_deltas(plan, layer, work, out, count * panel)

@@ -11,7 +11,7 @@ from fastbp.activations import activate
 from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.gemm import ROWS, split
 from fastbp.kernels.packing import copy, fill
-from fastbp.kernels.simd import fence, horizontal_sum, like, load, load_first, load_rows, select, store, width
+from fastbp.kernels.simd import broadcast, fence, horizontal_sum, like, load, load_first, load_rows, select, store, width
 from fastbp.kernels.square import square_load
 from fastbp.kernels.tile import tile_accumulate, tile_load, tile_rank, tile_splat, tile_store, tile_sums, tile_zero
 from fastbp.layout import (
@@ -135,10 +135,10 @@ def gather_columns(x, columns, order, count, out, stride):
     for k in range(columns):
         for s in range(0, whole, width(x)):
             store(out, s, fence(load_rows(x + k, order + s, columns)))
-        for s in range(whole, count):
+        if whole < count:
+            store(out, whole, broadcast(x, order[count - 1] * columns + k))
+        for s in range(whole, count - 1):
             out[s] = x[order[s] * columns + k]
-        for s in range(count, (count + width(x) - 1) // width(x) * width(x)):
-            out[s] = out[count - 1]
         out = out + stride
 
 
