@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0; 1 if gradients are wrong; 2 after bad input, with one line on standard error; 130 after Ctrl-C.
+        Exit status: 0; 1 if gradients are wrong, or could not be compared; 2 after bad input, with one line on standard error; 130 after Ctrl-C.
     """
     arguments = _parser().parse_args(argv)
     try:
@@ -250,10 +250,13 @@ def _predict(arguments: argparse.Namespace) -> None:
         writer.writerows([value] for value in values)
 
 
-def _check_gradients(arguments: argparse.Namespace) -> None:
+def _check_gradients(arguments: argparse.Namespace) -> int:
+    count = validation.integer("--samples", arguments.samples)
     net, extra = _saved(arguments.model)
     X, y = _prepared(arguments.data, extra)
-    print(net.check_gradients(X[: arguments.samples], y[: arguments.samples], eps=arguments.eps, scheme=arguments.scheme))
+    report = net.check_gradients(X[:count], y[:count], eps=arguments.eps, scheme=arguments.scheme)
+    print(report)
+    return 0 if report.passed else 1
 
 
 def _prepared(source: str, extra: dict[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -142,7 +142,23 @@ def test_check_gradients(scheme, capsys):
     )
     capsys.readouterr()
     assert cli.main(["check-gradients", "iris.fastbp", "iris", "--scheme", scheme, "--samples", "5"]) == 0
-    assert "layer" in capsys.readouterr().out
+    assert capsys.readouterr().out.endswith("gradients are right\n")
+
+
+@pytest.mark.parametrize("scheme", ["central", "forward"])
+def test_wrong_gradients_are_exit_status_1(scheme, capsys, monkeypatch):
+    assert cli.main(["train", "iris", *SMALL, "--out", "iris.fastbp"]) == 0
+    right = fastbp.Network.value_and_grad
+
+    def wrong(self, *arguments):
+        loss, gradient = right(self, *arguments)
+        gradient.biases[1][0] *= 1.01 if self.dtype == np.float32 else 1.0
+        return loss, gradient
+
+    monkeypatch.setattr(fastbp.Network, "value_and_grad", wrong)
+    capsys.readouterr()
+    assert cli.main(["check-gradients", "iris.fastbp", "iris", "--scheme", scheme]) == 1
+    assert capsys.readouterr().out.endswith("gradients are WRONG\n")
 
 
 BAD = {
@@ -166,6 +182,7 @@ BAD = {
     "model without preprocessing": (["predict", "plain.fastbp", "good.csv"], "was not saved by 'fastbp train'"),
     "missing column": (["predict", "table.fastbp", "good.csv"], "has no column 'size'"),
     "other features": (["check-gradients", "table.fastbp", "iris"], "was not trained on iris"),
+    "no samples": (["check-gradients", "table.fastbp", "good.csv", "--samples", "0"], "--samples must be at least 1"),
 }
 
 
