@@ -6,8 +6,9 @@ Three things come between a right gradient and a finite difference of step h, an
   zero; where a fit is perfect, gradient and difference are nothing but rounding, and agree;
 - curvature, h^2 times the third derivative: a difference that is off is taken again with smaller steps;
 - kinks: where a sample lies on one (z = 0 under relu, a target met under the absolute error) its loss has no derivative along some
-  parameters, and backpropagation gives one of several slopes. They are told by the loss alone: the slopes on both sides of a kink
-  stay apart as the step shrinks, those of a curve meet. Such a sample is left out for such a parameter, and counted.
+  parameters, and backpropagation gives one of several slopes. Such samples are told by the loss alone: its slopes on both sides of
+  a kink stay apart as the step shrinks, those of a curve meet. They are counted, and left out for the
+  parameters along which their gradient jumps.
 
 A wrong gradient is none of these: it stays as wrong for every step, and on the samples that are not left out.
 """
@@ -127,7 +128,7 @@ def check_gradients(net, X, y, eps=None, scheme="central") -> GradientReport:
     gradient = gradients.params.astype(np.float64)
     difference, bend = _differences(probe, rows, y, gradient, steps, scheme, judge)
     report = judge.report(gradient, difference, bend)
-    if report.passed:
+    if report.passed and scheme == "central":  # forward differences are given the change of slope, which may be a kink's
         return report
     kinked = _samples_on_kinks(probe, rows, y, judge)
     if not kinked.any():
@@ -153,7 +154,7 @@ class _Judge:
     def __init__(self, net, probe, X, y, step, scheme):
         self.sizes, self.step, self.scheme = net.sizes, step, scheme
         longest = STEPS["central"] * (1024 if net.dtype == np.float32 else 1)  # further than rounding may go past a kink
-        self.sides = longest * FINER[1], longest * FINER[2]
+        self.sides = [longest * factor for factor in FINER]
         self.tolerance, self.unit = TOLERANCES[net.dtype], float(np.finfo(net.dtype).eps)
         self.noise = MARGIN * UNIT * _magnitude(probe, X, y)  # of a loss
         self.rounding = MARGIN * self.unit * _condition(probe, X, y)  # of each number of the gradient
@@ -181,7 +182,8 @@ class _Judge:
             scale = d + g + b + floor / self.tolerance
             extra = max(0.0, noise - floor) + (b if self.scheme == "forward" else 0.0)
             tolerances.append(float(self.tolerance * max(1.0, self.step / STEPS["central"]) ** 2 + extra / (scale or 1.0)))
-            errors.append((distance / scale if scale else 0.0) if used.any() else np.nan)
+            error = distance / scale if scale else 0.0
+            errors.append((error if np.isfinite(error) else np.inf) if used.any() else np.nan)
         max_error = float(np.nanmax(errors)) if compared.any() else np.nan
         worst = _place(self.sizes, offsets, int(np.argmax(np.abs(arrays[-1]))), gradient, difference)
         return GradientReport(errors, tolerances, max_error, worst, gradient, difference, kinks, int((~compared).sum()))
@@ -227,9 +229,23 @@ def _slopes(probe, X, y, step, scheme="central", where=None):
 
 
 def _kinks(probe, X, y, judge):
-    """Along which parameters the loss of one sample has a kink."""
-    noise = MARGIN * UNIT * _magnitude(probe, X, y)
-    return _is_kink([_slopes(probe, X, y, step)[1] for step in judge.sides], judge.sides, noise)
+    """Along which parameters a sample that lies on a kink has no derivative: where its gradient jumps.
+
+    The slopes on both sides would not do: relu(t) - relu(-t) has a derivative at 0 and yet is no sum of functions that have one.
+    """
+    params, before = probe.params, probe.params.copy()
+    here = probe.value_and_grad(X, y)[1].params
+    jumping = np.zeros(params.size, bool)
+    for direction in [sign * direction for direction in _directions(params.size) for sign in (1, -1)]:
+        changes, size = [], float(np.linalg.norm(here))
+        for step in judge.sides:
+            params[:] = before + step * direction
+            there = probe.value_and_grad(X, y)[1].params
+            changes.append(there - here)
+            size = max(size, float(np.linalg.norm(there)))
+        jumping |= _is_kink(changes, judge.sides, 1e-3 * judge.tolerance * size)
+    params[:] = before
+    return jumping
 
 
 def _samples_on_kinks(probe, X, y, judge):
@@ -245,15 +261,19 @@ def _samples_on_kinks(probe, X, y, judge):
         params[:] = before
         centre, sides = np.array(losses[0]), np.array(losses[1:]).reshape(len(judge.sides), 2, -1)
         bends = [(above - 2 * centre + below) / step for (above, below), step in zip(sides, judge.sides, strict=True)]
-        found |= _is_kink(bends, judge.sides, noise)
+        found |= _is_kink(bends, judge.sides, 4 * noise / judge.sides[-1])
     return found
 
 
-def _is_kink(bends, steps, noise):
-    """Whether slopes on both sides stay apart: changes of slope over two steps, as a line, do not lead to 0 at step 0."""
-    (longer, shorter), (wide, narrow) = steps, bends
-    left = narrow - (wide - narrow) * shorter / (longer - shorter)
-    return (np.abs(left) > 4 * noise / shorter) & (np.abs(left) > 1e-3 * np.abs(wide)) & (np.abs(narrow) > 0.5 * np.abs(left))
+def _is_kink(changes, steps, noise):
+    """Whether changes of slope over three steps do not lead to 0 at step 0: lines through the first two and the last two agree."""
+    first, last = (
+        near - (far - near) * shorter / (longer - shorter)
+        for (far, near), (longer, shorter) in zip(pairwise(changes), pairwise(steps), strict=True)
+    )
+    far, _, near = (np.abs(change) for change in changes)
+    left = np.abs(last)
+    return (left > noise) & (left > 1e-3 * far) & (left > 0.5 * np.abs(first)) & (near > 0.5 * left)
 
 
 def _magnitude(probe, X, y) -> float:

@@ -194,6 +194,33 @@ def test_wrong_gradients_are_noticed_beside_kinks(change, layer, hidden, dtype, 
     assert str(report).endswith("WRONG")
 
 
+def test_wrong_gradients_are_noticed_by_forward_differences(monkeypatch):
+    """What they may be off by is curvature: a kink among the samples excuses nothing."""
+    net, X = with_zero_rows("relu")
+    y = make_targets("squared", 20, 2)
+    report = net.check_gradients(X, y, scheme="forward")
+    assert report.passed
+    assert report.kinks == 2
+    assert max(report.tolerances) < 1e-5
+    right = type(net).value_and_grad
+
+    def wrong(self, *arguments):
+        loss, gradient = right(self, *arguments)
+        gradient.params *= 1.001 if self is net else 1
+        return loss, gradient
+
+    monkeypatch.setattr(type(net), "value_and_grad", wrong)
+    assert not net.check_gradients(X, y, scheme="forward").passed
+
+
+def test_a_loss_that_overflows_beside_the_parameters_is_no_proof():
+    net = make_net((2, 1), loss="poisson")
+    net.params[:] = 0
+    X = np.array([[1e8, 1.0], [0.5, 2.0]])
+    report = net.check_gradients(X, [1.0, 2.0])
+    assert not report.passed
+
+
 # --- options -----------------------------------------------------------------------------------------------------------------
 
 
