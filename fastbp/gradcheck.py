@@ -87,6 +87,7 @@ class GradientReport:
         return "\n".join([*lines, "nothing could be compared" if np.isnan(self.max_error) else verdict])
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite is an error of the report
 def check_gradients(net, X, y, eps=None, scheme="central") -> GradientReport:
     """Compare the kernels' gradient of the mean loss with finite differences.
 
