@@ -30,7 +30,7 @@ MARKERS = {"NA", "N/A", "n/a", "NaN", "nan", "-NaN", "-nan", "null", "NULL", "No
 TRUTH = {"true": 1.0, "false": 0.0}
 NUMBER = re.compile(r"\s*[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?)\s*", re.ASCII | re.IGNORECASE)
 CODE = re.compile(r"\s*[+-]?0\d", re.ASCII)
-CODE_IN_FILE = re.compile(rb"""(?:^|[\s,"])[+-]?0\d""")
+CODE_IN_FILE = re.compile(rb"""0(?:(?<=[\s,"]0)|(?<=[\s,"][+-]0))\d""")  # a literal first is found three times as fast
 WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0", re.ASCII)
 
 Array = NDArray[Any]
