@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp import bench, datasets, validation
+from fastbp import bench, datasets, tables, validation
 from fastbp._version import __version__
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0; 1 if gradients are wrong; 2 after bad input, with one line on standard error; 130 after Ctrl-C.
+        Exit status: 0; 1 if gradients are wrong, or could not be compared; 2 after bad input, with one line on standard error;
+        130 after Ctrl-C.
     """
     arguments = _parser().parse_args(argv)
     try:
@@ -56,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fastbp", description="Train fully connected networks in compiled kernels on the CPU.")
     parser.add_argument("--version", action="version", version=f"fastbp {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    sources = f"{', '.join(datasets.NAMES)}; or a {', '.join(datasets.SUFFIXES)} file"
+    sources = f"{', '.join(datasets.NAMES)}; or a {', '.join(tables.SUFFIXES)} file"
 
     train = commands.add_parser("train", help="train a network, test it on a held-out quarter, save it")
     train.set_defaults(run=_train)
@@ -81,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help="predict with a saved model, as CSV")
     predict.set_defaults(run=_predict)
     predict.add_argument("model", type=Path, metavar="MODEL")
-    predict.add_argument("file", type=Path, metavar="FILE", help=f"a {', '.join(datasets.SUFFIXES)} file with the model's features")
+    predict.add_argument("file", type=Path, metavar="FILE", help=f"a {', '.join(tables.SUFFIXES)} file with the model's features")
     predict.add_argument("--out", type=Path, metavar="CSV", help="default: standard output")
 
     check = commands.add_parser("check-gradients", help="compare a saved model's gradients with finite differences")
@@ -138,6 +139,8 @@ def _train(arguments: argparse.Namespace) -> None:
     if not model.parent.is_dir():
         raise ValueError(f"--out: there is no directory {model.parent}")
     classes = data.task == "classification"
+    if classes:
+        _check_classes(data)
     X_train, X_test, y_train, y_test = train_test_split(
         data.X, data.y, test_size=TEST_FRACTION, random_state=arguments.seed, stratify=data.y if classes else None
     )
@@ -176,6 +179,7 @@ def _train(arguments: argparse.Namespace) -> None:
         extra={
             "task": data.task,
             "feature_names": data.feature_names,
+            "feature_kinds": data.kinds,
             "target": arguments.target,
             "target_names": data.target_names,
             "target_scaling": target,
@@ -199,6 +203,18 @@ def _train(arguments: argparse.Namespace) -> None:
             ("loss curve", picture),
         ]
     )
+
+
+def _check_classes(data: datasets.Dataset) -> None:
+    """Whether every class can be in the held-out rows and in the others."""
+    counts = np.bincount(data.y)
+    rare = int(counts.argmin())
+    if counts[rare] < 2:
+        raise ValueError(f"target: the class {data.target_names[rare]!r} has one row only: drop it, or give it more")
+    if int(np.ceil(TEST_FRACTION * len(data.y))) < len(counts):
+        raise ValueError(
+            f"target: {len(data.y)} rows are too few for {len(counts)} classes, each of which must be among the held-out quarter"
+        )
 
 
 def _compile(net: Network, X: NDArray[Any], y: NDArray[Any], optimizer: Any) -> None:
@@ -230,14 +246,24 @@ def _saved(path: Path) -> tuple[Network, dict[str, Any]]:
         raise ValueError(
             f"{path} was not saved by 'fastbp train', so how to prepare the data is not known; use fastbp.load in Python"
         )
+    if "feature_kinds" not in extra:
+        raise ValueError(f"{path} does not say which of its columns are numbers and which are text; train it again")
     return net, extra
+
+
+def _features(source: str | Path, extra: dict[str, Any], command: str) -> NDArray[Any]:
+    """Features of a file as a saved network was trained on them; what it never saw is said."""
+    state, names = extra["preprocessor"], extra["feature_names"]
+    X = datasets.read_features(source, names, extra["feature_kinds"], state)
+    for sentence in datasets.unseen_categories(X, names, state):
+        print(f"fastbp {command}: {sentence}", file=sys.stderr)
+    features: NDArray[Any] = datasets.restore_preprocessor(state).transform(X)
+    return features
 
 
 def _predict(arguments: argparse.Namespace) -> None:
     net, extra = _saved(arguments.model)
-    state = extra["preprocessor"]
-    X = datasets.read_features(arguments.file, extra["feature_names"], state["categorical"])
-    predictions = net.predict(datasets.restore_preprocessor(state).transform(X))
+    predictions = net.predict(_features(arguments.file, extra, arguments.command))
     if extra["task"] == "classification":
         name, values = extra["target"] or "class", [extra["target_names"][k] for k in predictions]
     else:
@@ -250,30 +276,30 @@ def _predict(arguments: argparse.Namespace) -> None:
         writer.writerows([value] for value in values)
 
 
-def _check_gradients(arguments: argparse.Namespace) -> None:
+def _check_gradients(arguments: argparse.Namespace) -> int:
+    count = validation.integer("--samples", arguments.samples)
     net, extra = _saved(arguments.model)
-    X, y = _prepared(arguments.data, extra)
-    print(net.check_gradients(X[: arguments.samples], y[: arguments.samples], eps=arguments.eps, scheme=arguments.scheme))
+    X, y = _prepared(arguments.data, extra, arguments.command)
+    report = net.check_gradients(X[:count], y[:count], eps=arguments.eps, scheme=arguments.scheme)
+    print(report)
+    return 0 if report.passed else 1
 
 
-def _prepared(source: str, extra: dict[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _prepared(source: str, extra: dict[str, Any], command: str) -> tuple[NDArray[Any], NDArray[Any]]:
     """Data and targets as a saved network was trained on them, from a dataset's name or a file."""
-    state, names = extra["preprocessor"], extra["target_names"]
     if source in datasets.NAMES:
         data = datasets.load(source)
-        X = data.X
         if (data.feature_names, data.task) != (extra["feature_names"], extra["task"]):
             raise ValueError(f"the model was not trained on {source}: its features are {extra['feature_names'][:4]} ...")
+        if data.target_names != extra["target_names"]:
+            raise ValueError(f"the model was not trained on {source}: it predicts {', '.join(extra['target_names'][:4])} ...")
+        X, y = datasets.restore_preprocessor(extra["preprocessor"]).transform(data.X), data.y
     else:
-        data = datasets.read(source, extra["target"], extra["task"])
-        X = datasets.read_features(source, extra["feature_names"], state["categorical"])
-    X = datasets.restore_preprocessor(state).transform(X)
-    if data.task == "regression":
-        return X, (data.y - extra["target_scaling"]["mean"]) / extra["target_scaling"]["scale"]
-    unknown = [name for name in data.target_names if name not in names]
-    if unknown:
-        raise ValueError(f"{source} has the class {unknown[0]!r}, which the model does not know")
-    return X, np.array([names.index(name) for name in data.target_names])[data.y]
+        y = datasets.read_target(source, extra["target"] or "y", extra["task"], extra["target_names"])
+        X = _features(source, extra, command)
+    if extra["task"] == "regression":
+        y = (y - extra["target_scaling"]["mean"]) / extra["target_scaling"]["scale"]
+    return X, y
 
 
 def _info(arguments: argparse.Namespace) -> None:

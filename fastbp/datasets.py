@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastbp.tables import SUFFIXES, Table, is_number
 
 if TYPE_CHECKING:
     from sklearn.compose import ColumnTransformer
 
 NAMES = ("digits", "breast-cancer", "wine", "iris", "diabetes", "moons", "circles", "blobs")
-SUFFIXES = (".csv", ".parquet", ".npz")
 TASKS = ("classification", "regression")
 MAX_INTEGER_CLASSES = 20
 MAX_CATEGORIES = 1000
-
-Table = dict[str, NDArray[Any]]
+MAX_EXAMPLES = 5
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ class Dataset:
     feature_names : list of str
         One per column of `X`.
     target_names : list of str
-        The classes in the order of their numbers; for regression the name of the target.
+        The classes in the order of their numbers, as they are written in the file; for regression the name of the target.
+    kinds : list of str
+        For each column of `X`, how it was read: "number", "boolean" or "text".
     same_unit : bool
         Whether the features are measurements of one kind, such as pixels, which are then scaled alike.
     """
@@ -47,6 +49,7 @@ class Dataset:
     task: str
     feature_names: list[str]
     target_names: list[str]
+    kinds: list[str]
     same_unit: bool = False
 
 
@@ -79,13 +82,14 @@ def load(name: str) -> Dataset:
             "blobs": lambda: datasets.make_blobs(1000, centers=4, cluster_std=1.0, random_state=0)[:2],
         }[name]()
         classes = [str(label) for label in np.unique(y)]
-        return Dataset(X, y.astype(np.int64), "classification", ["x0", "x1"], classes)
+        return Dataset(X, y.astype(np.int64), "classification", ["x0", "x1"], classes, ["number"] * 2)
     bunch = getattr(datasets, f"load_{name.replace('-', '_')}")()
     X, features = bunch.data.astype(np.float64), [str(feature) for feature in bunch.feature_names]
+    kinds = ["number"] * len(features)
     if name == "diabetes":
-        return Dataset(X, bunch.target.astype(np.float64), "regression", features, ["progression"])
+        return Dataset(X, bunch.target.astype(np.float64), "regression", features, ["progression"], kinds)
     classes = [str(label) for label in bunch.target_names]
-    return Dataset(X, bunch.target.astype(np.int64), "classification", features, classes, same_unit=name == "digits")
+    return Dataset(X, bunch.target.astype(np.int64), "classification", features, classes, kinds, same_unit=name == "digits")
 
 
 def read(path: str | Path, target: str | None = None, task: str | None = None) -> Dataset:
@@ -95,12 +99,12 @@ def read(path: str | Path, target: str | None = None, task: str | None = None) -
     ----------
     path : str or path
         A ``.csv`` with a header line, a ``.parquet``, or a ``.npz`` with either a matrix ``X`` (its columns are then called x0,
-        x1, ...) and a vector ``y``, or one vector per column. Columns of strings or categories are categorical, those of
-        numbers or booleans numeric.
+        x1, ...) and a vector ``y``, or one vector per column. Columns of text are categorical, those of numbers or booleans
+        numeric; `fastbp.tables` says how they are told apart.
     target : str, optional
         The column to predict; "y" by default.
     task : {"classification", "regression"}, optional
-        By default classification if the target holds strings, booleans, categories, or at most 20 different whole numbers.
+        By default classification if the target holds text, booleans, categories, or at most 20 different whole numbers.
 
     Returns
     -------
@@ -113,25 +117,33 @@ def read(path: str | Path, target: str | None = None, task: str | None = None) -
     ImportError
         If a ``.csv`` or ``.parquet`` is given and the extra ``data`` is not installed.
     """
-    table = _read_table(path)
-    target = "y" if target is None else target
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{path} is neither a dataset ({', '.join(NAMES)}) nor a {', '.join(SUFFIXES)} file")
+    target = "y" if target is None else target.strip()
+    table = Table(path, {target}, codes=True)
     if target not in table:
-        raise ValueError(f"target: {path} has no column {target!r}; say which to predict: {_listed(table)}")
-    y, task, target_names = _target(table.pop(target), target, task)
-    return Dataset(_matrix(table, path, len(y)), y, task, list(table), target_names)
+        raise ValueError(f"target: {path} has no column {target!r}; say which to predict: {table}")
+    y, task, target_names = _target(table, target, task)
+    names = [name for name in table.columns if name != target]
+    kinds = [table.kind(name) for name in names]
+    X = _matrix(table, names, kinds, [()] * len(names), len(y))
+    for name, column, kind in zip(names, X.T, kinds, strict=True):
+        if kind == "text" and (count := len(set(column))) > MAX_CATEGORIES:
+            raise ValueError(f"column {name!r} of {path} has {count} different texts, more than {MAX_CATEGORIES}: drop it")
+    return Dataset(X, y, task, names, target_names, kinds)
 
 
-def read_features(path: str | Path, names: list[str], categorical: list[int]) -> NDArray[Any]:
-    """Read the columns that a model was trained on, in its order; other columns are left alone.
+def read_features(path: str | Path, names: list[str], kinds: list[str], state: dict[str, Any]) -> NDArray[Any]:
+    """Read the columns that a model was trained on, in its order and as it read them; other columns are left alone.
 
     Parameters
     ----------
     path : str or path
         As in `read`. The columns of a matrix ``X`` in a ``.npz`` are taken in their order.
-    names : list of str
-        The features.
-    categorical : list of int
-        Which of them are categorical.
+    names, kinds : list of str
+        The features, and what they were in training; see `Dataset`.
+    state : dict
+        The `preprocessor_state` of the model.
 
     Returns
     -------
@@ -141,17 +153,44 @@ def read_features(path: str | Path, names: list[str], categorical: list[int]) ->
     Raises
     ------
     ValueError
-        If a column is missing or is not of the kind it had in training.
+        If a column is missing or is not of the kind it had in training; the message names it, and the first such value.
     """
-    table = _read_table(path, matrix_names=names)
-    for i, name in enumerate(names):
-        if name not in table:
-            raise ValueError(f"{path} has no column {name!r}, which the model was trained on")
-        if i in categorical:
-            table[name] = table[name].astype(np.str_)
-        elif table[name].dtype.kind == "U":
-            raise ValueError(f"column {name!r} of {path} must hold numbers, as in training")
-    return _matrix({name: table[name] for name in names}, path)
+    text = [name for name, kind in zip(names, kinds, strict=True) if kind == "text"]
+    categories = dict(zip(state["categorical"], map(set, state["categories"]), strict=True))
+    return _matrix(Table(path, text, matrix_names=names), names, kinds, [categories.get(i, ()) for i in range(len(names))])
+
+
+def unseen_categories(X: NDArray[Any], names: list[str], state: dict[str, Any]) -> list[str]:
+    """A sentence for each categorical column that holds categories which its preprocessor was not fitted to."""
+    sentences = []
+    for i, categories in zip(state["categorical"], state["categories"], strict=True):
+        known = set(categories)
+        unseen = [value for value in X[:, i] if value not in known]
+        if unseen:
+            values = list(dict.fromkeys(unseen))
+            examples = ", ".join(map(repr, values[:MAX_EXAMPLES]))
+            more = f" and {len(values) - MAX_EXAMPLES} more" if len(values) > MAX_EXAMPLES else ""
+            sentences.append(f"column {names[i]!r}: {len(unseen)} of {len(X)} rows hold what training did not: {examples}{more}")
+    return sentences
+
+
+def read_target(path: str | Path, target: str, task: str, target_names: list[str]) -> NDArray[Any]:
+    """Read the target that a model was trained on: its class numbers, or numbers.
+
+    Raises
+    ------
+    ValueError
+        If a class is not among `target_names`, or the column is missing or cannot be used.
+    """
+    table = Table(path, {target})
+    if task == "regression":
+        return table.read(target, "number")
+    numbers = {name: k for k, name in enumerate(target_names)}
+    labels = table.read(target, "text", numbers)
+    for row, label in enumerate(labels, 1):
+        if label not in numbers:
+            raise ValueError(f"{path} has the class {label!r} in row {row}, which the model does not know")
+    return np.array([numbers[label] for label in labels])
 
 
 def preprocessor(X: NDArray[Any], same_unit: bool = False) -> ColumnTransformer:
@@ -169,16 +208,8 @@ def preprocessor(X: NDArray[Any], same_unit: bool = False) -> ColumnTransformer:
     -------
     ColumnTransformer
         Its output is the numeric columns, then the categories of each categorical one; one not seen here is all zeros.
-
-    Raises
-    ------
-    ValueError
-        If a categorical column has more than 1000 categories.
     """
     categorical = [i for i in range(X.shape[1]) if isinstance(X[0, i], str)]
-    for i in categorical:
-        if (count := len(set(X[:, i]))) > MAX_CATEGORIES:
-            raise ValueError(f"feature {i} has {count} different strings, more than {MAX_CATEGORIES} categories: drop it")
     transformer = _transformer([i for i in range(X.shape[1]) if i not in categorical], categorical, "auto").fit(X)
     if same_unit:
         scaler = transformer.named_transformers_["numeric"]
@@ -222,99 +253,44 @@ def _transformer(numeric: list[int], categorical: list[int], categories: Any) ->
     return ColumnTransformer([step for step in steps if step[2]], sparse_threshold=0.0)
 
 
-def _listed(table: Table) -> str:
-    names = [repr(name) for name in table]
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if names[8:] else "")
-
-
-def _read_table(path: str | Path, matrix_names: list[str] | None = None) -> Table:
-    """Columns by name: numbers, booleans or strings, nothing missing."""
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(f"{path} is neither a dataset ({', '.join(NAMES)}) nor a {', '.join(SUFFIXES)} file")
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    try:
-        table = _read_npz(path, matrix_names) if suffix == ".npz" else _read_frame(path, suffix)
-    except ImportError as error:
-        raise ImportError(f"{suffix} files need pandas and pyarrow: python -m pip install 'fastbp[data]'") from error
-    except (ValueError, EOFError, BadZipFile) as error:
-        raise ValueError(f"cannot read {path}: {error}") from error
-    for name, values in table.items():
-        if values.dtype.kind not in "biufU":
-            raise ValueError(f"column {name!r} of {path} has dtype {values.dtype}: make it numbers or strings")
-        if values.ndim != 1:
-            raise ValueError(f"column {name!r} of {path} must have one dimension, not shape {values.shape}")
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise ValueError(f"column {name!r} of {path} has missing or infinite values: fill or drop them")
-    return table
-
-
-def _read_npz(path: Path, matrix_names: list[str] | None) -> Table:
-    with np.load(path, allow_pickle=False) as file:
-        table = {name: file[name] for name in file.files}
-    X = table.pop("X", None)
-    if X is None:
-        return table
-    if X.ndim != 2:
-        raise ValueError(f"X must be a matrix, not of shape {X.shape}")
-    names = [f"x{i}" for i in range(X.shape[1])] if matrix_names is None else matrix_names
-    if len(names) != X.shape[1]:
-        raise ValueError(f"X has {X.shape[1]} columns, but the model was trained on {len(names)}")
-    return dict(zip(names, X.T, strict=True)) | table
-
-
-def _read_frame(path: Path, suffix: str) -> Table:
-    import pandas as pd
-
-    frame = pd.read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
-    table = {}
-    for name in frame.columns:
-        column = frame[name]
-        if column.isna().any():
-            raise ValueError(f"column {name!r} has {column.isna().sum()} missing values: fill or drop these rows")
-        if pd.api.types.is_object_dtype(column) or pd.api.types.is_string_dtype(column) or column.dtype == "category":
-            table[str(name)] = column.astype(str).to_numpy(dtype=np.str_)
-        else:
-            table[str(name)] = column.to_numpy()
-    return table
-
-
-def _matrix(table: Table, path: str | Path, n_samples: int | None = None) -> NDArray[Any]:
-    """One matrix of all columns: float64, or object where some are categorical."""
-    if not table:
-        raise ValueError(f"{path} has no columns besides the target")
-    n_samples = len(next(iter(table.values()))) if n_samples is None else n_samples
-    for name, values in table.items():
+def _matrix(
+    table: Table, names: list[str], kinds: list[str], known: Sequence[Collection[str]], n_samples: int | None = None
+) -> NDArray[Any]:
+    """One matrix of columns: float64, or object where some are text."""
+    if not names:
+        raise ValueError(f"{table.path} has no columns besides the target")
+    columns = [table.read(*column) for column in zip(names, kinds, known, strict=True)]
+    n_samples = len(columns[0]) if n_samples is None else n_samples
+    for name, values in zip(names, columns, strict=True):
         if len(values) != n_samples:
-            raise ValueError(f"column {name!r} of {path} has {len(values)} rows, unlike the others")
-    if all(values.dtype.kind != "U" for values in table.values()):
-        return np.column_stack([values.astype(np.float64) for values in table.values()])
-    X = np.empty((n_samples, len(table)), dtype=object)
-    for i, values in enumerate(table.values()):
-        X[:, i] = values if values.dtype.kind == "U" else values.astype(np.float64)
+            raise ValueError(f"column {name!r} of {table.path} has {len(values)} rows, unlike the others")
+    X = np.empty((n_samples, len(names)), dtype=object if "text" in kinds else np.float64)
+    for i, values in enumerate(columns):
+        X[:, i] = values
     return X
 
 
-def _target(values: NDArray[Any], name: str, task: str | None) -> tuple[NDArray[Any], str, list[str]]:
+def _target(table: Table, name: str, task: str | None) -> tuple[NDArray[Any], str, list[str]]:
     """Class numbers or targets, the task, and the names of the classes or of the target."""
     if task not in (None, *TASKS):
         raise ValueError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
-    text = values.dtype.kind == "U"
-    whole = values.dtype.kind in "biu" or (not text and bool((values == np.floor(values)).all()))
+    labels = table.read(name, "text")  # as they are written, and nothing is missing
+    classes = list(dict.fromkeys(labels))
+    kind = table.kind(name)
+    numeric = kind != "text"
+    numbers = table.read(name, kind) if numeric else np.zeros(0)
+    whole = bool((numbers == np.floor(numbers)).all())
     if task is None:
-        few = text or values.dtype.kind == "b" or (whole and len(np.unique(values)) <= MAX_INTEGER_CLASSES)
+        few = kind != "number" or (whole and len(classes) <= MAX_INTEGER_CLASSES)
         task = "classification" if few else "regression"
     if task == "regression":
-        if text:
+        if not numeric:
             raise ValueError(f"target: column {name!r} holds strings, which regression cannot predict")
-        return values.astype(np.float64), task, [name]
-    if not (text or whole):
+        return numbers, task, [name]
+    if not whole:
         raise ValueError(f"target: column {name!r} holds fractions, which are no classes; use task='regression'")
-    if values.dtype.kind == "f":
-        values = values.astype(np.int64)
-    classes, y = np.unique(values, return_inverse=True)
+    classes.sort(key=(lambda label: (float(label), label)) if all(map(is_number, classes)) else None)
     if len(classes) < 2:
-        raise ValueError(f"target: column {name!r} holds one class only, {classes[0]!s}")
-    return y.astype(np.int64), task, [str(label) for label in classes]
+        raise ValueError(f"target: column {name!r} holds one class only, {classes[0]}")
+    order = {label: k for k, label in enumerate(classes)}
+    return np.array([order[label] for label in labels], np.int64), task, classes

@@ -1,12 +1,33 @@
-"""Checking gradients: backpropagation against finite differences of the loss, one parameter at a time."""
+"""Checking gradients: backpropagation against finite differences of the loss, one parameter at a time.
+
+Three things come between a right gradient and a finite difference of step h, and each has its remedy here:
+
+- rounding: a loss computed to u times its terms gives a difference to u / h times them. Below this floor nothing can be told from
+  zero; where a fit is perfect, gradient and difference are nothing but rounding, and agree;
+- curvature, h^2 times the third derivative: a difference that is off is taken again with smaller steps;
+- kinks: where a sample lies on one (z = 0 under relu, a target met under the absolute error) its loss has no derivative along some
+  parameters, and backpropagation gives one of several slopes. Such samples are told by the loss alone: its slopes on both sides of
+  a kink stay apart as the step shrinks, those of a curve meet. They are counted, and left out for the
+  parameters along which their gradient jumps.
+
+A wrong gradient is none of these: it stays as wrong for every step, and on the samples that are not left out.
+"""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
+from fastbp import sparsity, validation
 from fastbp.layout import parameter_offsets
 
 SCHEMES = ("central", "forward")
+STEPS = {"central": 1e-5, "forward": 1e-7}  # near the best for float64
+TOLERANCES = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-7}
+FINER = (1.0, 1 / 4, 1 / 64)
+UNIT = np.finfo(np.float64).eps
+NUDGE, N_NUDGES = 2.0**-20, 3
+MARGIN = 8  # sums round by a few units, and slopes are differences of four losses
 
 
 @dataclass
@@ -16,75 +37,72 @@ class GradientReport:
     Attributes
     ----------
     errors : list of float
-        For each layer ||difference - gradient|| / (||difference|| + ||gradient||), over its weights and biases together.
+        For each layer ||difference - gradient|| / (||difference|| + ||gradient|| + ||change|| + floor), over its weights and biases
+        together; nan where nothing could be compared. The change is that of the slopes of the loss from one side of the parameters
+        to the other. The floor makes an error that is nothing but rounding as large as the tolerance.
+    tolerances : list of float
+        What each error may be at most: 1e-7, or 1e-4 for a network in float32; more for forward differences, and for steps that are
+        too long or too short to tell so little.
     max_error : float
-        The same over all parameters of the network.
+        The largest of the errors.
     worst : tuple (layer, kind, index, gradient, difference)
         Where the two are furthest apart: layer from 1, "weights" or "biases", position, and both values.
     gradient, difference : ndarray (n_params,)
-        What was compared, laid out like ``net.params``.
+        What was compared, laid out like ``net.params``: sums over the samples that are not left out, divided by the number of all.
+    kinks : int
+        Samples that lie on a kink of the loss. Each is left out for the parameters along which it has no derivative.
+    left_out : int
+        Parameters for which all samples are left out, so that they are not compared.
     """
 
     errors: list
+    tolerances: list
     max_error: float
     worst: tuple
     gradient: np.ndarray
     difference: np.ndarray
+    kinks: int = 0
+    left_out: int = 0
+
+    @property
+    def passed(self) -> bool:
+        """Whether all layers that could be compared, one at least, are within their tolerances."""
+        pairs = zip(self.errors, self.tolerances, strict=True)
+        return not np.isnan(self.max_error) and not any(error > tolerance for error, tolerance in pairs)
 
     def __str__(self) -> str:
-        lines = ["layer  relative error", *(f"{layer:5d}  {error:14.3e}" for layer, error in enumerate(self.errors, 1))]
         layer, kind, index, gradient, difference = self.worst
         place = ", ".join(str(i) for i in index)
-        return "\n".join(
-            [
-                *lines,
-                f"  all  {self.max_error:14.3e}",
-                f"worst: layer {layer} {kind}[{place}]: backpropagation {gradient:.9g}, finite difference {difference:.9g}",
-            ]
-        )
+        rows = enumerate(zip(self.errors, self.tolerances, strict=True), 1)
+        lines = [
+            "layer  relative error  tolerance",
+            *(f"{layer:5d}  {error:14.3e}  {tolerance:9.1e}" for layer, (error, tolerance) in rows),
+            f"worst: layer {layer} {kind}[{place}]: backpropagation {gradient:.9g}, finite difference {difference:.9g}",
+        ]
+        if self.kinks:
+            lines.append(f"samples on a kink of the loss, left out where it has no derivative: {self.kinks}")
+        if self.left_out:
+            lines.append(f"parameters not compared, because all samples are on a kink: {self.left_out} of {self.gradient.size}")
+        verdict = "gradients are right" if self.passed else "gradients are WRONG"
+        return "\n".join([*lines, "nothing could be compared" if np.isnan(self.max_error) else verdict])
 
 
-def relative_error(a: np.ndarray, b: np.ndarray) -> float:
-    """||a - b|| / (||a|| + ||b||), and 0 where both are 0."""
-    scale = np.linalg.norm(a) + np.linalg.norm(b)
-    return float(np.linalg.norm(a - b) / scale) if scale > 0 else 0.0
-
-
-def finite_differences(net, X, y, eps: float, scheme: str) -> np.ndarray:
-    """Numerical gradient of the loss (n_params,): (C(p + eps) - C(p - eps)) / 2 eps, or (C(p + eps) - C(p)) / eps.
-
-    Computed on a copy of the network in float64.
-    """
-    probe = net.copy() if net.dtype == np.float64 else _in_float64(net)
-    params = probe.params
-    centre = probe.loss(X, y) if scheme == "forward" else 0.0
-    result = np.empty(params.size)
-    for i, value in enumerate(params.copy()):
-        params[i] = value + eps
-        above = probe.loss(X, y)
-        if scheme == "forward":
-            result[i] = (above - centre) / eps
-        else:
-            params[i] = value - eps
-            result[i] = (above - probe.loss(X, y)) / (2 * eps)
-        params[i] = value
-    return result
-
-
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite is an error of the report
 def check_gradients(net, X, y, eps=None, scheme="central") -> GradientReport:
     """Compare the kernels' gradient of the mean loss with finite differences.
 
-    The gradient is taken in the network's dtype, the differences in float64 at the same parameters: a float32 network should agree
-    to about 1e-6, a float64 network to 1e-8 (central) where the loss is smooth.
+    The gradient is taken in the network's dtype, the differences in float64 at the same numbers. It passes if in every layer
+    ||difference - gradient|| is at most the tolerance (1e-7; for float32 1e-4) times the sum of their norms, plus what both may be
+    off by rounding. Where the loss is smooth, a float32 network should agree to about 1e-6, a float64 network to 1e-8 (central).
 
     Parameters
     ----------
     net : Network
-    X : array_like (n_samples, n_inputs)
+    X : array_like or sparse matrix (n_samples, n_inputs)
     y : array_like
         Targets; see `Network.loss`.
     eps : float, optional
-        Step; default 1e-5 (central) or 1e-7 (forward), near the best for float64.
+        Step. By default 1e-5 (central) or 1e-7 (forward), and shorter ones where a difference is off.
     scheme : {"central", "forward"}
 
     Returns
@@ -98,15 +116,204 @@ def check_gradients(net, X, y, eps=None, scheme="central") -> GradientReport:
     """
     if scheme not in SCHEMES:
         raise ValueError(f"scheme must be 'central' or 'forward', got {scheme!r}")
-    eps = (1e-5 if scheme == "central" else 1e-7) if eps is None else float(eps)
-    if not 0 < eps < np.inf:
-        raise ValueError(f"eps must be positive and finite, got {eps!r}")
+    step = STEPS[scheme] if eps is None else validation.real("eps", eps, open_end=True)
     _, gradients = net.value_and_grad(X, y)
+    X = X.tocsr() if hasattr(X, "tocsr") else validation.samples("X", X, net.sizes[0], net.dtype)
+    rows = sparsity.dense(validation.samples("X", X, net.sizes[0], net.dtype)).astype(np.float64)
+    values, labels = validation.targets("y", y, len(rows), net.sizes[-1], net.loss_function.task, net.dtype)
+    y = labels if labels.size else values.astype(np.float64)
+    probe = _in_float64(net)
+    judge = _Judge(net, probe, rows, y, step, scheme)
+    steps = [step * factor for factor in FINER] if eps is None else [step]
+
     gradient = gradients.params.astype(np.float64)
-    difference = finite_differences(net, X, y, eps, scheme)
-    errors = [relative_error(difference[start:end], gradient[start:end]) for start, _, end in parameter_offsets(net.sizes)]
-    worst = _place(net.sizes, int(np.abs(difference - gradient).argmax()), gradient, difference)
-    return GradientReport(errors, relative_error(difference, gradient), worst, gradient, difference)
+    difference, bend = _differences(probe, rows, y, gradient, steps, scheme, judge)
+    report = judge.report(gradient, difference, bend)
+    if report.passed and scheme == "central":  # forward differences are given the change of slope, which may be a kink's
+        return report
+    kinked = _samples_on_kinks(probe, rows, y, judge)
+    if not kinked.any():
+        return report
+    gradient, difference, bend = (np.zeros(probe.params.size) for _ in range(3))
+    count = np.zeros(probe.params.size, np.int64)  # of samples that are compared
+    together = [] if kinked.all() else [np.flatnonzero(~kinked)]
+    for part in [*together, *np.flatnonzero(kinked)[:, None]]:
+        share = len(part) / len(rows)
+        slopes = net.value_and_grad(X[part], y[part])[1].params.astype(np.float64)
+        along, bends = _differences(probe, rows[part], y[part], slopes, steps, scheme, judge)
+        used = ~_kinks(probe, rows[part], y[part], judge) if kinked[part[0]] else np.ones(slopes.size, bool)
+        gradient += np.where(used, slopes * share, 0.0)
+        difference += np.where(used, along * share, 0.0)
+        bend += np.where(used, bends * share, 0.0)
+        count += np.where(used, len(part), 0)
+    return judge.report(gradient, difference, bend, count > 0, int(kinked.sum()))
+
+
+class _Judge:
+    """What differences of a network's loss can tell at all, and the verdict."""
+
+    def __init__(self, net, probe, X, y, step, scheme):
+        self.sizes, self.step, self.scheme = net.sizes, step, scheme
+        longest = STEPS["central"] * (1024 if net.dtype == np.float32 else 1)  # further than rounding may go past a kink
+        self.sides = [longest * factor for factor in FINER]
+        self.tolerance, self.unit = TOLERANCES[net.dtype], float(np.finfo(net.dtype).eps)
+        self.noise = MARGIN * UNIT * _magnitude(probe, X, y)  # of a loss
+        self.rounding = MARGIN * self.unit * _condition(probe, X, y)  # of each number of the gradient
+
+    def slack(self, step) -> np.ndarray:
+        """By how much gradient and difference may be apart for rounding alone."""
+        return self.noise / step + self.rounding
+
+    def report(self, gradient, difference, bend, compared=None, kinks=0) -> GradientReport:
+        """The verdict on what was compared; `bend` is the slope above less that below."""
+        compared = np.ones(gradient.size, bool) if compared is None else compared
+        offsets = parameter_offsets(self.sizes)
+        arrays = [np.where(compared, array, 0.0) for array in (difference, gradient, bend, difference - gradient)]
+        whole = float(np.linalg.norm(gradient[compared]) + np.linalg.norm(difference[compared]))
+        errors: list[float] = []
+        tolerances: list[float] = []
+        for start, _, end in offsets:
+            d, g, b, distance = (float(np.linalg.norm(array[start:end])) for array in arrays)
+            used = compared[start:end]
+            floor, noise = (
+                float(np.linalg.norm(self.slack(step)[start:end][used])) + MARGIN * self.unit * whole
+                for step in (STEPS["central"], self.step)
+            )
+            # the same floor for every step, so that steps compare
+            scale = d + g + b + floor / self.tolerance
+            extra = max(0.0, noise - floor) + (b if self.scheme == "forward" else 0.0)
+            tolerances.append(float(self.tolerance * max(1.0, self.step / STEPS["central"]) ** 2 + extra / (scale or 1.0)))
+            error = distance / scale if scale else 0.0
+            errors.append((error if np.isfinite(error) else np.inf) if used.any() else np.nan)
+        max_error = float(np.nanmax(errors)) if compared.any() else np.nan
+        worst = _place(self.sizes, offsets, int(np.argmax(np.abs(arrays[-1]))), gradient, difference)
+        return GradientReport(errors, tolerances, max_error, worst, gradient, difference, kinks, int((~compared).sum()))
+
+
+def _differences(probe, X, y, gradient, steps, scheme, judge):
+    """Numerical gradient (n_params,), and the slope above less the slope below; of several steps the one nearest to `gradient`.
+
+    A shorter step counts only where it is nearer by more than its own rounding, which is larger. Beside it counts what it and the
+    one before lead to at step 0, for an error in proportion to the step (where the second derivative jumps) or to its square.
+    """
+    difference, bend = _slopes(probe, X, y, steps[0], scheme)
+    last = difference.copy()
+    for longer, step in pairwise(steps):
+        distance = np.abs(difference - gradient)
+        scale = np.linalg.norm(gradient) + np.linalg.norm(difference)
+        off = np.flatnonzero(distance > judge.slack(steps[0]) + 0.1 * judge.tolerance * scale / gradient.size**0.5)
+        finer, bends = _slopes(probe, X, y, step, scheme, off)
+        ratios = 0.0, step / longer, (step / longer) ** 2
+        candidates = np.array([finer + (finer - last) * ratio / (1 - ratio) for ratio in ratios])
+        candidate = np.take_along_axis(candidates, np.abs(candidates - gradient).argmin(axis=0)[None], axis=0)[0]
+        nearer = off[(np.abs(candidate - gradient) + judge.slack(step) / MARGIN < distance)[off]]
+        difference[nearer], bend[nearer] = candidate[nearer], bends[nearer]
+        last[off] = finer[off]
+    return difference, bend
+
+
+def _slopes(probe, X, y, step, scheme="central", where=None):
+    """Central or forward differences of the loss, and the slopes above less those below, of the parameters `where`."""
+    params, centre = probe.params, probe.loss(X, y)
+    difference, bend = np.zeros((2, params.size))
+    for i in range(params.size) if where is None else where:
+        value = params[i]
+        width = max(step, 4 * np.spacing(abs(value)))
+        params[i] = value + width
+        above, high = probe.loss(X, y), params[i]
+        params[i] = value - width
+        below, low = probe.loss(X, y), params[i]
+        params[i] = value
+        up, down = (above - centre) / (high - value), (centre - below) / (value - low)
+        difference[i], bend[i] = (above - below) / (high - low) if scheme == "central" else up, up - down
+    return difference, bend
+
+
+def _kinks(probe, X, y, judge):
+    """Along which parameters a sample that lies on a kink has no derivative: where its gradient jumps.
+
+    The slopes on both sides would not do: relu(t) - relu(-t) has a derivative at 0 and yet is no sum of functions that have one.
+    """
+    params, before = probe.params, probe.params.copy()
+    here = probe.value_and_grad(X, y)[1].params
+    jumping = np.zeros(params.size, bool)
+    for direction in [sign * direction for direction in _directions(params.size) for sign in (1, -1)]:
+        changes, size = [], float(np.linalg.norm(here))
+        for step in judge.sides:
+            params[:] = before + step * direction
+            there = probe.value_and_grad(X, y)[1].params
+            changes.append(there - here)
+            size = max(size, float(np.linalg.norm(there)))
+        jumping |= _is_kink(changes, judge.sides, 1e-3 * judge.tolerance * size)
+    params[:] = before
+    return jumping
+
+
+def _samples_on_kinks(probe, X, y, judge):
+    """Which samples lie on a kink: their loss has one along lines that change all parameters."""
+    params, before, samples = probe.params, probe.params.copy(), [[r] for r in range(len(X))]
+    noise = np.array([MARGIN * UNIT * _magnitude(probe, X[r], y[r]) for r in samples])
+    found = np.zeros(len(X), bool)
+    for direction in _directions(params.size):
+        losses = []
+        for move in (0.0, *(sign * step for step in judge.sides for sign in (1, -1))):
+            params[:] = before + move * direction
+            losses.append([probe.loss(X[r], y[r]) for r in samples])
+        params[:] = before
+        centre, sides = np.array(losses[0]), np.array(losses[1:]).reshape(len(judge.sides), 2, -1)
+        bends = [(above - 2 * centre + below) / step for (above, below), step in zip(sides, judge.sides, strict=True)]
+        found |= _is_kink(bends, judge.sides, 4 * noise / judge.sides[-1])
+    return found
+
+
+def _is_kink(changes, steps, noise):
+    """Whether changes of slope over three steps do not lead to 0 at step 0: lines through the first two and the last two agree."""
+    first, last = (
+        near - (far - near) * shorter / (longer - shorter)
+        for (far, near), (longer, shorter) in zip(pairwise(changes), pairwise(steps), strict=True)
+    )
+    far, _, near = (np.abs(change) for change in changes)
+    left = np.abs(last)
+    return (left > noise) & (left > 1e-3 * far) & (left > 0.5 * np.abs(first)) & (near > 0.5 * left)
+
+
+def _magnitude(probe, X, y) -> float:
+    """How large the terms are of which a loss is the sum: its own size, that for other targets, its change with every number."""
+    task, params = probe.loss_function.task, probe.params
+    if task == "labels":
+        others = (y + 1) % probe.sizes[-1] if y.ndim == 1 else np.roll(y, 1, axis=1)
+    else:
+        others = 1 - y if task == "binary" else 2 * y
+    loss, before = probe.loss(X, y), params.copy()
+    changes = []
+    for direction in _directions(params.size):
+        params[:] = before * (1 + NUDGE * direction)
+        above = probe.loss(X, y)
+        params[:] = before * (1 - NUDGE * direction)
+        changes.append(abs(above - probe.loss(X, y)) / (2 * NUDGE))
+    params[:] = before
+    return max(abs(loss), abs(probe.loss(X, others)), *changes)
+
+
+def _condition(probe, X, y) -> np.ndarray:
+    """How much each number of the gradient changes with all parameters and targets, relative to their change: rounding is one."""
+    params, before = probe.params, probe.params.copy()
+    targets = y if y.dtype == np.float64 else np.eye(probe.sizes[-1])[y]
+    lowered = np.random.default_rng(1).integers(2, size=targets.shape)  # targets may have an upper bound
+    changes = []
+    for direction in _directions(params.size):
+        gradients = []
+        for nudge in (NUDGE, 2 * NUDGE):  # on the same side of a kink
+            params[:] = before * (1 + nudge * direction)
+            gradients.append(probe.value_and_grad(X, targets * (1 - nudge * lowered))[1].params)
+        changes.append(np.abs(gradients[1] - gradients[0]) / NUDGE)
+    params[:] = before
+    return np.median(changes, axis=0)
+
+
+def _directions(size):
+    """The same at every call, and such that no two changes cancel."""
+    return np.random.default_rng(0).normal(size=(N_NUDGES, size))
 
 
 def _in_float64(net):
@@ -123,8 +330,8 @@ def _in_float64(net):
     )
 
 
-def _place(sizes, position, gradient, difference):
-    for layer, (start, biases, end) in enumerate(parameter_offsets(sizes), 1):
+def _place(sizes, offsets, position, gradient, difference):
+    for layer, (start, biases, end) in enumerate(offsets, 1):
         if position < end:
             if position >= biases:
                 kind, index = "biases", (position - biases,)

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastbp import network, optimizers
+from fastbp import network, optimizers, validation
 
 Array = NDArray[np.float64]
 Pair = tuple[ArrayLike, ArrayLike]
@@ -70,6 +70,7 @@ class Network:
     """
 
     def __init__(self, sizes: Sequence[int], weights: list[ArrayLike] | None = None, biases: list[ArrayLike] | None = None) -> None:
+        validation.layer_sizes(sizes)
         self.num_layers = len(sizes)
         self.sizes = sizes
         self._net = network.Network(sizes, "sigmoid", "squared", output="sigmoid", dtype="float64", init="normal", rng=0)
@@ -84,13 +85,16 @@ class Network:
         """The network on the kernels, with the parameters that the lists hold now."""
         for name in ("weights", "biases"):
             given, own = getattr(self, name), getattr(self._net, name)
+            if not isinstance(given, Sequence | np.ndarray):
+                raise TypeError(f"{name} must be a list of arrays, one a layer, got {type(given).__name__}")
             if len(given) != len(own):
                 raise ValueError(f"{name} must hold {len(own)} arrays, one a layer, got {len(given)}")
             for layer, (array, target) in enumerate(zip(given, own, strict=True)):
                 shape = target.shape if name == "weights" else (len(target), 1)
-                if np.shape(array) != shape:
-                    raise ValueError(f"{name}[{layer}] must have shape {shape}, got {np.shape(array)}")
-                target[:] = np.reshape(array, target.shape)
+                numbers = validation.numbers(f"{name}[{layer}]", array, np.float64)
+                if numbers.shape != shape:
+                    raise ValueError(f"{name}[{layer}] must have shape {shape}, got {numbers.shape}")
+                target[:] = numbers.reshape(target.shape)
         return self._net
 
     def _unload(self) -> None:
@@ -114,9 +118,9 @@ class Network:
         -------
         ndarray (n_out, m)
         """
-        columns = np.asarray(a)
-        if columns.ndim != 2:
-            raise ValueError(f"a must hold columns: shape ({self.sizes[0]}, m), got {columns.shape}")
+        columns = validation.numbers("a", a, np.float64)
+        if columns.ndim != 2 or len(columns) != self._net.sizes[0]:
+            raise ValueError(f"a must hold columns: shape ({self._net.sizes[0]}, m), got {columns.shape}")
         return np.ascontiguousarray(self._load()(columns.T).T)
 
     def SGD(
@@ -141,11 +145,16 @@ class Network:
         test_data : list of (x, n), optional
             Evaluated after every epoch; see `evaluate`.
         """
-        pairs = training_data if isinstance(training_data, list) else list(training_data)
-        tests = None if test_data is None else list(test_data)
+        epochs = validation.integer("epochs", epochs, least=0)
+        mini_batch_size = validation.integer("mini_batch_size", mini_batch_size)
+        pairs = training_data if isinstance(training_data, list) else _pairs("training_data", training_data)
+        tests = None if test_data is None else _pairs("test_data", test_data, least=0)
+        if tests and not self._replaced("evaluate", "feedforward"):
+            self._answers(tests)
         fused = not self._replaced("update_mini_batch", "backprop", "cost_derivative")
         if fused:
-            X, Y = self._rows(pairs)
+            eta = validation.real("eta", eta, open_end=True)
+            X, Y = self._rows(_pairs("training_data", pairs))
         order = list(range(len(pairs)))
         originals = list(pairs)
         for epoch in range(epochs):
@@ -172,14 +181,16 @@ class Network:
         eta : float
             Learning rate, > 0.
         """
+        pairs = _pairs("mini_batch", mini_batch)
+        eta = validation.real("eta", eta, open_end=True)
         if self._replaced("backprop"):
-            gradients = [self.backprop(x, y) for x, y in mini_batch]
-            steps = eta / len(mini_batch)
+            gradients = [self.backprop(x, y) for x, y in pairs]
+            steps = eta / len(pairs)
             biases, weights = ([sum(arrays) for arrays in zip(*parts, strict=True)] for parts in zip(*gradients, strict=True))
             self.weights = [w - steps * g for w, g in zip(self.weights, weights, strict=True)]
             self.biases = [b - steps * g for b, g in zip(self.biases, biases, strict=True)]
             return
-        X, Y = self._rows(mini_batch)
+        X, Y = self._rows(pairs)
         self._load().fit(X, self._targets(X, Y), epochs=1, batch_size=len(X), optimizer=optimizers.SGD(eta), shuffle=False)
         self._unload()
 
@@ -207,14 +218,28 @@ class Network:
         test_data : list of (x, n)
             Columns x (n_in, 1), and the number n of the output that should be largest.
         """
-        pairs = list(test_data)
+        pairs = _pairs("test_data", test_data, least=0)
         if not pairs:
             return 0
+        answers = self._answers(pairs)
         if self._replaced("feedforward"):
-            answers = [int(np.argmax(self.feedforward(x))) for x, _ in pairs]
+            outputs = [int(np.argmax(self.feedforward(x))) for x, _ in pairs]
         else:
-            answers = self._load()(self._matrix("x", [x for x, _ in pairs], self.sizes[0])).argmax(axis=1).tolist()
-        return sum(int(answer == n) for answer, (_, n) in zip(answers, pairs, strict=True))
+            outputs = self._load()(self._matrix("x", [x for x, _ in pairs], self.sizes[0])).argmax(axis=1).tolist()
+        return sum(int(output == n) for output, n in zip(outputs, answers, strict=True))
+
+    def _answers(self, pairs: Sequence[tuple[ArrayLike, Any]]) -> list[int]:
+        """The numbers of the outputs that should be largest."""
+        answers, most = [], self._net.sizes[-1]
+        for i, (_, n) in enumerate(pairs):
+            number = np.asarray(n)
+            if number.size != 1 or number.dtype.kind not in "biuf" or number.item() != np.floor(number.item()):
+                what = f"an array of shape {number.shape}: pass int(np.argmax(y)) for a one-hot y" if number.size > 1 else repr(n)
+                raise TypeError(f"n of test sample {i} must be the number of an output, got {what}")
+            answers.append(int(number.item()))
+            if most > 1 and not 0 <= answers[i] < most:
+                raise ValueError(f"n of test sample {i} must be the number of an output, 0 to {most - 1}, got {answers[i]}")
+        return answers
 
     def cost_derivative(self, output_activations: Any, y: Any) -> Any:
         """Derivatives dC_x/da of the cost of a sample with respect to the outputs: a - y.
@@ -251,19 +276,46 @@ class Network:
     def _matrix(name: str, columns: list[ArrayLike], n: int) -> Array:
         rows = np.empty((len(columns), n))
         for i, column in enumerate(columns):
-            if np.size(column) != n:
-                raise ValueError(f"{name} of sample {i} must be a column ({n}, 1), got shape {np.shape(column)}")
-            rows[i] = np.reshape(column, n)
+            numbers = validation.numbers(f"{name} of sample {i}", column, np.float64)
+            if numbers.size != n:
+                many = (
+                    f"; pass a pair for each of the {len(numbers)} samples" if numbers.ndim == 2 and numbers.shape[1] == n else ""
+                )
+                raise ValueError(f"{name} of sample {i} must be a column ({n}, 1), got shape {numbers.shape}{many}")
+            rows[i] = numbers.reshape(n)
         return rows
 
 
+def _pairs(name: str, data: Any, least: int = 1) -> list[Any]:
+    """`data` as a list of pairs, so many at least."""
+    advice = "pass list(zip(inputs, targets)), with a column for each sample"
+    if not np.iterable(data):
+        raise TypeError(f"{name} must be a list of pairs, got {type(data).__name__}; {advice}")
+    pairs = list(data)
+    if len(pairs) < least:
+        raise ValueError(f"{name} is empty; {advice}")
+    for i, pair in enumerate(pairs):
+        is_pair = isinstance(pair, tuple | list) or (isinstance(pair, np.ndarray) and pair.dtype == object)
+        if not is_pair or len(pair) != 2:
+            what = f"an array of shape {pair.shape}" if isinstance(pair, np.ndarray) else f"a {type(pair).__name__}"
+            length = f" of {len(pair)}" if is_pair else ""
+            raise TypeError(f"{name} must be a list of pairs, but sample {i} is {what}{length}; {advice}")
+    return pairs
+
+
 # kept apart from the class, whose attributes a program may replace
-_METHODS = {name: vars(Network)[name] for name in ("backprop", "cost_derivative", "feedforward", "update_mini_batch")}
+_METHODS = {name: vars(Network)[name] for name in ("backprop", "cost_derivative", "evaluate", "feedforward", "update_mini_batch")}
 
 
 def sigmoid(z: ArrayLike) -> Array:
     """The sigmoid function 1 / (1 + exp(-z)), element by element; a name of the book's module."""
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * np.asarray(z, np.float64))))
+    try:
+        array = np.asarray(z)
+    except ValueError as error:
+        raise ValueError(f"z must be a rectangular array of numbers: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"z must hold real numbers, got dtype {array.dtype}")
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * array.astype(np.float64))))
 
 
 def sigmoid_prime(z: ArrayLike) -> Array:

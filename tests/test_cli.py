@@ -103,7 +103,7 @@ def test_classes_of_a_mixed_table(suffix, tmp_path, capsys):
     assert header == ["kind"]
 
     net, extra = fastbp.load("table.fastbp"), read_header("table.fastbp")["extra"]
-    X = datasets.read_features(path, extra["feature_names"], extra["preprocessor"]["categorical"])
+    X = datasets.read_features(path, extra["feature_names"], extra["feature_kinds"], extra["preprocessor"])
     classes = net.predict(datasets.restore_preprocessor(extra["preprocessor"]).transform(X))
     assert predicted == [extra["target_names"][k] for k in classes]
     assert np.mean(np.array(predicted) == table["kind"]) > 0.9
@@ -124,6 +124,28 @@ def test_regression_predicts_in_the_units_of_the_target(tmp_path, capsys):
     assert np.abs(np.array(predicted, float) - wanted).mean() < 0.3 * wanted.std()
 
 
+def test_categories_and_classes_are_those_of_the_file(tmp_path, capsys):
+    """Codes that look like numbers, in a file where all of them do; classes that begin with 0; Namibia."""
+    rng = np.random.default_rng(0)
+    codes = {"0010": "001", "0020": "002", "0030": "001", "V12": "010", "NA": "002"}
+    code = rng.choice(list(codes), 200)
+    pd.DataFrame({"code": code, "class": [codes[c] for c in code]}).to_csv("old.csv", index=False)
+    assert cli.main(["train", "old.csv", "--target", "class", "--hidden", "16", "--epochs", "60", "--lr", "0.02"]) == 0
+    assert "accuracy 100.00" in capsys.readouterr().out
+    for new in (["0010", "0020", "0030"], ["NA", "0020"], ["V12"]):
+        pd.DataFrame({"other": "", "code": new, "class": ""}).to_csv("new.csv", index=False)
+        assert cli.main(["predict", "old.fastbp", "new.csv"]) == 0
+        out, err = capsys.readouterr()
+        assert predictions(out) == (["class"], [codes[c] for c in new])
+        assert err == ""
+    pd.DataFrame({"code": ["0010", "10", "new", "10"]}).to_csv("new.csv", index=False)
+    assert cli.main(["predict", "old.fastbp", "new.csv"]) == 0
+    out, err = capsys.readouterr()
+    assert len(predictions(out)[1]) == 4
+    assert err == "fastbp predict: column 'code': 3 of 4 rows hold what training did not: '10', 'new'\n"
+    assert cli.main(["check-gradients", "old.fastbp", "old.csv"]) == 0
+
+
 def test_task_can_be_forced(capsys):
     np.savez("data.npz", X=np.random.default_rng(0).normal(size=(60, 2)), y=np.arange(60) % 3)
     assert cli.main(["train", "data.npz", *SMALL]) == 0
@@ -142,7 +164,23 @@ def test_check_gradients(scheme, capsys):
     )
     capsys.readouterr()
     assert cli.main(["check-gradients", "iris.fastbp", "iris", "--scheme", scheme, "--samples", "5"]) == 0
-    assert "layer" in capsys.readouterr().out
+    assert capsys.readouterr().out.endswith("gradients are right\n")
+
+
+@pytest.mark.parametrize("scheme", ["central", "forward"])
+def test_wrong_gradients_are_exit_status_1(scheme, capsys, monkeypatch):
+    assert cli.main(["train", "iris", *SMALL, "--out", "iris.fastbp"]) == 0
+    right = fastbp.Network.value_and_grad
+
+    def wrong(self, *arguments):
+        loss, gradient = right(self, *arguments)
+        gradient.biases[1][0] *= 1.01 if self.dtype == np.float32 else 1.0
+        return loss, gradient
+
+    monkeypatch.setattr(fastbp.Network, "value_and_grad", wrong)
+    capsys.readouterr()
+    assert cli.main(["check-gradients", "iris.fastbp", "iris", "--scheme", scheme]) == 1
+    assert capsys.readouterr().out.endswith("gradients are WRONG\n")
 
 
 BAD = {
@@ -151,7 +189,12 @@ BAD = {
     "target of a named dataset": (["train", "iris", "--target", "x"], "--target and --task are for files"),
     "no such column": (["train", "good.csv", "--target", "y"], "no column 'y'"),
     "one class": (["train", "good.csv", "--target", "one"], "one class only"),
-    "a class of one row": (["train", "good.csv", "--target", "rare"], "least populated class"),
+    "a class of one row": (["train", "good.csv", "--target", "rare"], "target: the class 'b' has one row only"),
+    "more classes than held-out rows": (["train", "good.csv", "--target", "pair"], "40 rows are too few for 20 classes"),
+    "no rows": (["train", "empty.csv"], "empty.csv has no rows"),
+    "no rows to predict": (["predict", "table.fastbp", "empty.csv"], "empty.csv has no rows"),
+    "text where training had numbers": (["predict", "table.fastbp", "words.csv"], "but row 2 holds 'big'"),
+    "model without kinds": (["predict", "older.fastbp", "good.csv"], "which of its columns are numbers and which are text"),
     "wrong task": (["train", "good.csv", "--target", "text", "--task", "regression"], "holds strings"),
     "no epochs": (["train", "iris", "--epochs", "0"], "epochs must be at least 1"),
     "no rows in a batch": (["train", "iris", "--batch-size", "0"], "batch_size must be at least 1"),
@@ -166,6 +209,7 @@ BAD = {
     "model without preprocessing": (["predict", "plain.fastbp", "good.csv"], "was not saved by 'fastbp train'"),
     "missing column": (["predict", "table.fastbp", "good.csv"], "has no column 'size'"),
     "other features": (["check-gradients", "table.fastbp", "iris"], "was not trained on iris"),
+    "no samples": (["check-gradients", "table.fastbp", "good.csv", "--samples", "0"], "--samples must be at least 1"),
 }
 
 
@@ -173,18 +217,23 @@ BAD = {
 def test_bad_input_is_one_clear_line(case, tmp_path, capsys):
     arguments, message = BAD[case]
     n = np.arange(40)
-    columns = {"x": n * 1.5, "one": 1, "text": [f"t{i % 2}" for i in n], "rare": ["a"] * 39 + ["b"]}
+    columns = {"x": n * 1.5, "one": 1, "text": [f"t{i % 2}" for i in n], "rare": ["a"] * 39 + ["b"], "pair": n // 2}
     pd.DataFrame(columns).to_csv("good.csv", index=False)
     fastbp.Network([3, 2], rng=0).save("plain.fastbp")
     extra = {
         "task": "regression",
         "feature_names": ["size"],
+        "feature_kinds": ["number"],
         "target": "price",
         "target_names": ["price"],
         "target_scaling": {"mean": 0.0, "scale": 1.0},
         "preprocessor": {"numeric": [0], "mean": [0.0], "scale": [1.0], "categorical": [], "categories": []},
     }
     fastbp.Network([1, 1], rng=0).save("table.fastbp", extra)
+    del extra["feature_kinds"]
+    fastbp.Network([1, 1], rng=0).save("older.fastbp", extra)
+    Path("empty.csv").write_text("size,y\n")
+    Path("words.csv").write_text("size\n1.5\nbig\n")
     before = sorted(tmp_path.iterdir())
     assert cli.main(arguments) == 2
     out, err = capsys.readouterr()

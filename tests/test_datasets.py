@@ -97,7 +97,7 @@ def test_read_npz_columns(tmp_path):
         (["b", "a", "b", "c"], None, "classification", ["a", "b", "c"]),
         ([True, False, True, True], None, "classification", ["False", "True"]),
         ([3, 7, 3, 3], None, "classification", ["3", "7"]),
-        ([3.0, 7.0, 3.0, 3.0], None, "classification", ["3", "7"]),
+        ([3.0, 7.0, 3.0, 3.0], None, "classification", ["3.0", "7.0"]),
         ([0.5, 7.0, 3.0, 3.0], None, "regression", ["t"]),
         ([3, 7, 3, 3], "regression", "regression", ["t"]),
         (range(20), None, "classification", [str(i) for i in range(20)]),
@@ -123,8 +123,8 @@ ONES = np.ones(4)
         ({"x": ONES}, None, None, "has no column 'y'"),
         ({"y": ONES}, "y", "regression", "no columns besides the target"),
         ({"x": ONES, "y": [1, 2, 3]}, "y", None, "column 'x' of .* has 4 rows, unlike the others"),
-        ({"x": [1, np.nan, 1, 1], "y": ONES}, "y", None, "column 'x' of .* missing or infinite"),
-        ({"x": ONES, "y": [1, np.inf, 1, 1]}, "y", None, "column 'y' of .* missing or infinite"),
+        ({"x": [1, np.nan, 1, 1], "y": [1, 2, 1, 1]}, "y", None, "column 'x' of .* 1 missing values"),
+        ({"x": ONES, "y": [1, np.inf, 1, 1]}, "y", None, "column 'y' of .* infinite values"),
         ({"x": ONES * 1j, "y": [1, 2, 1, 1]}, "y", None, "column 'x' of .* dtype complex128"),
         ({"x": np.ones((4, 2)), "y": [1, 2, 1, 1]}, "y", None, r"column 'x' of .* shape \(4, 2\)"),
         ({"X": ONES, "y": [1, 2, 1, 1]}, "y", None, "X must be a matrix"),
@@ -147,9 +147,9 @@ def test_bad_npz_names_the_column(tmp_path, arrays, target, task, message):
         ("bad.npz", b"not a zip file", "cannot read"),
         ("bad.npz", b"", "cannot read"),
         ("bad.csv", b"", "cannot read"),
-        ("bad.csv", b"x,y\n1,a\n,b\n", "column 'x' has 1 missing values"),
-        ("bad.csv", b"x,y\n1,a\nnan,b\n", "column 'x' has 1 missing values"),
-        ("bad.csv", b"x,y\n1,a\ninf,b\n", "column 'x' of .* missing or infinite"),
+        ("bad.csv", b"x,y\n1,a\n,b\n", "column 'x' of .* has 1 missing values"),
+        ("bad.csv", b"x,y\n1,a\nnan,b\n", "column 'x' of .* has 1 missing values"),
+        ("bad.csv", b"x,y\n1,a\ninf,b\n", "column 'x' of .* has infinite values, the first in row 2"),
         ("bad.parquet", b"PAR1", "cannot read"),
         ("bad.txt", b"x,y", "neither a dataset .* nor a .csv"),
     ],
@@ -216,35 +216,131 @@ def test_unseen_category_is_all_zeros():
     assert restored.transform(np.array([["c"], ["b"]], dtype=object)).tolist() == [[0.0, 0.0], [0.0, 1.0]]
 
 
-def test_column_of_identifiers_is_refused():
-    X = np.array([[1.0, f"id{i}"] for i in range(datasets.MAX_CATEGORIES + 1)], dtype=object)
-    with pytest.raises(ValueError, match=r"feature 1 has 1001 different strings"):
-        datasets.preprocessor(X)
-    datasets.preprocessor(X[:-1])
+def test_column_of_identifiers_is_refused(tmp_path):
+    names = [f"id{i}" for i in range(datasets.MAX_CATEGORIES + 1)]
+    np.savez(tmp_path / "ids.npz", who=names, y=np.arange(len(names)) % 2)
+    with pytest.raises(ValueError, match=r"column 'who' of .* has 1001 different texts, more than 1000: drop it"):
+        datasets.read(tmp_path / "ids.npz")
+    np.savez(tmp_path / "ids.npz", who=names[:-1], y=np.arange(len(names) - 1) % 2)
+    datasets.read(tmp_path / "ids.npz")
+
+
+def state_of(**categories):
+    """Of a preprocessor fitted to columns of text."""
+    return {"categorical": list(range(len(categories))), "categories": list(categories.values())}
 
 
 def test_read_features_takes_the_columns_of_the_model(mixed, tmp_path):
     shuffled = mixed[["shape", "income", "bought", "age"]]
     shuffled.to_csv(tmp_path / "new.csv", index=False)
-    X = datasets.read_features(tmp_path / "new.csv", ["age", "shape"], [1])
+    state = {"categorical": [1], "categories": [["cube", "disc"]]}
+    X = datasets.read_features(tmp_path / "new.csv", ["age", "shape"], ["number", "text"], state)
     assert X.dtype == object
     assert np.array_equal(X[:, 0].astype(float), mixed["age"])
     assert np.array_equal(X[:, 1].astype(str), mixed["shape"].astype(str))
     with pytest.raises(ValueError, match="has no column 'colour'"):
-        datasets.read_features(tmp_path / "new.csv", ["age", "colour"], [1])
-    with pytest.raises(ValueError, match=r"column 'shape' of .* must hold numbers"):
-        datasets.read_features(tmp_path / "new.csv", ["age", "shape"], [])
+        datasets.read_features(tmp_path / "new.csv", ["age", "colour"], ["number", "text"], state)
+    with pytest.raises(ValueError, match=r"column 'shape' of .* must hold numbers, as in training, but row 1 holds '(disc|cube)'"):
+        datasets.read_features(tmp_path / "new.csv", ["age", "shape"], ["number", "number"], state_of())
 
 
 def test_read_features_takes_a_matrix_in_its_order(tmp_path):
     np.savez(tmp_path / "new.npz", X=np.arange(6.0).reshape(2, 3))
-    X = datasets.read_features(tmp_path / "new.npz", ["p", "q", "r"], [])
+    X = datasets.read_features(tmp_path / "new.npz", ["p", "q", "r"], ["number"] * 3, state_of())
     assert X.tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
     with pytest.raises(ValueError, match="X has 3 columns, but the model was trained on 2"):
-        datasets.read_features(tmp_path / "new.npz", ["p", "q"], [])
+        datasets.read_features(tmp_path / "new.npz", ["p", "q"], ["number"] * 2, state_of())
 
 
 def test_numbers_serve_as_categories_where_the_model_had_strings(tmp_path):
     np.savez(tmp_path / "new.npz", zone=[1, 2, 1], size=[0.5, 1.0, 2.0])
-    X = datasets.read_features(tmp_path / "new.npz", ["zone", "size"], [0])
+    state = state_of(zone=["1", "V12"])
+    X = datasets.read_features(tmp_path / "new.npz", ["zone", "size"], ["text", "number"], state)
     assert X.tolist() == [["1", 0.5], ["2", 1.0], ["1", 2.0]]
+
+
+CODES = ["0010", "0020", "0030", "V12", "E90", "1.50", "1e3", "7", "NA"]
+
+
+@pytest.mark.parametrize("chosen", [CODES, CODES[:3], ["1.50"], ["7", "1e3"], ["NA"]], ids=str)
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "npz"])
+def test_categories_are_known_again(tmp_path, suffix, chosen):
+    """However many of a file's codes look like numbers: training alone says what a column is."""
+    pd.DataFrame({"code": CODES, "y": [0, 1, 0] * 3}).to_csv(tmp_path / "old.csv", index=False)
+    data = datasets.read(tmp_path / "old.csv")
+    assert data.kinds == ["text"]
+    assert data.X[:, 0].tolist() == CODES
+    state = datasets.preprocessor_state(datasets.preprocessor(data.X))
+    path = tmp_path / f"new.{suffix}"
+    if suffix == "npz":
+        np.savez(path, code=chosen)
+    else:
+        frame = pd.DataFrame({"code": chosen})
+        frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    X = datasets.read_features(path, data.feature_names, data.kinds, state)
+    assert X[:, 0].tolist() == chosen
+    assert datasets.unseen_categories(X, data.feature_names, state) == []
+    assert datasets.restore_preprocessor(state).transform(X).sum() == len(chosen)
+
+
+def test_categories_of_a_column_that_had_a_gap(tmp_path):
+    """pandas makes floats of whole numbers beside a missing value, and writes 1.0."""
+    state = state_of(floor=["1", "2", "ground"])
+    frame = pd.DataFrame({"floor": [1, None, 2]})
+    frame.dropna().to_csv(tmp_path / "new.csv", index=False)
+    assert "1.0" in (tmp_path / "new.csv").read_text()
+    frame.dropna().to_parquet(tmp_path / "new.parquet")
+    for name in ("new.csv", "new.parquet"):
+        assert datasets.read_features(tmp_path / name, ["floor"], ["text"], state)[:, 0].tolist() == ["1", "2"]
+    frame.assign(other=1).to_csv(tmp_path / "gap.csv", index=False)
+    with pytest.raises(ValueError, match=r"column 'floor' of .* has 1 missing values, the first in row 2"):
+        datasets.read_features(tmp_path / "gap.csv", ["floor"], ["text"], state)
+
+
+def test_unseen_categories_are_counted():
+    X = np.array([["a", 1.0], ["b", 2.0], ["c", 3.0], ["c", 4.0], ["d", 5.0]], dtype=object)
+    state = {"categorical": [0], "categories": [["a", "b"]]}
+    assert datasets.unseen_categories(X, ["kind", "size"], state) == [
+        "column 'kind': 3 of 5 rows hold what training did not: 'c', 'd'"
+    ]
+    many = np.array([[f"v{i}"] for i in range(8)], dtype=object)
+    assert datasets.unseen_categories(many, ["kind"], state)[0].endswith("'v0', 'v1', 'v2', 'v3', 'v4' and 3 more")
+
+
+LABELS = {
+    "codes": (["001", "002", "001", "010"], ["001", "002", "010"]),
+    "whole": (["10", "9", "10", "9"], ["9", "10"]),
+    "floats": (["1.0", "2.0", "1.0", "2.0"], ["1.0", "2.0"]),
+    "words for missing": (["NA", "None", "NA", "DE"], ["DE", "NA", "None"]),
+    "truth": (["true", "false", "true", "true"], ["false", "true"]),
+    "shouted truth": (["TRUE", "FALSE", "TRUE", "TRUE"], ["FALSE", "TRUE"]),
+    "long": (["12345678901234567", "12345678901234568"] * 2, ["12345678901234567", "12345678901234568"]),
+    "mixed": (["1", "a", "1", "a"], ["1", "a"]),
+}
+
+
+@pytest.mark.parametrize("case", LABELS)
+def test_classes_are_those_of_the_file(tmp_path, case):
+    labels, classes = LABELS[case]
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(["x,y", *(f"{i},{label}" for i, label in enumerate(labels))]))
+    data = datasets.read(path)
+    assert data.target_names == classes
+    assert [data.target_names[k] for k in data.y] == labels
+    assert datasets.read_target(path, "y", "classification", classes).tolist() == data.y.tolist()
+    with pytest.raises(ValueError, match=rf"has the class '{classes[0]}' in row {labels.index(classes[0]) + 1}, which"):
+        datasets.read_target(path, "y", "classification", classes[1:])
+
+
+def test_targets_that_are_missing(tmp_path):
+    for cells in ("1,a\n2,\n", "1,5\n2,NA\n3,6\n", "1,0.5\n2,\n"):
+        (tmp_path / "table.csv").write_text("x,y\n" + cells)
+        with pytest.raises(ValueError, match=r"column 'y' of .* has 1 missing values, the first in row 2"):
+            datasets.read(tmp_path / "table.csv")
+
+
+def test_regression_reads_the_numbers_of_the_target(tmp_path):
+    (tmp_path / "table.csv").write_text("x,y\n1,0.25\n2,1e2\n3,-7\n")
+    data = datasets.read(tmp_path / "table.csv")
+    assert (data.task, data.y.tolist()) == ("regression", [0.25, 100, -7])
+    assert datasets.read_target(tmp_path / "table.csv", "y", "regression", ["y"]).tolist() == [0.25, 100, -7]

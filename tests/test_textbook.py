@@ -232,6 +232,80 @@ def test_errors_name_what_is_wrong():
         net.feedforward(np.zeros((2, 1)))
 
 
+X, LABELS = np.zeros((10, 2)), np.zeros(10, int)
+COLUMN, TARGET = np.zeros((2, 1)), np.zeros((3, 1))
+PAIRS = [(COLUMN, TARGET)] * 4
+CALLS = {
+    "flat data": (
+        lambda net: net.SGD((X, np.zeros((10, 3))), 1, 2, 0.1),
+        TypeError,
+        r"training_data .* sample 0 is an array of .*zip",
+    ),
+    "inputs alone": (lambda net: net.SGD(X, 1, 2, 0.1), TypeError, r"training_data .* sample 0 is an array of shape \(2,\)"),
+    "numbers alone": (lambda net: net.SGD([1.0, 2.0], 1, 2, 0.1), TypeError, "training_data must be a list of pairs, .* a float"),
+    "a part of load_data": (lambda net: net.SGD((X, LABELS), 1, 2, 0.1), TypeError, "training_data must be a list of pairs"),
+    "all of load_data": (lambda net: net.SGD(((X, LABELS),) * 3, 1, 2, 0.1), ValueError, "a pair for each of the 10 samples"),
+    "all of load_data_wrapper": (lambda net: net.SGD((PAIRS,) * 3, 1, 2, 0.1), TypeError, "sample 0 is a list of 4"),
+    "no list": (lambda net: net.SGD(None, 1, 2, 0.1), TypeError, "training_data must be a list of pairs, got NoneType"),
+    "no pairs": (lambda net: net.SGD([], 1, 2, 0.1), ValueError, "training_data is empty"),
+    "numbers of classes": (lambda net: net.SGD([(COLUMN, 1)], 1, 2, 0.1), ValueError, r"y of sample 0 must be a column \(3, 1\)"),
+    "strings": (lambda net: net.SGD([([["a"], ["b"]], TARGET)], 1, 2, 0.1), ValueError, "x of sample 0 must hold numbers"),
+    "complex": (lambda net: net.SGD([(COLUMN * 1j, TARGET)], 1, 2, 0.1), TypeError, "x of sample 0 must hold real numbers"),
+    "ragged": (lambda net: net.SGD([([[1], [2, 3]], TARGET)], 1, 2, 0.1), ValueError, "x of sample 0 must be a rectangular"),
+    "half an epoch": (lambda net: net.SGD(list(PAIRS), 1.5, 2, 0.1), TypeError, "epochs must be an integer"),
+    "less than no epochs": (lambda net: net.SGD(list(PAIRS), -1, 2, 0.1), ValueError, "epochs must be at least 0"),
+    "no mini-batch": (lambda net: net.SGD(list(PAIRS), 1, 0, 0.1), ValueError, "mini_batch_size must be at least 1"),
+    "eta": (lambda net: net.SGD(list(PAIRS), 1, 2, "x"), TypeError, "eta must be a number"),
+    "one-hot tests": (
+        lambda net: net.SGD(list(PAIRS), 1, 2, 0.1, PAIRS),
+        TypeError,
+        r"n of test sample 0 .* int\(np.argmax\(y\)\)",
+    ),
+    "flat one-hot tests": (lambda net: net.evaluate([(COLUMN, [0, 1, 0])]), TypeError, r"n of test sample 0 .* int\(np.argmax"),
+    "a test of another size": (lambda net: net.evaluate([(TARGET, 1)]), ValueError, r"x of sample 0 must be a column \(2, 1\)"),
+    "no such output": (lambda net: net.evaluate([(COLUMN, 3)]), ValueError, "n of test sample 0 .* 0 to 2, got 3"),
+    "a word": (lambda net: net.evaluate([(COLUMN, "1")]), TypeError, "n of test sample 0 must be the number of an output, got '1'"),
+    "no answer": (lambda net: net.evaluate([(COLUMN, None)]), TypeError, "n of test sample 0 .* got None"),
+    "flat tests": (lambda net: net.evaluate((X, LABELS)), TypeError, "test_data must be a list of pairs"),
+    "no tests": (lambda net: net.evaluate(5), TypeError, "test_data must be a list of pairs, got int"),
+    "an empty mini-batch": (lambda net: net.update_mini_batch([], 0.1), ValueError, "mini_batch is empty"),
+    "a flat mini-batch": (lambda net: net.update_mini_batch((X, LABELS), 0.1), TypeError, "mini_batch must be a list of pairs"),
+    "eta of a mini-batch": (lambda net: net.update_mini_batch(PAIRS, -1), ValueError, "eta must be finite and more than 0"),
+    "other columns": (lambda net: net.feedforward(TARGET), ValueError, r"a must hold columns: shape \(2, m\), got \(3, 1\)"),
+    "a word as columns": (lambda net: net.feedforward("a"), ValueError, "a must hold numbers"),
+    "a size": (lambda net: type(net)(5), TypeError, "sizes must be a sequence of integers, got 5"),
+    "no sizes": (lambda net: type(net)(None), TypeError, "sizes must be a sequence of integers, got None"),
+    "a weight": (lambda net: type(net)([2, 3], weights=5), TypeError, "weights must be a list of arrays, one a layer, got int"),
+    "weights of words": (lambda net: type(net)([2, 1], weights=[[["a", "b"]]]), ValueError, r"weights\[0\] must hold numbers"),
+    "ragged weights": (lambda net: type(net)([2, 2], weights=[[[1, 2], [3]]]), ValueError, r"weights\[0\] must be a rectangular"),
+    "a word for sigmoid": (lambda net: textbook.sigmoid("a"), TypeError, "z must hold real numbers"),
+}
+
+
+@pytest.mark.parametrize("case", CALLS)
+def test_bad_arguments_are_named_before_any_work(case, capsys):
+    call, error, message = CALLS[case]
+    net = textbook.Network([2, 4, 3])
+    before = [array.copy() for array in (*net.weights, *net.biases)]
+    state = random.getstate()
+    with pytest.raises(error, match=message):
+        call(net)
+    assert random.getstate() == state
+    for array, now in zip(before, (*net.weights, *net.biases), strict=True):
+        np.testing.assert_array_equal(array, now)
+    assert capsys.readouterr().out == ""
+
+
+def test_what_the_book_takes_is_taken(capsys):
+    net = textbook.Network([2, 4, 3])
+    tests = [(COLUMN, np.int64(1)), (COLUMN, np.array(2)), (COLUMN.ravel(), 0.0), (COLUMN.tolist(), np.array([1]))]
+    assert 0 <= net.evaluate(zip(*zip(*tests, strict=True), strict=True)) <= 4
+    net.update_mini_batch(iter(PAIRS), 0.1)
+    net.SGD(list(PAIRS), 1, 2, 0.1, test_data=[])
+    assert capsys.readouterr().out == "Epoch 0 complete\n"
+    assert textbook.Network([2, 1]).evaluate([(COLUMN, 1)]) == 0
+
+
 def test_a_script_written_for_the_book_runs_by_changing_the_import(capsys):
     from sklearn.datasets import load_digits
 
