@@ -21,6 +21,7 @@ from conftest import (
 import fastbp
 from fastbp import SGD, Adam, layout, runner, schedules, training
 from fastbp._jit import Level
+from fastbp.kernels.train import TRAIN
 from fastbp.regularization import NOTHING, Regularization, checked, dropout_mask
 from fastbp.schedules import Constant, Cosine, Exponential, OneCycle, Step, WarmUp
 from fastbp.session import Session
@@ -501,3 +502,63 @@ def test_bad_schedules(cls, name, values):
     for value in values:
         with pytest.raises((ValueError, TypeError), match=name):
             cls(**{name: value})
+
+
+@every_dtype
+def test_gradients_whose_squares_overflow_are_clipped(dtype):
+    large = float(np.finfo(dtype).max) ** 0.75  # its square is infinite
+    for sizes in ((3, 20, 2), (40, 17, 3)):
+        for members in (1, 2):
+            net, X = make_net(sizes, "tanh", dtype=dtype), make_samples(12, sizes[0], dtype)
+            y = make_targets("squared", 12, sizes[-1], dtype) * np.asarray(large, dtype)
+            _, gradient = net.value_and_grad(X, y)
+            direction = gradient.params / np.abs(gradient.params).max()
+            direction /= np.linalg.norm(direction)
+            for limit in (1e-3, 2.0):
+                session = Session(net.copy(), 12, optimizer=SGD(1.0), members=members, extra=Regularization(clip_norm=limit))
+                session.set_data(X, y)
+                session.set_report(0.0)  # the loss itself is infinite
+                session.rates, session.plan[layout.EPOCHS] = np.ones(1), 1
+                session.record = np.full(1 + 4 * len(net.weights), np.nan)
+                session.call(TRAIN)
+                session.close()
+                step = (net.params - session.net.params) / limit
+                np.testing.assert_allclose(step, direction, atol=1e-3 if dtype == "float32" else 1e-12)
+                norms = session.record[1 + 2 * len(net.weights) :]  # of what was clipped
+                np.testing.assert_allclose(np.linalg.norm(norms), limit, rtol=1e-5)
+
+
+@every_dtype
+def test_weights_whose_squares_overflow_are_limited(dtype):
+    large = float(np.finfo(dtype).max) ** 0.75
+    for sizes in ((3, 20), (40, 17)):
+        net, X = make_net(sizes, dtype=dtype), make_samples(12, sizes[0], dtype)
+        expected = [weight / np.linalg.norm(weight, axis=1, keepdims=True) for weight in net.weights]
+        for weight in net.weights:
+            weight[::2] *= large
+        session = Session(net, 12, optimizer=SGD(1e-30), extra=Regularization(max_norm=1.0))
+        session.set_data(X, np.zeros((12, sizes[-1]), dtype))
+        session.set_report(0.0)
+        session.rates, session.record = np.zeros(1), np.full(1 + 4 * len(net.weights), np.nan)
+        session.plan[layout.EPOCHS] = 1
+        session.call(TRAIN)
+        for weight, direction in zip(net.weights, expected, strict=True):
+            np.testing.assert_allclose(weight[::2], direction[::2], rtol=1e-5)
+            assert (np.linalg.norm(weight, axis=1) < 1 + 1e-6).all()
+
+
+@every_dtype
+def test_norms_of_large_numbers_are_recorded(dtype):
+    large = float(np.finfo(dtype).max) ** 0.75
+    net, X, y = problem((4, 20, 3), dtype=dtype)
+    _, gradient = net.value_and_grad(X, np.asarray(large, dtype) * y)
+    session = Session(net, len(X), optimizer=SGD(1e-30))
+    session.plan[layout.SEPARATE] = 1
+    session.set_data(X, np.asarray(large, dtype) * y)
+    session.rates, session.record = np.zeros(1), np.full(1 + 4 * len(net.weights), np.nan)
+    session.plan[layout.EPOCHS] = 1
+    session.call(TRAIN)
+    expected = [
+        np.linalg.norm(part / large) * large for pair in zip(gradient.weights, gradient.biases, strict=True) for part in pair
+    ]
+    np.testing.assert_allclose(session.record[5:], expected, rtol=1e-5)

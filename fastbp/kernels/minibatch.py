@@ -7,9 +7,9 @@ from fastbp._jit import inline, kernel
 from fastbp.kernels.block import all_blocks, factor_of_weights
 from fastbp.kernels.gemm import count_panels, panel_width, share
 from fastbp.kernels.gradient import add_decay, update_from_memory
+from fastbp.kernels.norms import squared_norm
 from fastbp.kernels.packing import transpose_weights
 from fastbp.kernels.regularize import begin_step, complete_all, limit_norms, penalty_factor
-from fastbp.kernels.simd import fma, horizontal_sum, like, load, width
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
     COEFFICIENTS,
@@ -46,16 +46,6 @@ def transpose_layers(plan, work, member, members):
         first, last = share(count_panels(row[N_IN], work), member, members)
         packed, transposed = work + plan[PACKED] + row[PACK], work + plan[TRANSPOSED] + row[TRANSPOSE]
         transpose_weights(packed, transposed, row[N_IN], row[N_OUT], first, last)
-
-
-@kernel
-def squared_norm(x, count):
-    """Sum of the squares of `count` numbers, a multiple of 2 W."""
-    even = odd = like(load(x, 0), 0.0)
-    for i in range(0, count, 2 * width(x)):
-        even = fma(load(x, i), load(x, i), even)
-        odd = fma(load(x, i + width(x)), load(x, i + width(x)), odd)
-    return horizontal_sum(even + odd)
 
 
 @kernel

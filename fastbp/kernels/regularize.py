@@ -4,13 +4,14 @@ Legend: B rows (samples) of the block; I inputs and O outputs of a layer; P colu
 M masks of dropout: 0 where an input is dropped, else 1 / (1 - p).
 """
 
-from math import sqrt
+from math import inf
 
 from numba import types
 
 from fastbp._jit import entry, inline, when_extended
 from fastbp.kernels import simd
 from fastbp.kernels.gemm import count_panels, panel_width, share
+from fastbp.kernels.norms import column_norms, norm, norm_of_norms
 from fastbp.kernels.random import mask_of_units
 from fastbp.kernels.simd import (
     all_lanes,
@@ -22,6 +23,7 @@ from fastbp.kernels.simd import (
     maximum,
     minimum,
     pointer,
+    scale_of_squares,
     select,
     store,
     width,
@@ -56,6 +58,9 @@ from fastbp.layout import (
     TABLE,
     UNIT,
 )
+
+SMALLEST_SCALE = 1e-30  # of a gradient that is multiplied in one step: a smaller one has few digits, or is 0, in float32
+
 
 # --- dropout -----------------------------------------------------------------------------------------------------------------
 
@@ -164,7 +169,7 @@ def complete(plan, work, offset, g, count, is_bias):
 def complete_all(plan, work, reals, meeting, member, members):
     """G, in memory, completed, and scaled down to the norm it is clipped at: G = G min(1, limit / |G|); a share of it.
 
-    Pascanu et al. (2013), algorithm 1. The squares are summed panel by panel, and these sums in their order by every member.
+    Pascanu et al. (2013), algorithm 1. Norms are taken panel by panel, and of these in their order by every member.
     """
     if plan[COMPLETED] == 0:
         return
@@ -178,26 +183,22 @@ def complete_all(plan, work, reals, meeting, member, members):
             g = work + plan[GRADIENT] + offset
             complete(plan, work, offset, g, inputs, 0)
             complete(plan, work, offset + inputs, g + inputs, panel, 1)
-            square = like(load(g, 0), 0.0)
-            for i in range(0, inputs + panel, width(g)):
-                square = fma(load(g, i), load(g, i), square)
-            norms[before + p] = horizontal_sum(square)
+            norms[before + p] = norm(g, inputs + panel)
         before += panels
     barrier(meeting, members)
-    total = 0.0
-    for i in range(before):
-        total += norms[i]
-    norm = sqrt(total)
-    if not norm > reals[CLIP_NORM]:
+    whole, unit = norm_of_norms(norms, before), 1.0
+    if not whole > reals[CLIP_NORM]:
         return
+    if reals[CLIP_NORM] < SMALLEST_SCALE * whole:
+        unit = scale_of_squares(work)
     for layer in range(plan[N_LAYERS]):
         row = plan + TABLE + layer * COLUMNS
         panels, count = count_panels(row[N_OUT], work), (row[N_IN] + 1) * panel
         first, last = share(panels, member, members)
         g = work + plan[GRADIENT] + row[PACK]
-        scale = like(load(g, 0), reals[CLIP_NORM] / norm)
+        scale = like(load(g, 0), reals[CLIP_NORM] / (whole * unit))
         for i in range(first * count, last * count, width(g)):
-            store(g, i, scale * load(g, i))
+            store(g, i, scale * (load(g, i) * unit))
 
 
 # --- max-norm ----------------------------------------------------------------------------------------------------------------
@@ -218,12 +219,14 @@ def limit_norms(plan, work, reals, meeting, member, members):
         for p in range(first, last):
             for column in range(0, panel, width(work)):
                 w = work + plan[PACKED] + row[PACK] + p * (row[N_IN] + 1) * panel + column
-                square = like(load(w, 0), 0.0)
-                for i in range(0, row[N_IN] * panel, panel):
-                    square = fma(load(w, i), load(w, i), square)
-                norm, most = simd.sqrt(square), like(square, limit)
-                if not all_lanes(norm <= most):
-                    scale = select(norm > most, most / norm, like(most, 1.0))
+                one = unit = like(load(w, 0), 1.0)
+                norms = column_norms(w, row[N_IN], panel, unit)
+                if not all_lanes(norms < like(one, inf)):
+                    unit = select(norms < like(one, inf), one, like(one, scale_of_squares(w)))
+                    norms = column_norms(w, row[N_IN], panel, unit)
+                above = norms > like(one, limit) * unit
+                if not all_lanes(norms <= like(one, limit) * unit):
+                    unit, scale = select(above, unit, one), select(above, like(one, limit) / norms, one)
                     for i in range(0, row[N_IN] * panel, panel):
-                        store(w, i, scale * load(w, i))
+                        store(w, i, scale * (load(w, i) * unit))
     barrier(meeting, members)

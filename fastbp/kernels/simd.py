@@ -127,6 +127,13 @@ def prefetch(typingctx, ptr, offset):
     return types.void(ptr, types.intp), codegen
 
 
+@intrinsic
+def scale_of_squares(typingctx, ptr):
+    """What any numbers of the pointer's dtype are multiplied by for their squares, and sums of them, to be finite."""
+    scale = {32: 2.0**-80, 64: 2.0**-540}[ptr.dtype.bitwidth]
+    return types.float64(ptr), lambda context, builder, signature, args: context.get_constant(types.float64, scale)
+
+
 # --- one register ------------------------------------------------------------------------------------------------------------
 
 

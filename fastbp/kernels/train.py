@@ -3,14 +3,15 @@
 Legend: N samples of the data; m rows visited in an epoch; L layers; all other letters as in :mod:`fastbp.kernels.minibatch`.
 """
 
-from math import isfinite, nan, sqrt
+from math import hypot, isfinite, nan
 
 from numba import types
 
 from fastbp._jit import entry, inline, kernel
 from fastbp.kernels.gemm import count_panels, panel_width, share
-from fastbp.kernels.minibatch import minibatch, squared_norm
+from fastbp.kernels.minibatch import minibatch
 from fastbp.kernels.narrow import narrow_minibatch, pack_narrow, unpack_narrow, write_ones
+from fastbp.kernels.norms import norm
 from fastbp.kernels.packing import copy, pack_weights, unpack_weights
 from fastbp.kernels.predict import are_equal, predict
 from fastbp.kernels.random import draw_with_replacement, shuffle
@@ -84,10 +85,10 @@ def write_norms(plan, packed, out):
         weights = biases = 0.0
         for p in range(count_panels(row[N_OUT], packed)):
             w, count = packed + row[PACK] + p * (row[N_IN] + 1) * panel_width(packed), row[N_IN] * panel_width(packed)
-            weights += squared_norm(w, count)
-            biases += squared_norm(w + count, panel_width(packed))
-        out[2 * layer] = sqrt(weights)
-        out[2 * layer + 1] = sqrt(biases)
+            weights = hypot(weights, norm(w, count))
+            biases = hypot(biases, norm(w + count, panel_width(packed)))
+        out[2 * layer] = weights
+        out[2 * layer + 1] = biases
 
 
 @kernel

@@ -1,0 +1,65 @@
+"""Euclidean norms of numbers of any size: squares overflow long before the numbers do, and those of exploding gradients are large.
+
+Legend: W lanes of a register.
+"""
+
+from math import inf, sqrt
+
+from fastbp._jit import kernel
+from fastbp.kernels.simd import fma, horizontal_sum, like, load, scale_of_squares, width
+from fastbp.kernels.simd import sqrt as sqrt_of_lanes
+
+
+@kernel
+def _sum_of_squares(x, count):
+    even = odd = like(load(x, 0), 0.0)
+    for i in range(0, count, 2 * width(x)):
+        even = fma(load(x, i), load(x, i), even)
+        odd = fma(load(x, i + width(x)), load(x, i + width(x)), odd)
+    return horizontal_sum(even + odd)
+
+
+@kernel
+def _sum_of_scaled_squares(x, count, scale):
+    total = like(load(x, 0), 0.0)
+    for i in range(0, count, width(x)):
+        scaled = load(x, i) * scale
+        total = fma(scaled, scaled, total)
+    return horizontal_sum(total)
+
+
+@kernel
+def squared_norm(x, count):
+    """sum x^2 of `count` numbers, a multiple of 2 W, in float64."""
+    total, scale = 0.0 + _sum_of_squares(x, count), scale_of_squares(x)
+    return total if total < inf else _sum_of_scaled_squares(x, count, scale) / scale / scale
+
+
+@kernel
+def norm(x, count):
+    """sqrt(sum x^2) of `count` numbers, a multiple of 2 W, in float64."""
+    total, scale = 0.0 + _sum_of_squares(x, count), scale_of_squares(x)
+    return sqrt(total) if total < inf else sqrt(0.0 + _sum_of_scaled_squares(x, count, scale)) / scale
+
+
+@kernel
+def column_norms(x, rows, stride, unit):
+    """Norms of W columns of x (rows, W), its rows `stride` numbers apart, each times a number in `unit`."""
+    square = like(unit, 0.0)
+    for i in range(rows):
+        scaled = load(x, i * stride) * unit
+        square = fma(scaled, scaled, square)
+    return sqrt_of_lanes(square)
+
+
+@kernel
+def norm_of_norms(norms, count):
+    """sqrt(sum of the squares) of `count` norms."""
+    largest = 0.0
+    for i in range(count):
+        largest = max(largest, 0.0 + norms[i])
+    total = 0.0
+    for i in range(count):
+        part = norms[i] / largest if largest > 0.0 else norms[i]
+        total += part * part
+    return largest * sqrt(total)
