@@ -19,6 +19,7 @@ ACTIVATIONS = Registry("activation")
 class Activation(Described):
     """Base: an elementwise function of the raw output z of a layer, with an optional shape parameter ``alpha``."""
 
+    registry = ACTIVATIONS
     needs_z = False
     alpha = 0.0
 

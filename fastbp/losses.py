@@ -32,6 +32,7 @@ class Loss(Described):
         registers of outputs do as well as registers of samples, and lanes past the last output cost nothing.
     """
 
+    registry = LOSSES
     link: str | None = None
     task = "regression"
     zero_if_met = False

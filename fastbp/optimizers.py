@@ -25,6 +25,7 @@ class Optimizer(Described):
     A rule that treats weights and biases differently sets ``decays``.
     """
 
+    registry = OPTIMIZERS
     slots = 0
     decays = False
 

@@ -24,7 +24,8 @@ from numba.extending import intrinsic
 import fastbp
 from fastbp import _cache, _jit
 from fastbp._cache import DiskCache, cache_directory
-from fastbp._jit import Entry, Level, kernel
+from fastbp._choice import Level
+from fastbp._jit import Entry, kernel
 from fastbp.kernels import random
 from fastbp.kernels.simd import pointer
 from fastbp.kernels.train import draw_order, run
@@ -151,7 +152,9 @@ def test_one_signature_for_each_dtype_whatever_is_trained():
             net.score(X, y)
         assert run[dtype] is run[np.dtype(dtype)] is run.over([fastbp.ReLU, fastbp.SGD], dtype)
         assert run.over([fastbp.GELU], dtype) is run.over([fastbp.ReLU, fastbp.RMSprop], dtype)
-    assert set(run._compiled) <= {f"{dtype}{kind}" for dtype in DTYPES for kind in ("", "-sparse", "-extended")}
+    assert {(str(dtype), choice.name) for dtype, choice in run._compiled} <= set(
+        itertools.product(DTYPES, ("", "-sparse", "-extended"))
+    )
 
 
 @compiled(lambda dtype: types.float64(dtype))
@@ -162,7 +165,9 @@ def twice(x):
 def test_an_entry_that_can_do_more_is_taken_where_it_is_at_hand(monkeypatch, tmp_path):
     monkeypatch.setenv("FASTBP_CACHE_DIR", str(tmp_path))
     made, compile_ = [], Entry._compile
-    monkeypatch.setattr(Entry, "_compile", lambda self, dtype, name: (made.append(name), compile_(self, dtype, name))[1])
+    monkeypatch.setattr(
+        Entry, "_compile", lambda self, dtype, choice: (made.append(dtype + choice.name), compile_(self, dtype, choice))[1]
+    )
 
     def fresh():
         """The entry as another process would find it."""
@@ -192,10 +197,10 @@ def test_threads_that_ask_at_once_compile_once(monkeypatch, tmp_path, is_cached)
     entry, made, started = Entry(twice.function, twice.signature), [], Barrier(4)
     compile_ = Entry._compile
 
-    def slow(self, dtype, name):
-        made.append(name)
+    def slow(self, dtype, choice):
+        made.append(dtype)
         time.sleep(0.1)  # so that the others have asked, too
-        return compile_(self, dtype, name)
+        return compile_(self, dtype, choice)
 
     monkeypatch.setattr(Entry, "_compile", slow)
 
@@ -424,7 +429,7 @@ def test_kernels_have_a_target_of_their_own_and_leave_numbas_alone():
 
 
 NARROW = """
-from fastbp._jit import Level
+from fastbp._choice import Level
 from fastbp._target import target
 from fastbp.kernels.train import run, run_narrow
 for entry in (run, run_narrow):

@@ -16,6 +16,7 @@ import numpy as np
 from numba import types
 
 from fastbp import MLPClassifier, MLPRegressor, Network, _cache, _jit
+from fastbp._choice import choose
 from fastbp.activations import ACTIVATIONS, ELU, Activation, activate
 from fastbp.kernels.simd import absolute, fma, like, load, pointer, store
 from fastbp.losses import LOSSES, Loss
@@ -41,14 +42,13 @@ sweep = _jit.Entry(values, lambda dtype: types.void(types.int64, dtype[::1]))
 
 
 def value(cls, number=-2.0):
-    z = np.full(64, number)
-    sweep.over([cls], "float64")(cls.code, z)
+    z, choice = np.full(64, number), choose([cls])
+    sweep.compiled(choice, "float64")(choice.code(cls), z)
     return z[0]
 
 
 # an entry over all classes is there before the first class of our own
 assert value(ELU) > -2.0
-before = len(ACTIVATIONS.classes), len(LOSSES.classes)
 
 
 @ACTIVATIONS.register
@@ -94,7 +94,6 @@ class Halves(Schedule):
         return 0.5**t
 
 
-assert (Softsign.code, Quartic.code) == before
 assert value(Softsign) == -2.0 / 3.0
 
 rng = np.random.default_rng(0)
@@ -142,10 +141,10 @@ def redefine():
 
 
 redefine.__qualname__ = ""
-code = Softsign.code
 Softsign.__qualname__ = "redefine.<locals>.Softsign"  # as if the first had stood where the second does
 again = redefine()
-assert again.code == code and value(again) == -4.0 / 3.0
+assert ACTIVATIONS.get("softsign") == again() and value(again) == -4.0 / 3.0
+assert ACTIVATIONS.get(Softsign()) == Softsign() and value(Softsign) == -2.0 / 3.0
 print(len(compiled))
 '''
 
@@ -173,6 +172,7 @@ NUMPY = """
 import numpy as np
 from numba import types
 
+from fastbp._choice import choose
 from fastbp._jit import Entry
 from fastbp.kernels.simd import fma, pointer
 from fastbp.optimizers import OPTIMIZERS, Optimizer, prepare
@@ -199,7 +199,8 @@ def coefficients(code, h, c):
 
 c = np.zeros(8)
 entry = Entry(coefficients, lambda dtype: types.void(types.int64, types.float64[::1], dtype[::1]))
-entry.over([Rooted], "float64")(Rooted.code, np.full(8, 6.25), c)
+choice = choose([Rooted])
+entry.compiled(choice, "float64")(choice.code(Rooted), np.full(8, 6.25), c)
 assert c[1] == -15.0
 """
 

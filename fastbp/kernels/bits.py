@@ -6,8 +6,11 @@ Legend: m bits of the significand (23 or 52); W lanes of a register.
 from llvmlite import ir
 from numba.extending import intrinsic
 
+from fastbp._modules import add_this_module
 from fastbp.kernels.emit import I32, constant, emit_fma, emit_splat, integer_type, vector_type
 from fastbp.kernels.simd import Vec, is_vector, lanes
+
+add_this_module()
 
 
 def _float_format(vector):

@@ -21,6 +21,7 @@ from fastbp.layout import (
     N_IN,
     N_LAYERS,
     N_OUT,
+    NO_RULE,
     PACK,
     PACKED,
     PENALISED,
@@ -34,8 +35,6 @@ from fastbp.layout import (
     WEIGHTED,
 )
 from fastbp.optimizers import prepare
-
-NO_RULE = -1
 
 
 @kernel

@@ -17,6 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
+from fastbp._modules import add_this_module
 from fastbp._target import lowered, target
 from fastbp.kernels.emit import (
     I32,
@@ -31,6 +32,8 @@ from fastbp.kernels.emit import (
     suffix,
     vector_type,
 )
+
+add_this_module()
 
 WITH_AVX512 = ("x86-64-v4", "skylake-avx512", "icelake-server", "sapphirerapids", "znver4", "znver5")
 WITH_AVX2 = ("x86-64-v3", "haswell", "skylake", "znver2", "znver3")

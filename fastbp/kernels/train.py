@@ -8,6 +8,7 @@ from math import isfinite, nan, sqrt
 from numba import types
 
 from fastbp._jit import entry, inline, kernel
+from fastbp.kernels.codes import codes_are_known
 from fastbp.kernels.gemm import count_panels, panel_width, share
 from fastbp.kernels.minibatch import minibatch, squared_norm
 from fastbp.kernels.narrow import narrow_minibatch, pack_narrow, unpack_narrow, write_ones
@@ -86,8 +87,7 @@ def write_norms(plan, packed, out):
             w, count = packed + row[PACK] + p * (row[N_IN] + 1) * panel_width(packed), row[N_IN] * panel_width(packed)
             weights += squared_norm(w, count)
             biases += squared_norm(w + count, panel_width(packed))
-        out[2 * layer] = sqrt(weights)
-        out[2 * layer + 1] = sqrt(biases)
+        out[2 * layer], out[2 * layer + 1] = sqrt(weights), sqrt(biases)
 
 
 @kernel
@@ -148,8 +148,7 @@ def _training(step):
                 first = 0
         barrier(meeting, members)
         if member == 0:
-            plan[EPOCH] = epoch
-            plan[FIRST] = first
+            plan[EPOCH], plan[FIRST] = epoch, first
 
     return train
 
@@ -199,9 +198,8 @@ def run(
     order, meeting : arrays of int64
         Row numbers, overwritten where the kernel draws them; the team's counter, see :mod:`fastbp.kernels.team`.
     mode : int
-        TRAIN: `train`, parameters packed before and unpacked after. DIFFERENTIATE: `out` = the gradient of the mean loss of rows
-        order[:ROWS], with that of the L2 penalty, laid out like `params`. EVALUATE: the loss only. PREDICT: `out` = the outputs
-        (ROWS, O), by one member.
+        TRAIN: `train`, parameters packed before and unpacked after. DIFFERENTIATE: `out` = the gradient, like `params`, of the mean
+        loss of rows order[:ROWS] and the L2 penalty. EVALUATE: the loss only. PREDICT: `out` = outputs (ROWS, O), by one member.
     member, members : int
         This thread's number and how many run this call together, with the same arrays.
     x, columns, starts : arrays
@@ -212,7 +210,8 @@ def run(
     Returns
     -------
     float
-        DIFFERENTIATE and EVALUATE: to member 0, the mean loss. PREDICT: NaN if `x` holds one, or infinity. Else 0.
+        DIFFERENTIATE and EVALUATE: to member 0, the mean loss. PREDICT: NaN if `x` holds one, or infinity. Else 0. NaN, too, if
+        the team was called off or a code is not known; STATUS tells that.
     """
     plan_, work_, params_, meeting_ = pointer(plan), pointer(work), pointer(params), pointer(meeting)
     reals_, order_, out_ = pointer(reals), pointer(order), pointer(out)
@@ -224,8 +223,8 @@ def run(
         # telling that nothing has changed is three times as fast as packing
         pack_layers(plan_, params_, packed, 0, 1)
         copy(params_, work_ + plan_[COPY], params.size)
-    if not all_are_here(meeting_, members):
-        return 0.0
+    if not (codes_are_known(plan_) and all_are_here(meeting_, members)):
+        return nan
     if mode == TRAIN:
         _train(plan_, work_, reals_, pointer(rates), pointer(record), data, order_, meeting_, member, members)
         if member == 0:
@@ -266,11 +265,12 @@ def run_narrow(
     """TRAIN for a plan of :mod:`fastbp.kernels.narrow`, by one member; arguments as for `run`."""
     plan_, work_, params_, reals_, order_ = pointer(plan), pointer(work), pointer(params), pointer(reals), pointer(order)
     data = pointer(x), pointer(columns), pointer(starts), pointer(y), pointer(labels), pointer(sample_weight)
-    packed = work_ + plan_[PACKED]
-    pack_narrow(plan_, params_, packed)
+    if not codes_are_known(plan_):
+        return nan
+    pack_narrow(plan_, params_, work_ + plan_[PACKED])
     write_ones(plan_, work_)
     _train_narrow(plan_, work_, reals_, pointer(rates), pointer(record), data, order_, pointer(meeting), member, members)
-    unpack_narrow(plan_, packed, params_)
+    unpack_narrow(plan_, work_ + plan_[PACKED], params_)
     return 0.0
 
 
