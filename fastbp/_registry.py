@@ -64,6 +64,15 @@ class Registry:
         self.argument = argument
         self.classes: list[type[Described]] = []
 
+    def __reduce__(self):
+        # the one of the process that it arrives in: functions that are sent to a worker refer to it
+        return getattr, (self.kind, "registry")
+
+    @property
+    def kind(self) -> type[Described]:
+        """Base of the classes."""
+        return next(cls for cls in self.classes[0].__mro__ if "registry" in vars(cls))
+
     def register(self, cls):
         """Decorator: add a class that has a ``name``; the common ones come first.
 
@@ -77,7 +86,7 @@ class Registry:
             If the class is not of this kind.
         """
         if getattr(cls, "registry", None) is not self:
-            raise TypeError(f"{cls.__qualname__} must be a subclass of the base class of what {self.argument} stands for")
+            raise TypeError(f"{cls.__qualname__} must be a subclass of {self.kind.__name__}")
         for i, known in enumerate(self.classes):
             if known.name == cls.name:
                 if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
