@@ -1,19 +1,21 @@
 """Which classes an entry is compiled over, and by which numbers its kernels know them."""
 
 import hashlib
+from collections.abc import Iterable
 from enum import IntEnum
 from threading import RLock
+from typing import Any
 
 from fastbp._key import digest
 from fastbp._modules import Unseen, add_this_module
-from fastbp._registry import is_own
-from fastbp._target import KernelDispatcher, target
+from fastbp._registry import Described, Registry, is_own
+from fastbp._target import target
 
 add_this_module()
 
 UNSEEN = "unseen "  # in the place of a digest
 compiling = RLock()
-switches: list = []  # what is typed anew when the choice of classes changes
+switches: list[Any] = []  # what is typed anew when the choice of classes changes
 
 
 class Level(IntEnum):
@@ -32,39 +34,37 @@ class Choice:
     These are in the order of the digests, which gives each its code: whoever has the same formulas has the same machine code.
     """
 
-    registries: list = []  # noqa: RUF012 - one for the process: of all classes that kernels choose from
+    registries: list[Registry] = []  # noqa: RUF012 - one for the process: of all classes that kernels choose from
     current: "Choice"  # what is being compiled
 
-    def __init__(self, level: Level, own: dict):
+    def __init__(self, level: Level, own: dict[str, type[Described]]):
         self.level, self.own = level, dict(sorted(own.items()))
         self.is_cached = not any(each.startswith(UNSEEN) for each in own)
         digest_of_own = "-" + _short(list(self.own)) if own else ""
         self.name = f"{f'-{level.name.lower()}' if level else ''}{digest_of_own}"
         self.enough = [self]  # each of these does
-        self.codes = {}
+        self.codes: dict[type[Described], int] = {}
 
-    def classes(self, registry) -> list:
+    def classes(self, registry: Registry) -> list[type[Described]]:
         """The classes of a kind, each at the place that is its code."""
         ours = [cls for cls in registry.classes if not is_own(cls)]
         if self.level < Level.EXTENDED:
             return [cls for cls in ours if cls.common]
         return [*ours, *(cls for cls in self.own.values() if cls.registry is registry)]
 
-    def code(self, cls) -> int:
+    def code(self, cls: type[Described]) -> int:
         """The number by which kernels compiled for this know a class."""
         return self.codes[cls] if cls in self.codes else cls.registry.code(cls)
 
-    def take(self, cls, key: str):
+    def take(self, cls: type[Described], key: str) -> None:
         """Compile this class, of whose digest there may be another, from now on: what it refers to has just been looked at."""
         self.own[key] = cls
         self.codes[cls] = self.classes(cls.registry).index(self.own[key])
 
-    def set(self):
+    def set(self) -> None:
         """Compile from now on for this; parts compiled for another are forgotten."""
         if self is not Choice.current:
-            for dispatcher in KernelDispatcher.parts:
-                dispatcher._reset_overloads()
-            target.typing_context.forget(switches)
+            target.forget(switches)
         Choice.current = self
 
 
@@ -76,20 +76,26 @@ _with_own: list[Choice] = []
 _digests: dict[type, str] = {}  # of classes when they were first used
 
 
-def _short(value) -> str:
+def _short(value: Any) -> str:
     return hashlib.sha256(repr(value).encode()).hexdigest()[:12]
 
 
-def _digest(cls) -> str | None:
-    """Of what a class is compiled from, None if that is no longer what it was when the class was first used."""
+def _digest(cls: type[Described]) -> str:
+    """Of what a class is compiled from, which must be what it was when the class was first used."""
     try:
-        now = digest(cls, cls.registry.argument)
+        compiled = [getattr(cls, name, None) for name in cls.registry.compiled]
+        now = digest(cls.registry.argument, *compiled, getattr(cls, "slots", None))
     except Unseen:
         now = _digests.get(cls, f"{UNSEEN}{len(_digests)}")
-    return now if _digests.setdefault(cls, now) == now else None
+    if _digests.setdefault(cls, now) != now:
+        raise ValueError(
+            f"{cls.__qualname__} has changed, or something that it refers to, since it was first used, and kernels have the formula"
+            " it had; define the class again"
+        )
+    return now
 
 
-def choose(classes, level=Level.COMMON) -> Choice:
+def choose(classes: Iterable[type[Described]], level: Level = Level.COMMON) -> Choice:
     """What an entry must be compiled for, to do what is asked of this level with these classes.
 
     Raises
@@ -102,16 +108,10 @@ def choose(classes, level=Level.COMMON) -> Choice:
         return _plain[level if all(cls.common for cls in classes) else Level.EXTENDED]
     with compiling:
         wanted = [(_digest(cls), cls) for cls in own]
-        for key, cls in wanted:
-            if key is None:
-                raise ValueError(
-                    f"{cls.__qualname__} has changed, or something that it refers to, since it was first used, and kernels have the"
-                    " formula it had; define the class again"
-                )
-        keys = {key for key, _ in wanted}
-        choice = next((each for each in _with_own if keys <= each.own.keys()), None)
+        keys = dict(wanted)
+        choice = next((each for each in _with_own if keys.keys() <= each.own.keys()), None)
         if choice is None:
-            choice = Choice(Level.EXTENDED, dict(wanted))
+            choice = Choice(Level.EXTENDED, keys)
             _with_own.append(choice)
         for key, cls in wanted:
             choice.take(cls, key)

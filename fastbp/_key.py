@@ -11,6 +11,7 @@ import functools
 import hashlib
 import operator
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -33,8 +34,8 @@ OF_MODULE = ("LOAD_ATTR", "LOAD_METHOD")
 _uncompiled: WeakKeyDictionary[Dispatcher, str] = WeakKeyDictionary()
 
 
-def digest(*values) -> str:
-    """Of compiled functions, classes of them and constants: of their code and all that it refers to.
+def digest(*values: Any) -> str:
+    """Of compiled functions and constants: of their code and all that it refers to.
 
     Raises
     ------
@@ -51,7 +52,7 @@ def digest(*values) -> str:
 @functools.cache
 def _references(code: CodeType) -> list[tuple[str, str, tuple[str, ...]]]:
     """What a function and those inside look up: (opcode, name, names of attributes looked up of that)."""
-    found = {}
+    found: dict[tuple[str, str, tuple[str, ...]], None] = {}
     instructions = list(dis.get_instructions(code))
     for i, each in enumerate(instructions):
         if each.opname in LOOKUPS:
@@ -66,7 +67,7 @@ def _references(code: CodeType) -> list[tuple[str, str, tuple[str, ...]]]:
     return list(found)
 
 
-def _has_version(module) -> bool:
+def _has_version(module: Any) -> bool:
     """Whether what a module holds is told by its name."""
     return str(module).partition(".")[0] in VERSIONED
 
@@ -74,19 +75,21 @@ def _has_version(module) -> bool:
 class _Walk:
     """Feeds values into a hash, each in a form that differs from all others', and notes which modules of the package it meets."""
 
-    def __init__(self):
-        self.hash, self.modules = hashlib.sha256(), set()
-        self._known, self._kept = {}, []
+    def __init__(self) -> None:
+        self.hash = hashlib.sha256()
+        self.modules: set[str] = set()
+        self._known: dict[tuple[int, bool], str] = {}
+        self._kept: list[Any] = []
 
-    def feed(self, *words):
+    def feed(self, *words: Any) -> None:
         """Strings and numbers."""
         self.hash.update(repr(words).encode(errors="surrogatepass"))
 
-    def follow(self, value, is_compiled=False):
+    def follow(self, value: Any, is_compiled: bool = False) -> None:
         """A value and all that it refers to; a function is one that is called, or one `is_compiled`."""
         self.feed(self._digest(value, is_compiled))
 
-    def _digest(self, value, is_compiled):
+    def _digest(self, value: Any, is_compiled: bool) -> Any:
         if type(value) in PLAIN:
             return type(value).__name__, value
         key = id(value), is_compiled
@@ -103,7 +106,7 @@ class _Walk:
             self._known[key], self.hash = self.hash.hexdigest(), outer
         return self._known[key]
 
-    def _by_name(self, value, is_compiled):
+    def _by_name(self, value: Any, is_compiled: bool) -> None:
         """What is known by its name, because the version of the library is in the key."""
         module = getattr(value, "__module__", None) or getattr(getattr(value, "__objclass__", None), "__module__", None)
         name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
@@ -111,36 +114,36 @@ class _Walk:
             raise Unseen(f"{type(value).__name__} {name or ''}".strip())
         self.feed("named", module, name)
 
-    def _items(self, value, is_compiled):
+    def _items(self, value: Any, is_compiled: bool) -> None:
         self.feed(type(value).__name__, len(value), *getattr(value, "_fields", ()))
         for each in value.items() if isinstance(value, dict) else value:
             self.follow(each, is_compiled)
 
-    def _set(self, value, is_compiled):
+    def _set(self, value: Any, is_compiled: bool) -> None:
         self.feed(type(value).__name__, *sorted(map(str, (self._digest(each, is_compiled) for each in value))))
 
-    def _array(self, value, is_compiled):
+    def _array(self, value: Any, is_compiled: bool) -> None:
         if value.dtype.hasobject:
             raise Unseen("array of objects")
         self.feed("array", value.dtype.str, value.shape, value.flags.f_contiguous)
         self.hash.update(value.tobytes())
 
-    def _enum(self, value, is_compiled):
+    def _enum(self, value: Any, is_compiled: bool) -> None:
         self.feed("enum", type(value).__qualname__, value.name)
         self.follow(value.value)
 
-    def _members(self, value, is_compiled):
+    def _members(self, value: Any, is_compiled: bool) -> None:
         self.feed("members", value.__qualname__)
         for each in value:
             self.follow(each)
 
-    def _type(self, value, is_compiled):
+    def _type(self, value: Any, is_compiled: bool) -> None:
         self.feed("type", str(value))
 
-    def _module(self, value, is_compiled):
+    def _module(self, value: Any, is_compiled: bool) -> None:
         raise Unseen(f"module {value.__name__}")
 
-    def _dispatcher(self, value, is_compiled):
+    def _dispatcher(self, value: Any, is_compiled: bool) -> None:
         self.feed("dispatcher")
         self.follow({name: option for name, option in value.targetoptions.items() if not isinstance(option, type)})
         self.follow(value.locals)
@@ -151,20 +154,20 @@ class _Walk:
                 raise Unseen(f"function {value.py_func.__qualname__}, which was compiled before: with what, cannot be told")
             _uncompiled[value] = now
 
-    def _intrinsic(self, value, is_compiled):
+    def _intrinsic(self, value: Any, is_compiled: bool) -> None:
         self.feed("intrinsic")
         self._function(value._defn, is_compiled=False)
 
-    def _wrapped(self, value, is_compiled):
+    def _wrapped(self, value: Any, is_compiled: bool) -> None:
         self.feed("wrapped", type(value).__name__)
         self.follow(getattr(value, "__wrapped__", None) or value.__func__, is_compiled)
 
-    def _partial(self, value, is_compiled):
+    def _partial(self, value: Any, is_compiled: bool) -> None:
         self.feed("partial")
         for each in (value.func, value.args, value.keywords):
             self.follow(each, is_compiled)
 
-    def _function(self, value, is_compiled):
+    def _function(self, value: Any, is_compiled: bool) -> None:
         module = str(value.__module__)
         if _has_version(module):
             self.feed("named", module, value.__qualname__)
@@ -188,7 +191,7 @@ class _Walk:
                 self.feed(name)
                 self._referred(value.__globals__[name], attributes, is_compiled)
 
-    def _referred(self, found, attributes, is_compiled):
+    def _referred(self, found: Any, attributes: tuple[str, ...], is_compiled: bool) -> None:
         for name in attributes:
             if not isinstance(found, ModuleType) or _has_version(found.__name__):
                 break
@@ -202,9 +205,9 @@ class _Walk:
         if is_compiled and isinstance(found, FunctionType) and not _has_version(found.__module__):
             # what is compiled for it stands elsewhere: an overload
             raise Unseen(f"function {found.__qualname__}")
-        self.follow(found, is_compiled and not isinstance(found, type))
+        self.follow(found, is_compiled)
 
-    def _code(self, code):
+    def _code(self, code: CodeType) -> None:
         self.feed(
             "code",
             code.co_code,
@@ -223,29 +226,15 @@ class _Walk:
             else:
                 self.follow(constant)
 
-    def _class(self, value, is_compiled):
-        """Its constants and, of a class that is compiled, its static methods; else all of its functions."""
-        self.feed("class")
-        for cls in value.__mro__:
-            module = cls.__module__
-            if module.startswith(PACKAGE) or _has_version(module):
-                if module.startswith(PACKAGE):
-                    self.modules.add(module)
-                self.feed(module, cls.__qualname__)
-                continue
-            for name, member in sorted(vars(cls).items()):
-                if name.startswith("__") or name in ("name", "registered"):
-                    continue
-                if isinstance(member, staticmethod) or (not is_compiled and isinstance(member, FunctionType | classmethod)):
-                    self.feed(name)
-                    self.follow(getattr(member, "__func__", member), is_compiled)
-                elif type(member) in PLAIN:
-                    self.feed(name, member)
-                elif not is_compiled:
-                    raise Unseen(f"attribute {name} of {cls.__qualname__}")
+    def _class(self, value: Any, is_compiled: bool) -> None:
+        if not value.__module__.startswith(PACKAGE):
+            self._by_name(value, is_compiled)
+            return
+        self.modules.add(value.__module__)
+        self.feed("class", value.__module__, value.__qualname__)
 
 
-FOLLOWED = (
+FOLLOWED: tuple[tuple[Any, Any], ...] = (
     (enum.Enum, _Walk._enum),
     (enum.EnumMeta, _Walk._members),
     (tuple | list | dict, _Walk._items),

@@ -1,8 +1,8 @@
 """Registries: where the classes of activations, losses, rules and initialisers are found by name."""
 
-import copyreg
-
 from fastbp._modules import PACKAGE, add_this_module
+
+NEW_OBJECT = object().__reduce_ex__(2)[0]  # what makes an instance from a pickle
 
 
 class Described:
@@ -30,8 +30,8 @@ class Described:
         return hash((type(self), tuple(self.parameters().items())))
 
     def __reduce_ex__(self, protocol):
-        make, *rest = super().__reduce_ex__(protocol)
-        return (_arrived if make is copyreg.__newobj__ else make, *rest)
+        reduced = super().__reduce_ex__(protocol)
+        return (_arrived, *reduced[1:]) if reduced[0] is NEW_OBJECT else reduced
 
 
 def _arrived(cls, *args):
@@ -58,10 +58,12 @@ class Registry:
     ----------
     argument : str
         What messages call the kind: the name of the argument it is given through.
+    *compiled : str
+        The static methods of a class that kernels are compiled from.
     """
 
-    def __init__(self, argument: str):
-        self.argument = argument
+    def __init__(self, argument: str, *compiled: str):
+        self.argument, self.compiled = argument, compiled
         self.classes: list[type[Described]] = []
 
     def __reduce__(self):

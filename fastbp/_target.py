@@ -191,6 +191,12 @@ class _Descriptor(TargetDescriptor):
         self.target_context.widen()
         return is_news
 
+    def forget(self, intrinsics):
+        """Type these anew when they are next called, and compile anew all that may call them."""
+        for dispatcher in KernelDispatcher.parts:
+            dispatcher._reset_overloads()
+        self.typing_context.forget(intrinsics)
+
 
 target_registry[NAME] = KernelTarget
 target = _Descriptor()

@@ -13,7 +13,7 @@ from fastbp._registry import Described, Registry, positive
 from fastbp.kernels.simd import broadcast, fence, floor_at, fma, like, load, minimum, select, store, width
 from fastbp.kernels.vmath import erf, exp, expm1, sigmoid, softplus, tanh
 
-ACTIVATIONS = Registry("activation")
+ACTIVATIONS = Registry("activation", "value", "slope")
 
 
 class Activation(Described):

@@ -14,7 +14,7 @@ from fastbp._registry import Described, Registry, positive
 from fastbp.kernels.simd import absolute, fma, like, load, maximum, minimum, select, store, width
 from fastbp.kernels.vmath import exp, log, sigmoid, softplus, tanh
 
-LOSSES = Registry("loss")
+LOSSES = Registry("loss", "block")
 
 
 class Loss(Described):

@@ -15,7 +15,7 @@ import numba
 import pytest
 
 import fastbp
-from fastbp import _cache, _modules
+from fastbp import _cache, _choice, _modules
 from fastbp._key import digest
 from fastbp._modules import Unseen, digest_of
 from fastbp.kernels.train import run
@@ -158,7 +158,7 @@ COUNT = itertools.count()
 def digest_with(monkeypatch, old="", new=""):
     assert old in HELPERS or old in CLASS
     executed(monkeypatch, "key_helpers", HELPERS.replace(old, new) if old else HELPERS)
-    return digest(executed(monkeypatch, "key_class", CLASS.replace(old, new) if old else CLASS).Mine)
+    return _choice._digest(executed(monkeypatch, "key_class", CLASS.replace(old, new) if old else CLASS).Mine)
 
 
 def test_whatever_a_class_refers_to_is_in_its_digest(monkeypatch):
@@ -173,7 +173,7 @@ def test_a_digest_is_the_same_in_every_process(monkeypatch, tmp_path):
     (tmp_path / "key_helpers.py").write_text(HELPERS)
     (tmp_path / "key_class.py").write_text(CLASS)
     path = os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])
-    code = "import key_class\nfrom fastbp._key import digest\nprint(digest(key_class.Mine))"
+    code = "import key_class\nfrom fastbp import _choice\nprint(_choice._digest(key_class.Mine))"
     for seed in "01":  # of the hashes of strings, which orders sets
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": seed}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)

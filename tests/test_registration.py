@@ -367,7 +367,7 @@ if __name__ == "__main__":
             assert type(got[-1].hidden[0]) is Double and got[-1].loss_function == Quartic()
         for got in parallel(delayed(alone)(X) for _ in range(2)):
             np.testing.assert_array_equal(got, net(X))
-        for got, tripled, is_equal in parallel(delayed(occupied)(net, X) for _ in range(2)):
+        for got, tripled, is_equal in parallel([delayed(occupied)(net, X)]):
             np.testing.assert_array_equal(got, net(X))
             np.testing.assert_allclose(tripled, 1.5 * got, rtol=1e-12)
             assert not is_equal
@@ -442,14 +442,14 @@ old, kept = Network([4, 16, 20], "cell", dtype="float64", rng=0), Cell()
 check(old, 2.0)
 run_cell(DEFINITION.replace("FACTOR", "(0.5 + FACTOR)"))  # a corrected formula
 new = Network([4, 16, 20], "cell", dtype="float64", rng=0)
-for _ in range(2):
-    check(old, 2.0)
-    check(new, 2.5)
 both = Network([4, 16, 16, 20], [Cell(), kept], dtype="float64", rng=0)  # side by side in one network
 plain = Network([4, 16, 16, 20], "identity", dtype="float64", rng=0)
 plain.weights[0][:] *= 2.5
 plain.weights[1][:] *= 2.0
 np.testing.assert_allclose(both(X), plain(X), rtol=1e-12)
+for _ in range(2):
+    check(old, 2.0)
+    check(new, 2.5)
 assert Cell() != kept and MLPRegressor(activation=kept).get_params()["activation"] is kept
 
 FACTOR = 3.0  # the cell of the constant alone: kernels have the value it had
