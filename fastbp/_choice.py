@@ -34,7 +34,6 @@ class Choice:
     These are in the order of the digests, which gives each its code: whoever has the same formulas has the same machine code.
     """
 
-    registries: list[Registry] = []  # noqa: RUF012 - one for the process: of all classes that kernels choose from
     current: "Choice"  # what is being compiled
 
     def __init__(self, level: Level, own: dict[str, type[Described]]):

@@ -15,6 +15,7 @@ from types import FunctionType
 import numba
 from llvmlite.ir import Constant
 from numba.core import cgutils, errors, types, typing
+from numba.core.caching import NullCache
 from numba.core.target_extension import jit_registry
 from numba.extending import intrinsic
 
@@ -163,7 +164,7 @@ class Entry(dict):
         unique.__qualname__ = name
         dispatcher = numba.njit(**ENTRY_OPTIONS)(unique)
         signature = self._signature(dtype)
-        if cache is not None:
+        if cache is not None and not target.has_foreign_overloads():
             dispatcher._cache = cache
         try:
             dispatcher.compile(signature)
@@ -173,6 +174,8 @@ class Entry(dict):
                 raise
             for each in (*KernelDispatcher.parts, dispatcher):
                 each._compiler._failed_cache.clear()
+            if target.has_foreign_overloads():
+                dispatcher._cache = NullCache()
             dispatcher.compile(signature)
         # without the dispatcher, whose look-up of types costs more than a small network
         return dispatcher.overloads[signature.args].entry_point
@@ -193,8 +196,6 @@ def switch_over(registry, build):
                 built[cls] = build(cls)
             yield built[cls]
 
-    if registry not in Choice.registries:
-        Choice.registries.append(registry)
     return switch(functions)
 
 

@@ -9,8 +9,7 @@ import dis
 import enum
 import functools
 import hashlib
-import operator
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -248,7 +247,6 @@ FOLLOWED: tuple[tuple[Any, Any], ...] = (
     (functools.partial, _Walk._partial),
     (FunctionType, _Walk._function),
     (type, _Walk._class),
-    (BuiltinFunctionType | operator.itemgetter, _Walk._by_name),
 )
 
 add_this_module()

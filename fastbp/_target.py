@@ -191,6 +191,12 @@ class _Descriptor(TargetDescriptor):
         self.target_context.widen()
         return is_news
 
+    def has_foreign_overloads(self) -> bool:
+        """Whether kernels may call what others have taught Numba, of which a key could not tell."""
+        overloads = (getattr(each, "_overload_func", None) for each in templates.builtin_registry.functions)
+        foreign = (each for each in overloads if each is not None and not str(each.__module__ or "numba.").startswith("numba."))
+        return self.target_context.is_wide and any(True for _ in foreign)
+
     def forget(self, intrinsics):
         """Type these anew when they are next called, and compile anew all that may call them."""
         for dispatcher in KernelDispatcher.parts:

@@ -302,14 +302,16 @@ def test_an_edit_that_a_class_depends_on_is_compiled_and_nothing_else_is(tmp_pat
         assert output(program, "cold", cache=cache) == expected
         assert output(program, "warm", cache=cache) == expected
     files = set(cache.rglob("*.bin"))
-    program.write_text(SWEEP.replace("helpers.helper(z) *", "object_of(z) +").replace("FACTOR = 2.0", UNSEEN_HELPER))
-    for added, expected in (("1.0", "2.0"), ("5.0", "6.0")):  # depends on what cannot be seen: right, and not kept
-        helpers.write_text(IN_HELPERS.format(added))
-        assert output(program, "cold", cache=cache) == expected
-        assert set(cache.rglob("*.bin")) == files
+    for name in ("object_of", "abs"):
+        text = SWEEP.replace("helpers.helper(z) * FACTOR", f"{name}(z)").replace("FACTOR = 2.0", OVERLOAD.replace("#", name))
+        program.write_text(text)
+        for added, expected in (("1.0", "2.0"), ("5.0", "6.0")):  # depends on what cannot be seen: right, and not kept
+            helpers.write_text(IN_HELPERS.format(added))
+            assert output(program, "cold", cache=cache) == expected
+            assert set(cache.rglob("*.bin")) == files
 
 
-UNSEEN_HELPER = """
+OVERLOAD = """
 from numba.extending import overload
 
 
@@ -317,12 +319,9 @@ def object_of(z):
     raise NotImplementedError
 
 
-@overload(object_of)
+@overload(#)
 def _(z):
     return lambda z: z + helpers.ADDED
-
-
-FACTOR = 0.0
 """
 
 # --- the package -------------------------------------------------------------------------------------------------------------
