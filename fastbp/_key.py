@@ -179,7 +179,7 @@ class _Walk:
         if is_ours:
             self.modules.add(module)  # its code tells what its names stand for
         cells = dict(zip(value.__code__.co_freevars, value.__closure__ or (), strict=True))
-        for kind, name, attributes in _references(value.__code__):
+        for kind, name, attributes in _references(value.__code__) if cells or not is_ours else ():
             if kind == "cell" and name in cells:
                 self.feed(name)
                 try:
