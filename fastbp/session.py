@@ -96,7 +96,7 @@ class Session:
         self.plan[layout.LOSS] = choice.code(type(loss))
         self.plan[layout.RULE] = choice.code(type(optimizer)) if optimizer else layout.NO_RULE
         self.plan[layout.SEPARATE] = optimizer is None or self.plan[layout.AREA] > 0
-        output = type(net.output) if loss.link else Identity  # in training, the kernels of the last layer apply it themselves
+        output = type(net.output) if loss.link else Identity  # without a link, the last layer applies it as all others do
         self.plan[layout.OUTPUT] = layout.SOFTMAX if loss.link == "softmax" else choice.code(output)
         self.plan[layout.STEPS] = layout.MAX_STEPS
         self.reals = np.zeros(layout.N_REALS)

@@ -332,6 +332,10 @@ def alone(X):
     return Network([4, 5, 2], Double(), Quartic(), dtype="float64", rng=0)(X)  # classes alone were sent
 
 
+def cloned(model, X, y):
+    return clone(model).fit(X, y).predict(X)
+
+
 def occupied(net, X):
     @ACTIVATIONS.register
     class Tripled(Activation):
@@ -360,7 +364,10 @@ if __name__ == "__main__":
     sent = X, y, Half(1e-4), Comb(), Halves(), sys.argv[1]
     expected = compute(net.copy(), *sent)
     np.testing.assert_allclose(net(X), 2.0 * (X @ net.weights[0].T) @ net.weights[1].T, rtol=1e-12)
+    model = MLPRegressor(Quartic(), (5,), Double(), max_iter=5, learning_rate_init=1e-4, random_state=0)
     with Parallel(n_jobs=2) as parallel:
+        for got in parallel([delayed(cloned)(model, X, y)] * 2):
+            np.testing.assert_array_equal(got, cloned(model, X, y))
         for got in parallel(delayed(compute)(net, *sent[:-1], f"{sys.argv[1]}{i}") for i in range(3)):
             for ours, theirs in zip(expected[:-1], got[:-1], strict=True):
                 np.testing.assert_array_equal(ours, theirs)
@@ -372,7 +379,6 @@ if __name__ == "__main__":
             np.testing.assert_allclose(tripled, 1.5 * got, rtol=1e-12)
             assert not is_equal
 
-    model = MLPRegressor("quartic", (5,), max_iter=5, learning_rate_init=1e-4, random_state=0)
     grid = {"activation": [Double(), "tanh"], "loss": [Quartic(), "squared_error"]}
     scores = [GridSearchCV(clone(model), grid, cv=2, n_jobs=n, error_score="raise").fit(X, y).cv_results_ for n in (1, 2)]
     np.testing.assert_array_equal(scores[0]["mean_test_score"], scores[1]["mean_test_score"])
