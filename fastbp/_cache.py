@@ -1,8 +1,9 @@
 """A disk cache of machine code that can be trusted.
 
 Numba's own does not see edits in other files or of flags, and a damaged file in it is an error for ever. Entries (the functions
-that Python calls) are therefore cached here: one file an entry, in a private directory named by a hash of all sources, versions,
-flags and the target CPU; a file carries the digest of its content and is compiled anew if that is wrong.
+that Python calls) are therefore cached here: one file an entry, named by a digest of what it is compiled from (`fastbp._key`), in a
+private directory named by versions, flags and the target CPU; a file carries the digest of its content and is compiled anew if that
+is wrong.
 
 Environment: ``FASTBP_CACHE_DIR`` moves the cache, ``FASTBP_CACHE=0`` switches it off.
 """
@@ -19,25 +20,23 @@ from pathlib import Path
 
 import llvmlite
 import numba
+import numpy as np
 from numba.core import compiler, config, serialize
 
+from fastbp._modules import add_this_module
 from fastbp._target import target
 
-PACKAGE = Path(__file__).parent
-SOURCES = ["_[a-z]*.py", "activations.py", "layout.py", "losses.py", "memory.py", "optimizers.py", "kernels/*.py"]
+add_this_module()
 
 
 @cache
-def source_key() -> str:
-    """Hash of everything the machine code depends on: sources, versions, flags, target CPU."""
-    digest = hashlib.sha256()
-    for path in sorted(path for pattern in SOURCES for path in PACKAGE.glob(pattern)):
-        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+def environment_key() -> str:
+    """Hash of all that machine code depends on beside what it is compiled from: versions, flags, target CPU."""
     names = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")
     flags = [(name, repr(getattr(config, name))) for name in names]
-    versions = (sys.version, numba.__version__, llvmlite.__version__, target.target_context.codegen().magic_tuple())
-    digest.update(repr((flags, versions)).encode())
-    return digest.hexdigest()[:24]
+    versions = [sys.version, *(library.__version__ for library in (numba, llvmlite, np))]
+    machine = target.target_context.codegen().magic_tuple()
+    return hashlib.sha256(repr((flags, versions, machine)).encode()).hexdigest()[:24]
 
 
 def _is_private(path: Path) -> bool:
@@ -48,7 +47,7 @@ def _is_private(path: Path) -> bool:
 
 
 def cache_directory() -> Path | None:
-    """Directory of this version's compiled kernels, made if need be; None if there is none that can be trusted or written."""
+    """Directory of kernels compiled in this environment, made if need be; None if there is none that can be trusted or written."""
     if os.environ.get("FASTBP_CACHE", "1") == "0":
         return None
     base = os.environ.get("FASTBP_CACHE_DIR")
@@ -56,7 +55,7 @@ def cache_directory() -> Path | None:
         base = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME") or "~/.cache"
         base = Path(base, "fastbp")
     try:
-        directory = Path(base).expanduser() / source_key()
+        directory = Path(base).expanduser() / environment_key()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not (_is_private(directory) and os.access(directory, os.W_OK)):
             return None

@@ -8,20 +8,26 @@ import gc
 import hashlib
 import inspect
 from contextlib import contextmanager
-from enum import IntEnum
 from functools import partial
-from threading import RLock
-from types import CodeType, FunctionType
+from itertools import count
+from types import FunctionType
 
 import numba
+from llvmlite.ir import Constant
 from numba.core import cgutils, errors, types, typing
+from numba.core.caching import NullCache
 from numba.core.target_extension import jit_registry
 from numba.extending import intrinsic
 
 from fastbp._cache import DiskCache
+from fastbp._choice import Choice, Level, choose, compiling, switches
+from fastbp._key import digest
 from fastbp._linker import EntryCompiler, PartCompiler
-from fastbp._target import NAME, KernelTarget, target
+from fastbp._modules import Unseen, add_this_module
+from fastbp._target import NAME, KernelDispatcher, KernelTarget, target
 from fastbp._unboxing import flat
+
+add_this_module()
 
 OPTIONS = {
     "_target": NAME,
@@ -54,27 +60,25 @@ def _name_uniquely(function: FunctionType) -> FunctionType:
     return function
 
 
-_parts, _switches = [], []  # all functions that others may call: what `_Choice.set` makes void
-_compiling = RLock()
+_numbers = count()
+
+
+def _part(function, *, inlined):
+    """Compile a function that others may call; the module that it stands in is in the key of the machine code."""
+    add_this_module()
+    dispatcher = numba.njit(**OPTIONS, forceinline=inlined)(_name_uniquely(function))
+    KernelDispatcher.parts.append(dispatcher)
+    return dispatcher
 
 
 def inline(function):
     """Compile a helper that is always inlined: vector formulas, address arithmetic."""
-    dispatcher = numba.njit(**OPTIONS, forceinline=True)(_name_uniquely(function))
-    _parts.append(dispatcher)
-    return dispatcher
+    return _part(function, inlined=True)
 
 
 def kernel(function):
-    """Compile a function called from other kernels: a loop nest with a name of its own.
-
-    Numba would compile it anew for each constant among its arguments; here a constant is an argument like any other.
-    """
-    dispatcher = numba.njit(**OPTIONS, forceinline=False)(_name_uniquely(function))
-    template = dispatcher.get_call_template
-    dispatcher.get_call_template = lambda args, kws: template(tuple(types.unliteral(arg) for arg in args), kws)
-    _parts.append(dispatcher)
-    return dispatcher
+    """Compile a function called from other kernels: a loop nest with a name of its own."""
+    return _part(function, inlined=False)
 
 
 @contextmanager
@@ -91,53 +95,6 @@ def _nothing_collected():
             gc.unfreeze()
         if was_enabled:
             gc.enable()
-
-
-class Level(IntEnum):
-    """How much an entry can do: each level all that the ones before can, and takes longer to compile.
-
-    COMMON has the common classes of every registry; SPARSE leaves out the zeros of samples, too; EXTENDED has all classes, and what
-    `when_extended` keeps from the others.
-    """
-
-    COMMON, SPARSE, EXTENDED = range(3)
-
-
-class _Choice:
-    """What kernels are being compiled for."""
-
-    level = Level.COMMON
-    classes: tuple = ()
-    registries: list = []  # noqa: RUF012 - one for the process
-
-    @classmethod
-    def classes_of(cls, level: Level) -> tuple:
-        """The classes that are compiled at a level."""
-        return tuple(c for registry in cls.registries for c in registry.chosen(level == Level.EXTENDED))
-
-    @classmethod
-    def set(cls, level: Level):
-        """Compile from now on for this level; parts compiled for another are forgotten."""
-        classes = cls.classes_of(level)
-        if (level, classes) != (cls.level, cls.classes):
-            for dispatcher in _parts:
-                dispatcher._reset_overloads()
-            target.typing_context.forget(_switches)
-        cls.level, cls.classes = level, classes
-
-    @classmethod
-    def key(cls, level: Level) -> str:
-        """Names a level; other people's classes in it by their code."""
-        own = [c for c in cls.classes_of(level) if not c.__module__.startswith("fastbp.")]
-        code = [_code_key(f.__func__.__code__) for c in own for f in vars(c).values() if isinstance(f, staticmethod)]
-        digest = hashlib.sha256(repr((own, code)).encode()).hexdigest()[:12] if own else ""
-        return f"{f'-{level.name.lower()}' if level else ''}{digest and '-' + digest}"
-
-
-def _code_key(code: CodeType) -> tuple:
-    """What a function does, as far as its own code tells."""
-    constants = tuple(_code_key(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts)
-    return code.co_code.hex(), code.co_names, code.co_varnames, constants
 
 
 class Entry(dict):
@@ -164,49 +121,61 @@ class Entry(dict):
         return self[dtype]
 
     def over(self, classes, dtype, level=Level.COMMON):
-        """The compiled function for a dtype, of this level at least, and of the one that has all `classes`.
+        """The compiled function for a dtype, of this level at least, and over all `classes`."""
+        return self.compiled(choose(classes, level), dtype)
 
-        One of a higher level does too: it is taken where it is at hand and the one asked for would have to be compiled.
+    def compiled(self, choice, dtype):
+        """The compiled function for a dtype and what `choose` gave, or one that can do more.
+
+        That is taken where it is at hand and the one asked for would have to be compiled.
         """
-        least = level if all(cls.common for cls in classes) else Level.EXTENDED
-        names = {each: f"{dtype}{_Choice.key(each)}" for each in Level if each >= least}
-        for name in names.values():
-            if name in self._compiled:
-                return self._compiled[name]
-        with _compiling, _nothing_collected():
-            stored = [each for each, name in names.items() if self._stored(str(dtype), name).exists()]
-            chosen = stored[0] if stored else least
-            if names[chosen] not in self._compiled:  # another thread may have asked for it at the same time
-                _Choice.set(chosen)
-                self._compiled[names[chosen]] = self._compile(str(dtype), names[chosen])
-        return self._compiled[names[chosen]]
+        for each in choice.enough:
+            if (dtype, each) in self._compiled:
+                return self._compiled[dtype, each]
+        with compiling, _nothing_collected():
+            name = str(dtype)
+            stored = [each for each in choice.enough if (cache := self._stored(name, each)) is not None and cache.exists()]
+            chosen = stored[0] if stored else choice
+            if (name, chosen) not in self._compiled:  # another thread may have asked for it at the same time
+                chosen.set()
+                self._compiled[name, chosen] = self._compile(name, chosen)
+            self._compiled[dtype, chosen] = self._compiled[name, chosen]
+        return self._compiled[dtype, chosen]
 
     def _signature(self, dtype):
         plain = self.signature(getattr(numba.types, dtype))
         return plain.replace(args=tuple(flat(argument) for argument in plain.args))
 
-    def _stored(self, dtype, name):
-        """Where the machine code of that name is kept."""
-        function, code = self.function, self.function.__code__
-        parts = function.__module__, code.co_code, code.co_names, code.co_consts, self._signature(dtype)
-        identity = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
-        return DiskCache(f"{function.__name__}_{name}".replace("-", "_") + f"-{identity}")
+    def _stored(self, dtype, choice):
+        """Where the machine code is kept, None if it must not be."""
+        if not choice.is_cached:
+            return None
+        try:
+            identity = digest(self.function, str(self._signature(dtype)), *choice.own)
+        except Unseen:
+            return None
+        return DiskCache(f"{self.function.__name__}_{dtype}{choice.name}".replace("-", "_") + f"-{identity[:12]}")
 
-    def _compile(self, dtype, name):
-        function = self.function
-        unique = FunctionType(function.__code__, function.__globals__, f"{function.__name__}_{name}".replace("-", "_"))
-        unique.__qualname__ = unique.__name__
+    def _compile(self, dtype, choice):
+        function, cache = self.function, self._stored(dtype, choice)
+        # symbols are linked by name: no two entries may have the same
+        name = (cache.name if cache else f"{function.__name__}_{dtype}{choice.name}_{next(_numbers)}").replace("-", "_")
+        unique = FunctionType(function.__code__, function.__globals__, name, None, function.__closure__)
+        unique.__qualname__ = name
         dispatcher = numba.njit(**ENTRY_OPTIONS)(unique)
         signature = self._signature(dtype)
-        dispatcher._cache = self._stored(dtype, name)
+        if cache is not None and not target.has_foreign_overloads():
+            dispatcher._cache = cache
         try:
             dispatcher.compile(signature)
         except errors.NumbaError:
             # other people's classes may call what kernels do without
             if not target.widen():
                 raise
-            for each in (*_parts, dispatcher):
+            for each in (*KernelDispatcher.parts, dispatcher):
                 each._compiler._failed_cache.clear()
+            if target.has_foreign_overloads():
+                dispatcher._cache = NullCache()
             dispatcher.compile(signature)
         # without the dispatcher, whose look-up of types costs more than a small network
         return dispatcher.overloads[signature.args].entry_point
@@ -222,21 +191,29 @@ def switch_over(registry, build):
     built = {}
 
     def functions():
-        for cls in registry.chosen(_Choice.level == Level.EXTENDED):
+        for cls in Choice.current.classes(registry):
             if cls not in built:
                 built[cls] = build(cls)
             yield built[cls]
 
-    if registry not in _Choice.registries:
-        _Choice.registries.append(registry)
     return switch(functions)
+
+
+def known_codes(registry):
+    """A function ``()`` for use in kernels: how many classes of a registry there are, whose codes are the numbers below that."""
+
+    def choose(typingctx):
+        count = len(Choice.current.classes(registry))
+        return types.int64(), lambda context, builder, signature, args: context.get_constant(types.int64, count)
+
+    return _chooser(choose, [])
 
 
 def switch(functions):
     """A function ``(code, *args)`` for use in kernels that calls ``functions[code](*args)``: one jump, which can be cached.
 
-    All functions take the same types and return the same type; codes out of range have no effect on the choice's cost and must
-    not occur. `functions` is a list, or gives one when called.
+    All functions take the same types and return the same type. For a code out of range none is called, and the result is 0.
+    `functions` is a list, or gives one when called.
     """
     listed = functions if callable(functions) else lambda: functions
 
@@ -247,10 +224,10 @@ def switch(functions):
         result = signatures[0].return_type
 
         def codegen(context, builder, signature, values):
-            outcome = cgutils.alloca_once(builder, context.get_value_type(result))
+            outcome = cgutils.alloca_once_value(builder, Constant(context.get_value_type(result), None))
             done = builder.append_basic_block("chosen")
             branches = [builder.append_basic_block(f"choice.{i}") for i in range(len(callees))]
-            jump = builder.switch(values[0], branches[-1])
+            jump = builder.switch(values[0], done)
             for i, (callee, callee_signature) in enumerate(zip(callees, signatures, strict=True)):
                 jump.add_case(values[0].type(i), branches[i])
                 builder.position_at_end(branches[i])
@@ -274,7 +251,7 @@ def _from(level):
 
         def choose(typingctx, *args):
             plain = tuple(types.unliteral(arg) for arg in args)
-            is_called = _Choice.level >= level
+            is_called = Choice.current.level >= level
             callee = typingctx.resolve_value_type(dispatcher)
             signature = callee.get_call_type(typingctx, plain, {}) if is_called else None
 
@@ -301,5 +278,5 @@ def _chooser(choose, parameters):
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     choose.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in ("typingctx", *parameters)])
     chooser = intrinsic(choose)
-    _switches.append(chooser)
+    switches.append(chooser)
     return chooser

@@ -23,7 +23,10 @@ from numba.core.typeinfer import CallConstraint, ConstraintNetwork, IntrinsicCal
 from numba.core.untyped_passes import FixupArgs, TranslateByteCode
 
 from fastbp._lowering import KernelLower
+from fastbp._modules import add_this_module
 from fastbp._target import target
+
+add_this_module()
 
 FAILURE = re.compile(r"ret i32 (?!0\n)")
 

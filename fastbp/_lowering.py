@@ -19,6 +19,10 @@ from numba.core.lowering import Lower
 from numba.cpython.rangeobj import range_impl_map
 from numba.cpython.tupleobj import getitem_unituple
 
+from fastbp._modules import add_this_module
+
+add_this_module()
+
 registry = Registry("fastbp")
 RANGES = frozenset(state for state, _ in range_impl_map.values())
 INTEGERS = types.int64, types.int64

@@ -1,14 +1,18 @@
 """Registries: where the classes of activations, losses, rules and initialisers are found by name."""
 
+from fastbp._modules import PACKAGE, add_this_module
+
+NEW_OBJECT = object().__reduce_ex__(2)[0]  # what makes an instance from a pickle
+
 
 class Described:
-    """Base of registered classes: a name, a code, and equality and representation from the hyper-parameters.
+    """Base of registered classes: a name, and equality and representation from the hyper-parameters.
 
     Entries are compiled over the ``common`` classes; one over all of them is compiled when another class is first used.
     """
 
+    registry: "Registry"  # of the kind
     name = ""
-    code = -1
     common = False
 
     def parameters(self) -> dict:
@@ -25,44 +29,82 @@ class Described:
     def __hash__(self) -> int:
         return hash((type(self), tuple(self.parameters().items())))
 
+    def __reduce_ex__(self, protocol):
+        reduced = super().__reduce_ex__(protocol)
+        return (_arrived, *reduced[1:]) if reduced[0] is NEW_OBJECT else reduced
+
+
+def _arrived(cls, *args):
+    """An instance of a class that may have come with it, from another process: found by name from now on, if the name is free."""
+    if is_registered(cls) and cls.name not in cls.registry.names:
+        cls.registry.classes.append(cls)
+    return cls.__new__(cls, *args)
+
+
+def is_registered(cls: type) -> bool:
+    """Whether a class itself was registered, be it in another process."""
+    return bool(vars(cls).get("registered", False))
+
+
+def is_own(cls: type) -> bool:
+    """Whether a class is not the package's."""
+    return not cls.__module__.startswith(PACKAGE)
+
 
 class Registry:
-    """Classes of one kind by name; a class's place in it is the code the kernels know it by.
+    """Classes of one kind by name; the place of one of the package's is the code the kernels know it by.
 
     Parameters
     ----------
     argument : str
         What messages call the kind: the name of the argument it is given through.
+    *compiled : str
+        The static methods of a class that kernels are compiled from.
     """
 
-    def __init__(self, argument: str):
-        self.argument = argument
+    def __init__(self, argument: str, *compiled: str):
+        self.argument, self.compiled = argument, compiled
         self.classes: list[type[Described]] = []
+
+    def __reduce__(self):
+        # the one of the process that it arrives in: functions that are sent to a worker refer to it
+        return getattr, (self.kind, "registry")
+
+    @property
+    def kind(self) -> type[Described]:
+        """Base of the classes."""
+        return next(cls for cls in self.classes[0].__mro__ if "registry" in vars(cls))
 
     def register(self, cls):
         """Decorator: add a class that has a ``name``; the common ones come first.
+
+        A class defined anew, as in a notebook, takes the name from the one before; instances there are keep the formula they have.
 
         Raises
         ------
         ValueError
             If a class of that name is there already, and is another one.
+        TypeError
+            If the class is not of this kind.
         """
+        if getattr(cls, "registry", None) is not self:
+            raise TypeError(f"{cls.__qualname__} must be a subclass of {self.kind.__name__}")
         for i, known in enumerate(self.classes):
             if known.name == cls.name:
                 if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
                     raise ValueError(f"{self.argument} {cls.name!r} is the name of {known.__qualname__} already; choose another")
-                cls.code = i  # defined anew, as in a notebook
                 self.classes[i] = cls
-                return cls
-        if cls.common and self.classes and not self.classes[-1].common:
-            raise ValueError(f"{cls.__qualname__} must not be common: the common classes are the first")
-        cls.code = len(self.classes)
-        self.classes.append(cls)
+                break
+        else:
+            if cls.common and self.classes and not self.classes[-1].common:
+                raise ValueError(f"{cls.__qualname__} must not be common: the common classes are the first")
+            self.classes.append(cls)
+        cls.registered = True
         return cls
 
-    def chosen(self, extended: bool) -> list:
-        """All classes, or the common ones."""
-        return [cls for cls in self.classes if extended or cls.common]
+    def code(self, cls) -> int:
+        """The number by which kernels know a class of the package."""
+        return self.classes.index(cls)
 
     @property
     def names(self) -> list[str]:
@@ -85,10 +127,9 @@ class Registry:
                 if cls.name == value:
                     return cls()
             raise ValueError(f"{argument} {value!r} is not known; choose from {', '.join(self.names)}")
-        if isinstance(value, type) and value in self.classes:
-            return value()
-        if type(value) in self.classes:
-            return value
+        cls = value if isinstance(value, type) else type(value)
+        if getattr(cls, "registry", None) is self and is_registered(cls):
+            return value() if cls is value else value
         raise TypeError(f"{argument} must be a name ({', '.join(self.names)}) or an instance of such a class, got {value!r}")
 
 
@@ -111,3 +152,6 @@ def positive(name: str, value, *, zero: bool = False, below: float = float("inf"
         bounds = f"{'>= 0' if zero else '> 0'}{upper}"
         raise ValueError(f"{name} must be finite and {bounds}, got {value!r}")
     return number
+
+
+add_this_module()

@@ -6,7 +6,9 @@ what :mod:`fastbp.kernels.simd` adds to them; the rest is learnt when something 
 """
 
 import operator
+import sys
 from functools import partial
+from importlib import import_module
 
 from numba.core import types, typing
 from numba.core.caching import NullCache
@@ -23,6 +25,9 @@ from numba.cpython.builtins import do_minmax
 from numba.np import arrayobj  # noqa: F401 - the arguments of entries
 
 from fastbp import _lowering
+from fastbp._modules import PACKAGE, add_this_module
+
+add_this_module()
 
 NAME = "fastbp"
 
@@ -186,6 +191,18 @@ class _Descriptor(TargetDescriptor):
         self.target_context.widen()
         return is_news
 
+    def has_foreign_overloads(self) -> bool:
+        """Whether kernels may call what others have taught Numba, of which a key could not tell."""
+        overloads = (getattr(each, "_overload_func", None) for each in templates.builtin_registry.functions)
+        foreign = (each for each in overloads if each is not None and not str(each.__module__ or "numba.").startswith("numba."))
+        return self.target_context.is_wide and any(True for _ in foreign)
+
+    def forget(self, intrinsics):
+        """Type these anew when they are next called, and compile anew all that may call them."""
+        for dispatcher in KernelDispatcher.parts:
+            dispatcher._reset_overloads()
+        self.typing_context.forget(intrinsics)
+
 
 target_registry[NAME] = KernelTarget
 target = _Descriptor()
@@ -195,6 +212,26 @@ class KernelDispatcher(Dispatcher):
     """Numba's dispatcher of functions compiled for this target."""
 
     targetdescr = target
+    parts: list = []  # noqa: RUF012 - one for the process: all that are called by others
+
+    def get_call_template(self, args, kws):
+        """Numba's, which would have a function compiled anew for each constant among its arguments: here one is like any other."""
+        if self.targetoptions.get("forceinline") is False:
+            args = tuple(types.unliteral(arg) for arg in args)
+        return super().get_call_template(args, kws)
+
+    def __reduce__(self):
+        module, name = self.py_func.__module__, self.py_func.__name__
+        if module.startswith(PACKAGE) and getattr(sys.modules[module], name, None) is self:
+            return _part_of_package, (module, name)
+        return super().__reduce__()
+
+    @classmethod
+    def _rebuild(cls, **state):
+        made = super()._rebuild(**state)
+        if made not in cls.parts:
+            cls.parts.append(made)
+        return made
 
     def compile(self, sig):
         """Numba's, which times each function and tells all that wait for it of every lock that it takes."""
@@ -205,6 +242,11 @@ class KernelDispatcher(Dispatcher):
             if tuple(args) not in self.overloads:
                 self.add_overload(self._compiler.compile(args, return_type))
             return self.overloads[tuple(args)].entry_point
+
+
+def _part_of_package(module, name):
+    """What a module of the package calls so, in a process that need not have imported it."""
+    return getattr(import_module(module), name)
 
 
 dispatcher_registry[KernelTarget] = KernelDispatcher

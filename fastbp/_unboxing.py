@@ -15,6 +15,10 @@ from numba.core.pythonapi import NativeValue, unbox
 from numba.extending import make_attribute_wrapper
 from numba.np.numpy_support import as_dtype
 
+from fastbp._modules import add_this_module
+
+add_this_module()
+
 C_CONTIGUOUS, WRITEABLE = 0x1, 0x400  # bits of the flags of an array
 MOST_DIMENSIONS = 64
 FOREIGN_ORDER = ord(">" if sys.byteorder == "little" else "<")  # the byte order of another machine

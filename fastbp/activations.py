@@ -13,12 +13,13 @@ from fastbp._registry import Described, Registry, positive
 from fastbp.kernels.simd import broadcast, fence, floor_at, fma, like, load, minimum, select, store
 from fastbp.kernels.vmath import erf, exp, expm1, sigmoid, softplus, tanh
 
-ACTIVATIONS = Registry("activation")
+ACTIVATIONS = Registry("activation", "value", "slope")
 
 
 class Activation(Described):
     """Base: an elementwise function of the raw output z of a layer, with an optional shape parameter ``alpha``."""
 
+    registry = ACTIVATIONS
     needs_z = False
     alpha = 0.0
 

@@ -334,7 +334,7 @@ def _info(arguments: argparse.Namespace) -> None:
 
 
 def _cached_kernels() -> list[Path]:
-    """Files of compiled kernels that this version will load."""
+    """Files of kernels that were compiled in this environment."""
     from fastbp._cache import cache_directory
 
     directory = cache_directory()

@@ -18,6 +18,8 @@ INITIALIZERS = Registry("init")
 class Initializer(Described):
     """Base of the initialisers."""
 
+    registry = INITIALIZERS
+
     def weights(self, rng: np.random.Generator, n_out: int, n_in: int) -> NDArray[np.float64]:
         """Weights of a layer, (n_out, n_in), float64."""
         return self._draw(rng, (n_out, n_in))

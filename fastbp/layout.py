@@ -12,7 +12,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from fastbp._modules import add_this_module
 from fastbp.memory import ALIGNMENT
+
+add_this_module()
 
 # settings: positions in `plan`
 (
@@ -29,7 +32,7 @@ from fastbp.memory import ALIGNMENT
     ORDER,  # how the rows of an epoch are ordered: one of the codes below
     ORDER_STRIDE,  # numbers from one epoch's rows to the next in `order`
     POPULATION,  # samples there are
-    STATUS,  # written by the kernel: RUNNING, STOPPED or DIVERGED
+    STATUS,  # written by the kernel: RUNNING, STOPPED, DIVERGED or UNKNOWN_CODE
     SEED,
     SEPARATE,  # 1: gradients go to memory before the step, for their norms
     EPOCH,  # cursor: where training goes on
@@ -108,8 +111,9 @@ COLUMNS = 16
 
 GIVEN, SHUFFLED, WITH_REPLACEMENT = range(3)
 NOT_PENALISED, PER_POPULATION, PER_BATCH = range(3)
-RUNNING, STOPPED, DIVERGED = range(3)
+RUNNING, STOPPED, DIVERGED, UNKNOWN_CODE = range(4)
 SOFTMAX = -1  # OUTPUT
+NO_RULE = -1  # RULE: no step is taken
 MAX_STEPS = 1 << 40
 
 N_COEFFICIENTS = 8
@@ -288,7 +292,6 @@ def make_plan(
         row[NEEDS_Z] = activation.needs_z
         row[RAW] = take_matrix(n_out) if activation.needs_z and slots >= 0 else row[ACTIVATION]
         row[DELTA] = take_matrix(n_out) if slots >= 0 else 0
-        row[CODE] = activation.code
 
     of_gradient = panel * max(2 * panel, SIDE_BY_SIDE * PART if entries else 0) + COMPACT
     plan[LANES_STRIDE] = (4 * round_up(sizes[-1], panel) + 1) * lanes + of_gradient
@@ -334,7 +337,6 @@ def make_narrow_plan(sizes, activations, *, lanes: int, batch: int, slots: int, 
         row[NEEDS_Z] = activation.needs_z
         row[RAW] = work.take(n_out * samples) if activation.needs_z else row[ACTIVATION]
         row[DELTA] = work.take(n_out * samples)
-        row[CODE] = activation.code
 
     plan[COEFFICIENTS] = work.take(2 * N_COEFFICIENTS + 8 + n_layers)
     plan[LANES] = work.take(samples + sizes[-1] * samples)

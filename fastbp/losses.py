@@ -14,7 +14,7 @@ from fastbp._registry import Described, Registry, positive
 from fastbp.kernels.simd import absolute, fma, like, load, maximum, minimum, select, store, width
 from fastbp.kernels.vmath import exp, log, sigmoid, softplus, tanh
 
-LOSSES = Registry("loss")
+LOSSES = Registry("loss", "block")
 
 
 class Loss(Described):
@@ -32,6 +32,7 @@ class Loss(Described):
         registers of outputs do as well as registers of samples, and lanes past the last output cost nothing.
     """
 
+    registry = LOSSES
     link: str | None = None
     task = "regression"
     zero_if_met = False

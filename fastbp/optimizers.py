@@ -14,7 +14,7 @@ from fastbp._registry import Described, Registry, positive
 from fastbp.kernels import simd
 from fastbp.kernels.simd import broadcast, fma, load, store, width
 
-OPTIMIZERS = Registry("optimizer")
+OPTIMIZERS = Registry("optimizer", "prepare", "step")
 N_HYPER = 8  # numbers in h; h[0] is the learning rate, set anew every epoch
 N_COEFFICIENTS = 8
 
@@ -25,6 +25,7 @@ class Optimizer(Described):
     A rule that treats weights and biases differently sets ``decays``.
     """
 
+    registry = OPTIMIZERS
     slots = 0
     decays = False
 

@@ -16,6 +16,7 @@ SCHEDULES = Registry("schedule")
 class Schedule(Described):
     """Base of the schedules."""
 
+    registry = SCHEDULES
     per_step = False
 
     def factor(self, t: np.ndarray, epochs: float) -> np.ndarray:

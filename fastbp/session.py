@@ -2,15 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from math import isnan, nan
 
 import numpy as np
 
 from fastbp import layout, memory, validation
-from fastbp._jit import Level
+from fastbp._choice import Level, choose
 from fastbp.activations import Identity
 from fastbp.kernels import simd
 from fastbp.kernels.check import all_finite
-from fastbp.kernels.minibatch import NO_RULE
 from fastbp.kernels.team import CALLED_OFF
 from fastbp.kernels.train import PREDICT, run, run_narrow
 from fastbp.optimizers import Optimizer
@@ -63,7 +63,7 @@ class Session:
         self.dtype = net.dtype
         loss = net.loss_function
         training = [*net.hidden, Identity() if loss.link else net.output]
-        kept = [_Kept(a) for a in training] if keep_all else training
+        kept = [_Kept()] * len(training) if keep_all else training
         itemsize = self.dtype.itemsize
         lanes = simd.register_bytes() // itemsize
         slots = optimizer.slots if optimizer else 0 if differentiate else -1
@@ -89,12 +89,15 @@ class Session:
         alphas = self.plan[layout.COEFFICIENTS] + 2 * layout.N_COEFFICIENTS + 8
         self.work[alphas : alphas + len(training)] = [activation.alpha for activation in training]
         self.plan[layout.BATCH] = batch
-        self.plan[layout.LOSS] = loss.code
-        self.plan[layout.RULE] = optimizer.code if optimizer else NO_RULE
+        classes = (type(loss), type(net.output), *map(type, net.hidden), *([type(optimizer)] if optimizer else []))
+        choice = choose(classes, Level.EXTENDED if extra != NOTHING else Level.SPARSE if entries else Level.COMMON)
+        layer_codes = self.plan[layout.TABLE + layout.CODE : layout.plan_length(len(training)) : layout.COLUMNS]
+        layer_codes[:] = [choice.code(type(activation)) for activation in training]
+        self.plan[layout.LOSS] = choice.code(type(loss))
+        self.plan[layout.RULE] = choice.code(type(optimizer)) if optimizer else layout.NO_RULE
         self.plan[layout.SEPARATE] = optimizer is None or self.plan[layout.AREA] > 0
-        self.plan[layout.OUTPUT] = net.output.code if loss.link != "softmax" else layout.SOFTMAX
-        if not loss.link:
-            self.plan[layout.OUTPUT] = Identity.code
+        output = type(net.output) if loss.link else Identity  # without a link, the last layer applies it as all others do
+        self.plan[layout.OUTPUT] = layout.SOFTMAX if loss.link == "softmax" else choice.code(output)
         self.plan[layout.STEPS] = layout.MAX_STEPS
         self.reals = np.zeros(layout.N_REALS)
         self.reals[layout.UNIT] = 1.0
@@ -112,13 +115,11 @@ class Session:
         self.labels = self.order = self.starts = NO_STARTS
         self.columns = NO_COLUMNS
         self.block, self.slots = batch, max(slots, 0)
-        classes = (type(loss), type(net.output), *map(type, net.hidden), *([type(optimizer)] if optimizer else []))
-        level = Level.EXTENDED if extra != NOTHING else Level.SPARSE if entries else Level.COMMON
         self._params = net.params
         self._kept: list[np.ndarray] = []  # the last snapshot
         self._given: tuple[int, ...] = ()  # numbers of samples, labels and weights in the last `compute`
         self._count = 0  # of samples in the last `compute` or `predict`
-        self._run = (run_narrow if narrow else run).over(classes, self.dtype, level)
+        self._run = (run_narrow if narrow else run).compiled(choice, self.dtype)
         self._threads = ThreadPoolExecutor(members - 1) if members > 1 else None
 
     def _regularize(self, extra):
@@ -172,7 +173,9 @@ class Session:
             x = self._numbers_of(x)
         if len(sample_weight):
             sample_weight, _ = validation.with_finite_sums(sample_weight)
-        return self._bound(mode, 0, 1, x, self.columns, self.starts, y, labels, sample_weight, out)
+        loss = self._bound(mode, 0, 1, x, self.columns, self.starts, y, labels, sample_weight, out)
+        self._check_codes(loss)
+        return loss
 
     def predict(self, count: int, x, out) -> bool:
         """The network's outputs for `count` samples into `out`; returns whether x is finite, if all its numbers are given."""
@@ -180,7 +183,16 @@ class Session:
             self._take(count)
         if self.entries:
             x = self._numbers_of(x)
-        return self._bound(PREDICT, 0, 1, x, self.columns, self.starts, self.y, self.labels, self.sample_weight, out) == 0.0
+        data = x, self.columns, self.starts, self.y, self.labels, self.sample_weight, out
+        if self._bound(PREDICT, 0, 1, *data) == 0.0:
+            return True
+        self._check_codes(nan)
+        return False
+
+    def _check_codes(self, result):
+        """Raise if a call gave NaN because the kernel does not know a code of the plan: nothing was computed then."""
+        if isnan(result) and self.plan[layout.STATUS] == layout.UNKNOWN_CODE:
+            raise RuntimeError("nothing was computed: the plan has the code of an activation, loss or rule that its kernel lacks")
 
     def _take(self, count):
         """Let the following calls be for so many samples, one after another."""
@@ -234,7 +246,9 @@ class Session:
         self._bind()
         data = self.x, self.columns, self.starts, self.y, self.labels, self.sample_weight, self.out
         if self._threads is None:
-            return self._bound(mode, 0, 1, *data)
+            loss = self._bound(mode, 0, 1, *data)
+            self._check_codes(loss)
+            return loss
         self.meeting[:] = 0
         try:
             others = [self._threads.submit(self._bound, mode, member, self.members, *data) for member in range(1, self.members)]
@@ -244,6 +258,7 @@ class Session:
             raise
         for other in others:
             other.result()
+        self._check_codes(loss)
         return loss
 
     def _slots(self):
@@ -300,6 +315,3 @@ class _Kept:
     """An activation whose z is kept beside a, whether or not its slope needs it."""
 
     needs_z = True
-
-    def __init__(self, activation):
-        self.code, self.alpha = activation.code, activation.alpha

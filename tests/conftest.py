@@ -11,7 +11,6 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ["FASTBP_CACHE"] = "1"
 os.environ["FASTBP_CACHE_DIR"] = os.environ.get("FASTBP_TEST_CACHE_DIR") or tempfile.mkdtemp(prefix="fastbp-tests-")
 
-import hashlib
 import inspect
 from itertools import pairwise
 
@@ -20,7 +19,7 @@ import numpy as np
 import pytest
 
 from fastbp import activations, baseline, losses, optimizers, threads
-from fastbp._jit import Entry
+from fastbp._jit import entry
 from fastbp.kernels.train import TRAIN
 from fastbp.network import Network
 from fastbp.session import Session
@@ -111,15 +110,7 @@ def error(result, expected):
     return float(difference / scale) if scale > 0 else float(difference)
 
 
-def compiled(signature):
-    """Decorator: an `Entry` with a name of its own for every state of its source, because the cache keys only the package's."""
-
-    def decorate(function):
-        digest = hashlib.sha256(inspect.getsource(function).encode()).hexdigest()[:12]
-        function.__name__ = function.__qualname__ = f"test_{function.__name__}_{digest}"
-        return Entry(function, signature)
-
-    return decorate
+compiled = entry  # a decorator, as in the package
 
 
 @pytest.fixture

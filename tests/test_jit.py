@@ -2,7 +2,6 @@
 
 import ast
 import errno
-import hashlib
 import itertools
 import os
 import stat
@@ -22,9 +21,10 @@ from numba import types
 from numba.extending import intrinsic
 
 import fastbp
-from fastbp import _cache, _jit
+from fastbp import _jit
 from fastbp._cache import DiskCache, cache_directory
-from fastbp._jit import Entry, Level, kernel
+from fastbp._choice import Level
+from fastbp._jit import Entry, kernel, switch
 from fastbp.kernels import random
 from fastbp.kernels.simd import pointer
 from fastbp.kernels.train import draw_order, run
@@ -151,7 +151,9 @@ def test_one_signature_for_each_dtype_whatever_is_trained():
             net.score(X, y)
         assert run[dtype] is run[np.dtype(dtype)] is run.over([fastbp.ReLU, fastbp.SGD], dtype)
         assert run.over([fastbp.GELU], dtype) is run.over([fastbp.ReLU, fastbp.RMSprop], dtype)
-    assert set(run._compiled) <= {f"{dtype}{kind}" for dtype in DTYPES for kind in ("", "-sparse", "-extended")}
+    assert {(str(dtype), choice.name) for dtype, choice in run._compiled} <= set(
+        itertools.product(DTYPES, ("", "-sparse", "-extended"))
+    )
 
 
 @compiled(lambda dtype: types.float64(dtype))
@@ -162,7 +164,9 @@ def twice(x):
 def test_an_entry_that_can_do_more_is_taken_where_it_is_at_hand(monkeypatch, tmp_path):
     monkeypatch.setenv("FASTBP_CACHE_DIR", str(tmp_path))
     made, compile_ = [], Entry._compile
-    monkeypatch.setattr(Entry, "_compile", lambda self, dtype, name: (made.append(name), compile_(self, dtype, name))[1])
+    monkeypatch.setattr(
+        Entry, "_compile", lambda self, dtype, choice: (made.append(dtype + choice.name), compile_(self, dtype, choice))[1]
+    )
 
     def fresh():
         """The entry as another process would find it."""
@@ -192,10 +196,10 @@ def test_threads_that_ask_at_once_compile_once(monkeypatch, tmp_path, is_cached)
     entry, made, started = Entry(twice.function, twice.signature), [], Barrier(4)
     compile_ = Entry._compile
 
-    def slow(self, dtype, name):
-        made.append(name)
+    def slow(self, dtype, choice):
+        made.append(dtype)
         time.sleep(0.1)  # so that the others have asked, too
-        return compile_(self, dtype, name)
+        return compile_(self, dtype, choice)
 
     monkeypatch.setattr(Entry, "_compile", slow)
 
@@ -308,6 +312,29 @@ def _loops(start, stop, step, out):
 @compiled(lambda dtype: types.void(types.int64, types.int64, types.int64, types.int64[::1]))
 def loops(start, stop, step, out):
     _loops(start, stop, step, pointer(out))
+
+
+@kernel
+def _add(x):
+    return x + 1.0
+
+
+@kernel
+def _triple(x):
+    return 3.0 * x
+
+
+_either = switch([_add, _triple])
+
+
+@compiled(lambda dtype: types.float64(types.int64, types.float64))
+def either(code, x):
+    return _either(code, x)
+
+
+def test_a_code_out_of_range_calls_none():
+    assert [either["float64"](code, 5.0) for code in (0, 1)] == [6.0, 15.0]
+    assert [either["float64"](code, 5.0) for code in (-1, 2, 1 << 40)] == [0.0] * 3
 
 
 def test_loops_are_those_of_python():
@@ -424,7 +451,7 @@ def test_kernels_have_a_target_of_their_own_and_leave_numbas_alone():
 
 
 NARROW = """
-from fastbp._jit import Level
+from fastbp._choice import Level
 from fastbp._target import target
 from fastbp.kernels.train import run, run_narrow
 for entry in (run, run_narrow):
@@ -671,55 +698,6 @@ def test_a_directory_of_somebody_else_is_not_used(cache, monkeypatch):
     somebody = os.geteuid() + 1
     monkeypatch.setattr(os, "geteuid", lambda: somebody)
     assert cache_directory() is None
-
-
-def test_the_key_covers_sources_and_flags(tmp_path, monkeypatch):
-    def key():
-        return _cache.source_key.__wrapped__()
-
-    before = key()
-    assert before == key() == _cache.source_key()
-    monkeypatch.setattr(_cache.config, "BOUNDSCHECK", 1)
-    assert key() != before
-    monkeypatch.undo()
-    for name in (
-        "kernels/gemm.py",
-        "activations.py",
-        "optimizers.py",
-        "losses.py",
-        "layout.py",
-        "_cache.py",
-        "_jit.py",
-        "_linker.py",
-        "_unboxing.py",
-    ):
-        copy = tmp_path / hashlib.sha256(name.encode()).hexdigest()[:8]
-        for path in PACKAGE.rglob("*.py"):
-            target = copy / path.relative_to(PACKAGE)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
-        monkeypatch.setattr(_cache, "PACKAGE", copy)
-        assert key() == before
-        with (copy / name).open("a") as file:
-            file.write("# changed\n")
-        assert key() != before, name
-        monkeypatch.undo()
-
-
-def test_every_file_that_kernels_are_made_of_is_in_the_key():
-    in_key = {path.relative_to(PACKAGE).as_posix() for pattern in _cache.SOURCES for path in PACKAGE.glob(pattern)}
-    used, waiting = set(), ["kernels/train.py"]
-    while waiting:
-        name = waiting.pop()
-        used.add(name)
-        for node in ast.walk(tree(PACKAGE / name)):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fastbp"):
-                stem = node.module.removeprefix("fastbp").strip(".").replace(".", "/")
-                found = [f"{stem}.py", *(f"{stem}/{alias.name}.py" for alias in node.names)]
-                waiting.extend(path for path in found if path not in used and (PACKAGE / path).is_file())
-    assert len(used) > 12
-    # names and registration only, which no machine code depends on
-    assert used - in_key <= {"_registry.py"}
 
 
 # --- random numbers ----------------------------------------------------------------------------------------------------------

@@ -41,6 +41,11 @@ def over_all(entry, dtype):
     return entry.over(activations.ACTIVATIONS.classes, dtype)
 
 
+def code(instance):
+    """The number by which kernels know a class of the package."""
+    return instance.registry.code(type(instance))
+
+
 def _sweep_signature(dtype):
     vector = dtype[::1]
     return types.void(types.int64, vector, vector, vector, vector)
@@ -56,7 +61,7 @@ def value_and_slope(activation, z):
     """f(z) and f'(z) by the kernels' sweeps over memory."""
     a, d = z.copy(), np.ones_like(z)
     read = z if activation.needs_z else np.full_like(z, np.nan)  # others must not read z
-    over_all(sweep, z.dtype)(activation.code, read, a, d, np.array([activation.alpha], z.dtype))
+    over_all(sweep, z.dtype)(code(activation), read, a, d, np.array([activation.alpha], z.dtype))
     return a, d
 
 
@@ -115,7 +120,7 @@ def test_slope_in_float32(activation):
 def test_slope_multiplies_what_was_there(activation):
     z, d = numbers_off_kinks(), np.linspace(-3, 3, numbers_off_kinks().size)
     a, product = value_and_slope(activation, z)[0], d.copy()
-    over_all(sweep, "float64")(activation.code, z, z.copy(), product, np.array([activation.alpha]))
+    over_all(sweep, "float64")(code(activation), z, z.copy(), product, np.array([activation.alpha]))
     np.testing.assert_array_equal(product, d * value_and_slope(activation, z)[1])
     assert np.isfinite(a).all()
 
@@ -150,7 +155,7 @@ def losses_of_lanes(code, x, y, d, out, count, stride, scale):
 def loss_and_delta(loss, x, y):
     """l (W,) and dl/dx (n_out, W) of W samples side by side."""
     d, out = np.full_like(x, np.nan), np.full(x.shape[1], np.nan, x.dtype)
-    over_all(losses_of_lanes, x.dtype)(loss.code, x.ravel(), y.ravel(), d.reshape(-1), out, *x.shape, loss.scale(len(x)))
+    over_all(losses_of_lanes, x.dtype)(code(loss), x.ravel(), y.ravel(), d.reshape(-1), out, *x.shape, loss.scale(len(x)))
     return out, d
 
 

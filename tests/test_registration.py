@@ -1,11 +1,16 @@
 """Classes of users: an activation and a loss defined outside the package are compiled, differentiated, trained and cached."""
 
+import copy
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import fastbp
+import fastbp.activations
+import fastbp.losses
 
 PROGRAM = '''
 import pickle
@@ -16,6 +21,7 @@ import numpy as np
 from numba import types
 
 from fastbp import MLPClassifier, MLPRegressor, Network, _cache, _jit
+from fastbp._choice import choose
 from fastbp.activations import ACTIVATIONS, ELU, Activation, activate
 from fastbp.kernels.simd import absolute, fma, like, load, pointer, store, width
 from fastbp.losses import LOSSES, Loss
@@ -41,14 +47,13 @@ sweep = _jit.Entry(values, lambda dtype: types.void(types.int64, dtype[::1]))
 
 
 def value(cls, number=-2.0):
-    z = np.full(64, number)
-    sweep.over([cls], "float64")(cls.code, z)
+    z, choice = np.full(64, number), choose([cls])
+    sweep.compiled(choice, "float64")(choice.code(cls), z)
     return z[0]
 
 
 # an entry over all classes is there before the first class of our own
 assert value(ELU) > -2.0
-before = len(ACTIVATIONS.classes), len(LOSSES.classes)
 
 
 @ACTIVATIONS.register
@@ -94,7 +99,6 @@ class Halves(Schedule):
         return 0.5**t
 
 
-assert (Softsign.code, Quartic.code) == before
 assert value(Softsign) == -2.0 / 3.0
 
 rng = np.random.default_rng(0)
@@ -142,10 +146,10 @@ def redefine():
 
 
 redefine.__qualname__ = ""
-code = Softsign.code
 Softsign.__qualname__ = "redefine.<locals>.Softsign"  # as if the first had stood where the second does
 again = redefine()
-assert again.code == code and value(again) == -4.0 / 3.0
+assert ACTIVATIONS.get("softsign") == again() and value(again) == -4.0 / 3.0
+assert ACTIVATIONS.get(Softsign()) == Softsign() and value(Softsign) == -2.0 / 3.0
 print(len(compiled))
 '''
 
@@ -173,6 +177,7 @@ NUMPY = """
 import numpy as np
 from numba import types
 
+from fastbp._choice import choose
 from fastbp._jit import Entry
 from fastbp.kernels.simd import fma, pointer
 from fastbp.optimizers import OPTIMIZERS, Optimizer, prepare
@@ -199,7 +204,8 @@ def coefficients(code, h, c):
 
 c = np.zeros(8)
 entry = Entry(coefficients, lambda dtype: types.void(types.int64, types.float64[::1], dtype[::1]))
-entry.over([Rooted], "float64")(Rooted.code, np.full(8, 6.25), c)
+choice = choose([Rooted])
+entry.compiled(choice, "float64")(choice.code(Rooted), np.full(8, 6.25), c)
 assert c[1] == -15.0
 """
 
@@ -210,3 +216,299 @@ def test_a_class_of_a_user_may_call_what_the_package_does_without(tmp_path):
     for _ in range(2):  # compiled, then loaded
         done = run(path, "")
         assert done.returncode == 0, done.stderr
+
+
+MINE = '''
+from fastbp._jit import inline
+from fastbp.activations import ACTIVATIONS, Activation
+from fastbp.initializers import INITIALIZERS, Initializer
+from fastbp.kernels.simd import fma, like, load, store
+from fastbp.losses import LOSSES, Loss
+from fastbp.optimizers import OPTIMIZERS, Optimizer
+from fastbp.schedules import SCHEDULES, Schedule
+
+SCALE = 2.0
+
+
+@inline
+def scaled(z):
+    return SCALE * z
+
+
+@ACTIVATIONS.register
+class Double(Activation):
+    """f(z) = 2 z."""
+
+    name = "double"
+
+    @staticmethod
+    def value(z, alpha):
+        return scaled(z)
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return like(z, SCALE)
+
+
+@LOSSES.register
+class Quartic(Loss):
+    """l = sum_k (a_k - y_k)^4 / 4."""
+
+    name = "quartic"
+
+    @staticmethod
+    def block(x, y, d, count, stride, scale):
+        total = like(scale, 0.0)
+        for k in range(0, count * stride, stride):
+            error = load(x, k) - load(y, k)
+            cube = error * error * error
+            total = fma(0.25 * error, cube, total)
+            store(d, k, cube)
+        return total
+
+
+@OPTIMIZERS.register
+class Half(Optimizer):
+    """w <- w - lr / 2 g."""
+
+    name = "half"
+
+    @staticmethod
+    def prepare(h, c):
+        c[1] = -0.5 * h[0]
+
+    @staticmethod
+    def step(w, g, c):
+        return fma(c[1], g, w)
+
+
+@INITIALIZERS.register
+class Comb(Initializer):
+    """Weights = 0.1, 0.2, ..."""
+
+    name = "comb"
+
+    def _draw(self, rng, shape):
+        return 0.1 * (1 + np.arange(shape[0] * shape[1]).reshape(shape))
+
+
+@SCHEDULES.register
+class Halves(Schedule):
+    """rate = lr / 2^t."""
+
+    name = "halves"
+
+    def factor(self, t, epochs):
+        return 0.5**t
+
+
+'''
+
+WORKERS = (
+    """
+import sys
+import warnings
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+
+import fastbp
+from fastbp import MLPRegressor, Network
+"""
+    + MINE
+    + """
+def compute(net, X, y, rule, init, schedule, path):
+    net.fit(X, y, epochs=3, batch_size=8, optimizer=rule, schedule=schedule, shuffle=False)
+    net.save(path)
+    found_by_name = fastbp.load(path)
+    drawn = Network([2, 3, 1], init=init, dtype="float64").weights[0]
+    names = [registry.names[-1] for registry in (ACTIVATIONS, LOSSES, OPTIMIZERS, INITIALIZERS, SCHEDULES)]
+    return net(X), net.loss(X, y), net.params.copy(), found_by_name(X), drawn, np.array(names), net
+
+
+def alone(X):
+    return Network([4, 5, 2], Double(), Quartic(), dtype="float64", rng=0)(X)  # classes alone were sent
+
+
+def cloned(model, X, y):
+    return clone(model).fit(X, y).predict(X)
+
+
+def occupied(net, X):
+    @ACTIVATIONS.register
+    class Tripled(Activation):
+        name = "tripled"
+
+        @staticmethod
+        def value(z, alpha):
+            return 3.0 * z
+
+        @staticmethod
+        def slope(z, a, alpha):
+            return like(z, 3.0)
+
+    # as if the worker had a class of the name of the one that was sent, with another formula
+    ACTIVATIONS.classes = [cls for cls in ACTIVATIONS.classes if cls.name != "double"]
+    Tripled.name = "double"
+    tripled = Network([4, 5, 2], "double", "quartic", dtype="float64", weights=net.weights, biases=net.biases)
+    return net(X), tripled(X), tripled.hidden[0] == net.hidden[0]
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 4)), rng.normal(size=(40, 2))
+    net = Network([4, 5, 2], Double(), Quartic(), dtype="float64", rng=0)
+    sent = X, y, Half(1e-4), Comb(), Halves(), sys.argv[1]
+    expected = compute(net.copy(), *sent)
+    np.testing.assert_allclose(net(X), 2.0 * (X @ net.weights[0].T) @ net.weights[1].T, rtol=1e-12)
+    model = MLPRegressor(Quartic(), (5,), Double(), max_iter=5, learning_rate_init=1e-4, random_state=0)
+    with Parallel(n_jobs=2) as parallel:
+        for got in parallel([delayed(cloned)(model, X, y)] * 2):
+            np.testing.assert_array_equal(got, cloned(model, X, y))
+        for got in parallel(delayed(compute)(net, *sent[:-1], f"{sys.argv[1]}{i}") for i in range(3)):
+            for ours, theirs in zip(expected[:-1], got[:-1], strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+            assert type(got[-1].hidden[0]) is Double and got[-1].loss_function == Quartic()
+        for got in parallel(delayed(alone)(X) for _ in range(2)):
+            np.testing.assert_array_equal(got, net(X))
+        for got, tripled, is_equal in parallel([delayed(occupied)(net, X)]):
+            np.testing.assert_array_equal(got, net(X))
+            np.testing.assert_allclose(tripled, 1.5 * got, rtol=1e-12)
+            assert not is_equal
+
+    grid = {"activation": [Double(), "tanh"], "loss": [Quartic(), "squared_error"]}
+    scores = [GridSearchCV(clone(model), grid, cv=2, n_jobs=n, error_score="raise").fit(X, y).cv_results_ for n in (1, 2)]
+    np.testing.assert_array_equal(scores[0]["mean_test_score"], scores[1]["mean_test_score"])
+    assert len(set(scores[0]["mean_test_score"])) == 4
+    print("done")
+"""
+)
+
+
+def test_a_worker_computes_what_the_class_that_it_was_sent_computes(tmp_path):
+    path = tmp_path / "workers.py"
+    path.write_text(WORKERS)
+    done = run(path, str(tmp_path / "net"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["done"]
+
+
+NOTEBOOK = (
+    """
+import cloudpickle
+import numpy as np
+
+from fastbp import MLPRegressor, Network
+"""
+    + MINE
+    + """
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(40, 4)), rng.normal(size=(40, 20))
+DEFINITION = '''
+@ACTIVATIONS.register
+class Cell(Activation):
+    name = "cell"
+
+    @staticmethod
+    def value(z, alpha):
+        return FACTOR * z
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return like(z, FACTOR)
+'''
+
+
+def run_cell(text):
+    exec(compile(text, f"<cell {run_cell.count}>", "exec"), globals())
+    run_cell.count += 1
+
+
+def check(net, factor, *others):
+    '''Outputs, loss and training of a network and of copies that have computed nothing yet are those of this factor.'''
+    linear = Network([4, 16, 20], "identity", dtype="float64", weights=net.weights, biases=net.biases)
+    linear.weights[0][:] *= factor
+    linear.biases[0][:] *= factor
+    for each in (net, net.copy(), *others):
+        np.testing.assert_allclose(each(X), linear(X), rtol=1e-12)
+        np.testing.assert_allclose(each.loss(X, y), linear.loss(X, y), rtol=1e-12)
+        assert each.check_gradients(X, y).max_error < 1e-6
+        before, gradient = each.params.copy(), each.value_and_grad(X, y)[1].params
+        each.fit(X, y, epochs=1, batch_size=40, optimizer="sgd")
+        np.testing.assert_allclose(each.params, before - 0.01 * gradient, rtol=1e-12)
+        each.params[:] = before
+
+
+run_cell.count, FACTOR = 0, 2.0
+run_cell(DEFINITION)
+old, kept = Network([4, 16, 20], "cell", dtype="float64", rng=0), Cell()
+check(old, 2.0)
+run_cell(DEFINITION.replace("FACTOR", "(0.5 + FACTOR)"))  # a corrected formula
+new = Network([4, 16, 20], "cell", dtype="float64", rng=0)
+both = Network([4, 16, 16, 20], [Cell(), kept], dtype="float64", rng=0)  # side by side in one network
+plain = Network([4, 16, 16, 20], "identity", dtype="float64", rng=0)
+plain.weights[0][:] *= 2.5
+plain.weights[1][:] *= 2.0
+np.testing.assert_allclose(both(X), plain(X), rtol=1e-12)
+for _ in range(2):
+    check(old, 2.0)
+    check(new, 2.5)
+assert Cell() != kept and MLPRegressor(activation=kept).get_params()["activation"] is kept
+
+FACTOR = 3.0  # the cell of the constant alone: kernels have the value it had
+for net in (old, new):
+    before = net.params.copy()
+    try:
+        net.fit(X, y, epochs=1)
+    except ValueError as error:
+        assert "Cell has changed" in str(error) and "define the class again" in str(error)
+    else:
+        raise AssertionError("trained by another formula than predicted by")
+    np.testing.assert_array_equal(net.params, before)
+run_cell(DEFINITION)
+check(Network([4, 16, 20], "cell", dtype="float64", rng=0), 3.0)
+FACTOR = 2.0
+check(old, 2.0, cloudpickle.loads(cloudpickle.dumps(old)))  # what it was when the class was first used
+print("done")
+"""
+)
+
+
+def test_a_cell_that_is_run_again_changes_no_network_that_is_there(tmp_path):
+    path = tmp_path / "notebook.py"
+    path.write_text(NOTEBOOK)
+    done = run(path, "")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["done"]
+
+
+def test_a_pickle_of_a_class_in_a_module_is_read_where_nothing_was_registered(tmp_path):
+    (tmp_path / "mine.py").write_text("import numpy as np\n" + MINE)
+    write = "import pickle, sys, mine\nfrom fastbp import Network\nnet = Network([4, 5, 2], 'double', 'quartic', rng=0)\n"
+    write += "pickle.dump(net, open(sys.argv[1], 'wb'))\nprint(*net([1, 2, 3, 4]))\n"
+    read = "import pickle, sys\nnet = pickle.load(open(sys.argv[1], 'rb'))\nprint(*net([1, 2, 3, 4]))\n"
+    outputs = []
+    for name, text in (("write", write), ("read", read)):
+        (tmp_path / f"{name}.py").write_text(text)
+        done = run(tmp_path / f"{name}.py", str(tmp_path / "net.pickle"))
+        assert done.returncode == 0, done.stderr
+        outputs.append(done.stdout)
+    assert outputs[0] == outputs[1]
+
+
+def test_what_is_no_class_of_the_kind_is_refused():
+    class Unregistered(fastbp.Tanh):
+        name = "unregistered"
+
+    class Loss(fastbp.losses.Loss):
+        name = "of_another_kind"
+
+    for value in (Unregistered(), Unregistered, Loss(), fastbp.Softmax(), fastbp.SquaredError(), object()):
+        with pytest.raises(TypeError, match="hidden must be a name"):
+            fastbp.Network([2, 3, 1], value)
+    with pytest.raises(TypeError, match="Loss must be a subclass of Activation"):
+        fastbp.activations.ACTIVATIONS.register(Loss)
+    assert copy.deepcopy(fastbp.activations.ACTIVATIONS) is fastbp.activations.ACTIVATIONS

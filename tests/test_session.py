@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from conftest import RULES, error, flat, label, make_net, make_samples, make_targets, oracle
 
-from fastbp import SGD, Network, layout
-from fastbp.kernels.train import DIFFERENTIATE, TRAIN
+from fastbp import SGD, HardSigmoid, Network, layout
+from fastbp.activations import ACTIVATIONS
+from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, TRAIN
 from fastbp.session import Session
 
 KINDS = pytest.mark.parametrize("kind", ["narrow", "one thread", "two threads"])
@@ -238,6 +239,58 @@ def test_nobody_waits_for_a_member_that_never_comes(mode, monkeypatch):
     before = net.params.copy()
     with pytest.raises(KeyboardInterrupt):
         session.call(mode)
-    assert begun[0].result(timeout=60) == 0.0
+    assert np.isnan(begun[0].result(timeout=60))
     session.close()
     np.testing.assert_array_equal(net.params, before)
+
+
+CODES = {
+    "loss": layout.LOSS,
+    "rule": layout.RULE,
+    "output": layout.OUTPUT,
+    "first layer": layout.TABLE + layout.CODE,
+    "last layer": layout.TABLE + layout.COLUMNS + layout.CODE,
+}
+
+
+@pytest.mark.parametrize("code", [-7, ACTIVATIONS.code(HardSigmoid), 99, 1 << 40])
+@pytest.mark.parametrize("place", CODES)
+@KINDS
+def test_a_code_that_the_kernel_lacks_is_an_error(kind, place, code):
+    net, X, y = problem()
+    session = start(net, X, y, 2, batch=9, kind=kind)
+    before, good = net.params.copy(), int(session.plan[CODES[place]])
+    session.plan[CODES[place]] = code
+    with pytest.raises(RuntimeError, match="nothing was computed"):
+        session.call(TRAIN)
+    np.testing.assert_array_equal(net.params, before)
+    session.plan[CODES[place]], session.plan[layout.STATUS] = good, layout.RUNNING
+    assert np.isfinite(train(session)).all()
+    assert (net.params != before).any()
+
+
+@pytest.mark.parametrize("place", CODES)
+def test_a_code_that_the_kernel_lacks_is_an_error_of_predictions_and_gradients(place):
+    net, X, y = problem()
+    session = Session(net, len(X), differentiate=True)
+    empty, out = session.labels, np.empty_like(net.params)
+    session.plan[CODES[place]] = 99
+    for mode in (EVALUATE, DIFFERENTIATE):
+        with pytest.raises(RuntimeError, match="nothing was computed"):
+            session.compute(mode, len(X), X, y, empty, session.sample_weight, out)
+    net(X)
+    net._idle[0].plan[CODES[place]] = 99
+    for rows in (X, X[0]):
+        with pytest.raises(RuntimeError, match="nothing was computed"):
+            net(rows)
+    net._idle.clear()
+    assert np.isfinite(net(X)).all()
+
+
+def test_a_class_of_another_level_is_a_code_that_the_kernel_lacks():
+    """The position of a class in its registry is its code at every level, so that no level can take one for another."""
+    net, X, y = problem()
+    common, gelu = start(net, X, y, 1, batch=9), start(make_net((4, 20, 3), "gelu"), X, y, 1, batch=9)
+    common.plan[CODES["first layer"]] = gelu.plan[CODES["first layer"]]
+    with pytest.raises(RuntimeError, match="nothing was computed"):
+        common.call(TRAIN)

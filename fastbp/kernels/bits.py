@@ -4,10 +4,14 @@ Legend: m bits of the significand (23 or 52); W lanes of a register.
 """
 
 from llvmlite import ir
+from numba import types
 from numba.extending import intrinsic
 
+from fastbp._modules import add_this_module
 from fastbp.kernels.emit import I32, constant, emit_fma, emit_splat, integer_type, vector_type
 from fastbp.kernels.simd import Vec, is_vector, lanes
+
+add_this_module()
 
 
 def _float_format(vector):
@@ -84,6 +88,13 @@ def as_register(typingctx, x):
 
     vec = x if is_vector(x) else Vec(x, lanes(x))
     return vec(x), codegen
+
+
+@intrinsic
+def scale_of_squares(typingctx, ptr):
+    """What any numbers of the pointer's dtype are multiplied by for their squares, and sums of them, to be finite."""
+    scale = {32: 2.0**-80, 64: 2.0**-540}[ptr.dtype.bitwidth]
+    return types.float64(ptr), lambda context, builder, signature, args: context.get_constant(types.float64, scale)
 
 
 @intrinsic

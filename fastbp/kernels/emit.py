@@ -8,6 +8,10 @@ from functools import cache
 from llvmlite import ir
 from numba.core import cgutils
 
+from fastbp._modules import add_this_module
+
+add_this_module()
+
 I32 = ir.IntType(32)
 
 

@@ -8,7 +8,7 @@ Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P co
 """
 
 from fastbp._jit import inline, kernel
-from fastbp.activations import Identity, ReLU, activate
+from fastbp.activations import ACTIVATIONS, Identity, ReLU, activate
 from fastbp.kernels.gemm import ROWS, count_panels, panel_columns, panel_product, panel_width, share
 from fastbp.kernels.packing import clear_past, copy
 from fastbp.kernels.regularize import drop
@@ -31,7 +31,7 @@ from fastbp.layout import (
     TABLE,
 )
 
-IDENTITY, RELU = Identity.code, ReLU.code
+IDENTITY, RELU = ACTIVATIONS.code(Identity), ACTIVATIONS.code(ReLU)
 DEPTH = 256  # of a product in one go: a panel of weights so deep stays in the first-level cache
 GROUP = 1 << 11  # rows of panels of A that stay in the second-level cache while all panels of W pass over them
 

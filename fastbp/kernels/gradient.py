@@ -40,9 +40,9 @@ from fastbp.layout import (
     TRANSPOSE,
     TRANSPOSED,
 )
-from fastbp.optimizers import SGD, update
+from fastbp.optimizers import OPTIMIZERS, SGD, update
 
-PLAIN = SGD.code
+PLAIN = OPTIMIZERS.code(SGD)
 LEAST_TURNED = 64  # samples that repay the transposition of a product
 DEPTH = 256  # samples summed in one go: a panel of A and one of D so long stay in the first-level cache
 

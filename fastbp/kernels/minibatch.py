@@ -21,6 +21,7 @@ from fastbp.layout import (
     N_IN,
     N_LAYERS,
     N_OUT,
+    NO_RULE,
     PACK,
     PACKED,
     PENALISED,
@@ -34,7 +35,6 @@ from fastbp.layout import (
 )
 from fastbp.optimizers import prepare
 
-NO_RULE = -1
 LEAST_WEIGHT = 1e-300  # of a mini-batch that does not weigh nothing: the inverse of a smaller one might not be a number
 
 

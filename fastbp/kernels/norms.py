@@ -1,13 +1,16 @@
 """Euclidean norms of numbers of any size: squares overflow long before the numbers do, and those of exploding gradients are large.
 
-Legend: W lanes of a register.
+Legend: W lanes of a register; L layers.
 """
 
-from math import inf, sqrt
+from math import hypot, inf, sqrt
 
 from fastbp._jit import kernel
-from fastbp.kernels.simd import fma, horizontal_sum, like, load, scale_of_squares, width
+from fastbp.kernels.bits import scale_of_squares
+from fastbp.kernels.gemm import count_panels, panel_width
+from fastbp.kernels.simd import fma, horizontal_sum, like, load, width
 from fastbp.kernels.simd import sqrt as sqrt_of_lanes
+from fastbp.layout import COLUMNS, N_IN, N_LAYERS, N_OUT, PACK, TABLE
 
 
 @kernel
@@ -63,3 +66,16 @@ def norm_of_norms(norms, count):
         part = norms[i] / largest if largest > 0.0 else norms[i]
         total += part * part
     return largest * sqrt(total)
+
+
+@kernel
+def write_norms(plan, packed, out):
+    """out (L, 2): Euclidean norms of each layer's weights and biases, or of their gradients."""
+    for layer in range(plan[N_LAYERS]):
+        row = plan + TABLE + layer * COLUMNS
+        weights = biases = 0.0
+        for p in range(count_panels(row[N_OUT], packed)):
+            w, count = packed + row[PACK] + p * (row[N_IN] + 1) * panel_width(packed), row[N_IN] * panel_width(packed)
+            weights = hypot(weights, norm(w, count))
+            biases = hypot(biases, norm(w + count, panel_width(packed)))
+        out[2 * layer], out[2 * layer + 1] = weights, biases

@@ -13,6 +13,7 @@ from numba import types
 from numba.core.cgutils import pack_array, unpack_tuple
 from numba.extending import intrinsic
 
+from fastbp._modules import add_this_module
 from fastbp.kernels.emit import at, emit_fma, emit_load, emit_splat, emit_store, unrolled_loop, vector_type
 from fastbp.kernels.simd import lanes
 from fastbp.kernels.tile import (
@@ -28,6 +29,8 @@ from fastbp.kernels.tile import (
     emit_step,
     times,
 )
+
+add_this_module()
 
 
 def steps_in_turn(registers: int, lanes: int) -> int:

@@ -10,6 +10,7 @@ from numba import types
 
 from fastbp._jit import entry, inline, when_extended
 from fastbp.kernels import simd
+from fastbp.kernels.bits import scale_of_squares
 from fastbp.kernels.gemm import count_panels, panel_width, share
 from fastbp.kernels.norms import column_norms, norm, norm_of_norms
 from fastbp.kernels.random import mask_of_units
@@ -23,7 +24,6 @@ from fastbp.kernels.simd import (
     maximum,
     minimum,
     pointer,
-    scale_of_squares,
     select,
     store,
     width,

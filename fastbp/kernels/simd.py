@@ -17,6 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
+from fastbp._modules import add_this_module
 from fastbp._target import lowered, target
 from fastbp.kernels.emit import (
     I32,
@@ -31,6 +32,8 @@ from fastbp.kernels.emit import (
     suffix,
     vector_type,
 )
+
+add_this_module()
 
 WITH_AVX512 = ("x86-64-v4", "skylake-avx512", "icelake-server", "sapphirerapids", "znver4", "znver5")
 WITH_AVX2 = ("x86-64-v3", "haswell", "skylake", "znver2", "znver3")
@@ -125,13 +128,6 @@ def prefetch(typingctx, ptr, offset):
         return context.get_dummy_value()
 
     return types.void(ptr, types.intp), codegen
-
-
-@intrinsic
-def scale_of_squares(typingctx, ptr):
-    """What any numbers of the pointer's dtype are multiplied by for their squares, and sums of them, to be finite."""
-    scale = {32: 2.0**-80, 64: 2.0**-540}[ptr.dtype.bitwidth]
-    return types.float64(ptr), lambda context, builder, signature, args: context.get_constant(types.float64, scale)
 
 
 # --- one register ------------------------------------------------------------------------------------------------------------

@@ -8,9 +8,12 @@ from numba import types
 from numba.core.cgutils import pack_array
 from numba.extending import intrinsic
 
+from fastbp._modules import add_this_module
 from fastbp.kernels.emit import I32, at, emit_fma, emit_gather, emit_load, emit_load_first, emit_splat, vector_type
 from fastbp.kernels.simd import Vec, lanes
 from fastbp.kernels.tile import Tile, emit_step
+
+add_this_module()
 
 
 def _square(ptr):

@@ -11,8 +11,11 @@ from numba import types
 from numba.core.cgutils import pack_array, unpack_tuple
 from numba.extending import intrinsic, models, register_model
 
+from fastbp._modules import add_this_module
 from fastbp.kernels.emit import I32, at, emit_fma, emit_load, emit_splat, emit_store, vector_type
 from fastbp.kernels.simd import lanes
+
+add_this_module()
 
 # how a tile of a product starts, and what is done to it before it is stored; see `gemm.panel_product` and `outer_product`
 ZERO, BIAS, CONTINUE = 0, 1, 2

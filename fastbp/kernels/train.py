@@ -3,15 +3,16 @@
 Legend: N samples of the data; m rows visited in an epoch; L layers; all other letters as in :mod:`fastbp.kernels.minibatch`.
 """
 
-from math import hypot, isfinite, nan
+from math import isfinite, nan
 
 from numba import types
 
 from fastbp._jit import entry, inline, kernel
-from fastbp.kernels.gemm import count_panels, panel_width, share
+from fastbp.kernels.codes import codes_are_known
+from fastbp.kernels.gemm import count_panels, share
 from fastbp.kernels.minibatch import minibatch
 from fastbp.kernels.narrow import narrow_minibatch, pack_narrow, unpack_narrow, write_ones
-from fastbp.kernels.norms import norm
+from fastbp.kernels.norms import write_norms
 from fastbp.kernels.packing import copy, pack_weights, unpack_weights
 from fastbp.kernels.predict import are_equal, predict
 from fastbp.kernels.random import draw_with_replacement, shuffle
@@ -78,20 +79,6 @@ def unpack_layers(plan, packed, params):
 
 
 @kernel
-def write_norms(plan, packed, out):
-    """out (L, 2): Euclidean norms of each layer's weights and biases, or of their gradients."""
-    for layer in range(plan[N_LAYERS]):
-        row = plan + TABLE + layer * COLUMNS
-        weights = biases = 0.0
-        for p in range(count_panels(row[N_OUT], packed)):
-            w, count = packed + row[PACK] + p * (row[N_IN] + 1) * panel_width(packed), row[N_IN] * panel_width(packed)
-            weights = hypot(weights, norm(w, count))
-            biases = hypot(biases, norm(w + count, panel_width(packed)))
-        out[2 * layer] = weights
-        out[2 * layer + 1] = biases
-
-
-@kernel
 def _begin_epoch(plan, order, epoch):
     if plan[ORDER] == SHUFFLED:
         shuffle(order, plan[ROWS], plan[SEED], epoch)
@@ -149,8 +136,7 @@ def _training(step):
                 first = 0
         barrier(meeting, members)
         if member == 0:
-            plan[EPOCH] = epoch
-            plan[FIRST] = first
+            plan[EPOCH], plan[FIRST] = epoch, first
 
     return train
 
@@ -201,9 +187,8 @@ def run(
     order, meeting : arrays of int64
         Row numbers, overwritten where the kernel draws them; the team's counter, see :mod:`fastbp.kernels.team`.
     mode : int
-        TRAIN: `train`, parameters packed before and unpacked after. DIFFERENTIATE: `out` = the gradient of the mean loss of rows
-        order[:ROWS], with that of the L2 penalty, laid out like `params`. EVALUATE: the loss only. PREDICT: `out` = the outputs
-        (ROWS, O), by one member.
+        TRAIN: `train`, parameters packed before and unpacked after. DIFFERENTIATE: `out` = the gradient, like `params`, of the mean
+        loss of rows order[:ROWS] and the L2 penalty. EVALUATE: the loss only. PREDICT: `out` = outputs (ROWS, O), by one member.
     member, members : int
         This thread's number and how many run this call together, with the same arrays.
     x, columns, starts : arrays
@@ -214,7 +199,8 @@ def run(
     Returns
     -------
     float
-        DIFFERENTIATE and EVALUATE: to member 0, the mean loss. PREDICT: NaN if `x` holds one, or infinity. Else 0.
+        DIFFERENTIATE and EVALUATE: to member 0, the mean loss. PREDICT: NaN if `x` holds one, or infinity. Else 0. NaN, too, if
+        the team was called off or a code is not known; STATUS tells that.
     """
     plan_, work_, params_, meeting_ = pointer(plan), pointer(work), pointer(params), pointer(meeting)
     reals_, order_, out_ = pointer(reals), pointer(order), pointer(out)
@@ -226,8 +212,8 @@ def run(
         # telling that nothing has changed is three times as fast as packing
         pack_layers(plan_, params_, packed, 0, 1)
         copy(params_, work_ + plan_[COPY], params.size)
-    if not all_are_here(meeting_, members):
-        return 0.0
+    if not (codes_are_known(plan_) and all_are_here(meeting_, members)):
+        return nan
     if mode == TRAIN:
         _train(plan_, work_, reals_, pointer(rates), pointer(record), data, order_, meeting_, member, members)
         if member == 0:
@@ -268,11 +254,12 @@ def run_narrow(
     """TRAIN for a plan of :mod:`fastbp.kernels.narrow`, by one member; arguments as for `run`."""
     plan_, work_, params_, reals_, order_ = pointer(plan), pointer(work), pointer(params), pointer(reals), pointer(order)
     data = pointer(x), pointer(columns), pointer(starts), pointer(y), pointer(labels), pointer(sample_weight)
-    packed = work_ + plan_[PACKED]
-    pack_narrow(plan_, params_, packed)
+    if not codes_are_known(plan_):
+        return nan
+    pack_narrow(plan_, params_, work_ + plan_[PACKED])
     write_ones(plan_, work_)
     _train_narrow(plan_, work_, reals_, pointer(rates), pointer(record), data, order_, pointer(meeting), member, members)
-    unpack_narrow(plan_, packed, params_)
+    unpack_narrow(plan_, work_ + plan_[PACKED], params_)
     return 0.0
 
 

@@ -1,0 +1,117 @@
+"""Which classes an entry is compiled over, and by which numbers its kernels know them."""
+
+import hashlib
+from collections.abc import Iterable
+from enum import IntEnum
+from threading import RLock
+from typing import Any
+
+from fastbp._key import digest
+from fastbp._modules import Unseen, add_this_module
+from fastbp._registry import Described, Registry, is_own
+from fastbp._target import target
+
+add_this_module()
+
+UNSEEN = "unseen "  # in the place of a digest
+compiling = RLock()
+switches: list[Any] = []  # what is typed anew when the choice of classes changes
+
+
+class Level(IntEnum):
+    """How much an entry can do: each level all that the ones before can, and takes longer to compile.
+
+    COMMON has the common classes of every registry; SPARSE leaves out the zeros of samples, too; EXTENDED has all classes, and what
+    `when_extended` keeps from the others.
+    """
+
+    COMMON, SPARSE, EXTENDED = range(3)
+
+
+class Choice:
+    """What an entry is compiled for: a level, and classes that are not the package's, by digests of what they are compiled from.
+
+    These are in the order of the digests, which gives each its code: whoever has the same formulas has the same machine code.
+    """
+
+    current: "Choice"  # what is being compiled
+
+    def __init__(self, level: Level, own: dict[str, type[Described]]):
+        self.level, self.own = level, dict(sorted(own.items()))
+        self.is_cached = not any(each.startswith(UNSEEN) for each in own)
+        digest_of_own = "-" + _short(list(self.own)) if own else ""
+        self.name = f"{f'-{level.name.lower()}' if level else ''}{digest_of_own}"
+        self.enough = [self]  # each of these does
+        self.codes: dict[type[Described], int] = {}
+
+    def classes(self, registry: Registry) -> list[type[Described]]:
+        """The classes of a kind, each at the place that is its code."""
+        ours = [cls for cls in registry.classes if not is_own(cls)]
+        if self.level < Level.EXTENDED:
+            return [cls for cls in ours if cls.common]
+        return [*ours, *(cls for cls in self.own.values() if cls.registry is registry)]
+
+    def code(self, cls: type[Described]) -> int:
+        """The number by which kernels compiled for this know a class."""
+        return self.codes[cls] if cls in self.codes else cls.registry.code(cls)
+
+    def take(self, cls: type[Described], key: str) -> None:
+        """Compile this class, of whose digest there may be another, from now on: what it refers to has just been looked at."""
+        self.own[key] = cls
+        self.codes[cls] = self.classes(cls.registry).index(self.own[key])
+
+    def set(self) -> None:
+        """Compile from now on for this; parts compiled for another are forgotten."""
+        if self is not Choice.current:
+            target.forget(switches)
+        Choice.current = self
+
+
+_plain = [Choice(level, {}) for level in Level]
+for _each in _plain:
+    _each.enough = _plain[_each.level :]
+Choice.current = _plain[0]
+_with_own: list[Choice] = []
+_digests: dict[type, str] = {}  # of classes when they were first used
+
+
+def _short(value: Any) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:12]
+
+
+def _digest(cls: type[Described]) -> str:
+    """Of what a class is compiled from, which must be what it was when the class was first used."""
+    try:
+        compiled = [getattr(cls, name, None) for name in cls.registry.compiled]
+        now = digest(cls.registry.argument, *compiled, getattr(cls, "slots", None))
+    except Unseen:
+        now = _digests.get(cls, f"{UNSEEN}{len(_digests)}")
+    if _digests.setdefault(cls, now) != now:
+        raise ValueError(
+            f"{cls.__qualname__} has changed, or something that it refers to, since it was first used, and kernels have the formula"
+            " it had; define the class again"
+        )
+    return now
+
+
+def choose(classes: Iterable[type[Described]], level: Level = Level.COMMON) -> Choice:
+    """What an entry must be compiled for, to do what is asked of this level with these classes.
+
+    Raises
+    ------
+    ValueError
+        If a class, or what it refers to, has changed since it was first used: kernels have the formula it had.
+    """
+    own = [cls for cls in classes if is_own(cls)]
+    if not own:
+        return _plain[level if all(cls.common for cls in classes) else Level.EXTENDED]
+    with compiling:
+        wanted = [(_digest(cls), cls) for cls in own]
+        keys = dict(wanted)
+        choice = next((each for each in _with_own if keys.keys() <= each.own.keys()), None)
+        if choice is None:
+            choice = Choice(Level.EXTENDED, keys)
+            _with_own.append(choice)
+        for key, cls in wanted:
+            choice.take(cls, key)
+    return choice

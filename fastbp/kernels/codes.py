@@ -1,0 +1,32 @@
+"""Whether the classes that a plan names by their codes are among those that an entry was compiled for.
+
+Asked once a call, before anything is computed: a `switch` does nothing for a code that it does not know.
+
+Legend: see :mod:`fastbp.layout`.
+"""
+
+from fastbp._jit import inline, kernel, known_codes
+from fastbp.activations import ACTIVATIONS
+from fastbp.layout import CODE, COLUMNS, LOSS, N_LAYERS, NO_RULE, OUTPUT, RULE, SOFTMAX, STATUS, TABLE, UNKNOWN_CODE
+from fastbp.losses import LOSSES
+from fastbp.optimizers import OPTIMIZERS
+
+_activations, _losses, _rules = known_codes(ACTIVATIONS), known_codes(LOSSES), known_codes(OPTIMIZERS)
+
+
+@inline
+def _is_below(code, count):
+    return code >= 0 and code < count
+
+
+@kernel
+def codes_are_known(plan):
+    """Whether all codes of a plan are known; if not, STATUS tells."""
+    are_known = _is_below(plan[LOSS], _losses())
+    are_known &= plan[RULE] == NO_RULE or _is_below(plan[RULE], _rules())
+    are_known &= plan[OUTPUT] == SOFTMAX or _is_below(plan[OUTPUT], _activations())
+    for layer in range(plan[N_LAYERS]):
+        are_known &= _is_below((plan + TABLE + layer * COLUMNS)[CODE], _activations())
+    if not are_known:
+        plan[STATUS] = UNKNOWN_CODE
+    return are_known
