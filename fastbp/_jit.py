@@ -1,6 +1,8 @@
-"""The only caller of `numba.njit`: compile options, and which functions an entry is compiled from.
+"""The only maker of Numba's dispatchers: compile options, and which functions an entry is compiled from.
 
-Options are spelled out for every function, because Numba lets an unset one be inherited from whichever caller compiles first.
+Options are spelled out for every function, because Numba lets an unset one be inherited from whichever caller compiles first, or
+takes it from the environment: what a user sets there to debug functions of his own (NUMBA_DEBUGINFO, NUMBA_DISABLE_JIT) is not
+about these, which have no lines to step through and are nothing but intrinsics in Python.
 No fast-math flag is set: the order of every sum is fixed by explicit vector code, and NaN and infinity are kept.
 """
 
@@ -9,23 +11,24 @@ import hashlib
 import inspect
 from contextlib import contextmanager
 from enum import IntEnum
-from functools import partial
 from threading import RLock
 from types import CodeType, FunctionType
 
 import numba
 from numba.core import cgutils, errors, types, typing
+from numba.core.compiler import Compiler
 from numba.core.target_extension import jit_registry
 from numba.extending import intrinsic
 
 from fastbp._cache import DiskCache
 from fastbp._linker import EntryCompiler, PartCompiler
-from fastbp._target import NAME, KernelTarget, target
+from fastbp._target import KernelDispatcher, KernelTarget, target
 from fastbp._unboxing import flat
 
 OPTIONS = {
-    "_target": NAME,
     "_nrt": False,
+    "debug": False,
+    "_dbg_extend_lifetimes": False,
     "error_model": "numpy",
     "fastmath": False,
     "nogil": True,
@@ -35,7 +38,15 @@ OPTIONS = {
     "pipeline_class": PartCompiler,
 }
 ENTRY_OPTIONS = {**OPTIONS, "no_cpython_wrapper": False, "pipeline_class": EntryCompiler, "forceinline": False}
-jit_registry[KernelTarget] = partial(numba.jit, _target=NAME)  # for functions of Numba that are written in Python
+
+
+def jit(*, pipeline_class=Compiler, **options):
+    """Decorator: what Numba's `jit` makes of a function, for this target, and where NUMBA_DISABLE_JIT is set, too."""
+    options = {"nopython": True, "debug": False, **options}
+    return lambda function: KernelDispatcher(function, None, options, pipeline_class)
+
+
+jit_registry[KernelTarget] = jit  # for functions of Numba that are written in Python
 
 
 def _name_uniquely(function: FunctionType) -> FunctionType:
@@ -60,7 +71,7 @@ _compiling = RLock()
 
 def inline(function):
     """Compile a helper that is always inlined: vector formulas, address arithmetic."""
-    dispatcher = numba.njit(**OPTIONS, forceinline=True)(_name_uniquely(function))
+    dispatcher = jit(**OPTIONS, forceinline=True)(_name_uniquely(function))
     _parts.append(dispatcher)
     return dispatcher
 
@@ -70,7 +81,7 @@ def kernel(function):
 
     Numba would compile it anew for each constant among its arguments; here a constant is an argument like any other.
     """
-    dispatcher = numba.njit(**OPTIONS, forceinline=False)(_name_uniquely(function))
+    dispatcher = jit(**OPTIONS, forceinline=False)(_name_uniquely(function))
     template = dispatcher.get_call_template
     dispatcher.get_call_template = lambda args, kws: template(tuple(types.unliteral(arg) for arg in args), kws)
     _parts.append(dispatcher)
@@ -196,7 +207,7 @@ class Entry(dict):
         function = self.function
         unique = FunctionType(function.__code__, function.__globals__, f"{function.__name__}_{name}".replace("-", "_"))
         unique.__qualname__ = unique.__name__
-        dispatcher = numba.njit(**ENTRY_OPTIONS)(unique)
+        dispatcher = jit(**ENTRY_OPTIONS)(unique)
         signature = self._signature(dtype)
         dispatcher._cache = self._stored(dtype, name)
         try:
