@@ -54,7 +54,6 @@ TWO = {
     [cls(solver=solver, max_iter=100, n_threads=1) for cls in (MLPClassifier, MLPRegressor) for solver in TWO]
     + [cls(solver=solver, n_threads=2, **options) for cls in (MLPClassifier, MLPRegressor) for solver, options in TWO.items()],
     expected_failed_checks=lambda estimator: {},
-    xfail_strict=True,
 )
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)

@@ -213,7 +213,7 @@ def test_weighted_scores():
 @pytest.mark.parametrize("cores", [1, 2, 3])
 def test_many_rows_are_divided_among_threads(cores, monkeypatch):
     parts, plain = [], Network._fill
-    monkeypatch.setattr(threads, "usable_cores", lambda: cores)
+    monkeypatch.setattr(threads, "usable_threads", lambda: cores)
     monkeypatch.setattr(threads, "FLOP_PER_START", 1000.0)
     monkeypatch.setattr(Network, "_fill", lambda net, rows, *args: (parts.append(len(rows)), plain(net, rows, *args))[1])
     net, X = make_net((4, 20, 3), loss="cross_entropy"), make_samples(700, 4)
