@@ -75,7 +75,7 @@ def test_the_tests_of_scikit_learn(tmp_path):
     assert tests.exists()
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
-    assert "58 passed" in result.stdout
+    assert int(result.stdout.rpartition(" passed")[0].split()[-1]) >= 50
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])

@@ -412,9 +412,18 @@ def test_an_exception_in_a_callback_leaves_a_usable_network(exception, teams):
     assert net.loss(X, y) < before
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C is an exception, which in a background job of a shell it is not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("teams", "ctrl_c")
 @pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals reach the main thread")
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_ctrl_c_is_heard_during_a_long_fit(n_threads, teams):
+def test_ctrl_c_is_heard_during_a_long_fit(n_threads):
     net, X, y = problem((64, 128, 3), 4000, dtype="float32")
     before = net.params.copy()
 
