@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from importlib import import_module
+from modulefinder import ModuleFinder
 from pathlib import Path
 
 import pytest
@@ -52,9 +53,18 @@ def test_unknown_name_is_an_attribute_error():
 
 
 def test_type_checkers_see_the_same_names():
-    stub = ast.parse(Path(fastbp.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
-    seen = {alias.asname: node.module for node in stub.body for alias in node.names}
-    assert seen == {"__version__": "fastbp._version", **fastbp._HOME}
+    module = ast.parse(Path(fastbp.__file__).read_text(encoding="utf-8"))
+    (block,) = [node for node in module.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    assert {alias.asname: node.module for node in block.body for alias in node.names} == fastbp._HOME
+
+
+def test_tools_that_freeze_a_program_see_what_it_may_import(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text("import fastbp\n")
+    finder = ModuleFinder([str(Path(fastbp.__file__).parents[1]), *sys.path], excludes=["numpy", "scipy", *HEAVY])
+    finder.run_script(str(program))
+    assert {"fastbp.network", "fastbp.kernels.train", "fastbp.estimators.classifier"} <= set(finder.modules)
+    assert set(fastbp._HOME.values()) <= set(finder.modules)
 
 
 @pytest.mark.parametrize(
