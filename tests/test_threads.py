@@ -140,7 +140,7 @@ def test_a_system_without_control_groups(tmp_path, monkeypatch):
     assert threads._quota.__wrapped__(0) == math.inf
 
 
-# --- real limits, each in a process of its own -------------------------------------------------------------------------------
+# --- real limits -------------------------------------------------------------------------------------------------------------
 
 START = """
 import os
@@ -154,64 +154,62 @@ from numba.np.ufunc import parallel
 def members(_=None, n_threads=None):
     net = fastbp.Network([500, 500, 10], rng=0)
     return open_session(net, 512, SGD(0.1), n_threads).members
+
+def by_joblib(n_jobs, backend="loky", **options):
+    with joblib.parallel_config(backend, **options):
+        return joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(members)(i) for i in range(3))
+
+def expect(count, *found):
+    print(*found)
+    assert set(found) == {count}
 """
-ALONE = {
-    "nothing": "print(members()); assert not parallel._is_initialized",
-    "Numba": "numba.set_num_threads(1); print(members())",
-    "numba.config": "numba.config.NUMBA_NUM_THREADS = 1; print(members()); assert not parallel._is_initialized",
-    "threadpool_limits": "threadpoolctl.threadpool_limits(1); print(members())",
-    "threadpool_limits of BLAS": "threadpoolctl.threadpool_limits(1, user_api='blas'); print(members())",
-    "within threadpool_limits": """
+LIMITS = {
+    "none": "expect(2, members(), members(n_threads=2), members(n_threads=9)); assert not parallel._is_initialized",
+    "n_threads": "expect(1, members(n_threads=1))",
+    "variables": """
+for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[name] = "1"
+    expect(1, members(), members(n_threads=2))
+    del os.environ[name]
+    expect(2, members())
+""",
+    "threadpool_limits": """
 with threadpoolctl.threadpool_limits(1):
-    print(members())
-assert members() == 2
+    expect(1, members(), members(n_threads=2))
+expect(2, members())
+with threadpoolctl.threadpool_limits(1, user_api="blas"):
+    expect(1, members())
+expect(2, members())
+import sklearn.ensemble  # a library that comes later
+with threadpoolctl.threadpool_limits(1, user_api="openmp"):
+    expect(1, members())
+expect(2, members())
+threadpoolctl.threadpool_limits(1)
+expect(1, members())
 """,
-    "a library loaded later": """
-assert members() == 2
-import sklearn.ensemble
-threadpoolctl.threadpool_limits(1, user_api="openmp")
-print(members())
+    "Numba": """
+numba.config.NUMBA_NUM_THREADS = 1
+expect(1, members(), members(n_threads=2))
+assert not parallel._is_initialized
+numba.config.NUMBA_NUM_THREADS = 2
+expect(2, members())
+numba.set_num_threads(1)
+expect(1, members(), members(n_threads=2))
+numba.set_num_threads(2)
+expect(2, members())
 """,
-    "n_threads above a limit": "threadpoolctl.threadpool_limits(1); print(members(n_threads=2))",
-    "loky": "print(*joblib.Parallel(n_jobs=2)(joblib.delayed(members)(i) for i in range(4)))",
-    "threading": "print(*joblib.Parallel(n_jobs=2, backend='threading')(joblib.delayed(members)(i) for i in range(4)))",
-    "multiprocessing": "print(*joblib.Parallel(n_jobs=2, backend='multiprocessing')(joblib.delayed(members)(i) for i in range(4)))",
-    "one job": "print(*joblib.Parallel(n_jobs=1)(joblib.delayed(members)(i) for i in range(4)))",
-    "inner limit": """
-with joblib.parallel_config(backend="loky", inner_max_num_threads=2):
-    print(*joblib.Parallel(n_jobs=2)(joblib.delayed(members)(i) for i in range(4)))
+    "joblib": """
+expect(1, *by_joblib(2))
+expect(2, *by_joblib(2, inner_max_num_threads=2))
+expect(1, *by_joblib(2, inner_max_num_threads=1))
+expect(1, *by_joblib(2, "threading"))
+expect(1, *by_joblib(2, "multiprocessing"))
+expect(2, *by_joblib(1), *by_joblib(1, "threading"), members())
 """,
-}
-NOT_LIMITED = ("nothing", "one job", "inner limit")
-
-
-def run(code, **variables):
-    """Integers that a program prints which may use two cores."""
-    plain = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name and name not in threads.VARIABLES}
-    environment = {**plain, "PYTHONPATH": str(Path(fastbp.__file__).parents[1]), **variables}
-    done = subprocess.run([sys.executable, "-c", START + code], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    return [int(each) for each in done.stdout.split()]
-
-
-are_two = hasattr(os, "sched_setaffinity") and min(threads._cores(), threads._quota(0)) >= 2
-two_cores = pytest.mark.skipif(not are_two, reason="needs two cores, and to be able to choose them")
-
-
-@two_cores
-@pytest.mark.parametrize("name", ALONE)
-def test_a_limit_alone(name):
-    assert set(run(ALONE[name])) == {2 if name in NOT_LIMITED else 1}
-
-
-@two_cores
-@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "NUMBA_NUM_THREADS"])
-def test_a_variable_alone(name):
-    assert run("print(members())", **{name: "1"}) == [1]
-
-
-SEARCH = """
+    "search": """
+import warnings
 from sklearn.model_selection import GridSearchCV
+warnings.simplefilter("ignore")
 X, y = numpy.random.default_rng(0).normal(size=(1200, 400)), numpy.arange(1200) % 2
 
 def while_it_fits(model, X, y):
@@ -220,15 +218,21 @@ def while_it_fits(model, X, y):
 def afterwards(model, X, y):
     return model.validation_scores_[0]
 
-options = {{"batch_size": 400, "max_iter": 1, "n_threads": {n_threads}}}
-model = fastbp.MLPClassifier((400,), early_stopping=True, scoring=while_it_fits, **options)
-for n_jobs in (1, 2):
-    search = GridSearchCV(model, {{"alpha": [0.0, 1e-4]}}, scoring=afterwards, cv=2, n_jobs=n_jobs, refit=False)
-    print(*search.fit(X, y).cv_results_["mean_test_score"].astype(int))
-"""
+model = fastbp.MLPClassifier((400,), batch_size=400, max_iter=1, early_stopping=True, scoring=while_it_fits)
+for n_threads in (None, 2):
+    for n_jobs, count in ((1, 2), (2, 1)):
+        options = {"scoring": afterwards, "cv": 2, "n_jobs": n_jobs, "refit": False}
+        search = GridSearchCV(model.set_params(n_threads=n_threads), {"alpha": [0.0, 1e-4]}, **options)
+        expect(count, *search.fit(X, y).cv_results_["mean_test_score"])
+""",
+}
+can_have_two = hasattr(os, "sched_setaffinity") and min(threads._cores(), threads._quota(0)) >= 2
 
 
-@two_cores
-@pytest.mark.parametrize("n_threads", [None, 2])
-def test_a_search_shares_the_cores_among_its_jobs(n_threads):
-    assert run(SEARCH.format(n_threads=n_threads)) == [2, 2, 1, 1]
+@pytest.mark.skipif(not can_have_two, reason="needs two cores, and to be able to choose them")
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_limit_alone(name):
+    plain = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name and name not in threads.VARIABLES}
+    environment = {**plain, "PYTHONPATH": str(Path(fastbp.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", START + LIMITS[name]], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
