@@ -13,7 +13,7 @@ import time
 import numpy as np
 from numba import njit
 
-from fastbp._jit import ENTRY_OPTIONS
+from fastbp._jit import ENTRY_OPTIONS, jit
 from fastbp.kernels import vmath
 from fastbp.kernels.simd import load, pointer, store, width
 
@@ -59,7 +59,7 @@ def ulps(value, exact):
 def of_block(function):
     """A kernel: y (BLOCK,) = the function of x (BLOCK,), register by register."""
 
-    @njit(**ENTRY_OPTIONS)
+    @jit(**ENTRY_OPTIONS)
     def apply(x, y):
         source, target = pointer(x), pointer(y)
         for i in range(0, BLOCK, width(source)):

@@ -1,13 +1,14 @@
 """Fully connected neural networks trained by backpropagation in Numba kernels on the CPU.
 
 The names below are looked up when first used, so that ``import fastbp`` costs a few milliseconds: Numba, scikit-learn and
-matplotlib are imported by the modules that need them. Type checkers read the same names from ``__init__.pyi``.
+matplotlib are imported by the modules that need them. Type checkers, and tools that gather the modules of a program to freeze it,
+read the same names from imports that are never run.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastbp._version import __version__
+from fastbp._version import __version__ as __version__
 
 _MODULES = {
     "activations": "ELU Exp GELU HardSigmoid Identity LeakyReLU ReLU SELU SiLU Sigmoid Softmax Softplus Tanh",
@@ -24,11 +25,50 @@ _HOME = {name: f"fastbp.{module}" for module, names in _MODULES.items() for name
 __all__ = ["__version__", *_HOME]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'fastbp' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOME[name]), name)
-    return value
+if TYPE_CHECKING:
+    from fastbp.activations import ELU as ELU
+    from fastbp.activations import GELU as GELU
+    from fastbp.activations import SELU as SELU
+    from fastbp.activations import Exp as Exp
+    from fastbp.activations import HardSigmoid as HardSigmoid
+    from fastbp.activations import Identity as Identity
+    from fastbp.activations import LeakyReLU as LeakyReLU
+    from fastbp.activations import ReLU as ReLU
+    from fastbp.activations import Sigmoid as Sigmoid
+    from fastbp.activations import SiLU as SiLU
+    from fastbp.activations import Softmax as Softmax
+    from fastbp.activations import Softplus as Softplus
+    from fastbp.activations import Tanh as Tanh
+    from fastbp.checkpoint import ModelFormatError as ModelFormatError
+    from fastbp.checkpoint import load as load
+    from fastbp.estimators import MLPClassifier as MLPClassifier
+    from fastbp.estimators import MLPRegressor as MLPRegressor
+    from fastbp.gradcheck import GradientReport as GradientReport
+    from fastbp.losses import AbsoluteError as AbsoluteError
+    from fastbp.losses import BinaryCrossEntropy as BinaryCrossEntropy
+    from fastbp.losses import CrossEntropy as CrossEntropy
+    from fastbp.losses import Gamma as Gamma
+    from fastbp.losses import Huber as Huber
+    from fastbp.losses import LogCosh as LogCosh
+    from fastbp.losses import Poisson as Poisson
+    from fastbp.losses import Quantile as Quantile
+    from fastbp.losses import SquaredError as SquaredError
+    from fastbp.network import Network as Network
+    from fastbp.optimizers import SGD as SGD
+    from fastbp.optimizers import Adam as Adam
+    from fastbp.optimizers import AdamW as AdamW
+    from fastbp.optimizers import Momentum as Momentum
+    from fastbp.optimizers import Nesterov as Nesterov
+    from fastbp.optimizers import RMSprop as RMSprop
+    from fastbp.training import DivergenceError as DivergenceError
+    from fastbp.training import History as History
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module 'fastbp' has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_HOME[name]), name)
+        return value
 
 
 def __dir__() -> list[str]:

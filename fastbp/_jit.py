@@ -1,6 +1,8 @@
-"""The only caller of `numba.njit`: compile options, and which functions an entry is compiled from.
+"""The only maker of Numba's dispatchers: compile options, and which functions an entry is compiled from.
 
-Options are spelled out for every function, because Numba lets an unset one be inherited from whichever caller compiles first.
+Options are spelled out for every function, because Numba lets an unset one be inherited from whichever caller compiles first, or
+takes it from the environment: what a user sets there to debug functions of his own (NUMBA_DEBUGINFO, NUMBA_DISABLE_JIT) is not
+about these, which have no lines to step through and are nothing but intrinsics in Python.
 No fast-math flag is set: the order of every sum is fixed by explicit vector code, and NaN and infinity are kept.
 """
 
@@ -8,7 +10,6 @@ import gc
 import hashlib
 import inspect
 from contextlib import contextmanager
-from functools import partial
 from itertools import count
 from types import FunctionType
 
@@ -16,6 +17,7 @@ import numba
 from llvmlite.ir import Constant
 from numba.core import cgutils, errors, types, typing
 from numba.core.caching import NullCache
+from numba.core.compiler import Compiler
 from numba.core.target_extension import jit_registry
 from numba.extending import intrinsic
 
@@ -24,14 +26,15 @@ from fastbp._choice import Choice, Level, choose, compiling, switches
 from fastbp._key import digest
 from fastbp._linker import EntryCompiler, PartCompiler
 from fastbp._modules import Unseen, add_this_module
-from fastbp._target import NAME, KernelDispatcher, KernelTarget, target
+from fastbp._target import KernelDispatcher, KernelTarget, target
 from fastbp._unboxing import flat
 
 add_this_module()
 
 OPTIONS = {
-    "_target": NAME,
     "_nrt": False,
+    "debug": False,
+    "_dbg_extend_lifetimes": False,
     "error_model": "numpy",
     "fastmath": False,
     "nogil": True,
@@ -41,7 +44,15 @@ OPTIONS = {
     "pipeline_class": PartCompiler,
 }
 ENTRY_OPTIONS = {**OPTIONS, "no_cpython_wrapper": False, "pipeline_class": EntryCompiler, "forceinline": False}
-jit_registry[KernelTarget] = partial(numba.jit, _target=NAME)  # for functions of Numba that are written in Python
+
+
+def jit(*, pipeline_class=Compiler, **options):
+    """Decorator: what Numba's `jit` makes of a function, for this target, and where NUMBA_DISABLE_JIT is set, too."""
+    options = {"nopython": True, "debug": False, **options}
+    return lambda function: KernelDispatcher(function, None, options, pipeline_class)
+
+
+jit_registry[KernelTarget] = jit  # for functions of Numba that are written in Python
 
 
 def _name_uniquely(function: FunctionType) -> FunctionType:
@@ -66,7 +77,7 @@ _numbers = count()
 def _part(function, *, inlined):
     """Compile a function that others may call; the module that it stands in is in the key of the machine code."""
     add_this_module()
-    dispatcher = numba.njit(**OPTIONS, forceinline=inlined)(_name_uniquely(function))
+    dispatcher = jit(**OPTIONS, forceinline=inlined)(_name_uniquely(function))
     KernelDispatcher.parts.append(dispatcher)
     return dispatcher
 
@@ -162,7 +173,7 @@ class Entry(dict):
         name = (cache.name if cache else f"{function.__name__}_{dtype}{choice.name}_{next(_numbers)}").replace("-", "_")
         unique = FunctionType(function.__code__, function.__globals__, name, None, function.__closure__)
         unique.__qualname__ = name
-        dispatcher = numba.njit(**ENTRY_OPTIONS)(unique)
+        dispatcher = jit(**ENTRY_OPTIONS)(unique)
         signature = self._signature(dtype)
         if cache is not None and not target.has_foreign_overloads():
             dispatcher._cache = cache

@@ -195,7 +195,8 @@ class Network:
         ----------
         X : array_like or sparse matrix, (n_samples, n_inputs), or array_like (n_inputs,)
         n_threads : int, optional
-            Threads at most; by default the cores of this process. Few rows are the work of one. The result is the same.
+            Threads at most; by default as many as `fastbp.threads` finds usable. Few rows are the work of one. The result is the
+            same.
 
         Returns
         -------

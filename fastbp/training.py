@@ -151,7 +151,9 @@ def fit(
     progress : bool, default False
         Show a tqdm bar.
     n_threads : int, optional
-        The most threads to use; by default as many as the work of a mini-batch repays. The result does not depend on it.
+        The most threads to use; by default as many as the work of a mini-batch repays. Never more than the least of the limits
+        set when the fit begins: cores and quota of the process, ``OMP_NUM_THREADS``, ``NUMBA_NUM_THREADS``, `threadpoolctl`,
+        joblib's share (`fastbp.threads`). The result does not depend on it.
     rng : None, int or numpy.random.Generator, optional
         Source of the seed of shuffling and dropout; default the network's.
 

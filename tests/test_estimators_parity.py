@@ -5,6 +5,8 @@ import warnings
 
 import numpy as np
 import pytest
+import sklearn
+from packaging.version import Version
 from sklearn import datasets, neural_network
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import scale
@@ -12,6 +14,7 @@ from sklearn.preprocessing import scale
 import fastbp
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+IS_OLD = Version(sklearn.__version__) < Version("1.9")
 DOUBLE, SINGLE, LBFGS = 1e-9, 5e-4, 1e-6
 
 
@@ -78,7 +81,8 @@ def assert_equal(ours, theirs, X, tolerance=DOUBLE):
         if expected is None:
             assert own is None
         else:
-            assert type(own) is type(expected) or isinstance(expected, float)
+            # theirs may be a number of NumPy, whose type depends on NumPy's version and on that of X
+            assert type(own) is (float if isinstance(expected, np.floating) else type(expected))
             np.testing.assert_allclose(own, expected, rtol=tolerance, atol=tolerance)
     if hasattr(theirs, "classes_"):
         np.testing.assert_array_equal(ours.classes_, theirs.classes_)
@@ -194,6 +198,8 @@ def test_whole_default_fits(name):
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_sample_weights(name, solver, early_stopping):
     weights = np.random.default_rng(0).integers(1, 5, len(DATA[name][0])) / 2
+    if IS_OLD and early_stopping and name == "wine":
+        pytest.skip("scikit-learn before 1.9 does not weigh the score of classes that are words")
     tolerance = LBFGS if solver == "lbfgs" else DOUBLE
     check(name, tolerance, fit={"sample_weight": weights}, solver=solver, early_stopping=early_stopping, batch_size=32)
 
@@ -406,6 +412,8 @@ def _with_names(model):
     + [("MLPClassifier", case) for case in SAID_BY_CLASSIFIERS],
 )
 def test_warnings_and_errors_are_worded_as_scikit_learn_words_them(kind, case):
+    if IS_OLD and case in ("zero weights", "held out without weight"):
+        pytest.skip("scikit-learn before 1.9 divides by zero")
     work = (SAID | SAID_BY_CLASSIFIERS)[case]
     theirs, ours = caught(lambda: work(getattr(neural_network, kind))), caught(lambda: work(getattr(fastbp, kind)))
     assert ours == theirs

@@ -57,9 +57,10 @@ def compilers(node):
             yield each.attr
 
 
-def test_only_one_file_calls_numba_njit():
-    users = {path.name for path in PACKAGE.rglob("*.py") if set(compilers(tree(path)))}
-    assert users == {"_jit.py"}
+def test_only_one_file_makes_dispatchers():
+    assert [path.name for path in PACKAGE.rglob("*.py") if set(compilers(tree(path)))] == []
+    users = {path.name for path in PACKAGE.rglob("*.py") if "KernelDispatcher(" in path.read_text(encoding="utf-8")}
+    assert users == {"_jit.py", "_target.py"}  # where it is called and where it is defined
     assert set(compilers(ast.parse("import numba\n@numba.njit\ndef f(): pass"))) == {"njit"}
 
 
@@ -68,6 +69,7 @@ def test_options_are_spelled_out():
         assert options["fastmath"] is False
         assert options["nogil"] is True
         assert options["error_model"] == "numpy"
+        assert options["debug"] is options["_dbg_extend_lifetimes"] is False
         assert "parallel" not in options
     fast = [
         path.name
@@ -477,6 +479,50 @@ def test_a_name_may_be_used_for_values_of_several_types():
     x = np.zeros(1)
     Entry(_first_plus_one, lambda dtype: types.void(dtype[::1]))["float64"](x)
     assert x[0] == 1.0
+
+
+SETTINGS = """
+import numba
+from numba.extending import overload
+from fastbp._jit import Entry
+from fastbp._target import target
+from fastbp.kernels.train import draw_order
+
+def doubled(x): pass
+
+@overload(doubled)
+def _(x):
+    return lambda x: x + x
+
+def quadrupled(x):
+    return doubled(doubled(x))
+
+draw_order["float32"]
+assert not target.target_context.is_wide
+entry = Entry(quadrupled, lambda dtype: numba.types.float64(numba.types.float64))
+assert entry["float64"](1.5) == 6.0
+assert target.target_context.is_wide, "nothing was asked of Numba's own functions"
+"""
+DUMPS = ("BYTECODE", "CFG", "IR", "SSA", "LLVM", "FUNC_OPT", "OPTIMIZED", "ASSEMBLY", "ANNOTATION")
+NUMBA_SETTINGS = [
+    {"NUMBA_DEBUGINFO": "1"},
+    {"NUMBA_ENABLE_PROFILING": "1"},
+    {"VS_PROFILER": "1"},
+    {"NUMBA_DISABLE_JIT": "1"},
+    {"NUMBA_DEBUGINFO": "1", "NUMBA_OPT": "0", "NUMBA_EXTEND_VARIABLE_LIFETIMES": "1", "NUMBA_BOUNDSCHECK": "1"},
+    {"NUMBA_DEBUG": "1", "NUMBA_DEBUG_JIT": "1", "NUMBA_DEBUG_TYPEINFER": "1", "NUMBA_TRACE": "1"},
+    {f"NUMBA_DUMP_{name}": "1" for name in DUMPS},
+    {"NUMBA_CPU_NAME": "generic", "NUMBA_USE_LLVMLITE_MEMORY_MANAGER": "1"},
+    {"NUMBA_DEVELOPER_MODE": "1", "NUMBA_JIT_COVERAGE": "1", "NUMBA_LLVM_PASS_TIMINGS": "1"},
+    {"NUMBA_OPT": "max", "NUMBA_SLP_VECTORIZE": "1", "NUMBA_ENABLE_AVX": "0", "NUMBA_DISABLE_INTEL_SVML": "1"},
+]
+
+
+@pytest.mark.parametrize("settings", NUMBA_SETTINGS, ids=" ".join)
+def test_kernels_run_whatever_is_set_to_debug_other_functions(settings, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "FASTBP_CACHE": "0", **settings}
+    done = subprocess.run([sys.executable, "-c", SETTINGS], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 # --- disk cache --------------------------------------------------------------------------------------------------------------

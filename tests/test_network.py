@@ -213,7 +213,7 @@ def test_weighted_scores():
 @pytest.mark.parametrize("cores", [1, 2, 3])
 def test_many_rows_are_divided_among_threads(cores, monkeypatch):
     parts, plain = [], Network._fill
-    monkeypatch.setattr(threads, "usable_cores", lambda: cores)
+    monkeypatch.setattr(threads, "usable_threads", lambda: cores)
     monkeypatch.setattr(threads, "FLOP_PER_START", 1000.0)
     monkeypatch.setattr(Network, "_fill", lambda net, rows, *args: (parts.append(len(rows)), plain(net, rows, *args))[1])
     net, X = make_net((4, 20, 3), loss="cross_entropy"), make_samples(700, 4)
@@ -320,7 +320,8 @@ def test_sample_weights(loss, dtype):
     assert scaled[0] == loss_weighted
     assert same_bits(scaled[1].params, weighted.params)
     ones = net.value_and_grad(X, y, np.ones(21))
-    assert ones[0] == pytest.approx(net.loss(X, y), rel=1e-2 * TOLERANCE[dtype])
+    # either sum of the 3 terms of a sample is rounded twice, by half an epsilon each time
+    assert ones[0] == pytest.approx(net.loss(X, y), rel=max(1e-2 * TOLERANCE[dtype], 2 * float(np.finfo(dtype).eps)))
     assert same_bits(ones[1].params, net.value_and_grad(X, y)[1].params)
 
 

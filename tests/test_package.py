@@ -1,12 +1,17 @@
 """The package's surface: a light import, lazy names, one list of them."""
 
 import ast
+import os
 import subprocess
 import sys
-from importlib import import_module
+import tomllib
+from importlib import import_module, metadata
+from modulefinder import ModuleFinder
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import fastbp
 
@@ -52,9 +57,18 @@ def test_unknown_name_is_an_attribute_error():
 
 
 def test_type_checkers_see_the_same_names():
-    stub = ast.parse(Path(fastbp.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
-    seen = {alias.asname: node.module for node in stub.body for alias in node.names}
-    assert seen == {"__version__": "fastbp._version", **fastbp._HOME}
+    module = ast.parse(Path(fastbp.__file__).read_text(encoding="utf-8"))
+    (block,) = [node for node in module.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    assert {alias.asname: node.module for node in block.body for alias in node.names} == fastbp._HOME
+
+
+def test_tools_that_freeze_a_program_see_what_it_may_import(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text("import fastbp\n")
+    finder = ModuleFinder([str(Path(fastbp.__file__).parents[1]), *sys.path], excludes=["numpy", "scipy", *HEAVY])
+    finder.run_script(str(program))
+    assert {"fastbp.network", "fastbp.kernels.train", "fastbp.estimators.classifier"} <= set(finder.modules)
+    assert set(fastbp._HOME.values()) <= set(finder.modules)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +77,53 @@ def test_type_checkers_see_the_same_names():
 def test_every_registered_class_is_public(module, registry):
     classes = getattr(import_module(f"fastbp.{module}"), registry).classes
     assert {cls.__name__ for cls in classes} <= set(fastbp._MODULES[module].split())
+
+
+# --- dependencies ------------------------------------------------------------------------------------------------------------
+
+PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+DECLARED = {
+    each.name: each.specifier
+    for group in (PROJECT["project"]["dependencies"], *(PROJECT["project"]["optional-dependencies"][e] for e in ("data", "test")))
+    for each in map(Requirement, group)
+    if each.name != "fastbp"
+}
+PINS = {
+    each["condition"].removeprefix("factor."): {pin.name: next(iter(pin.specifier)) for pin in map(Requirement, each["then"])}
+    for each in PROJECT["tool"]["tox"]["env_run_base"]["deps"]
+}
+BROUGHT = {"scipy", "pyparsing"}  # by scikit-learn and matplotlib
+
+
+def lower_bound(specifier):
+    (bound,) = [Version(each.version) for each in specifier if each.operator == ">="]
+    return bound
+
+
+def test_the_oldest_versions_that_are_tested_are_the_lower_bounds_that_are_declared():
+    assert {each.operator for pins in PINS.values() for each in pins.values()} == {"=="}
+    oldest = {name: Version(pin.version) for name, pin in PINS["oldest"].items()}
+    assert {name: oldest[name] for name in oldest.keys() - BROUGHT} == {name: lower_bound(each) for name, each in DECLARED.items()}
+
+
+def test_the_middle_versions_are_newer_than_the_oldest():
+    middle = {name: Version(pin.version) for name, pin in PINS["middle"].items()}
+    assert middle.keys() == DECLARED.keys()
+    for name, version in middle.items():
+        assert DECLARED[name].contains(version)
+        assert version > lower_bound(DECLARED[name]) or name == "numba"  # of which one version fits
+
+
+def test_every_python_that_is_declared_is_tested():
+    classifiers = [each.rpartition(" ")[2] for each in PROJECT["project"]["classifiers"] if each.startswith("Programming Language")]
+    pythons, kinds = PROJECT["tool"]["tox"]["env_list"][0]["product"]
+    assert pythons == [each for each in classifiers if "." in each]
+    assert kinds == [*PINS, "newest"]
+
+
+@pytest.mark.skipif("TOX_ENV_NAME" not in os.environ, reason="run by tox only")
+def test_the_versions_that_tox_asks_for_are_those_that_run():
+    python, kind = os.environ["TOX_ENV_NAME"].split("-")
+    assert python == ".".join(map(str, sys.version_info[:2]))
+    for name, pin in PINS.get(kind, {}).items():
+        assert Version(metadata.version(name)) == Version(pin.version), name

@@ -1,7 +1,6 @@
 """`fit`: which rows it visits, when it stops, what it records, and that nothing but the seed decides the bits."""
 
 import json
-import os
 import signal
 import sys
 import threading
@@ -26,7 +25,7 @@ from conftest import (
 )
 
 import fastbp
-from fastbp import SGD, Adam, History, Network, runner, threads
+from fastbp import SGD, Adam, History, Network, runner
 from fastbp.layout import NARROW_LIMIT
 from fastbp.training import DivergenceError, epoch_order, flop_of_sample
 
@@ -257,24 +256,6 @@ def test_the_number_of_threads_changes_no_bit_of_any_rule(rule, teams):
     assert len(results) == 1
 
 
-def test_how_many_threads(monkeypatch):
-    monkeypatch.setattr(threads, "usable_cores", lambda: 8)
-    assert threads.members_for(0, None) == threads.members_for(0, 4) == 1  # little work
-    assert threads.members_for(1e12, None) == 8
-    assert threads.members_for(1e12, 3) == 3
-    assert threads.members_for(1e12, 1) == 1
-    assert threads.members_for(1e12, 100) == 8
-    counts = [threads.members_for(flop, None) for flop in np.geomspace(1e3, 1e12, 50)]
-    assert counts == sorted(counts)
-
-
-def test_cores_are_those_that_this_process_may_use(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
-    for limit, cores in (("max 100000", 6), ("400000 100000", 4), ("50000 100000", 1), ("rubbish", 6)):
-        monkeypatch.setattr(Path, "read_text", lambda path, limit=limit: limit)
-        assert threads.usable_cores() == cores
-
-
 @pytest.mark.parametrize("n_threads", [1, 3])
 @pytest.mark.parametrize("shuffle", [True, "replacement", False])
 @pytest.mark.parametrize("sizes", [(4, 6, 3), (4, 20, 3)], ids=str)
@@ -431,9 +412,18 @@ def test_an_exception_in_a_callback_leaves_a_usable_network(exception, teams):
     assert net.loss(X, y) < before
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C is an exception, which in a background job of a shell it is not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("teams", "ctrl_c")
 @pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals reach the main thread")
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_ctrl_c_is_heard_during_a_long_fit(n_threads, teams):
+def test_ctrl_c_is_heard_during_a_long_fit(n_threads):
     net, X, y = problem((64, 128, 3), 4000, dtype="float32")
     before = net.params.copy()
 

@@ -7,9 +7,9 @@ from math import exp as library_exp
 
 import numpy as np
 import pytest
-from numba import njit, typeof
+from numba import typeof
 
-from fastbp._jit import ENTRY_OPTIONS
+from fastbp._jit import ENTRY_OPTIONS, jit
 from fastbp.kernels import vmath
 from fastbp.kernels.simd import load, pointer, register_bytes, store, width
 
@@ -60,7 +60,7 @@ def driver(name):
     """Compiled: y = f(x) register by register, z = f(x) number by number."""
     function = getattr(vmath, name)
 
-    @njit(**ENTRY_OPTIONS)
+    @jit(**ENTRY_OPTIONS)
     def apply(x, y, z):
         source, target = pointer(x), pointer(y)
         for i in range(0, x.size, width(source)):
@@ -224,7 +224,7 @@ def test_machine_code_calls_no_library_and_converts_nothing(name, dtype):
     assert not CONVERSION.search(code)
 
 
-@njit(**ENTRY_OPTIONS)
+@jit(**ENTRY_OPTIONS)
 def calls_the_library(x):
     for i in range(x.size):
         x[i] = library_exp(x[i]) * 0.1

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-Support: Any = object
+Support: Any = type("Support", (), {})  # not `object`, which cannot stand before another base
 try:
     from sklearn.callback import CallbackSupportMixin
 

@@ -87,7 +87,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         always computes in double precision, in which its weights end in scikit-learn too.
     n_threads : int, optional
         The most threads; by default as many as the work of a mini-batch or a prediction repays, and one in `partial_fit`
-        (#13567). The result does not depend on it.
+        (#13567). Never more than the least of the limits set when the fit begins: cores and quota of the process,
+        ``OMP_NUM_THREADS``, ``NUMBA_NUM_THREADS``, `threadpoolctl`, joblib's share. The result does not depend on it.
     l1 : float, default 0.0
         l1 / w times the sum of the sizes of the weights, w as for `alpha`, is added to the loss. This and what follows is for
         the solvers with mini-batches, not "lbfgs".
