@@ -1,6 +1,7 @@
 """Memory for the kernels: where it begins, and on what pages."""
 
 import mmap
+import os
 import weakref
 from contextlib import suppress
 
@@ -12,7 +13,18 @@ HUGE_PAGE = 1 << 21  # bytes
 LARGE = 1 << 20  # bytes from which a buffer gets pages of its own
 KEPT = 1 << 27  # bytes at most that wait for the next buffer
 
+ADDRESSES = 1 << 47  # bytes that a process can address at most
+
 _released: list[mmap.mmap] = []
+
+
+def check_room(argument: str, size: int) -> None:
+    """Raise where an argument asks for more bytes than the machine has, of which no system call would say whose they are."""
+    room = ADDRESSES
+    with suppress(AttributeError, ValueError, OSError):  # systems that do not tell
+        room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > room > 0:
+        raise ValueError(f"{argument} needs {size >> 30} GiB, but this machine has {room >> 30} GiB of memory; choose less")
 
 
 def zeros(count: int, dtype: DTypeLike) -> np.ndarray:

@@ -37,7 +37,7 @@ LAYERS = [
     "kernels.block kernels.predict",
     "kernels.minibatch",
     "kernels.narrow",
-    "kernels.train kernels.peak regularization",
+    "kernels.train kernels.peak regularization parameters",
     "session",
     "network",
     "runner",

@@ -411,8 +411,7 @@ def session_of(net, mode, options, x, y, labels, weights, order, out, side):
     if side:
         for name in ("x", "columns", "starts", *"y labels sample_weight order out rates record reals plan work".split()):
             setattr(session, name, guarded(getattr(session, name), side))
-        net.params = guarded(net.params, side)
-        session._params = net.params
+        net._vector = session._params = guarded(net._vector, side)
     return session
 
 
