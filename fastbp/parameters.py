@@ -16,7 +16,7 @@ Array = NDArray[Any]
 class LayerArrays(Sequence[Array]):
     """Arrays of one kind, one a layer: views of a flat vector.
 
-    To set an item copies an array into its place, after a check: the kernels read the vector, whatever lists there are of its parts.
+    To set an item copies an array into its place, after a check: what the kernels read is the vector.
 
     Parameters
     ----------
@@ -58,24 +58,21 @@ class LayerArrays(Sequence[Array]):
             raise TypeError(f"{self._name} must be a list of {len(layers)} arrays, one a layer, got {values!r}")
         if len(values) != len(layers):
             raise ValueError(f"{self._name} must hold {len(layers)} arrays, one a layer, got {len(values)}")
-        dtype = self._vector.dtype
         checked = []
         for layer, value in zip(layers, values, strict=True):
             place = self[layer]
-            # copied, for those that are set later may be views of those that are set first
-            checked.append(
-                None if is_there(value, place) else np.array(fitting(f"{self._name}[{layer}]", value, place.shape, dtype))
-            )
-        for layer, array in zip(layers, checked, strict=True):
-            if array is not None:
-                self[layer][...] = array
+            if not is_there(value, place):
+                # copied, for those that are set later may be views of those that are set first
+                checked.append((place, fitting(f"{self._name}[{layer}]", value, place.shape, place.dtype).copy()))
+        for place, array in checked:
+            place[...] = array
 
 
 class Parameters:
     """A flat vector [W_1, b_1, W_2, b_2, ...], each row-major, and its parts.
 
-    Its memory stays: sessions hold on to it. Assignments copy into it, and every view of it is a new one, so that what is done to the
-    shape, the dtype or the flags of a view is done to that one only.
+    Its memory stays: sessions hold on to it. Assignments copy into it, and every view of it is a new one, so that what is done to
+    the shape, the dtype or the flags of a view is done to that one only.
     """
 
     def __init__(self, vector: Array, sizes: tuple[int, ...]):

@@ -4,6 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +131,7 @@ def test_arrays_of_layers_are_a_sequence(net):
     assert len(net.weights) == 2
     assert [w.shape for w in net.weights] == [w.shape for w in net.weights[:]] == [(6, 4), (3, 6)]
     assert repr(net.biases) == repr(list(net.biases))
-    np.testing.assert_array_equal(net.weights[-1], list(reversed(net.weights))[0])
+    np.testing.assert_array_equal(net.weights[-1], next(reversed(net.weights)))
     for index in (2, -3):
         with pytest.raises(IndexError):
             net.weights[index]
@@ -218,10 +219,8 @@ TAMPERING = {
 @pytest.mark.filterwarnings("ignore:Setting the:DeprecationWarning")  # of NumPy, some day
 def test_tampering_with_views_harms_nobody(net, tamper):
     before = use(net)
-    try:
+    with suppress(AttributeError, TypeError, ValueError):
         TAMPERING[tamper](net)
-    except (AttributeError, TypeError, ValueError):
-        pass
     assert all(np.array_equal(mine, old) for mine, old in zip(use(net), before, strict=True))
     net.params += 1
     assert not np.array_equal(net(X), before[0])
