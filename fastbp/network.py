@@ -102,6 +102,7 @@ class Network(Parameters):
         self._few = int(threads.FLOP_PER_START / count)  # rows that one thread predicts
         self._idle: list[Session] = []  # sessions of predictions, each used by one thread at a time
         self._spare: list[Session] = []  # the last session of a loss or gradient, if small
+        self._turn = threads.Turn("network")
         self._initialise(init, weights, biases)
 
     def _hidden_activations(self, hidden):
@@ -155,7 +156,7 @@ class Network(Parameters):
         return f"Network({list(self.sizes)}, hidden={hidden}, loss={self.loss_function!r}, dtype={self.dtype.name!r})"
 
     def __getstate__(self):
-        return {name: value for name, value in self.__dict__.items() if name not in ("_idle", "_spare")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_idle", "_spare", "_turn")}
 
     def __setstate__(self, state):
         count, vector = layout.parameter_offsets(state["sizes"])[-1][2], state["_vector"]
@@ -163,7 +164,7 @@ class Network(Parameters):
             raise ValueError(f"the pickle is damaged: it has {vector.shape} parameters of {vector.dtype} for {state['sizes']}")
         own = memory.zeros(count, vector.dtype)  # joblib maps large arrays into its workers read-only
         own[:] = vector
-        self.__dict__.update(state, _vector=own, _idle=[], _spare=[])
+        self.__dict__.update(state, _vector=own, _idle=[], _spare=[], _turn=threads.Turn("network"))
 
     def copy(self) -> "Network":
         """A network with equal settings and parameters of its own."""
@@ -352,6 +353,8 @@ class Network(Parameters):
 
     def fit(self, X, y, **options):
         """Train from the present parameters; see `fastbp.training.fit` for the options.
+
+        Other threads may predict meanwhile, by parameters of any moment of the training; a second `fit` is a RuntimeError.
 
         Returns
         -------

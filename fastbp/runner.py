@@ -13,6 +13,10 @@ CALL_BYTES = 1 << 24  # copied and packed for a call: of larger networks it take
 FLOP_OF_STEP = 20  # per parameter, by the time it takes
 FIRST_RATE = 4e10  # flop/s assumed for the first call
 MOST_CHANGE = 8  # of the steps from one call to the next
+OVERWRITTEN = (
+    "a callback or another thread has written NaN or infinity into the parameters before epoch {}. The parameters are again those"
+    " from before the last call of the kernel, which is an epoch where there are callbacks"
+)
 
 
 class DivergenceError(ValueError):
@@ -75,6 +79,7 @@ class Runner:
         copies = 4 + session.slots  # packed and unpacked, kept with the slots, and looked at
         self.seconds = CALL_SECONDS * (1 + copies * session.net.params.nbytes / CALL_BYTES)
         self.steps = max(1, int(self.seconds * FIRST_RATE / (flop + 5000)))
+        self.snapshot = None  # before the last call
 
     def run(self, epochs, *, each=False):
         """Go on from the cursor to `epochs`; yields after every call.
@@ -101,7 +106,9 @@ class Runner:
         """
         session, plan = self.session, self.session.plan
         while plan[layout.EPOCH] < epochs:
-            before, snapshot = int(plan[layout.EPOCH]), session.snapshot()
+            before = int(plan[layout.EPOCH])
+            self.require_finite(before, session.rate(before))
+            snapshot = self.snapshot = session.snapshot()
             plan[layout.EPOCHS] = before + 1 if each else epochs
             plan[layout.STEPS] = self.steps
             start = perf_counter()
@@ -113,6 +120,15 @@ class Runner:
                 change = min(max(self.seconds / max(seconds, 1e-9), 1 / MOST_CHANGE), MOST_CHANGE)
                 self.steps = min(max(1, int(self.steps * change)), layout.MAX_STEPS)
             yield before, int(plan[layout.EPOCH]), start, seconds
+
+    def require_finite(self, epoch, learning_rate):
+        """Raise if somebody else, as a callback, has written numbers into the parameters that are not finite, before that epoch."""
+        if self.session.has_finite_parameters():
+            return
+        if self.snapshot is not None:
+            self.session.restore(self.snapshot)
+            self.session.plan[layout.EPOCH] = epoch
+        raise DivergenceError(epoch, learning_rate, OVERWRITTEN.format(epoch + 1))
 
 
 def _restore_last_finite(session, snapshot, before) -> int:

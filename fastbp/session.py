@@ -273,7 +273,11 @@ class Session:
 
     def is_finite(self) -> bool:
         """Whether the loss and all parameters are finite after a call."""
-        return bool(self.plan[layout.STATUS] != layout.DIVERGED and all_finite[self.dtype](self._params))
+        return bool(self.plan[layout.STATUS] != layout.DIVERGED and self.has_finite_parameters())
+
+    def has_finite_parameters(self) -> bool:
+        """Whether all parameters of the network are finite, whoever wrote them."""
+        return bool(all_finite[self.dtype](self._params))
 
     def matrix(self, layer: int, column: int) -> np.ndarray:
         """Rows (N, n) of what the layer table calls `column` of a layer, copied out of its panels."""

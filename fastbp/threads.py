@@ -1,10 +1,36 @@
-"""How many threads a fit uses."""
+"""How many threads a fit uses, and that no other trains the same at the same time."""
 
 import os
+import threading
 from pathlib import Path
 
 FLOP_PER_MEMBER = 2e7  # of one mini-batch (about 0.2 ms): less does not repay the meetings of the team
 FLOP_PER_START = 2e8  # of work that is done once: less does not repay the start of a thread
+
+
+class Turn:
+    """Whose turn it is to train something, by ``with``: an error for whoever comes meanwhile, as the results would be a mixture.
+
+    Predictions do not ask. A callback that fits the network whose fit has called it is an error, too.
+
+    Parameters
+    ----------
+    what : str
+        What is trained, for the message.
+    """
+
+    def __init__(self, what: str):
+        self._what, self._lock = what, threading.Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError(
+                f"this {self._what} is being trained already, by another thread or by the call that this callback is for: wait for"
+                " the end of that, or train a copy"
+            )
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 def usable_cores() -> int:

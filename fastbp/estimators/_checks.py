@@ -4,16 +4,17 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import validate_data
 
-from fastbp.sparsity import CompressedRows, rows_of
-from fastbp.validation import is_plain
+from fastbp.sparsity import CompressedRows, check_places, rows_of
+from fastbp.validation import is_plain, refuse_masked
 
 NOT_FINITE = "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 
 
-def refuse_masks_and_dates(name: str, value) -> None:
-    """Raise for arrays whose numbers are not what they seem."""
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise ValueError(f"{name} is a masked array, whose mask would be ignored; fill it first, e.g. with {name}.filled().")
+def refuse_misleading(name: str, value) -> None:
+    """Raise for arrays whose numbers are not what they seem, or not where they should be."""
+    refuse_masked(name, value)
+    if sparse.issparse(value) and value.ndim == 2:
+        check_places(name, value)
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     if kind in ("m", "M"):
         raise ValueError(f"{name} must hold numbers, got dtype {value.dtype}; turn dates and durations into numbers first.")
@@ -30,7 +31,7 @@ def refuse_large(X) -> None:
 def in_dtype(name: str, array, dtype):
     """A C-contiguous array of another precision, if all of its numbers fit; sparse matrices as the kernels take them."""
     if sparse.issparse(array):
-        return rows_of(array, lambda numbers: in_dtype(name, numbers, dtype))
+        return rows_of(name, array, lambda numbers: in_dtype(name, numbers, dtype))
     if type(array) is CompressedRows:
         return array.with_values(in_dtype(name, array.values, dtype))
     if array.dtype == dtype:
@@ -50,12 +51,14 @@ def rows(estimator, X, dtype, n_features: int):
         and X.dtype == dtype
         and X.ndim == 2
         and X.shape[1] == n_features
-        and X.size
         and not hasattr(estimator, "feature_names_in_")
-        and is_plain(X if kind is np.ndarray else X.data)
+        and (numbers := X if kind is np.ndarray else X.data).size
+        and is_plain(numbers)
     ):
         return X if kind is np.ndarray else in_dtype("X", X, dtype), dtype
-    refuse_masks_and_dates("X", X)
+    refuse_misleading("X", X)
     X = validate_data(estimator, X, accept_sparse=["csr", "csc"], reset=False)
+    if X.shape[1] != n_features:
+        raise ValueError(f"X has {X.shape[1]} features, but coefs_ are those of a network with {n_features} inputs.")
     result = np.result_type(X.dtype, dtype)
     return in_dtype("X", X, dtype), result

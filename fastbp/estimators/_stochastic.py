@@ -89,8 +89,8 @@ def penalises(estimator) -> bool:
     return bool(estimator.solver != "adamw")
 
 
-def fit_stochastic(estimator, net, data, held_out, rng, tasks, incremental, extra):
-    """Train by solver "sgd" or another that takes mini-batches; sets the attributes of the estimator."""
+def prepare_stochastic(estimator, net, data, held_out, rng, tasks, incremental, extra):
+    """The function that trains by solver "sgd" or another that takes mini-batches, and sets the attributes of the estimator."""
     if not incremental or not hasattr(estimator, "_optimizer"):
         estimator._optimizer = Optimizer(estimator)
     if estimator.early_stopping and incremental:
@@ -103,14 +103,18 @@ def fit_stochastic(estimator, net, data, held_out, rng, tasks, incremental, extr
     n_threads = 1 if incremental and estimator.n_threads is None else estimator.n_threads
     if drops_inputs(extra):
         data.X = sparsity.dense(data.X)
-    session = estimator._optimizer.open(net, data, batch_size, n_threads, extra)
-    try:
-        _Fit(estimator, net, session, data, rows, held_out, rng, tasks, incremental).run()
-    finally:
-        if incremental:
-            estimator._optimizer.pause(net.sizes[0])
-        else:
-            estimator._optimizer.close()
+
+    def train():
+        session = estimator._optimizer.open(net, data, batch_size, n_threads, extra)
+        try:
+            _Fit(estimator, net, session, data, rows, held_out, rng, tasks, incremental).run()
+        finally:
+            if incremental:
+                estimator._optimizer.pause(net.sizes[0])
+            else:
+                estimator._optimizer.close()
+
+    return train
 
 
 def _batch_size(value, n_samples) -> int:

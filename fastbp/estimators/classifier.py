@@ -11,6 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from fastbp import losses
+from fastbp.estimators import _checks
 from fastbp.estimators._base import MultilayerPerceptron, is_stochastic
 from fastbp.estimators._labels import binarizer_of, indicators, plain_classes
 
@@ -282,7 +283,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         ValueError
             For parameters or data at fault. `fastbp.DivergenceError`, a kind of it, when training diverges.
         """
-        return self._fit(X, y, sample_weight, X_val, y_val, coefs_init, intercepts_init)
+        return self._fit(X, y, sample_weight, (X_val, y_val), (coefs_init, intercepts_init))
 
     @available_if(is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -303,10 +304,13 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         -------
         self
         """
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
+
+    def _begin_partial_fit(self, y, classes):
+        _checks.refuse_misleading("y", y)
         if _check_partial_fit_first_call(self, classes):
             is_multilabel = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if is_multilabel else classes)
-        return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X):
         """The likeliest classes.

@@ -247,7 +247,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         ValueError
             For parameters or data at fault. `fastbp.DivergenceError`, a kind of it, when training diverges.
         """
-        return self._fit(X, y, sample_weight, X_val, y_val, coefs_init, intercepts_init)
+        return self._fit(X, y, sample_weight, (X_val, y_val), (coefs_init, intercepts_init))
 
     @available_if(is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
