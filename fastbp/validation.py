@@ -83,7 +83,7 @@ def numbers(name: str, value, dtype) -> np.ndarray:
         raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from error
     if array.dtype.kind in "cmMV":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    if array.dtype.kind in "SU":
+    if array.dtype.kind in "SUT" or (array.dtype == object and any(isinstance(each, str | bytes) for each in array.flat)):
         raise ValueError(f"{name} must hold numbers, got strings; convert them first")
     if array.dtype.kind == "O":
         try:

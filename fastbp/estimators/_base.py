@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, is_regressor
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastbp import threads
 from fastbp.estimators import _checks, _parameters
@@ -133,7 +133,8 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
                 if incremental:
                     self._begin_partial_fit(y, classes)
                 rows, targets, sample_weight = self._validated(X, y, sample_weight, first, incremental)
-                matrix = self._encode(targets, incremental)
+                with _checks.blamed("y"):
+                    matrix = self._encode(targets, incremental)
                 sample_weight = self._weigh_classes(targets, sample_weight, incremental)
                 net = self._begin(first, hidden, rows, matrix, rng)
                 init = self._first_parameters(net, *init)
@@ -164,10 +165,7 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         """X, y and sample_weight, checked."""
         rows, targets = self._validate_X_y(X, y, reset=first)
         _checks.refuse_large(rows)
-        if sample_weight is not None:
-            _checks.refuse_misleading("sample_weight", sample_weight)
-            sample_weight = _check_sample_weight(sample_weight, rows, ensure_non_negative=True)
-        return rows, targets, sample_weight
+        return rows, targets, _checks.weights(sample_weight, rows, ensure_non_negative=True)
 
     def _begin(self, first, hidden, rows, matrix, rng) -> Network:
         """The network to train: a new one, or that of the fit before."""
@@ -191,7 +189,9 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         precision = None if self.dtype is None else _parameters.precision(self.dtype)
         dtype = (np.float64, np.float32)
         numeric = {"y_numeric": True} if is_regressor(self) else {}
-        X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=dtype, reset=reset, **numeric)
+        y = self._checked_targets(names[1], y)
+        with _checks.blamed(names[0]):
+            X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=dtype, reset=reset, **numeric)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return _checks.in_dtype(names[0], X, precision or X.dtype), y
@@ -258,7 +258,9 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         if X_val is None or y_val is None:
             raise ValueError("X_val and y_val go together: give both, or none.")
         rows, targets = self._validate_X_y(X_val, y_val, reset=False, names=("X_val", "y_val"))
-        data = TrainingData.make(net, rows, self._encode(targets, True), None)
+        with _checks.blamed("y_val"):
+            matrix = self._encode(targets, True)
+        data = TrainingData.make(net, rows, matrix, None)
         return HeldOut(self, data, targets)
 
     def _split(self, data, rng):

@@ -3,7 +3,9 @@
 from numbers import Real
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
@@ -211,6 +213,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         kind = losses.CrossEntropy if self.out_activation_ == "softmax" else losses.BinaryCrossEntropy
         return kind(self.label_smoothing)
 
+    def _checked_targets(self, name, y):
+        _checks.refuse_odd_labels(name, y)
+        return y
+
     def _encode(self, targets, is_known):
         """Targets as a matrix of bool; the classes are those of a fit before, if `is_known` or in a warm start."""
         is_new = not hasattr(self, "classes_") or (not self.warm_start and not is_known)
@@ -225,7 +231,11 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
             self.classes_ = self._label_binarizer.classes_
         else:
             self._check_classes(unique_labels(targets))
-        return self._label_binarizer.transform(targets).astype(bool)
+        matrix = self._label_binarizer.transform(targets)
+        numbers = targets.data if issparse(targets) else targets
+        if self._label_binarizer.y_type_ == "multilabel-indicator" and not np.isin(numbers, (0, 1)).all():
+            raise ValueError("y of several columns must hold 0 and 1, which labels a sample has.")
+        return matrix.astype(bool)
 
     def _decode(self, data):
         if data.labels is not None:
@@ -308,8 +318,13 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
     def _begin_partial_fit(self, y, classes):
         _checks.refuse_misleading("y", y)
-        if _check_partial_fit_first_call(self, classes):
-            is_multilabel = type_of_target(y).startswith("multilabel")
+        _checks.refuse_odd_labels("y", y)
+        _checks.refuse_odd_labels("classes", classes)
+        with _checks.blamed("classes"):
+            is_first = _check_partial_fit_first_call(self, classes)
+        if is_first:
+            with _checks.blamed("y"):
+                is_multilabel = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if is_multilabel else classes)
 
     def predict(self, X):
@@ -330,6 +345,26 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         if outputs.shape[1] == 1 and len(binarizer.classes_) == 2:
             return binarizer.classes_[(outputs[:, 0] > 0.5).view(np.int8)]
         return binarizer.inverse_transform(outputs.ravel() if self.n_outputs_ == 1 else outputs)
+
+    def score(self, X, y, sample_weight=None) -> float:
+        """Accuracy of the predictions for X, given the true y.
+
+        Parameters
+        ----------
+        X : {array_like, sparse matrix} (n_samples, n_features)
+        y : array_like
+            As for `fit`.
+        sample_weight : array_like (n_samples,), optional
+
+        Returns
+        -------
+        float
+        """
+        predictions = self.predict(X)
+        _checks.refuse_misleading("y", y)
+        y, sample_weight = self._checked_targets("y", y), _checks.weights(sample_weight, predictions)
+        with _checks.blamed("y"):
+            return accuracy_score(y, predictions, sample_weight=sample_weight)
 
     def predict_proba(self, X):
         """Probabilities of the classes.
