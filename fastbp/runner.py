@@ -14,8 +14,8 @@ FLOP_OF_STEP = 20  # per parameter, by the time it takes
 FIRST_RATE = 4e10  # flop/s assumed for the first call
 MOST_CHANGE = 8  # of the steps from one call to the next
 OVERWRITTEN = (
-    "a callback or another thread has written NaN or infinity into the parameters before epoch {}. The parameters are again those"
-    " from before the last call of the kernel, which is an epoch where there are callbacks"
+    "NaN or infinity was written into the parameters {where}, not by training, but by a callback or another thread. The parameters"
+    " are again those from {which}"
 )
 
 
@@ -42,6 +42,10 @@ class DivergenceError(ValueError):
 
     def __reduce__(self):
         return type(self), (self.epoch, self.learning_rate, str(self))
+
+
+class OverwrittenError(DivergenceError):
+    """Somebody else than the kernels has written numbers into the parameters that are not finite; they are earlier ones again."""
 
 
 def flop_of_sample(sizes, entries=None) -> int:
@@ -125,10 +129,12 @@ class Runner:
         """Raise if somebody else, as a callback, has written numbers into the parameters that are not finite, before that epoch."""
         if self.session.has_finite_parameters():
             return
-        if self.snapshot is not None:
-            self.session.restore(self.snapshot)
-            self.session.plan[layout.EPOCH] = epoch
-        raise DivergenceError(epoch, learning_rate, OVERWRITTEN.format(epoch + 1))
+        if self.snapshot is None:
+            raise OverwrittenError(epoch, learning_rate, "another thread has written NaN or infinity into the parameters")
+        self.session.restore(self.snapshot)
+        self.session.plan[layout.EPOCH] = epoch
+        message = OVERWRITTEN.format(where=f"before epoch {epoch + 1}", which="before the last call of the kernel")
+        raise OverwrittenError(epoch, learning_rate, message)
 
 
 def _restore_last_finite(session, snapshot, before) -> int:

@@ -307,7 +307,7 @@ class _Watch:
             return "gradient_tol"
         if self.tol is not None:
             self.without_progress = 0 if loss < self.best_loss - self.tol else self.without_progress + 1
-            self.best_loss = min(self.best_loss, loss)  # which may be NaN, where the rows of an epoch weigh nothing
+            self.best_loss = min(loss, self.best_loss)
             if self.without_progress >= self.n_iter_no_change:
                 return "tol"
         if self.patience is not None:

@@ -1,7 +1,7 @@
 """What classifier and regressor have in common: the scikit-learn contract around a `Network`."""
 
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from operator import is_
 
 import numpy as np
@@ -57,28 +57,29 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
 
     def _net(self) -> Network:
         """The network, with the parameters that the user sees."""
-        net = self.__dict__.get("_network")
+        net, coefs, intercepts = self.__dict__.get("_network"), self.coefs_, self.intercepts_
         if net is None or self._network_activation is not self.activation:
             return self._rebuild(net)
-        given = (*self.coefs_, *self.intercepts_)
-        if len(given) != len(self._views):
+        is_list = type(coefs) is type(intercepts) is list and 2 * len(coefs) == 2 * len(intercepts) == len(self._views)
+        if is_list and all(map(is_, chain(coefs, intercepts), self._views)):
+            return net
+        arrays = [array for each in self._given_parameters(net.dtype) for array in each]
+        if [array.shape for array in arrays] != [view.shape for view in self._views]:
             return self._rebuild(net)
-        if not all(map(is_, given, self._views)):
-            arrays = [array for each in self._given_parameters(net.dtype) for array in each]
-            if [array.shape for array in arrays] != [view.shape for view in self._views]:
-                return self._rebuild(net)
-            for array, view in zip(arrays, self._views, strict=True):
-                view[...] = array
+        for array, view in zip(arrays, self._views, strict=True):
+            view[...] = array
         return net
 
     def _given_parameters(self, dtype):
-        """`coefs_` and `intercepts_` as lists of arrays, after a check that they make a network."""
-        lists = []
-        for name in ("coefs_", "intercepts_"):
-            value = getattr(self, name)
+        """`coefs_` and `intercepts_` as lists of arrays (of their own dtype if None), after a check that they make a network."""
+        given = {name: getattr(self, name) for name in ("coefs_", "intercepts_")}
+        for name, value in given.items():
             if not isinstance(value, list | tuple | np.ndarray):
                 raise TypeError(f"{name} must be a list of arrays, one a layer, got {value!r}")
-            lists.append([numbers(f"{name}[{i}]", array, dtype) for i, array in enumerate(value)])
+        if dtype is None:
+            kinds = {getattr(array, "dtype", None) for value in given.values() for array in value}
+            dtype = np.float32 if kinds == {np.dtype(np.float32)} else np.float64
+        lists = [[numbers(f"{name}[{i}]", array, dtype) for i, array in enumerate(value)] for name, value in given.items()]
         shapes, ends = ([array.shape for array in arrays] for arrays in lists)
         is_chain = all(len(shape) == 2 for shape in shapes) and all(a[1] == b[0] for a, b in pairwise(shapes))
         if not shapes or not is_chain or ends != [shape[1:] for shape in shapes]:
@@ -91,10 +92,8 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         return lists
 
     def _rebuild(self, net):
-        dtype = np.result_type(*self.coefs_, *self.intercepts_) if net is None else net.dtype
-        dtype = dtype if dtype in (np.float32, np.float64) else np.float64
-        coefs, intercepts = self._given_parameters(dtype)
-        net = self._make_network([len(coefs[0]), *map(len, intercepts)], coefs, intercepts, dtype)
+        coefs, intercepts = self._given_parameters(None if net is None else net.dtype)
+        net = self._make_network([len(coefs[0]), *map(len, intercepts)], coefs, intercepts, coefs[0].dtype)
         self._link(net)
         return net
 
@@ -124,8 +123,9 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         """Train; where something given is at fault, the estimator stays as it was."""
         with self.__dict__.setdefault("_turn", threads.Turn("estimator")):
             hidden = _parameters.hidden_sizes(self.hidden_layer_sizes)
+            _parameters.check_finite(self)
             first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-            extra = _parameters.regularization_of(self, len(hidden) if first else len(self.coefs_) - 1)
+            extra = _parameters.regularization_of(self, len(hidden if first else self._net().sizes[1:-1]))
             tasks = Tasks.begin(self, X, y, sample_weight, incremental)
             before, rng = self.__dict__.copy(), check_random_state(self.random_state)
             drawn = rng.get_state(legacy=False) if first or self.early_stopping else None

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.metrics import get_scorer_names
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from fastbp import activations, memory, optimizers, regularization, schedules
+from fastbp import activations, memory, optimizers, regularization, schedules, validation
 
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "rmsprop")
 SGD_SCHEDULES = ("constant", "invscaling", "adaptive")  # scikit-learn's, of which the other solvers take no notice
@@ -79,6 +79,14 @@ def hidden_sizes(value) -> list[int]:
     if any(size <= 0 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
     return [int(size) for size in sizes]
+
+
+def check_finite(estimator) -> None:
+    """Raise for what no float holds, which scikit-learn's intervals without an end let through; `tol` may be infinite."""
+    for name in ("alpha", "learning_rate_init", "power_t", "epsilon", "tol"):
+        value = getattr(estimator, name)
+        if not (type(value) is float and (value < np.inf or name == "tol")):
+            validation.real(name, value)
 
 
 def check_room(sizes, dtype) -> None:
