@@ -144,7 +144,7 @@ class Network(Parameters):
         self._rng = validation.generator(value)
 
     def __setattr__(self, name, value):
-        if name in FIXED and name in self.__dict__:
+        if name in FIXED and hasattr(self, name):
             raise AttributeError(f"{name} of a network is fixed: make another by fastbp.Network, which takes weights and biases")
         super().__setattr__(name, value)
 
@@ -302,8 +302,8 @@ class Network(Parameters):
             session = Session(self, count, differentiate=differentiate, entries=self._entries(rows))
         mode = DIFFERENTIATE if differentiate else EVALUATE
         loss = session.compute(mode, count, rows, values, labels, weights, out if differentiate else session.out)
-        if session.work.nbytes <= SPARE_BYTES:
-            self._spare[:] = [session]
+        if session.work.nbytes <= SPARE_BYTES and not self._spare:
+            self._spare.append(session)
         return loss
 
     def loss(self, X, y, sample_weight=None) -> float:

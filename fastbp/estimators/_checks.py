@@ -34,7 +34,8 @@ def blamed(name: str, kinds=(TypeError, OverflowError)):
     try:
         yield
     except kinds as error:
-        if type(error) in (TypeError, ValueError) and re.search(rf"\b{name}\b", str(error)):
+        words = rf"\b{name}\b|\b{name.replace('_', ' ').capitalize()}"
+        if type(error) in (TypeError, ValueError) and re.search(words, str(error)):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{name} holds what cannot be used: {error}") from error

@@ -3,7 +3,6 @@
 from numbers import Real
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
@@ -15,7 +14,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from fastbp import losses
 from fastbp.estimators import _checks
 from fastbp.estimators._base import MultilayerPerceptron, is_stochastic
-from fastbp.estimators._labels import binarizer_of, indicators, plain_classes
+from fastbp.estimators._labels import binarizer_of, indicators, plain_classes, refuse_other_than_sets
 
 
 class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
@@ -231,11 +230,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
             self.classes_ = self._label_binarizer.classes_
         else:
             self._check_classes(unique_labels(targets))
-        matrix = self._label_binarizer.transform(targets)
-        numbers = targets.data if issparse(targets) else targets
-        if self._label_binarizer.y_type_ == "multilabel-indicator" and not np.isin(numbers, (0, 1)).all():
-            raise ValueError("y of several columns must hold 0 and 1, which labels a sample has.")
-        return matrix.astype(bool)
+        if self._label_binarizer.y_type_ == "multilabel-indicator":
+            refuse_other_than_sets(targets)
+        return self._label_binarizer.transform(targets).astype(bool)
 
     def _decode(self, data):
         if data.labels is not None:
