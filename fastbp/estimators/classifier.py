@@ -143,8 +143,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     Notes
     -----
     Where scikit-learn goes on silently, this raises: for masked arrays with masked values, dates, missing labels, labels of words
-    and numbers, negative sample weights, and training that diverges. The loss is computed from raw outputs, never from probabilities: where scikit-learn cuts a loss off at
-    -log(machine epsilon), `loss_` is the true one.
+    and numbers, negative sample weights, and training that diverges. The loss is computed from raw outputs, never from
+    probabilities: where scikit-learn cuts a loss off at -log(machine epsilon), `loss_` is the true one.
 
     Examples
     --------
