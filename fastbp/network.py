@@ -127,12 +127,13 @@ class Network(Parameters):
             self.weights = weights
         if biases is not None:
             self.biases = biases
+        if weights is not None:
+            return
         for w, b, activation in zip(self.weights, self.biases, (*self.hidden, self.output), strict=True):
             initializer = shared or initializers.default_for(activation.name)
-            if weights is None:
-                w[:] = initializer.weights(self.rng, *w.shape)
-                if biases is None:
-                    b[:] = initializer.biases(self.rng, b.size)
+            w[:] = initializer.weights(self.rng, *w.shape)
+            if biases is None:
+                b[:] = initializer.biases(self.rng, b.size)
 
     @property
     def rng(self) -> np.random.Generator:

@@ -49,6 +49,12 @@ class LayerArrays(Sequence[Array]):
     def __iter__(self) -> Iterator[Array]:
         return (self._vector[part].reshape(shape) for part, shape in self._places)
 
+    def __add__(self, other: Any) -> list[Array]:
+        return [*self, *other]
+
+    def __radd__(self, other: Any) -> list[Array]:
+        return [*other, *self]
+
     def __repr__(self) -> str:
         return repr(list(self))
 
@@ -62,8 +68,9 @@ class LayerArrays(Sequence[Array]):
         for layer, value in zip(layers, values, strict=True):
             place = self[layer]
             if not is_there(value, place):
-                # copied, for those that are set later may be views of those that are set first
-                checked.append((place, fitting(f"{self._name}[{layer}]", value, place.shape, place.dtype).copy()))
+                array = fitting(f"{self._name}[{layer}]", value, place.shape, place.dtype)
+                # those that are set later may be views of those that are set first
+                checked.append((place, array.copy() if np.may_share_memory(array, self._vector) else array))
         for place, array in checked:
             place[...] = array
 
@@ -110,8 +117,9 @@ class Parameters:
 
 def is_there(value: Any, place: Array) -> bool:
     """Whether an array is what lies at a place already: ``net.weights[0] *= 2`` computes in the view, and then sets it."""
-    is_like = type(value) is np.ndarray and (value.shape, value.dtype, value.strides) == (place.shape, place.dtype, place.strides)
-    return is_like and value.ctypes.data == place.ctypes.data
+    if type(value) is not np.ndarray or value.dtype != place.dtype or not np.may_share_memory(value, place):
+        return False
+    return (value.shape, value.strides, value.ctypes.data) == (place.shape, place.strides, place.ctypes.data)
 
 
 def fitting(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

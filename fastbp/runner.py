@@ -63,7 +63,7 @@ def open_session(net, batch_size, rule, n_threads=None, *, plain=True, extra=NOT
     """A session that trains by mini-batches, of the kind that is the fastest; `plain` without L2 penalty and norms."""
     narrow = max(net.sizes) <= layout.NARROW_LIMIT and plain and extra == NOTHING and not rule.decays
     # of sparse samples so little is left that the step itself counts
-    step = FLOP_OF_STEP * net.params.size if entries else 0
+    step = FLOP_OF_STEP * net._vector.size if entries else 0
     members = 1 if narrow else threads.members_for(batch_size * flop_of_sample(net.sizes, entries) + step, n_threads)
     return Session(net, batch_size, optimizer=rule, narrow=narrow, members=members, extra=extra, entries=entries)
 
@@ -81,7 +81,7 @@ class Runner:
         self.session = session
         flop = int(session.plan[layout.BATCH]) * flop_of_sample(session.net.sizes, session.entries)
         copies = 4 + session.slots  # packed and unpacked, kept with the slots, and looked at
-        self.seconds = CALL_SECONDS * (1 + copies * session.net.params.nbytes / CALL_BYTES)
+        self.seconds = CALL_SECONDS * (1 + copies * session.net._vector.nbytes / CALL_BYTES)
         self.steps = max(1, int(self.seconds * FIRST_RATE / (flop + 5000)))
         self.snapshot = None  # before the last call
 
@@ -111,7 +111,7 @@ class Runner:
         session, plan = self.session, self.session.plan
         while plan[layout.EPOCH] < epochs:
             before = int(plan[layout.EPOCH])
-            self.require_finite(before, session.rate(before))
+            self.require_finite(before)
             snapshot = self.snapshot = session.snapshot()
             plan[layout.EPOCHS] = before + 1 if each else epochs
             plan[layout.STEPS] = self.steps
@@ -125,10 +125,11 @@ class Runner:
                 self.steps = min(max(1, int(self.steps * change)), layout.MAX_STEPS)
             yield before, int(plan[layout.EPOCH]), start, seconds
 
-    def require_finite(self, epoch, learning_rate):
+    def require_finite(self, epoch):
         """Raise if somebody else, as a callback, has written numbers into the parameters that are not finite, before that epoch."""
         if self.session.has_finite_parameters():
             return
+        learning_rate = self.session.rate(max(0, epoch - 1))
         if self.snapshot is None:
             raise OverwrittenError(epoch, learning_rate, "another thread has written NaN or infinity into the parameters")
         self.session.restore(self.snapshot)

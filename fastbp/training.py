@@ -199,7 +199,7 @@ def fit(
     record_score = validation.boolean("record_score", record_score)
     progress = validation.boolean("progress", progress)
     steps = -(-(len(rows) - held_count if given is None else given.shape[1]) // batch_size)
-    memory.check_room(f"epochs={epochs}", 8 * epochs * (1 + 4 * len(net.weights) + (steps if schedule.per_step else 1)))
+    memory.check_room(f"epochs={epochs}", 8 * epochs * (4 * len(net.sizes) - 3 + (steps if schedule.per_step else 1)))
     validation.finite_parameters("params", net.params)
 
     with net._turn:
@@ -253,8 +253,7 @@ def _run(session, watch, epochs, bar):
             bar.update(last - first)
     if watch.best is not None:
         session.net.params[:] = watch.best
-    count = len(watch.history.loss)
-    runner.require_finite(count, session.rate(count - 1))
+    runner.require_finite(len(watch.history.loss))
 
 
 class _Watch:
@@ -283,7 +282,7 @@ class _Watch:
 
     def after(self, epoch, session, elapsed) -> bool:
         """Record an epoch; True to stop."""
-        history, n_layers = self.history, len(self.net.weights)
+        history, n_layers = self.history, len(self.net.sizes) - 1
         loss, *norms = session.record.reshape(-1, 1 + 4 * n_layers)[epoch].tolist()
         history.loss.append(loss)
         history.learning_rate.append(session.rate(epoch))

@@ -132,6 +132,9 @@ def test_arrays_of_layers_are_a_sequence(net):
     assert [w.shape for w in net.weights] == [w.shape for w in net.weights[:]] == [(6, 4), (3, 6)]
     assert repr(net.biases) == repr(list(net.biases))
     np.testing.assert_array_equal(net.weights[-1], next(reversed(net.weights)))
+    for added in (net.weights + net.biases, list(net.weights) + net.biases, net.weights + list(net.biases)):
+        assert [array.shape for array in added] == [(6, 4), (3, 6), (6,), (3,)]
+        assert all(np.shares_memory(array, net.params) for array in added)
     for index in (2, -3):
         with pytest.raises(IndexError):
             net.weights[index]

@@ -57,11 +57,10 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
 
     def _net(self) -> Network:
         """The network, with the parameters that the user sees."""
-        net, coefs, intercepts = self.__dict__.get("_network"), self.coefs_, self.intercepts_
+        net = self.__dict__.get("_network")
         if net is None or self._network_activation is not self.activation:
             return self._rebuild(net)
-        is_list = type(coefs) is type(intercepts) is list and 2 * len(coefs) == 2 * len(intercepts) == len(self._views)
-        if is_list and all(map(is_, chain(coefs, intercepts), self._views)):
+        if self._is_linked():
             return net
         arrays = [array for each in self._given_parameters(net.dtype) for array in each]
         if [array.shape for array in arrays] != [view.shape for view in self._views]:
@@ -69,6 +68,12 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         for array, view in zip(arrays, self._views, strict=True):
             view[...] = array
         return net
+
+    def _is_linked(self) -> bool:
+        """Whether `coefs_` and `intercepts_` are the parameters of the network."""
+        coefs, intercepts = self.coefs_, self.intercepts_
+        is_list = type(coefs) is type(intercepts) is list and 2 * len(coefs) == 2 * len(intercepts) == len(self._views)
+        return is_list and all(map(is_, chain(coefs, intercepts), self._views))
 
     def _given_parameters(self, dtype):
         """`coefs_` and `intercepts_` as lists of arrays (of their own dtype if None), after a check that they make a network."""
@@ -128,12 +133,12 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
             extra = _parameters.regularization_of(self, len(hidden if first else self._net().sizes[1:-1]))
             tasks = Tasks.begin(self, X, y, sample_weight, incremental)
             before, rng = self.__dict__.copy(), check_random_state(self.random_state)
-            drawn = rng.get_state(legacy=False) if first or self.early_stopping else None
+            drawn = rng.get_state(legacy=False) if rng is self.random_state and (first or self.early_stopping) else None
             try:
                 if incremental:
                     self._begin_partial_fit(y, classes)
                 rows, targets, sample_weight = self._validated(X, y, sample_weight, first, incremental)
-                with _checks.blamed("y"):
+                with _checks.Blamed("y"):
                     matrix = self._encode(targets, incremental)
                 sample_weight = self._weigh_classes(targets, sample_weight, incremental)
                 net = self._begin(first, hidden, rows, matrix, rng)
@@ -151,7 +156,8 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
                 if drawn is not None:
                     rng.set_state(drawn)
                 raise
-            self._link(net)
+            if not self._is_linked():
+                self._link(net)
             for array, view in init:
                 view[...] = array
             train()
@@ -190,7 +196,7 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         dtype = (np.float64, np.float32)
         numeric = {"y_numeric": True} if is_regressor(self) else {}
         y = self._checked_targets(names[1], y)
-        with _checks.blamed(names[0]):
+        with _checks.Blamed(names[0]):
             X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=dtype, reset=reset, **numeric)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
@@ -258,7 +264,7 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         if X_val is None or y_val is None:
             raise ValueError("X_val and y_val go together: give both, or none.")
         rows, targets = self._validate_X_y(X_val, y_val, reset=False, names=("X_val", "y_val"))
-        with _checks.blamed("y_val"):
+        with _checks.Blamed("y_val"):
             matrix = self._encode(targets, True)
         data = TrainingData.make(net, rows, matrix, None)
         return HeldOut(self, data, targets)

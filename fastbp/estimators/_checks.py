@@ -1,7 +1,6 @@
 """Checks of data that scikit-learn's own checks let through, and ways around them where a cheap look proves the data fine."""
 
 import re
-from contextlib import contextmanager
 
 import numpy as np
 from scipy import sparse
@@ -15,6 +14,8 @@ NOT_FINITE = "Solver produced non-finite parameter weights. The input data may c
 
 def refuse_misleading(name: str, value) -> None:
     """Raise for arrays whose numbers are not what they seem, or not where they should be."""
+    if type(value) is np.ndarray and value.ndim > 0 and value.dtype.kind in "fiub":
+        return
     refuse_masked(name, value)
     if name.startswith("y") and value is not None and _is_no_sequence(value):
         raise ValueError(f"{name} must be a sequence or array with the targets of the samples, got {value!r}")
@@ -25,20 +26,25 @@ def refuse_misleading(name: str, value) -> None:
         raise ValueError(f"{name} must hold numbers, got dtype {value.dtype}; turn dates and durations into numbers first.")
 
 
-@contextmanager
-def blamed(name: str, kinds=(TypeError, OverflowError)):
-    """Errors from the inside, of conversions and comparisons, name the argument that they are due to.
+class Blamed:
+    """A context in which errors from the inside, of conversions and comparisons, name the argument that they are due to.
 
     A ValueError is as a rule one that scikit-learn has worded, and stays as it is.
     """
-    try:
-        yield
-    except kinds as error:
-        words = rf"\b{name}\b|\b{name.replace('_', ' ').capitalize()}"
-        if type(error) in (TypeError, ValueError) and re.search(words, str(error)):
-            raise
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{name} holds what cannot be used: {error}") from error
+
+    def __init__(self, name: str, kinds=(TypeError, OverflowError)):
+        self.name, self.kinds = name, kinds
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, _, error, __):
+        if not isinstance(error, self.kinds):
+            return
+        words = rf"\b{self.name}\b|\b{self.name.replace('_', ' ').capitalize()}"
+        if type(error) not in (TypeError, ValueError) or not re.search(words, str(error)):
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{self.name} holds what cannot be used: {error}") from error
 
 
 def numeric_targets(name: str, y):
@@ -79,7 +85,7 @@ def weights(sample_weight, rows, **options):
     if sample_weight is None:
         return None
     refuse_misleading("sample_weight", sample_weight)
-    with blamed("sample_weight", (TypeError, OverflowError, ValueError)):
+    with Blamed("sample_weight", (TypeError, OverflowError, ValueError)):
         return _check_sample_weight(sample_weight, rows, **options)
 
 
@@ -120,7 +126,7 @@ def rows(estimator, X, dtype, n_features: int):
     ):
         return X if kind is np.ndarray else in_dtype("X", X, dtype), dtype
     refuse_misleading("X", X)
-    with blamed("X"):
+    with Blamed("X"):
         X = validate_data(estimator, X, accept_sparse=["csr", "csc"], reset=False)
     if X.shape[1] != n_features:
         raise ValueError(f"X has {X.shape[1]} features, but coefs_ are those of a network with {n_features} inputs.")

@@ -317,10 +317,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         _checks.refuse_misleading("y", y)
         _checks.refuse_odd_labels("y", y)
         _checks.refuse_odd_labels("classes", classes)
-        with _checks.blamed("classes"):
+        with _checks.Blamed("classes"):
             is_first = _check_partial_fit_first_call(self, classes)
         if is_first:
-            with _checks.blamed("y"):
+            with _checks.Blamed("y"):
                 is_multilabel = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if is_multilabel else classes)
 
@@ -360,7 +360,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         predictions = self.predict(X)
         _checks.refuse_misleading("y", y)
         y, sample_weight = self._checked_targets("y", y), _checks.weights(sample_weight, predictions)
-        with _checks.blamed("y"):
+        with _checks.Blamed("y"):
             return accuracy_score(y, predictions, sample_weight=sample_weight)
 
     def predict_proba(self, X):

@@ -305,5 +305,5 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         predictions = self.predict(X)
         _checks.refuse_misleading("y", y)
         y, sample_weight = self._checked_targets("y", y), _checks.weights(sample_weight, predictions)
-        with _checks.blamed("y"):
+        with _checks.Blamed("y"):
             return r2_score(y, predictions, sample_weight=sample_weight)
