@@ -103,7 +103,7 @@ class Fastbp(Contestant):
         self.rule = {None: None, "sgd": fastbp.SGD, "adam": fastbp.Adam}[w.rule]
 
     def reset(self) -> None:
-        self._copy_first(self.net.weights, self.net.biases)
+        self._copy_first(list(self.net.weights), list(self.net.biases))
 
     def run(self, epochs: int) -> None:
         w, data = self.workload, self.data
@@ -124,7 +124,7 @@ class Fastbp(Contestant):
 
     def arrays(self) -> tuple[list[Any], list[Any]]:
         source = self.net if self.rule else self.gradient
-        return source.weights, source.biases
+        return list(source.weights), list(source.biases)
 
     def outputs(self, X: Any) -> Any:
         return self.net(X)

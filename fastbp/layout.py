@@ -130,20 +130,12 @@ def parameter_offsets(sizes) -> list[tuple[int, int, int]]:
 
 
 @cache
-def _pieces(sizes: tuple[int, ...]) -> tuple:
-    """Where weights and biases are in the flat vector, and the shape of the weights."""
+def places(sizes: tuple[int, ...]) -> tuple:
+    """Where the weights (n_out, n_in), and the biases (n_out,), of each layer are in the flat vector: slices and shapes."""
     shapes = [(n_out, n_in) for n_in, n_out in pairwise(sizes)]
-    offsets = parameter_offsets(sizes)
-    return tuple((slice(w, b), shape, slice(b, end)) for (w, b, end), shape in zip(offsets, shapes, strict=True))
-
-
-def views(params: np.ndarray, sizes: tuple[int, ...]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Weights (n_out, n_in) and biases (n_out,) of each layer as views of the flat vector."""
-    weights, biases = [], []
-    for w, shape, b in _pieces(sizes):
-        weights.append(params[w].reshape(shape))
-        biases.append(params[b])
-    return weights, biases
+    offsets = list(zip(parameter_offsets(sizes), shapes, strict=True))
+    weights = tuple((slice(w, b), shape) for (w, b, _), shape in offsets)
+    return weights, tuple((slice(b, end), shape[:1]) for (_, b, end), shape in offsets)
 
 
 def round_up(count: int, unit: int) -> int:

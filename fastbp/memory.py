@@ -1,8 +1,10 @@
 """Memory for the kernels: where it begins, and on what pages."""
 
 import mmap
+import os
 import weakref
 from contextlib import suppress
+from functools import cache
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -16,7 +18,24 @@ HUGE_PAGE = 1 << 21  # bytes
 LARGE = 1 << 20  # bytes from which a buffer gets pages of its own
 KEPT = 1 << 27  # bytes at most that wait for the next buffer
 
+ALWAYS_THERE = 1 << 27  # bytes for which nobody is asked
+ADDRESSES = 1 << 47  # that a process can address at most
+
 _released: list[mmap.mmap] = []
+
+
+def check_room(argument: str, size: int) -> None:
+    """Raise where an argument asks for more bytes than the machine has, of which no system call would say whose they are."""
+    if size > ALWAYS_THERE and size > _room():
+        raise ValueError(f"{argument} needs {size >> 30} GiB, but this machine has {_room() >> 30} GiB of memory; choose less")
+
+
+@cache
+def _room() -> int:
+    """Bytes of memory of the machine; where the system does not tell, those that a process can address."""
+    with suppress(AttributeError, ValueError, OSError):
+        return max(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), ALWAYS_THERE)
+    return ADDRESSES
 
 
 def zeros(count: int, dtype: DTypeLike) -> np.ndarray:

@@ -3,17 +3,20 @@
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 
 from fastbp import activations, initializers, layout, losses, memory, metrics, sparsity, threads, validation
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE
+from fastbp.parameters import Parameters
 from fastbp.session import NO_WEIGHTS, Session
+from fastbp.turn import Turn
 
 SPARE_BYTES = 1 << 24  # of the work buffer that a network keeps between calls
 CACHED_BYTES = 1 << 18  # of the activations of rows that are predicted together
+
+FIXED = ("sizes", "hidden", "output", "loss_function", "dtype")  # what the buffers of the kernels are laid out for
 
 Trace = namedtuple("Trace", "a z delta")
 Trace.__doc__ = """The quantities of backpropagation, a row for each sample.
@@ -23,34 +26,11 @@ derivative of the mean loss with respect to them (None without targets).
 """
 
 
-class Gradients:
-    """Gradient of the mean loss.
-
-    Attributes
-    ----------
-    params : ndarray (n_params,)
-        Laid out like the parameters of the network.
-    """
-
-    def __init__(self, params, sizes):
-        self.params, self._sizes = params, sizes
-
-    @cached_property
-    def _views(self):
-        return layout.views(self.params, self._sizes)  # only when asked for: for a small network they take as long as the kernel
-
-    @property
-    def weights(self) -> list[np.ndarray]:
-        """Views (n_out, n_in) of `params`, one a layer."""
-        return self._views[0]
-
-    @property
-    def biases(self) -> list[np.ndarray]:
-        """Views (n_out,) of `params`, one a layer."""
-        return self._views[1]
+class Gradients(Parameters):
+    """Gradient of the mean loss: `params` (n_params,), `weights` and `biases`, laid out like those of the network."""
 
 
-class Network:
+class Network(Parameters):
     """A fully connected network: z_l = a_(l-1) W_l^T + b_l, a_l = f_l(z_l), a_0 = x.
 
     Parameters
@@ -76,10 +56,13 @@ class Network:
     Attributes
     ----------
     params : ndarray (n_params,)
-        [W_1, b_1, W_2, b_2, ...], each row-major. What the kernels read and train.
-    weights, biases : lists of ndarray
-        Writable views of `params`: (n_out, n_in) and (n_out,) of each layer.
-    hidden, output, loss_function : list of Activation, Activation, Loss
+        [W_1, b_1, W_2, b_2, ...], each row-major. What the kernels read and train; to set it copies.
+    weights, biases : sequences of ndarray
+        Writable views of `params`: (n_out, n_in) and (n_out,) of each layer. To set one, or all of them, copies.
+    rng : numpy.random.Generator
+        May be set, also by a seed.
+    sizes, hidden, output, loss_function, dtype : tuple of int, tuple of Activation, Activation, Loss, dtype
+        Fixed: for others make another network.
 
     Raises
     ------
@@ -112,13 +95,15 @@ class Network:
         self.output = self._output_activation(output)
         self.dtype = _dtype(dtype)
         self.rng = validation.generator(rng)
-        self.params = memory.zeros(layout.parameter_offsets(self.sizes)[-1][2], self.dtype)
-        self.weights, self.biases = layout.views(self.params, self.sizes)
+        count = layout.parameter_offsets(self.sizes)[-1][2]
+        memory.check_room(f"sizes={self.sizes}", count * self.dtype.itemsize)
+        self._vector = memory.zeros(count, self.dtype)
         wide = max(n_in + n_out for n_in, n_out in pairwise(self.sizes))
         self._together = min(256, max(96, CACHED_BYTES // (wide * self.dtype.itemsize)))  # rows that are predicted together
-        self._few = int(threads.FLOP_PER_START / self.params.size)  # rows that one thread predicts
+        self._few = int(threads.FLOP_PER_START / count)  # rows that one thread predicts
         self._idle: list[Session] = []  # sessions of predictions, each used by one thread at a time
         self._spare: list[Session] = []  # the last session of a loss or gradient, if small
+        self._turn = Turn("network")
         self._initialise(init, weights, biases)
 
     def _hidden_activations(self, hidden):
@@ -126,8 +111,8 @@ class Network:
         if isinstance(hidden, list | tuple):
             if len(hidden) != count:
                 raise ValueError(f"hidden must name one activation for each of the {count} hidden layers, got {len(hidden)}")
-            return [activations.get(item, f"hidden[{i}]") for i, item in enumerate(hidden)]
-        return [activations.get(hidden, "hidden")] * count
+            return tuple(activations.get(item, f"hidden[{i}]") for i, item in enumerate(hidden))
+        return (activations.get(hidden, "hidden"),) * count
 
     def _output_activation(self, output):
         link = self.loss_function.link
@@ -139,39 +124,49 @@ class Network:
 
     def _initialise(self, init, weights, biases):
         shared = None if init is None else initializers.get(init)
-        layers = [*self.hidden, self.output]
-        for name, given, own in (("weights", weights, self.weights), ("biases", biases, self.biases)):
-            if given is not None and (not hasattr(given, "__len__") or isinstance(given, str)):
-                raise TypeError(f"{name} must be a list of {len(own)} arrays, one a layer, got {given!r}")
-            if given is not None and len(given) != len(own):
-                raise ValueError(f"{name} must hold {len(own)} arrays, one a layer, got {len(given)}")
-        for layer, ((n_in, n_out), activation) in enumerate(zip(pairwise(self.sizes), layers, strict=True)):
+        if weights is not None:
+            self.weights = weights
+        if biases is not None:
+            self.biases = biases
+        if weights is not None:
+            return
+        for w, b, activation in zip(self.weights, self.biases, (*self.hidden, self.output), strict=True):
             initializer = shared or initializers.default_for(activation.name)
-            if weights is None:
-                self.weights[layer][:] = initializer.weights(self.rng, n_out, n_in)
-            else:
-                self.weights[layer][:] = _parameter(f"weights[{layer}]", weights[layer], (n_out, n_in), self.dtype)
+            w[:] = initializer.weights(self.rng, *w.shape)
             if biases is None:
-                self.biases[layer][:] = 0.0 if weights is not None else initializer.biases(self.rng, n_out)
-            else:
-                self.biases[layer][:] = _parameter(f"biases[{layer}]", biases[layer], (n_out,), self.dtype)
+                b[:] = initializer.biases(self.rng, b.size)
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Source of the seed of `fit`."""
+        return self._rng
+
+    @rng.setter
+    def rng(self, value):
+        self._rng = validation.generator(value)
+
+    def __setattr__(self, name, value):
+        if name in FIXED and hasattr(self, name):
+            raise AttributeError(f"{name} of a network is fixed: make another by fastbp.Network, which takes weights and biases")
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name):
+        raise AttributeError(f"{name} of a network cannot be deleted")
 
     def __repr__(self) -> str:
         hidden = [activation.name for activation in self.hidden]
         return f"Network({list(self.sizes)}, hidden={hidden}, loss={self.loss_function!r}, dtype={self.dtype.name!r})"
 
     def __getstate__(self):
-        state = self.__dict__.copy()
-        for name in ("weights", "biases", "_idle", "_spare"):
-            del state[name]
-        return state
+        return {name: value for name, value in self.__dict__.items() if name not in ("_idle", "_spare", "_turn")}
 
     def __setstate__(self, state):
-        self.__dict__.update(state)
-        if not self.params.flags.writeable:  # joblib maps large arrays into its workers read-only
-            self.params = np.array(self.params)
-        self.weights, self.biases = layout.views(self.params, self.sizes)
-        self._idle, self._spare = [], []
+        count, vector = layout.parameter_offsets(state["sizes"])[-1][2], state["_vector"]
+        if vector.shape != (count,) or vector.dtype != state["dtype"]:
+            raise ValueError(f"the pickle is damaged: it has {vector.shape} parameters of {vector.dtype} for {state['sizes']}")
+        own = memory.zeros(count, vector.dtype)  # joblib maps large arrays into its workers read-only
+        own[:] = vector
+        self.__dict__.update(state, _vector=own, _idle=[], _spare=[], _turn=Turn("network"))
 
     def copy(self) -> "Network":
         """A network with equal settings and parameters of its own."""
@@ -228,7 +223,7 @@ class Network:
         """Outputs for rows that have passed validation; many rows are divided among threads."""
         if n_threads is not None:
             validation.integer("n_threads", n_threads)
-        members = threads.members_for(2.0 * self.params.size * len(rows), n_threads, threads.FLOP_PER_START)
+        members = threads.members_for(2.0 * self._vector.size * len(rows), n_threads, threads.FLOP_PER_START)
         if members == 1:
             return self._forward(rows)[0]
         bounds = [len(rows) * member // members for member in range(members + 1)]
@@ -310,8 +305,8 @@ class Network:
             session = Session(self, count, differentiate=differentiate, entries=self._entries(rows))
         mode = DIFFERENTIATE if differentiate else EVALUATE
         loss = session.compute(mode, count, rows, values, labels, weights, out if differentiate else session.out)
-        if session.work.nbytes <= SPARE_BYTES:
-            self._spare = [session]
+        if session.work.nbytes <= SPARE_BYTES and not self._spare:
+            self._spare.append(session)
         return loss
 
     def loss(self, X, y, sample_weight=None) -> float:
@@ -330,7 +325,7 @@ class Network:
 
     def value_and_grad(self, X, y, sample_weight=None) -> tuple[float, Gradients]:
         """The loss, and its gradient with respect to every weight and bias; parameters as for `loss`."""
-        gradient = np.empty(self.params.size, self.dtype)
+        gradient = np.empty(self._vector.size, self.dtype)
         loss = self._evaluate(X, y, sample_weight, gradient)
         return loss, Gradients(gradient, self.sizes)
 
@@ -342,7 +337,7 @@ class Network:
             "y", dummy if y is None else y, len(rows), self.sizes[-1], self.loss_function.task, self.dtype
         )
         session = Session(self, len(rows), differentiate=True, keep_all=True)
-        out = np.empty(self.params.size, self.dtype)
+        out = np.empty(self._vector.size, self.dtype)
         session.compute(DIFFERENTIATE, len(rows), rows, values, labels, NO_WEIGHTS, out)
         layers = range(len(self.weights))
         a = [session.matrix(layer, layout.ACTIVATION) for layer in layers]
@@ -361,6 +356,8 @@ class Network:
 
     def fit(self, X, y, **options):
         """Train from the present parameters; see `fastbp.training.fit` for the options.
+
+        Other threads may predict meanwhile, by parameters of any moment of the training; a second `fit` is a RuntimeError.
 
         Returns
         -------
@@ -387,12 +384,3 @@ def _dtype(value) -> np.dtype:
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype.name!r}")
     return dtype
-
-
-def _parameter(name, value, shape, dtype):
-    array = validation.numbers(name, value, dtype)
-    if len(shape) == 1 and array.shape == (*shape, 1):
-        array = array[:, 0]
-    if array.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    return array

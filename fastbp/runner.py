@@ -13,6 +13,10 @@ CALL_BYTES = 1 << 24  # copied and packed for a call: of larger networks it take
 FLOP_OF_STEP = 20  # per parameter, by the time it takes
 FIRST_RATE = 4e10  # flop/s assumed for the first call
 MOST_CHANGE = 8  # of the steps from one call to the next
+OVERWRITTEN = (
+    "NaN or infinity was written into the parameters {where}, not by training, but by a callback or another thread. The parameters"
+    " are again those from {which}"
+)
 
 
 class DivergenceError(ValueError):
@@ -40,6 +44,10 @@ class DivergenceError(ValueError):
         return type(self), (self.epoch, self.learning_rate, str(self))
 
 
+class OverwrittenError(DivergenceError):
+    """Somebody else than the kernels has written numbers into the parameters that are not finite; they are earlier ones again."""
+
+
 def flop_of_sample(sizes, entries=None) -> int:
     """Floating-point operations of one step on one sample: 6 P - 2 P_1.
 
@@ -55,7 +63,7 @@ def open_session(net, batch_size, rule, n_threads=None, *, plain=True, extra=NOT
     """A session that trains by mini-batches, of the kind that is the fastest; `plain` without L2 penalty and norms."""
     narrow = max(net.sizes) <= layout.NARROW_LIMIT and plain and extra == NOTHING and not rule.decays
     # of sparse samples so little is left that the step itself counts
-    step = FLOP_OF_STEP * net.params.size if entries else 0
+    step = FLOP_OF_STEP * net._vector.size if entries else 0
     members = 1 if narrow else threads.members_for(batch_size * flop_of_sample(net.sizes, entries) + step, n_threads)
     return Session(net, batch_size, optimizer=rule, narrow=narrow, members=members, extra=extra, entries=entries)
 
@@ -73,8 +81,9 @@ class Runner:
         self.session = session
         flop = int(session.plan[layout.BATCH]) * flop_of_sample(session.net.sizes, session.entries)
         copies = 4 + session.slots  # packed and unpacked, kept with the slots, and looked at
-        self.seconds = CALL_SECONDS * (1 + copies * session.net.params.nbytes / CALL_BYTES)
+        self.seconds = CALL_SECONDS * (1 + copies * session.net._vector.nbytes / CALL_BYTES)
         self.steps = max(1, int(self.seconds * FIRST_RATE / (flop + 5000)))
+        self.snapshot = None  # before the last call
 
     def run(self, epochs, *, each=False):
         """Go on from the cursor to `epochs`; yields after every call.
@@ -101,7 +110,9 @@ class Runner:
         """
         session, plan = self.session, self.session.plan
         while plan[layout.EPOCH] < epochs:
-            before, snapshot = int(plan[layout.EPOCH]), session.snapshot()
+            before = int(plan[layout.EPOCH])
+            self.require_finite(before)
+            snapshot = self.snapshot = session.snapshot()
             plan[layout.EPOCHS] = before + 1 if each else epochs
             plan[layout.STEPS] = self.steps
             start = perf_counter()
@@ -113,6 +124,18 @@ class Runner:
                 change = min(max(self.seconds / max(seconds, 1e-9), 1 / MOST_CHANGE), MOST_CHANGE)
                 self.steps = min(max(1, int(self.steps * change)), layout.MAX_STEPS)
             yield before, int(plan[layout.EPOCH]), start, seconds
+
+    def require_finite(self, epoch):
+        """Raise if somebody else, as a callback, has written numbers into the parameters that are not finite, before that epoch."""
+        if self.session.has_finite_parameters():
+            return
+        learning_rate = self.session.rate(max(0, epoch - 1))
+        if self.snapshot is None:
+            raise OverwrittenError(epoch, learning_rate, "another thread has written NaN or infinity into the parameters")
+        self.session.restore(self.snapshot)
+        self.session.plan[layout.EPOCH] = epoch
+        message = OVERWRITTEN.format(where=f"before epoch {epoch + 1}", which="before the last call of the kernel")
+        raise OverwrittenError(epoch, learning_rate, message)
 
 
 def _restore_last_finite(session, snapshot, before) -> int:

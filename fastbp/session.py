@@ -115,7 +115,7 @@ class Session:
         self.labels = self.order = self.starts = NO_STARTS
         self.columns = NO_COLUMNS
         self.block, self.slots = batch, max(slots, 0)
-        self._params = net.params
+        self._params = net._vector  # which stays where it is
         self._kept: list[np.ndarray] = []  # the last snapshot
         self._given: tuple[int, ...] = ()  # numbers of samples, labels and weights in the last `compute`
         self._count = 0  # of samples in the last `compute` or `predict`
@@ -277,7 +277,7 @@ class Session:
         """All that training changes, copied; the next snapshot overwrites this one."""
         is_drawn = self.plan[layout.FIRST] > 0 and self.plan[layout.ORDER] != layout.GIVEN
         order = self.order.copy() if is_drawn else self.order[:0]
-        arrays = self.plan, self.net.params, self.reals, self._slots()
+        arrays = self.plan, self._params, self.reals, self._slots()
         if not self._kept:
             # new pages for every copy of a large network would take longer than the copy
             self._kept = [memory.zeros(array.size, array.dtype) for array in arrays]
@@ -288,12 +288,16 @@ class Session:
     def restore(self, snapshot):
         """Go back to a snapshot."""
         (plan, params, reals, slots), order = snapshot
-        self.plan[:], self.net.params[:], self.reals[:], self._slots()[:] = plan, params, reals, slots
+        self.plan[:], self._params[:], self.reals[:], self._slots()[:] = plan, params, reals, slots
         self.order[: order.size] = order
 
     def is_finite(self) -> bool:
         """Whether the loss and all parameters are finite after a call."""
-        return bool(self.plan[layout.STATUS] != layout.DIVERGED and all_finite[self.dtype](self.net.params))
+        return bool(self.plan[layout.STATUS] != layout.DIVERGED and self.has_finite_parameters())
+
+    def has_finite_parameters(self) -> bool:
+        """Whether all parameters of the network are finite, whoever wrote them."""
+        return bool(all_finite[self.dtype](self._params))
 
     def matrix(self, layer: int, column: int) -> np.ndarray:
         """Rows (N, n) of what the layer table calls `column` of a layer, copied out of its panels."""

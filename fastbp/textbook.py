@@ -208,7 +208,7 @@ class Network:
         """
         X, Y = self._rows([(x, y)])
         _, gradient = self._load().value_and_grad(X, self._targets(X, Y))
-        return [b.reshape(-1, 1) for b in gradient.biases], gradient.weights
+        return [b.reshape(-1, 1) for b in gradient.biases], list(gradient.weights)
 
     def evaluate(self, test_data: Iterable[tuple[ArrayLike, Any]]) -> int:
         """Number of test inputs whose largest output is the right one.

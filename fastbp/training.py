@@ -7,7 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
-from fastbp import layout, optimizers, regularization, schedules, sparsity, validation
+from fastbp import layout, memory, optimizers, regularization, schedules, sparsity, validation
 from fastbp.runner import DivergenceError as DivergenceError
 from fastbp.runner import Runner, open_session
 from fastbp.runner import flop_of_sample as flop_of_sample
@@ -167,7 +167,10 @@ def fit(
         Naming the argument at fault, before anything is changed.
     DivergenceError
         When the loss or a parameter is no longer finite; the network then has the last finite parameters: those after the
-        epoch before, or, where an epoch takes several calls of the kernel, after the call before.
+        epoch before, or, where an epoch takes several calls of the kernel, after the call before. Where a callback or another
+        thread wrote what is not finite, they are those from before the last call of the kernel.
+    RuntimeError
+        While the network is being trained already, by another thread or around a callback.
     """
     epochs = validation.integer("epochs", epochs)
     batch_size = validation.integer("batch_size", batch_size)
@@ -189,52 +192,60 @@ def fit(
     n_iter_no_change = validation.integer("n_iter_no_change", n_iter_no_change)
     tol = None if tol is None else validation.real("tol", tol)
     gradient_tol = None if gradient_tol is None else validation.real("gradient_tol", gradient_tol)
-    if not isinstance(shuffle, bool | str) or shuffle not in (True, False, "replacement"):
+    if shuffle != "replacement" if isinstance(shuffle, str) else not validation.is_boolean(shuffle):
         raise ValueError(f"shuffle must be True, False or 'replacement', got {shuffle!r}")
     given = None if order is None else validation.row_order(order, epochs, len(rows) - held_count)
     n_threads = None if n_threads is None else validation.integer("n_threads", n_threads)
     callbacks = validation.functions("callbacks", callbacks)
+    record_norms = validation.boolean("record_norms", record_norms)
+    record_score = validation.boolean("record_score", record_score)
+    progress = validation.boolean("progress", progress)
+    steps = -(-(len(rows) - held_count if given is None else given.shape[1]) // batch_size)
+    memory.check_room(f"epochs={epochs}", 8 * epochs * (4 * len(net.sizes) - 3 + (steps if schedule.per_step else 1)))
+    validation.finite_parameters("params", net.params)
 
-    if held_count:
-        rows, values, labels, weights, held_out = _split(rng, rows, values, labels, weights, held_count)
-    batch_size = min(batch_size, len(rows) if given is None else given.shape[1])
-    separate = record_norms or gradient_tol is not None
-    extra = replace(extra, l1=extra.l1 / len(rows))
-    if regularization.drops_inputs(extra):
-        rows, entries = sparsity.dense(rows), None
-    else:
-        entries = sparsity.entries(rows, net.sizes[1])
-    plain = not separate and l2 == 0
-    session = open_session(net, batch_size, rule, n_threads, plain=plain, extra=extra, entries=entries)
-    plan = session.plan
-    session.set_data(rows, values, labels, weights, given)
-    session.set_penalty(l2 / len(rows))
-    plan[layout.SEPARATE] |= separate
-    if given is not None:
-        plan[layout.ORDER], plan[layout.ORDER_STRIDE] = layout.GIVEN, given.shape[1] if len(given) > 1 else 0
-    else:
-        plan[layout.ORDER] = {True: layout.SHUFFLED, False: layout.GIVEN, "replacement": layout.WITH_REPLACEMENT}[shuffle]
-    if (shuffle and given is None) or extra.dropout:
-        plan[layout.SEED] = rng.integers(1 << 63)
-    session.set_rates(schedule.rates(rule.learning_rate, epochs, -(-int(plan[layout.ROWS]) // batch_size)))
-    session.record = np.full((epochs, 1 + 4 * (len(net.sizes) - 1)), np.nan).reshape(-1)
+    with net._turn:
+        if held_count:
+            rows, values, labels, weights, held_out = _split(rng, rows, values, labels, weights, held_count)
+        batch_size = min(batch_size, len(rows) if given is None else given.shape[1])
+        separate = record_norms or gradient_tol is not None
+        extra = replace(extra, l1=extra.l1 / len(rows))
+        if regularization.drops_inputs(extra):
+            rows, entries = sparsity.dense(rows), None
+        else:
+            entries = sparsity.entries(rows, net.sizes[1])
+        plain = not separate and l2 == 0
+        session = open_session(net, batch_size, rule, n_threads, plain=plain, extra=extra, entries=entries)
+        plan = session.plan
+        session.set_data(rows, values, labels, weights, given)
+        session.set_penalty(l2 / len(rows))
+        plan[layout.SEPARATE] |= separate
+        if given is not None:
+            plan[layout.ORDER], plan[layout.ORDER_STRIDE] = layout.GIVEN, given.shape[1] if len(given) > 1 else 0
+        else:
+            plan[layout.ORDER] = {True: layout.SHUFFLED, False: layout.GIVEN, "replacement": layout.WITH_REPLACEMENT}[shuffle]
+        if (shuffle and given is None) or extra.dropout:
+            plan[layout.SEED] = rng.integers(1 << 63)
+        session.set_rates(schedule.rates(rule.learning_rate, epochs, -(-int(plan[layout.ROWS]) // batch_size)))
+        session.record = np.full((epochs, 1 + 4 * (len(net.sizes) - 1)), np.nan).reshape(-1)
 
-    watch = _Watch(net, rows, values, labels, weights, held_out, tol, n_iter_no_change, gradient_tol, patience)
-    watch.record_norms, watch.record_score, watch.callbacks = record_norms, record_score, callbacks
-    bar = _bar(epochs, progress)
-    try:
-        _run(session, watch, epochs, bar)
-    finally:
-        session.close()
-        if bar is not None:
-            bar.close()
-    return watch.history
+        watch = _Watch(net, rows, values, labels, weights, held_out, tol, n_iter_no_change, gradient_tol, patience)
+        watch.record_norms, watch.record_score, watch.callbacks = record_norms, record_score, callbacks
+        bar = _bar(epochs, progress)
+        try:
+            _run(session, watch, epochs, bar)
+        finally:
+            session.close()
+            if bar is not None:
+                bar.close()
+        return watch.history
 
 
 def _run(session, watch, epochs, bar):
     """Run all epochs, or until the watch says stop."""
     plan, begin = session.plan, perf_counter()
-    for first, last, start, seconds in Runner(session).run(epochs, each=watch.is_needed_every_epoch()):
+    runner = Runner(session)
+    for first, last, start, seconds in runner.run(epochs, each=watch.is_needed_every_epoch()):
         for epoch in range(first, last):
             elapsed = start - begin + seconds * (epoch + 1 - first) / (last - first)
             if watch.after(epoch, session, elapsed):
@@ -244,6 +255,7 @@ def _run(session, watch, epochs, bar):
             bar.update(last - first)
     if watch.best is not None:
         session.net.params[:] = watch.best
+    runner.require_finite(len(watch.history.loss))
 
 
 class _Watch:
@@ -272,7 +284,7 @@ class _Watch:
 
     def after(self, epoch, session, elapsed) -> bool:
         """Record an epoch; True to stop."""
-        history, n_layers = self.history, len(self.net.weights)
+        history, n_layers = self.history, len(self.net.sizes) - 1
         loss, *norms = session.record.reshape(-1, 1 + 4 * n_layers)[epoch].tolist()
         history.loss.append(loss)
         history.learning_rate.append(session.rate(epoch))

@@ -13,9 +13,21 @@ NO_LABELS = np.empty(0, np.int64)
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-290, 1e290  # that the largest weight of a sample may be as it is
 
 
+def is_boolean(value) -> bool:
+    """Whether `value` is True or False; numbers, words and None are not."""
+    return isinstance(value, bool | np.bool_)
+
+
+def boolean(name: str, value) -> bool:
+    """`value`, True or False, as a bool."""
+    if not is_boolean(value):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def integer(name: str, value, *, least: int = 1) -> int:
     """`value` as an int of at least `least`."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
+    if is_boolean(value) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
@@ -24,9 +36,12 @@ def integer(name: str, value, *, least: int = 1) -> int:
 
 def real(name: str, value, *, least: float = 0.0, open_end: bool = False) -> float:
     """`value` as a finite float, at least (or, with `open_end`, more than) `least`."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+    if is_boolean(value) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = float("inf")
     if not np.isfinite(number) or number < least or (open_end and number == least):
         raise ValueError(f"{name} must be finite and {'more than' if open_end else 'at least'} {least:g}, got {value!r}")
     return number
@@ -49,12 +64,18 @@ def is_plain(array: np.ndarray) -> bool:
         return False
 
 
+def refuse_masked(name: str, value) -> None:
+    """Raise for a masked array, or a list with one, in which there is a masked value."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
+        raise ValueError(f"{name} is a masked array, whose mask would be ignored; fill it first, e.g. with {name}.filled()")
+
+
 def numbers(name: str, value, dtype) -> np.ndarray:
     """`value` as a C-contiguous array of finite numbers of a dtype; not copied when it is one already."""
     if type(value) is np.ndarray and value.dtype == dtype and value.size and is_plain(value):
         return value  # what nearly all calls pass, told in a quarter of a microsecond
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array, whose mask would be ignored; fill it first, e.g. with {name}.filled()")
+    refuse_masked(name, value)
     if hasattr(value, "toarray"):
         raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray()")
     try:
@@ -63,7 +84,7 @@ def numbers(name: str, value, dtype) -> np.ndarray:
         raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from error
     if array.dtype.kind in "cmMV":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    if array.dtype.kind in "SU":
+    if array.dtype.kind in "SUT" or (array.dtype == object and any(isinstance(each, str | bytes) for each in array.flat)):
         raise ValueError(f"{name} must hold numbers, got strings; convert them first")
     if array.dtype.kind == "O":
         try:
@@ -96,7 +117,7 @@ def compressed(name: str, value, n_features: int, dtype):
     """A sparse matrix (n_samples, n_features) as `CompressedRows`, or as an array if too few of its numbers are zero."""
     if value.shape[0] == 0:
         raise ValueError(f"{name} is empty: shape {value.shape}")
-    return sparsity.rows_of(matrix(name, value, n_features), lambda array: numbers(name, array, dtype))
+    return sparsity.rows_of(name, matrix(name, value, n_features), lambda array: numbers(name, array, dtype))
 
 
 def matrix(name: str, array, n_features: int):
@@ -184,6 +205,12 @@ def row_order(value, epochs: int, n_samples: int) -> np.ndarray:
     if array.min() < 0 or array.max() >= n_samples:
         raise ValueError(f"order holds rows from {array.min()} to {array.max()}, but there are rows 0 to {n_samples - 1}")
     return np.array(array.reshape(-1, array.shape[-1]), np.int64, order="C")
+
+
+def finite_parameters(name: str, vector: np.ndarray) -> None:
+    """Raise if a training would begin with parameters that are not finite, and has none to go back to."""
+    if not is_plain(vector):
+        raise ValueError(f"{name} must be finite before training begins, but NaN or infinity is among them: set others")
 
 
 def generator(value) -> np.random.Generator:

@@ -19,7 +19,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 # but the command line, and nothing listed may import it.
 LAYERS = [
     "_version _modules",
-    "_registry memory metrics threads sparsity _lowering _unboxing",
+    "_registry memory metrics threads turn _lowering _unboxing",
     "_target",
     "_linker _cache _key layout",
     "_choice",
@@ -27,6 +27,7 @@ LAYERS = [
     "kernels.emit",
     "kernels.simd kernels.team",
     "kernels.tile kernels.bits kernels.check kernels.random",
+    "sparsity",
     "validation kernels.square kernels.product",
     "kernels.vmath",
     "activations losses optimizers initializers schedules kernels.few",
@@ -39,7 +40,7 @@ LAYERS = [
     "kernels.block kernels.predict",
     "kernels.minibatch",
     "kernels.narrow",
-    "kernels.train kernels.peak regularization",
+    "kernels.train kernels.peak regularization parameters",
     "session",
     "network",
     "runner",

@@ -411,8 +411,7 @@ def session_of(net, mode, options, x, y, labels, weights, order, out, side):
     if side:
         for name in ("x", "columns", "starts", *"y labels sample_weight order out rates record reals plan work".split()):
             setattr(session, name, guarded(getattr(session, name), side))
-        net.params = guarded(net.params, side)
-        session._params = net.params
+        net._vector = session._params = guarded(net._vector, side)
     return session
 
 
@@ -457,8 +456,8 @@ def cases(dtype):
         net = Network((n_in, n_out, 3), dtype=dtype, rng=number)
         x, y = rng.normal(size=(19, n_in)).astype(dtype), rng.uniform(size=(19, 3)).astype(dtype)
         x[rng.random(x.shape) < 0.8] = 0
-        for rows in (CompressedRows(csr_array(x)), x):
-            kept = entries(CompressedRows(csr_array(x)), n_out)._replace(most=n_in)
+        for rows in (CompressedRows.of(csr_array(x)), x):
+            kept = entries(CompressedRows.of(csr_array(x)), n_out)._replace(most=n_in)
             order = rng.integers(0, 19, 18)
             for rule in ("sgd", "adam"):
                 session = {"optimizer": optimizers.get(rule), "members": 1 + number % 2, "entries": kept}

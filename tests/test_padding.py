@@ -52,7 +52,7 @@ def train(net, X, y, *, spoilt, batch=9, epochs=2, **options):
 
 
 def entries_of(X):
-    return CompressedRows(csr_array(X))
+    return CompressedRows.of(csr_array(X))
 
 
 def assert_same_bits(net, X, y, **options):

@@ -333,7 +333,7 @@ def test_the_work_buffer_does_not_leak():
     results = []
     for poison in (False, True):
         net = make_net((50, 20, 4))
-        rows = sparsity.CompressedRows(csr_array(X))
+        rows = sparsity.CompressedRows.of(csr_array(X))
         session = Session(net, 9, optimizer=Adam(0.1), entries=sparsity.entries(rows, 20))
         session.set_data(rows, y)
         session.plan[layout.EPOCHS], session.rates = 2, np.full(2, 0.1)

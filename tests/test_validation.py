@@ -97,6 +97,16 @@ def bad_arrays(shape):
     yield "structured", np.zeros(shape, [("a", float), ("b", float)])
     yield "masked", np.ma.masked_array(good, good > 0)
     yield "partly masked", np.ma.masked_array(good, np.arange(good.size).reshape(shape) == 0)
+    yield (
+        "masked in a list",
+        list(np.ma.masked_array(good, np.arange(good.size).reshape(shape) == 0))
+        if len(shape) > 1
+        else [np.ma.masked_array([1.0], [True])],
+    )
+    yield "integers of 400 digits", [[10**400] * shape[-1]] * N if len(shape) > 1 else [10**400] * N
+    yield "words and numbers", np.full(shape, "1", object)
+    yield "nullable integers with a missing one", pd.Series([1, pd.NA] * 3, dtype="Int64")
+    yield "missing dates", pd.Series([pd.Timestamp("2026-01-01"), pd.NaT] * 3)
     yield "no rows", good[:0]
     yield "no rows, a list", []
     yield "fewer rows", good[: N - 1]
@@ -246,7 +256,10 @@ OPTIONS = [
     *({"patience": value, **HELD_OUT} for value in (0, -1, 1.5, "a")),
     {"patience": 3},
     *({"callbacks": value} for value in (None, 5, [5], len, "ab", [None])),
-    *({"n_threads": value} for value in (0, -1, 1.5, "all")),
+    *({"n_threads": value} for value in (0, -1, 1.5, "all", True)),
+    *({name: value} for name in ("record_norms", "record_score", "progress") for value in ("x", "", None, 0, 1, 1.0, [], [True])),
+    {"epochs": 10**18},
+    *({name: 10**400} for name in ("epochs", "l2", "l1", "tol", "clip_norm")),
     *({"rng": value} for value in ("abc", -1, 1.5)),
 ]
 
@@ -281,6 +294,10 @@ SIZES = (
     [[3, 2]],
     np.ones((2, 2), int),
     [3, None],
+    [10**18, 2],
+    [2, 10**18, 1],
+    (10**9, 10**9),
+    [10**400, 1],
 )
 NETWORKS = [
     *(("sizes", (value,), {}) for value in SIZES),
@@ -364,10 +381,24 @@ def test_names_classes_and_instances_are_taken(get):
         lambda X: [[decimal.Decimal(float(each)) for each in row] for row in X],
         lambda X: X.astype(object),
         lambda X: np.ma.masked_array(X).filled(),
+        np.ma.masked_array,
+        lambda X: np.ma.masked_array(X, np.zeros_like(X, bool)),
+        lambda X: list(np.ma.masked_array(X)),
         lambda X: X.astype(">f8"),
         lambda X: X.astype(np.longdouble),
     ],
-    ids=["DataFrame", "nullable DataFrame", "decimals", "objects", "filled", "big-endian", "long double"],
+    ids=[
+        "DataFrame",
+        "nullable DataFrame",
+        "decimals",
+        "objects",
+        "filled",
+        "no mask",
+        "an empty mask",
+        "a list without a mask",
+        "big-endian",
+        "long double",
+    ],
 )
 def test_other_ways_to_hold_numbers(net, convert):
     X, y = samples(), targets()

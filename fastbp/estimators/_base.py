@@ -1,12 +1,14 @@
 """What classifier and regressor have in common: the scikit-learn contract around a `Network`."""
 
-from itertools import pairwise
+from functools import partial
+from itertools import chain, pairwise
+from operator import is_
 
 import numpy as np
 from sklearn.base import BaseEstimator, is_regressor
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastbp.estimators import _checks, _parameters
 from fastbp.estimators._callbacks import Support, Tasks
@@ -14,13 +16,15 @@ from fastbp.estimators._conversion import Conversion
 from fastbp.estimators._held_out import HeldOut
 from fastbp.estimators._inspection import Inspection
 from fastbp.estimators._lbfgs import fit_lbfgs
-from fastbp.estimators._stochastic import fit_stochastic
+from fastbp.estimators._stochastic import prepare_stochastic
 from fastbp.estimators._training_data import TrainingData
 from fastbp.network import Network
 from fastbp.training import History
+from fastbp.turn import Turn
+from fastbp.validation import finite_parameters, numbers
 
 COUNTED = ("history_", "loss_curve_", "_no_improvement_count", "best_loss_", "validation_scores_", "best_validation_score_")
-PENDING = ("_network", "_views")  # attributes that are made again when they are missing
+PENDING = ("_network", "_views", "_turn")  # attributes that are made again when they are missing
 
 
 def is_stochastic(estimator) -> bool:
@@ -54,26 +58,53 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
     def _net(self) -> Network:
         """The network, with the parameters that the user sees."""
         net = self.__dict__.get("_network")
-        given = (*self.coefs_, *self.intercepts_)
-        if net is None or len(given) != len(self._views) or self._network_activation is not self.activation:
-            return self._rebuild(np.result_type(*given) if net is None else net.dtype)
-        for array, view in zip(given, self._views, strict=True):
-            if array is not view:
-                if np.shape(array) != view.shape:
-                    return self._rebuild(net.dtype)
-                view[...] = array
+        if net is None or self._network_activation is not self.activation:
+            return self._rebuild(net)
+        if self._is_linked():
+            return net
+        arrays = [array for each in self._given_parameters(net.dtype) for array in each]
+        if [array.shape for array in arrays] != [view.shape for view in self._views]:
+            return self._rebuild(net)
+        for array, view in zip(arrays, self._views, strict=True):
+            view[...] = array
         return net
 
-    def _rebuild(self, dtype):
-        sizes = [np.shape(self.coefs_[0])[0], *(np.shape(coefs)[1] for coefs in self.coefs_)]
-        net = self._make_network(sizes, self.coefs_, self.intercepts_, dtype)
+    def _is_linked(self) -> bool:
+        """Whether `coefs_` and `intercepts_` are the parameters of the network."""
+        coefs, intercepts = self.coefs_, self.intercepts_
+        is_list = type(coefs) is type(intercepts) is list and 2 * len(coefs) == 2 * len(intercepts) == len(self._views)
+        return is_list and all(map(is_, chain(coefs, intercepts), self._views))
+
+    def _given_parameters(self, dtype):
+        """`coefs_` and `intercepts_` as lists of arrays (of their own dtype if None), after a check that they make a network."""
+        given = {name: getattr(self, name) for name in ("coefs_", "intercepts_")}
+        for name, value in given.items():
+            if not isinstance(value, list | tuple | np.ndarray):
+                raise TypeError(f"{name} must be a list of arrays, one a layer, got {value!r}")
+        if dtype is None:
+            kinds = {getattr(array, "dtype", None) for value in given.values() for array in value}
+            dtype = np.float32 if kinds == {np.dtype(np.float32)} else np.float64
+        lists = [[numbers(f"{name}[{i}]", array, dtype) for i, array in enumerate(value)] for name, value in given.items()]
+        shapes, ends = ([array.shape for array in arrays] for arrays in lists)
+        is_chain = all(len(shape) == 2 for shape in shapes) and all(a[1] == b[0] for a, b in pairwise(shapes))
+        if not shapes or not is_chain or ends != [shape[1:] for shape in shapes]:
+            raise ValueError(
+                "coefs_ and intercepts_ must hold, for layers that follow each other, arrays (n_in, n_out) and (n_out,); got shapes"
+                f" {shapes} and {ends}"
+            )
+        if shapes[-1][1] != self.n_outputs_:
+            raise ValueError(f"coefs_ and intercepts_ must be those of {self.n_outputs_} outputs, got {shapes[-1][1]}")
+        return lists
+
+    def _rebuild(self, net):
+        coefs, intercepts = self._given_parameters(None if net is None else net.dtype)
+        net = self._make_network([len(coefs[0]), *map(len, intercepts)], coefs, intercepts, coefs[0].dtype)
         self._link(net)
         return net
 
     def _make_network(self, sizes, coefs, intercepts, dtype):
         hidden = _parameters.hidden_activations(self.activation, len(sizes) - 2)
         weights = [np.transpose(array) for array in coefs]
-        dtype = dtype if dtype in (np.float32, np.float64) else np.float64
         return Network(sizes, hidden, self._network_loss(), dtype=dtype, weights=weights, biases=intercepts, rng=0)
 
     def __getstate__(self):
@@ -93,51 +124,87 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
 
     # --- fit -----------------------------------------------------------------------------------------------------------------
 
-    def _fit(self, X, y, sample_weight=None, X_val=None, y_val=None, coefs_init=None, intercepts_init=None, incremental=False):
-        hidden = _parameters.hidden_sizes(self.hidden_layer_sizes)
-        first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        extra = _parameters.regularization_of(self, len(hidden) if first else len(self.coefs_) - 1)
-        tasks = Tasks.begin(self, X, y, sample_weight, incremental)
+    def _fit(self, X, y, sample_weight=None, held_out=(None, None), init=(None, None), incremental=False, classes=None):
+        """Train; where something given is at fault, the estimator stays as it was."""
+        with self.__dict__.setdefault("_turn", Turn("estimator")):
+            hidden = _parameters.hidden_sizes(self.hidden_layer_sizes)
+            _parameters.check_finite(self)
+            first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+            extra = _parameters.regularization_of(self, len(hidden if first else self._net().sizes[1:-1]))
+            tasks = Tasks.begin(self, X, y, sample_weight, incremental)
+            before, rng = self.__dict__.copy(), check_random_state(self.random_state)
+            drawn = rng.get_state(legacy=False) if rng is self.random_state and (first or self.early_stopping) else None
+            try:
+                if incremental:
+                    self._begin_partial_fit(y, classes)
+                rows, targets, sample_weight = self._validated(X, y, sample_weight, first, incremental)
+                with _checks.Blamed("y"):
+                    matrix = self._encode(targets, incremental)
+                sample_weight = self._weigh_classes(targets, sample_weight, incremental)
+                net = self._begin(first, hidden, rows, matrix, rng)
+                init = self._first_parameters(net, *init)
+                data = TrainingData.make(net, rows, matrix, sample_weight)
+                validation = self._given_held_out(net, *held_out)
+                if self.solver == "lbfgs":
+                    train = partial(fit_lbfgs, self, net, data, validation, tasks)
+                else:
+                    train = prepare_stochastic(self, net, data, validation, rng, tasks, incremental, extra)
+            except BaseException:
+                self.__dict__.update(before)
+                for name in self.__dict__.keys() - before.keys():
+                    del self.__dict__[name]
+                if drawn is not None:
+                    rng.set_state(drawn)
+                raise
+            if not self._is_linked():
+                self._link(net)
+            for array, view in init:
+                view[...] = array
+            train()
+            tasks.end()
+        return self
+
+    def _begin_partial_fit(self, y, classes):
+        """Take what only the first call of `partial_fit` is told."""
+
+    def _validated(self, X, y, sample_weight, first, incremental):
+        """X, y and sample_weight, checked."""
         rows, targets = self._validate_X_y(X, y, reset=first)
-        matrix = self._encode(targets, incremental)
-        if sample_weight is not None:
-            _checks.refuse_masks_and_dates("sample_weight", sample_weight)
-            sample_weight = _check_sample_weight(sample_weight, rows, ensure_non_negative=True)
-        sample_weight = self._weigh_classes(targets, sample_weight, incremental)
-        rng = check_random_state(self.random_state)
+        _checks.refuse_large(rows)
+        return rows, targets, _checks.weights(sample_weight, rows, ensure_non_negative=True)
+
+    def _begin(self, first, hidden, rows, matrix, rng) -> Network:
+        """The network to train: a new one, or that of the fit before."""
+        n_features, n_outputs = rows.shape[1], matrix.shape[1]
         if first:
-            self._initialize([rows.shape[1], *hidden, matrix.shape[1]], rows.dtype, rng)
+            self._initialize([n_features, *hidden, n_outputs], rows.dtype, rng)
         else:
             self._count_on()
         net = self._net()
-        self._link(net)
-        if net.sizes[-1] != matrix.shape[1]:
-            raise ValueError(f"y has {matrix.shape[1]} outputs, but the network to go on with has {net.sizes[-1]}.")
-        self._set_first_parameters(coefs_init, intercepts_init)
-        _checks.refuse_large(rows)
-        data = TrainingData.make(net, rows, matrix, sample_weight)
-        held_out = self._given_held_out(net, X_val, y_val)
-        if self.solver == "lbfgs":
-            fit_lbfgs(self, net, data, held_out, tasks)
-        else:
-            fit_stochastic(self, net, data, held_out, rng, tasks, incremental, extra)
-        tasks.end()
-        return self
+        if net.sizes[-1] != n_outputs:
+            raise ValueError(f"y has {n_outputs} outputs, but the network to go on with has {net.sizes[-1]}.")
+        if net.sizes[0] != n_features:
+            raise ValueError(f"X has {n_features} features, but the network to go on with, by coefs_, has {net.sizes[0]} inputs.")
+        finite_parameters("coefs_ and intercepts_", net.params)
+        return net
 
     def _validate_X_y(self, X, y, reset, names=("X", "y")):
         """X (in the precision of the network to be) and y (in one dimension, if it has one column), checked."""
         for name, value in zip(names, (X, y), strict=True):
-            _checks.refuse_masks_and_dates(name, value)
+            _checks.refuse_misleading(name, value)
         precision = None if self.dtype is None else _parameters.precision(self.dtype)
         dtype = (np.float64, np.float32)
         numeric = {"y_numeric": True} if is_regressor(self) else {}
-        X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=dtype, reset=reset, **numeric)
+        y = self._checked_targets(names[1], y)
+        with _checks.Blamed(names[0]):
+            X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=dtype, reset=reset, **numeric)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return _checks.in_dtype(names[0], X, precision or X.dtype), y
 
     def _initialize(self, sizes, dtype, rng):
         """First parameters, drawn as scikit-learn draws them, and everything that a fit counts from zero."""
+        _parameters.check_room(sizes, dtype)
         self.n_iter_ = self.t_ = 0
         self.n_outputs_, self.n_layers_ = sizes[-1], len(sizes)
         self.out_activation_ = self._out_activation()
@@ -172,15 +239,20 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
             if own.get("best_loss_") is None:
                 self.best_loss_ = np.inf
 
-    def _set_first_parameters(self, coefs_init, intercepts_init):
+    def _first_parameters(self, net, coefs_init, intercepts_init):
+        """Pairs of an array that the user gave to start from, and the view of the network's parameters to put it into."""
+        pairs: list[tuple] = []
         for name, given, own in (("coefs_init", coefs_init, self.coefs_), ("intercepts_init", intercepts_init, self.intercepts_)):
             if given is None:
                 continue
-            shapes, expected = [np.shape(array) for array in given], [array.shape for array in own]
+            if not isinstance(given, list | tuple | np.ndarray):
+                raise TypeError(f"{name} must be a list of arrays, one a layer, got {given!r}.")
+            arrays = [numbers(f"{name}[{i}]", array, net.dtype) for i, array in enumerate(given)]
+            shapes, expected = [array.shape for array in arrays], [array.shape for array in own]
             if shapes != expected:
                 raise ValueError(f"{name} must hold arrays of shapes {expected}, got {shapes}.")
-            for array, view in zip(given, own, strict=True):
-                view[...] = array
+            pairs += zip(arrays, own, strict=True)
+        return pairs
 
     def _weigh_classes(self, targets, sample_weight, incremental):
         return sample_weight
@@ -192,7 +264,9 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         if X_val is None or y_val is None:
             raise ValueError("X_val and y_val go together: give both, or none.")
         rows, targets = self._validate_X_y(X_val, y_val, reset=False, names=("X_val", "y_val"))
-        data = TrainingData.make(net, rows, self._encode(targets, True), None)
+        with _checks.Blamed("y_val"):
+            matrix = self._encode(targets, True)
+        data = TrainingData.make(net, rows, matrix, None)
         return HeldOut(self, data, targets)
 
     def _split(self, data, rng):

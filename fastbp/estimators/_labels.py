@@ -1,6 +1,7 @@
 """What scikit-learn's `LabelBinarizer` does to class labels that are integers, at a tenth of its cost: most of a short fit's."""
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.preprocessing import LabelBinarizer
 
 
@@ -33,3 +34,9 @@ def indicators(classes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     matrix = np.zeros((len(numbers), len(classes)), bool)
     matrix[np.arange(len(numbers)), numbers] = True
     return matrix
+
+
+def refuse_other_than_sets(targets) -> None:
+    """Raise where two numbers of several columns are others than 0 and 1: both would say that a sample has a label."""
+    if not np.isin(targets.data if issparse(targets) else targets, (0, 1)).all():
+        raise ValueError("y of several columns must hold 0 and 1, which labels a sample has.")

@@ -15,7 +15,7 @@ from fastbp.validation import with_finite_sums
 
 def fit_lbfgs(estimator, net, data, held_out, tasks):
     """Train by solver "lbfgs"; sets the attributes of the estimator."""
-    watch = _Watch(estimator, net, held_out, tasks)
+    watch, first_params = _Watch(estimator, net, held_out, tasks), net.params.copy()
     n_samples = len(data)
     entries = data.entries(net)
     members = threads.members_for(n_samples * flop_of_sample(net.sizes, entries), estimator.n_threads)
@@ -32,9 +32,10 @@ def fit_lbfgs(estimator, net, data, held_out, tasks):
         )
     finally:
         session.close()
-    net.params[:] = result.x
     if not np.isfinite(result.x).all() or not np.isfinite(result.fun):
-        raise ValueError(NOT_FINITE)
+        net.params[:] = first_params
+        raise ValueError(f"{NOT_FINITE} (The weights are again those from before the fit.)")
+    net.params[:] = result.x
     if watch.stopped:
         estimator.n_iter_ = result.nit
     else:

@@ -1,12 +1,13 @@
 """The parameters that classifier and regressor share: what values they may have, and what they mean to the kernels."""
 
+from itertools import pairwise
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.metrics import get_scorer_names
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from fastbp import activations, optimizers, regularization, schedules
+from fastbp import activations, memory, optimizers, regularization, schedules, validation
 
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "rmsprop")
 SGD_SCHEDULES = ("constant", "invscaling", "adaptive")  # scikit-learn's, of which the other solvers take no notice
@@ -78,6 +79,20 @@ def hidden_sizes(value) -> list[int]:
     if any(size <= 0 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
     return [int(size) for size in sizes]
+
+
+def check_finite(estimator) -> None:
+    """Raise for what no float holds, which scikit-learn's intervals without an end let through; `tol` may be infinite."""
+    for name in ("alpha", "learning_rate_init", "power_t", "epsilon", "tol"):
+        value = getattr(estimator, name)
+        if not (type(value) is float and (value < np.inf or name == "tol")):
+            validation.real(name, value)
+
+
+def check_room(sizes, dtype) -> None:
+    """Raise for a network that no memory holds, before its weights are drawn."""
+    count = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
+    memory.check_room(f"hidden_layer_sizes={sizes[1:-1]}", count * np.dtype(dtype).itemsize)
 
 
 def hidden_activations(value, count: int) -> list[activations.Activation]:

@@ -12,7 +12,7 @@ from fastbp.estimators._orders import draw_orders
 from fastbp.estimators._parameters import schedule, update_rule
 from fastbp.estimators._training_data import report
 from fastbp.regularization import NOTHING, drops_inputs
-from fastbp.runner import DivergenceError, Runner, open_session
+from fastbp.runner import OVERWRITTEN, DivergenceError, OverwrittenError, Runner, open_session
 from fastbp.session import Session
 
 EPOCHS_TOGETHER = 64  # orders drawn for one call of the kernel
@@ -89,8 +89,8 @@ def penalises(estimator) -> bool:
     return bool(estimator.solver != "adamw")
 
 
-def fit_stochastic(estimator, net, data, held_out, rng, tasks, incremental, extra):
-    """Train by solver "sgd" or another that takes mini-batches; sets the attributes of the estimator."""
+def prepare_stochastic(estimator, net, data, held_out, rng, tasks, incremental, extra):
+    """The function that trains by solver "sgd" or another that takes mini-batches, and sets the attributes of the estimator."""
     if not incremental or not hasattr(estimator, "_optimizer"):
         estimator._optimizer = Optimizer(estimator)
     if estimator.early_stopping and incremental:
@@ -103,14 +103,18 @@ def fit_stochastic(estimator, net, data, held_out, rng, tasks, incremental, extr
     n_threads = 1 if incremental and estimator.n_threads is None else estimator.n_threads
     if drops_inputs(extra):
         data.X = sparsity.dense(data.X)
-    session = estimator._optimizer.open(net, data, batch_size, n_threads, extra)
-    try:
-        _Fit(estimator, net, session, data, rows, held_out, rng, tasks, incremental).run()
-    finally:
-        if incremental:
-            estimator._optimizer.pause(net.sizes[0])
-        else:
-            estimator._optimizer.close()
+
+    def train():
+        session = estimator._optimizer.open(net, data, batch_size, n_threads, extra)
+        try:
+            _Fit(estimator, net, session, data, rows, held_out, rng, tasks, incremental).run()
+        finally:
+            if incremental:
+                estimator._optimizer.pause(net.sizes[0])
+            else:
+                estimator._optimizer.close()
+
+    return train
 
 
 def _batch_size(value, n_samples) -> int:
@@ -161,8 +165,8 @@ class _Fit:
             warnings.warn("Training interrupted by user.", stacklevel=4)
         if self.early_stopping:
             self.net.params[:] = estimator._best_params
-        elif not self.incremental:
-            self._refuse_hopeless(first_params)
+        if not self.incremental:
+            self._judge(first_params)
         session.order = np.empty(0, np.int64)
 
     def _prepare(self):
@@ -212,6 +216,8 @@ class _Fit:
         except KeyboardInterrupt:
             if plan[layout.EPOCH] > harvested:
                 self._count(harvested, int(plan[layout.EPOCH]))
+            raise
+        except OverwrittenError:
             raise
         except DivergenceError as error:
             self._diverged(error, harvested)
@@ -302,10 +308,10 @@ class _Fit:
             return
         if estimator.verbose:
             print(f"Validation score: {score:f}")
-        if score < estimator.best_validation_score_ + estimator.tol:
-            estimator._no_improvement_count += 1
-        else:
+        if score >= estimator.best_validation_score_ + estimator.tol:
             estimator._no_improvement_count = 0
+        else:  # also where the score is NaN
+            estimator._no_improvement_count += 1
         if score > estimator.best_validation_score_:
             estimator.best_validation_score_ = score
             estimator._best_params = self.net.params.copy()
@@ -333,21 +339,32 @@ class _Fit:
             f"{NOT_FINITE} (Training diverged in epoch {epoch} with learning rate {error.learning_rate:g}; a lower one may help.)",
         ) from None
 
-    def _refuse_hopeless(self, first_params):
-        """Raise if the loss has grown beyond all reason, though it is finite."""
+    def _judge(self, first_params):
+        """Say so if the loss has grown beyond all reason: an error, or a warning where the weights of the best epoch are kept.
+
+        That is if the loss of the last epoch, or that of weights that are not those of a best epoch, is `HOPELESS` times the first,
+        or 1 if that is more, or `ABSURD`; or if somebody else than the kernels has left weights that are not finite.
+        """
         estimator, net = self.estimator, self.net
-        if not estimator.loss_curve_ or (estimator.loss_ < HOPELESS and np.abs(net.params).max() < LARGE):
+        is_finite = self.session.has_finite_parameters()
+        if not estimator.loss_curve_ or (is_finite and estimator.loss_ < HOPELESS and np.abs(net.params).max() < LARGE):
             return
         session, last_params = self.data.session(net), net.params.copy()
         net.params[:] = first_params
-        first = self.data.loss(session)
+        rate = self.optimizer.learning_rate
+        if not is_finite:
+            where = f"after epoch {estimator.n_iter_}"
+            raise OverwrittenError(estimator.n_iter_, rate, OVERWRITTEN.format(where=where, which="before the fit"))
+        first, last = self.data.loss(session), estimator.loss_
         net.params[:] = last_params
-        last = max(estimator.loss_, self.data.loss(session))
-        if not last < min(HOPELESS * max(first, 1.0), ABSURD):
-            rate = self.optimizer.learning_rate
-            raise DivergenceError(
-                estimator.n_iter_ - 1,
-                rate,
-                f"Training diverged: the loss was {first:.3g} at first and is {last:.3g} now. Lower learning_rate_init"
-                f" ({estimator.learning_rate_init:g}), or scale X and y.",
-            )
+        now = self.data.loss(session)
+        if not self.early_stopping:
+            last = max(last, now)
+        if last < min(HOPELESS * max(first, 1.0), ABSURD) or (self.early_stopping and np.isnan(last)):  # which has been said
+            return
+        message = f"Training diverged: the loss was {first:.3g} at first and is {last:.3g} now."
+        advice = f" Lower learning_rate_init ({estimator.learning_rate_init:g}), or scale X and y."
+        if not self.early_stopping:
+            raise DivergenceError(estimator.n_iter_ - 1, rate, message + advice)
+        kept = f" The weights of the best epoch are kept, with a loss of {now:.3g}."
+        warnings.warn(message + kept + advice, ConvergenceWarning, stacklevel=5)

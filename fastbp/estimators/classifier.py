@@ -4,6 +4,7 @@ from numbers import Real
 
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
@@ -11,8 +12,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from fastbp import losses
+from fastbp.estimators import _checks
 from fastbp.estimators._base import MultilayerPerceptron, is_stochastic
-from fastbp.estimators._labels import binarizer_of, indicators, plain_classes
+from fastbp.estimators._labels import binarizer_of, indicators, plain_classes, refuse_other_than_sets
 
 
 class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
@@ -141,9 +143,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
     Notes
     -----
-    Where scikit-learn goes on silently, this raises: for masked arrays with masked values, dates, negative sample weights, and
-    training that diverges. The loss is computed from raw outputs, never from probabilities: where scikit-learn cuts a loss off at
-    -log(machine epsilon), `loss_` is the true one.
+    Where scikit-learn goes on silently, this raises: for masked arrays with masked values, dates, missing labels, labels of words
+    and numbers, negative sample weights, and training that diverges. The loss is computed from raw outputs, never from
+    probabilities: where scikit-learn cuts a loss off at -log(machine epsilon), `loss_` is the true one.
 
     Examples
     --------
@@ -211,6 +213,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         kind = losses.CrossEntropy if self.out_activation_ == "softmax" else losses.BinaryCrossEntropy
         return kind(self.label_smoothing)
 
+    def _checked_targets(self, name, y):
+        _checks.refuse_odd_labels(name, y)
+        return y
+
     def _encode(self, targets, is_known):
         """Targets as a matrix of bool; the classes are those of a fit before, if `is_known` or in a warm start."""
         is_new = not hasattr(self, "classes_") or (not self.warm_start and not is_known)
@@ -225,6 +231,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
             self.classes_ = self._label_binarizer.classes_
         else:
             self._check_classes(unique_labels(targets))
+        if self._label_binarizer.y_type_ == "multilabel-indicator":
+            refuse_other_than_sets(targets)
         return self._label_binarizer.transform(targets).astype(bool)
 
     def _decode(self, data):
@@ -283,7 +291,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         ValueError
             For parameters or data at fault. `fastbp.DivergenceError`, a kind of it, when training diverges.
         """
-        return self._fit(X, y, sample_weight, X_val, y_val, coefs_init, intercepts_init)
+        return self._fit(X, y, sample_weight, (X_val, y_val), (coefs_init, intercepts_init))
 
     @available_if(is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -304,10 +312,18 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         -------
         self
         """
-        if _check_partial_fit_first_call(self, classes):
-            is_multilabel = type_of_target(y).startswith("multilabel")
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
+
+    def _begin_partial_fit(self, y, classes):
+        _checks.refuse_misleading("y", y)
+        _checks.refuse_odd_labels("y", y)
+        _checks.refuse_odd_labels("classes", classes)
+        with _checks.Blamed("classes"):
+            is_first = _check_partial_fit_first_call(self, classes)
+        if is_first:
+            with _checks.Blamed("y"):
+                is_multilabel = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if is_multilabel else classes)
-        return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X):
         """The likeliest classes.
@@ -327,6 +343,26 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         if outputs.shape[1] == 1 and len(binarizer.classes_) == 2:
             return binarizer.classes_[(outputs[:, 0] > 0.5).view(np.int8)]
         return binarizer.inverse_transform(outputs.ravel() if self.n_outputs_ == 1 else outputs)
+
+    def score(self, X, y, sample_weight=None) -> float:
+        """Accuracy of the predictions for X, given the true y.
+
+        Parameters
+        ----------
+        X : {array_like, sparse matrix} (n_samples, n_features)
+        y : array_like
+            As for `fit`.
+        sample_weight : array_like (n_samples,), optional
+
+        Returns
+        -------
+        float
+        """
+        predictions = self.predict(X)
+        _checks.refuse_misleading("y", y)
+        y, sample_weight = self._checked_targets("y", y), _checks.weights(sample_weight, predictions)
+        with _checks.Blamed("y"):
+            return accuracy_score(y, predictions, sample_weight=sample_weight)
 
     def predict_proba(self, X):
         """Probabilities of the classes.

@@ -2,9 +2,11 @@
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
 from fastbp import losses
+from fastbp.estimators import _checks
 from fastbp.estimators._base import MultilayerPerceptron, is_stochastic
 from fastbp.estimators._parameters import Names
 
@@ -207,6 +209,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     def _out_activation(self) -> str:
         return self._network_loss().link or "identity"
 
+    def _checked_targets(self, name, y):
+        return _checks.numeric_targets(name, y)
+
     def _encode(self, targets, is_known):
         """Targets as a matrix, after a check that the loss is defined for them."""
         task, least = self._network_loss().task, np.min(targets)
@@ -248,7 +253,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         ValueError
             For parameters or data at fault. `fastbp.DivergenceError`, a kind of it, when training diverges.
         """
-        return self._fit(X, y, sample_weight, X_val, y_val, coefs_init, intercepts_init)
+        return self._fit(X, y, sample_weight, (X_val, y_val), (coefs_init, intercepts_init))
 
     @available_if(is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -283,3 +288,23 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         """
         outputs = self._outputs(X)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+    def score(self, X, y, sample_weight=None) -> float:
+        """R^2 of the predictions for X, given the true y.
+
+        Parameters
+        ----------
+        X : {array_like, sparse matrix} (n_samples, n_features)
+        y : array_like
+            As for `fit`.
+        sample_weight : array_like (n_samples,), optional
+
+        Returns
+        -------
+        float
+        """
+        predictions = self.predict(X)
+        _checks.refuse_misleading("y", y)
+        y, sample_weight = self._checked_targets("y", y), _checks.weights(sample_weight, predictions)
+        with _checks.Blamed("y"):
+            return r2_score(y, predictions, sample_weight=sample_weight)

@@ -1,4 +1,4 @@
-"""Whether all numbers of an array are finite.
+"""Whether all numbers of an array are finite, and whether what says where they are stays inside.
 
 Legend: W lanes of a register.
 """
@@ -32,3 +32,36 @@ def are_finite(x, count):
 def all_finite(x):
     """Whether none of x (n,) is NaN or infinite."""
     return are_finite(pointer(x), x.size)
+
+
+FITS, NOT_ASCENDING, WRONG_STARTS, OUTSIDE = range(4)  # what compressed rows may be
+
+
+def _places_and_starts(_):
+    places, starts = (types.Array(dtype, 1, "C", readonly=True) for dtype in (types.int32, types.int64))
+    return types.int64(places, starts, types.int64)
+
+
+@entry(_places_and_starts)
+def order_of_places(places, starts, n_places):
+    """Whether places (count,), those of row i from starts[i] to starts[i + 1], lie in [0, n_places) and ascend in each row.
+
+    One of the codes above; the worst that there is, but for starts, without which nothing else can be read.
+    """
+    place, start, n_rows = pointer(places), pointer(starts), starts.size - 1
+    is_wrong = start[0] != 0
+    for row in range(n_rows):
+        is_wrong |= start[row + 1] < start[row]
+    if is_wrong or start[n_rows] > places.size:
+        return WRONG_STARTS
+    outside, n_descents, before = 0, 0, -1
+    for k in range(start[n_rows]):
+        at = place[k]
+        outside |= at | (n_places - 1 - at)  # negative if either is
+        n_descents += at <= before
+        before = at
+    for row in range(n_rows):  # from the end of a row to the next there may be one
+        begin, end = start[row], start[row + 1]
+        if 0 < begin < end:
+            n_descents -= place[begin] <= place[begin - 1]
+    return OUTSIDE if outside < 0 else NOT_ASCENDING if n_descents else FITS

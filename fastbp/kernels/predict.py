@@ -153,7 +153,7 @@ def predict(plan, params, work, data, order, out):
                 to_lanes(z, stride, first, n_out, block)
                 softmax_block(block, n_out)
                 from_lanes(block, n_out, z, stride, first)
-        else:
+        elif plan[OUTPUT] != IDENTITY:
             for p in range(count_panels(n_out, work)):
                 activate_panel(plan[OUTPUT], z + p * stride, rows, n_out - p * panel, work)
         rows_from_panels(z, stride, rows, n_out, out + top * n_out)
