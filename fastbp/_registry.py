@@ -1,5 +1,7 @@
 """Registries: where the classes of activations, losses, rules and initialisers are found by name."""
 
+import numpy as np
+
 from fastbp._modules import PACKAGE, add_this_module
 
 NEW_OBJECT = object().__reduce_ex__(2)[0]  # what makes an instance from a pickle
@@ -131,6 +133,18 @@ class Registry:
         if getattr(cls, "registry", None) is self and is_registered(cls):
             return value() if cls is value else value
         raise TypeError(f"{argument} must be a name ({', '.join(self.names)}) or an instance of such a class, got {value!r}")
+
+
+def is_boolean(value) -> bool:
+    """Whether `value` is True or False; numbers, words and None are not."""
+    return isinstance(value, bool | np.bool_)
+
+
+def boolean(name: str, value) -> bool:
+    """`value`, True or False, as a bool."""
+    if not is_boolean(value):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def positive(name: str, value, *, zero: bool = False, below: float = float("inf"), most: float = float("inf")) -> float:

@@ -9,9 +9,8 @@ g is the gradient of the mean loss of the mini-batch plus penalties. Slots start
 
 from math import sqrt
 
-from fastbp import validation
 from fastbp._jit import inline, kernel, switch_over
-from fastbp._registry import Described, Registry, positive
+from fastbp._registry import Described, Registry, boolean, positive
 from fastbp.kernels import simd
 from fastbp.kernels.simd import broadcast, fma, load, store, width
 
@@ -175,7 +174,7 @@ class Adam(_Adam):
         epsilon_hat: bool = False,
     ):
         super().__init__(learning_rate, beta_1, beta_2, epsilon)
-        self.epsilon_hat = validation.boolean("epsilon_hat", epsilon_hat)
+        self.epsilon_hat = boolean("epsilon_hat", epsilon_hat)
 
     @staticmethod
     def step(w, g, s, v, c):

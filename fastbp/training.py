@@ -8,6 +8,7 @@ from time import perf_counter
 import numpy as np
 
 from fastbp import layout, memory, optimizers, regularization, schedules, sparsity, validation
+from fastbp._registry import boolean, is_boolean
 from fastbp.runner import DivergenceError as DivergenceError
 from fastbp.runner import Runner, open_session
 from fastbp.runner import flop_of_sample as flop_of_sample
@@ -192,14 +193,14 @@ def fit(
     n_iter_no_change = validation.integer("n_iter_no_change", n_iter_no_change)
     tol = None if tol is None else validation.real("tol", tol)
     gradient_tol = None if gradient_tol is None else validation.real("gradient_tol", gradient_tol)
-    if shuffle != "replacement" if isinstance(shuffle, str) else not validation.is_boolean(shuffle):
+    if shuffle != "replacement" if isinstance(shuffle, str) else not is_boolean(shuffle):
         raise ValueError(f"shuffle must be True, False or 'replacement', got {shuffle!r}")
     given = None if order is None else validation.row_order(order, epochs, len(rows) - held_count)
     n_threads = None if n_threads is None else validation.integer("n_threads", n_threads)
     callbacks = validation.functions("callbacks", callbacks)
-    record_norms = validation.boolean("record_norms", record_norms)
-    record_score = validation.boolean("record_score", record_score)
-    progress = validation.boolean("progress", progress)
+    record_norms = boolean("record_norms", record_norms)
+    record_score = boolean("record_score", record_score)
+    progress = boolean("progress", progress)
     steps = -(-(len(rows) - held_count if given is None else given.shape[1]) // batch_size)
     memory.check_room(f"epochs={epochs}", 8 * epochs * (4 * len(net.sizes) - 3 + (steps if schedule.per_step else 1)))
     validation.finite_parameters("params", net.params)

@@ -6,23 +6,12 @@ from numbers import Integral, Real
 import numpy as np
 
 from fastbp import sparsity
+from fastbp._registry import is_boolean
 from fastbp.kernels.check import all_finite
 
 NOTHING = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
 NO_LABELS = np.empty(0, np.int64)
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-290, 1e290  # that the largest weight of a sample may be as it is
-
-
-def is_boolean(value) -> bool:
-    """Whether `value` is True or False; numbers, words and None are not."""
-    return isinstance(value, bool | np.bool_)
-
-
-def boolean(name: str, value) -> bool:
-    """`value`, True or False, as a bool."""
-    if not is_boolean(value):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return bool(value)
 
 
 def integer(name: str, value, *, least: int = 1) -> int:

@@ -90,8 +90,7 @@ def test_a_saturated_fit():
 
 @pytest.mark.parametrize("loss", ["absolute", "quantile", "huber"])
 def test_losses_at_their_kinks(loss):
-    net, X, y = make_net((4, 6, 3)), make_samples(12, 4), make_targets("squared", 12, 3)
-    net.loss_function = fastbp.losses.get(loss)
+    net, X, y = make_net((4, 6, 3), loss=loss), make_samples(12, 4), make_targets("squared", 12, 3)
     y[0] = net(X)[0]
     y[1, 2] = net(X)[1, 2] + (1.0 if loss == "huber" else 0.0)
     report = net.check_gradients(X, y)

@@ -3,9 +3,9 @@
 Legend: W lanes of a register; L layers.
 """
 
-from math import hypot, inf, sqrt
+from math import inf, sqrt
 
-from fastbp._jit import kernel
+from fastbp._jit import inline, kernel
 from fastbp.kernels.bits import scale_of_squares
 from fastbp.kernels.gemm import count_panels, panel_width
 from fastbp.kernels.simd import fma, horizontal_sum, like, load, width
@@ -55,17 +55,21 @@ def column_norms(x, rows, stride, unit):
     return sqrt_of_lanes(square)
 
 
+@inline
+def norm_of_two(a, b):
+    """sqrt(a^2 + b^2) of two norms."""
+    large, small = (a, b) if a > b else (b, a)
+    ratio = small / large if large > 0.0 else small
+    return large * sqrt(1.0 + ratio * ratio)
+
+
 @kernel
 def norm_of_norms(norms, count):
     """sqrt(sum of the squares) of `count` norms."""
-    largest = 0.0
-    for i in range(count):
-        largest = max(largest, 0.0 + norms[i])
     total = 0.0
     for i in range(count):
-        part = norms[i] / largest if largest > 0.0 else norms[i]
-        total += part * part
-    return largest * sqrt(total)
+        total = norm_of_two(total, 0.0 + norms[i])
+    return total
 
 
 @kernel
@@ -76,6 +80,6 @@ def write_norms(plan, packed, out):
         weights = biases = 0.0
         for p in range(count_panels(row[N_OUT], packed)):
             w, count = packed + row[PACK] + p * (row[N_IN] + 1) * panel_width(packed), row[N_IN] * panel_width(packed)
-            weights = hypot(weights, norm(w, count))
-            biases = hypot(biases, norm(w + count, panel_width(packed)))
+            weights = norm_of_two(weights, norm(w, count))
+            biases = norm_of_two(biases, norm(w + count, panel_width(packed)))
         out[2 * layer], out[2 * layer + 1] = weights, biases
