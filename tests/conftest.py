@@ -9,7 +9,11 @@ import tempfile
 
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["FASTBP_CACHE"] = "1"
-os.environ["FASTBP_CACHE_DIR"] = os.environ.get("FASTBP_TEST_CACHE_DIR") or tempfile.mkdtemp(prefix="fastbp-tests-")
+os.environ["FASTBP_CACHE_DIR"] = (
+    os.environ["FASTBP_CACHE_DIR"]  # of the process that has begun this one
+    if "PYTEST_XDIST_WORKER" in os.environ
+    else os.environ.get("FASTBP_TEST_CACHE_DIR") or tempfile.mkdtemp(prefix="fastbp-tests-")
+)
 
 import inspect
 from itertools import pairwise
@@ -29,7 +33,7 @@ hypothesis.settings.load_profile("fastbp")
 
 
 def pytest_unconfigure(config):
-    if "FASTBP_TEST_CACHE_DIR" not in os.environ:
+    if not {"PYTEST_XDIST_WORKER", "FASTBP_TEST_CACHE_DIR"} & os.environ.keys():
         shutil.rmtree(os.environ["FASTBP_CACHE_DIR"], ignore_errors=True)
 
 
