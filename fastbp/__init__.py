@@ -20,12 +20,29 @@ _MODULES = {
     "optimizers": "SGD Adam AdamW Momentum Nesterov RMSprop",
     "training": "DivergenceError History",
 }
+_SUBMODULES = [
+    *("activations", "baseline", "estimators", "gradcheck", "initializers", "losses", "metrics", "optimizers", "plotting"),
+    *("regularization", "schedules", "textbook", "training"),
+]
 _HOME = {name: f"fastbp.{module}" for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = ["__version__", *_HOME]
 
 
 if TYPE_CHECKING:
+    from fastbp import activations as activations
+    from fastbp import baseline as baseline
+    from fastbp import estimators as estimators
+    from fastbp import gradcheck as gradcheck
+    from fastbp import initializers as initializers
+    from fastbp import losses as losses
+    from fastbp import metrics as metrics
+    from fastbp import optimizers as optimizers
+    from fastbp import plotting as plotting
+    from fastbp import regularization as regularization
+    from fastbp import schedules as schedules
+    from fastbp import textbook as textbook
+    from fastbp import training as training
     from fastbp.activations import ELU as ELU
     from fastbp.activations import GELU as GELU
     from fastbp.activations import SELU as SELU
@@ -65,6 +82,8 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
+        if name in _SUBMODULES:
+            return import_module(f"fastbp.{name}")
         if name not in _HOME:
             raise AttributeError(f"module 'fastbp' has no attribute {name!r}")
         value = globals()[name] = getattr(import_module(_HOME[name]), name)
@@ -72,4 +91,4 @@ else:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_SUBMODULES})

@@ -43,6 +43,16 @@ def test_public_name_resolves(name):
         assert value is getattr(import_module(fastbp._HOME[name]), name)
 
 
+def test_modules_that_users_name_are_there_once_they_are_named():
+    code = (
+        "import sys, fastbp; assert not any(name.startswith('fastbp.') and name != 'fastbp._version' for name in sys.modules);"
+        "print(*(getattr(fastbp, name).__name__ for name in fastbp._SUBMODULES))"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert printed == [f"fastbp.{name}" for name in fastbp._SUBMODULES]
+    assert set(fastbp._SUBMODULES) <= set(dir(fastbp))
+
+
 def test_star_import_gives_the_public_names():
     namespace = {}
     exec("from fastbp import *", namespace)
@@ -59,7 +69,8 @@ def test_unknown_name_is_an_attribute_error():
 def test_type_checkers_see_the_same_names():
     module = ast.parse(Path(fastbp.__file__).read_text(encoding="utf-8"))
     (block,) = [node for node in module.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
-    assert {alias.asname: node.module for node in block.body for alias in node.names} == fastbp._HOME
+    expected = {**fastbp._HOME, **dict.fromkeys(fastbp._SUBMODULES, "fastbp")}
+    assert {alias.asname: node.module for node in block.body for alias in node.names} == expected
 
 
 def test_tools_that_freeze_a_program_see_what_it_may_import(tmp_path):
