@@ -134,7 +134,8 @@ class Runner:
             raise OverwrittenError(epoch, learning_rate, "another thread has written NaN or infinity into the parameters")
         self.session.restore(self.snapshot)
         self.session.plan[layout.EPOCH] = epoch
-        message = OVERWRITTEN.format(where=f"before epoch {epoch + 1}", which="before the last call of the kernel")
+        where = f"after epoch {epoch}" if epoch else "before the first epoch"
+        message = OVERWRITTEN.format(where=where, which="before the last call of the kernel")
         raise OverwrittenError(epoch, learning_rate, message)
 
 

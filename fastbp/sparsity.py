@@ -117,21 +117,34 @@ def check_places(name: str, matrix: Any) -> None:
     if kind in ("csr", "csc", "bsr"):
         height, width = matrix.blocksize if kind == "bsr" else (1, 1)
         major, minor, what = (n_columns, n_rows, "rows") if kind == "csc" else (n_rows // height, n_columns // width, "columns")
-        _places(name, what, matrix.indices, matrix.indptr, matrix.data, major, minor)
+        _places(name, what, matrix.indices, matrix.indptr, matrix.data, major, minor, 3 if kind == "bsr" else 1)
     elif kind == "coo":
         for what, places, n_places in (("rows", matrix.row, n_rows), ("columns", matrix.col, n_columns)):
             if len(places) != len(matrix.data):
                 raise ValueError(f"{name} is a sparse matrix of {len(matrix.data)} numbers, but says of {len(places)} their {what}")
             _check_span(name, what, places, n_places)
+    elif kind == "dia":
+        if matrix.data.ndim != 2 or len(matrix.data) != len(matrix.offsets):
+            raise ValueError(f"{name} is a sparse matrix of {len(matrix.data)} diagonals, but has {len(matrix.offsets)} offsets")
+    elif kind == "lil":
+        if len(matrix.rows) != n_rows or len(matrix.data) != n_rows:
+            raise ValueError(f"{name} is a sparse matrix of {n_rows} rows, but has lists for {len(matrix.rows)}: make it anew")
+        for row, (columns, numbers) in enumerate(zip(matrix.rows, matrix.data, strict=True)):
+            if len(columns) != len(numbers):
+                raise ValueError(f"{name} is a sparse matrix with {len(numbers)} numbers in row {row}, but {len(columns)} columns")
 
 
 def _places(
-    name: str, what: str, indices: Any, indptr: Any, data: Any, n_major: int, n_minor: int
+    name: str, what: str, indices: Any, indptr: Any, data: Any, n_major: int, n_minor: int, n_dimensions: int = 1
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], bool]:
     """Copies of the indices and of where those of each row (or column) begin, checked, and whether the indices ascend there."""
     for part, array in (("indices", indices), ("indptr", indptr)):
         if not (isinstance(array, np.ndarray) and array.ndim == 1 and array.dtype.kind in "iu"):
             raise ValueError(f"{name} is a sparse matrix whose {part} must be integers, one after another: make it anew")
+    if getattr(data, "ndim", 0) != n_dimensions:
+        raise ValueError(
+            f"{name} is a sparse matrix whose data must have {n_dimensions} dimensions, not {np.ndim(data)}: make it anew"
+        )
     starts = np.array(indptr, np.int64)
     stored = min(len(indices), len(data))
     used = int(starts[-1]) if len(starts) and 0 <= starts[-1] <= stored else stored

@@ -115,7 +115,8 @@ def fit(
     order : array_like of int, (epochs, m) or (m,), optional
         Visit these rows instead.
     sample_weight : array_like (n_samples,), optional
-        The loss of a mini-batch is its weighted mean.
+        The loss of a mini-batch is its weighted mean: what counts is the ratio of weights, of whatever size. One whose weights are
+        less than 1e-300 of the largest there is weighs nothing.
     l2 : float, default 0
         The textbook's lambda: l2 / (2 n_samples) sum W^2 over all weights, not biases, is added to the loss.
     l1 : float, default 0

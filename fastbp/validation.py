@@ -11,7 +11,7 @@ from fastbp.kernels.check import all_finite
 
 NOTHING = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
 NO_LABELS = np.empty(0, np.int64)
-SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-290, 1e290  # that the largest weight of a sample may be as it is
+SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-100, 1e100  # that the largest weight of a sample may be as it is
 
 
 def integer(name: str, value, *, least: int = 1) -> int:

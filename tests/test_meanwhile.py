@@ -21,7 +21,7 @@ from fastbp.turn import Turn
 
 # --- what others write into the parameters -----------------------------------------------------------------------------------
 
-WROTE = "NaN or infinity was written into the parameters before epoch {}, not by training, but by a callback or another thread"
+WROTE = "NaN or infinity was written into the parameters after epoch {}, not by training, but by a callback or another thread"
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -36,7 +36,7 @@ def test_what_a_callback_writes_is_said_and_the_finite_parameters_from_before_ar
             net.weights[1][0, 0] = bad
 
     options = {"patience": patience, "validation_data": (X, y)} if patience else {}
-    with pytest.raises(fastbp.DivergenceError, match=WROTE.format(epoch + 2)) as caught:
+    with pytest.raises(fastbp.DivergenceError, match=WROTE.format(epoch + 1)) as caught:
         net.fit(X, y, epochs=epochs, callbacks=[spoil], **options)
     assert "those from before the last call of the kernel" in str(caught.value)
     assert caught.value.epoch == epoch + 1
@@ -339,3 +339,13 @@ def test_a_process_forked_while_another_thread_trains_may_train():
         warnings.simplefilter("ignore")  # Python 3.12 and later warn of any fork beside threads
         net.fit(X, y, epochs=1, callbacks=[forked])
     assert codes == [0]
+
+
+def test_a_copy_of_an_estimator_goes_on_by_itself():
+    X, y = load_iris(return_X_y=True)
+    alone = MLPClassifier((4,), random_state=0).partial_fit(X, y, classes=[0, 1, 2])
+    expected = copy.deepcopy(alone).partial_fit(X, y).coefs_[0].copy()
+    other = copy.copy(alone)
+    other.partial_fit(X, y)
+    np.testing.assert_array_equal(other.coefs_[0], expected)
+    np.testing.assert_array_equal(alone.partial_fit(X, y).coefs_[0], expected)

@@ -85,3 +85,36 @@ def test_estimators_divide_by_the_sum_of_weights_of_any_size(solver, dtype, is_s
                 for coefs, others in zip(fitted.coefs_, expected.coefs_, strict=True):
                     np.testing.assert_array_equal(coefs, others)
                 assert fitted.loss_ == expected.loss_
+
+
+@pytest.mark.parametrize(
+    ("of_classes", "of_samples", "message"),
+    [
+        (1e-200, 1e-200, "too small or too large"),
+        (1e200, 1e200, "too small or too large"),
+        (0.0, 1.0, "leave no sample a weight"),
+        (-1.0, 1.0, r"class_weight\[0\] must be finite and at least 0"),
+        (np.nan, 1.0, r"class_weight\[0\] must be finite"),
+        (None, 1.0, r"class_weight\[0\] must be a number"),
+        ("a", 1.0, r"class_weight\[0\] must be a number"),
+    ],
+)
+def test_weights_of_classes_that_are_none(of_classes, of_samples, message):
+    X = make_samples(20, 3)
+    model = MLPClassifier((4,), max_iter=3, random_state=0, class_weight={0: of_classes, 1: of_classes})
+    with pytest.raises((ValueError, TypeError), match=message):
+        model.fit(X, (X[:, 0] > 0) * 1, sample_weight=np.full(20, of_samples))
+    assert not hasattr(model, "coefs_")
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e200, 1e308])
+def test_early_stopping_scores_by_weights_of_any_size(factor):
+    X = make_samples(80, 3)
+    options = {"early_stopping": True, "validation_fraction": 0.3, "max_iter": 60, "random_state": 0, "alpha": 0.0}
+    for estimator, y in (MLPClassifier, X @ [1.0, 2, 3] > 0), (MLPRegressor, X @ [1.0, 2, 3]):
+        model = estimator(hidden_layer_sizes=(4,), learning_rate_init=0.1, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = model.fit(X, y, sample_weight=np.ones(80)).validation_scores_
+            found = model.fit(X, y, sample_weight=np.full(80, factor)).validation_scores_
+        np.testing.assert_allclose(found, expected, rtol=1e-9)

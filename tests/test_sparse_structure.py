@@ -366,3 +366,19 @@ def test_no_kernel_goes_where_a_matrix_says():
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stderr}"
     assert int(done.stdout) == 2 * len(BAD)
+
+
+@pytest.mark.parametrize("kind", ["network", "estimator"])
+def test_parts_that_do_not_belong_together(kind):
+    matrix, y = sparse.random(40, 64, 0.1, "csr", random_state=0), np.zeros(40)
+    two = matrix.copy()
+    two.data = np.c_[two.data, two.data]
+    diagonals = matrix.todia()
+    diagonals.offsets = diagonals.offsets[:-5]
+    lists = matrix.tolil()
+    lists.data[3] = [*lists.data[3], 1.0]
+    masked = matrix.copy()
+    masked.data = np.ma.masked_greater(masked.data, 0.5)
+    for bad, message in (two, "dimensions"), (diagonals, "offsets"), (lists, "in row 3"), (masked, "masked"):
+        with pytest.raises((ValueError, TypeError), match=message):
+            make_net((64, 8, 1))(bad) if kind == "network" else MLPRegressor(hidden_layer_sizes=(4,), max_iter=2).fit(bad, y)

@@ -1,5 +1,6 @@
 """What classifier and regressor have in common: the scikit-learn contract around a `Network`."""
 
+from copy import deepcopy
 from functools import partial
 from itertools import chain, pairwise
 from operator import is_
@@ -113,6 +114,9 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
             if name in state:
                 state[name] = [np.array(array, order="C") for array in state[name]]
         return state
+
+    def __copy__(self):
+        return deepcopy(self)  # else two estimators would go on with one state of the rule
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "coefs_")

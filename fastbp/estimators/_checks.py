@@ -7,7 +7,7 @@ from scipy import sparse
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastbp.sparsity import CompressedRows, check_places, rows_of
-from fastbp.validation import is_plain, numbers, refuse_masked
+from fastbp.validation import is_plain, numbers, real, refuse_masked
 
 NOT_FINITE = "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 
@@ -16,7 +16,7 @@ def refuse_misleading(name: str, value) -> None:
     """Raise for arrays whose numbers are not what they seem, or not where they should be."""
     if type(value) is np.ndarray and value.ndim > 0 and value.dtype.kind in "fiub":
         return
-    refuse_masked(name, value)
+    refuse_masked(name, value.data if sparse.issparse(value) and hasattr(value, "data") else value)
     if name.startswith("y") and value is not None and _is_no_sequence(value):
         raise ValueError(f"{name} must be a sequence or array with the targets of the samples, got {value!r}")
     if sparse.issparse(value) and value.ndim == 2:
@@ -87,6 +87,24 @@ def weights(sample_weight, rows, **options):
     refuse_misleading("sample_weight", sample_weight)
     with Blamed("sample_weight", (TypeError, OverflowError, ValueError)):
         return _check_sample_weight(sample_weight, rows, **options)
+
+
+def class_weight(value) -> None:
+    """Raise for weights of classes that are no weights."""
+    for label, weight in value.items() if isinstance(value, dict) else ():
+        real(f"class_weight[{label!r}]", weight)
+
+
+def product_of_weights(of_classes, of_samples):
+    """Weights of samples by their classes and of their own, whose products must be numbers, too; none of the latter is None."""
+    with np.errstate(over="ignore", under="ignore"):
+        weights = of_classes if of_samples is None else of_classes * of_samples
+    is_lost = (weights == 0) & (of_classes > 0) & (True if of_samples is None else of_samples > 0)
+    if is_lost.any() or not np.isfinite(weights).all():
+        raise ValueError("class_weight times sample_weight is too small or too large for float64; divide one by a constant.")
+    if not weights.any():
+        raise ValueError("class_weight and sample_weight leave no sample a weight; give a class that there is one above 0.")
+    return weights
 
 
 def refuse_large(X) -> None:

@@ -5,6 +5,7 @@ from sklearn.metrics import check_scoring
 
 from fastbp import metrics
 from fastbp.sparsity import CompressedRows
+from fastbp.validation import with_finite_sums
 
 
 class HeldOut:
@@ -21,6 +22,7 @@ class HeldOut:
 
     def __init__(self, estimator, data, targets):
         self.data, self.targets = data, targets
+        self.weights = None if data.weights is None else with_finite_sums(data.weights)[0]
         self.measure = metrics.accuracy if is_classifier(estimator) else metrics.r2
         self.scorer = None if estimator.scoring is None else check_scoring(estimator, estimator.scoring)
         self.session = None
@@ -30,8 +32,8 @@ class HeldOut:
         data = self.data
         if self.scorer is None:
             known = data.values if data.labels is None else data.labels
-            return self.measure(net._outputs(data.X, estimator.n_threads), known, data.weights)
-        weights = {} if data.weights is None else {"sample_weight": data.weights}
+            return self.measure(net._outputs(data.X, estimator.n_threads), known, self.weights)
+        weights = {} if self.weights is None else {"sample_weight": self.weights}
         X = data.X.matrix if type(data.X) is CompressedRows else data.X
         return float(self.scorer(_without_names(estimator), X, self.targets, **weights))
 

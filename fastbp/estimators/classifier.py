@@ -245,8 +245,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
             return sample_weight
         if incremental and self.class_weight == "balanced":
             raise ValueError("class_weight='balanced' is not known to partial_fit, which sees a part of y: give a dict.")
-        weights = compute_sample_weight(self.class_weight, targets)
-        return weights if sample_weight is None else weights * sample_weight
+        _checks.class_weight(self.class_weight)
+        return _checks.product_of_weights(compute_sample_weight(self.class_weight, targets), sample_weight)
 
     def _check_classes(self, classes):
         if self.warm_start:
