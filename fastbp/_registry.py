@@ -161,6 +161,8 @@ def positive(name: str, value, *, zero: bool = False, below: float = float("inf"
         number = float(value)
     except TypeError as error:
         raise TypeError(f"{name} must be one number, got {value!r}") from error
+    except OverflowError as error:
+        raise ValueError(f"{name} must be finite, got a number that no float holds") from error
     if not (number >= 0.0 if zero else number > 0.0) or not number < below or number > most:
         upper = f" and < {below:g}" if below < float("inf") else f" and <= {most:g}" if most < float("inf") else ""
         bounds = f"{'>= 0' if zero else '> 0'}{upper}"

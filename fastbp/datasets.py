@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp.tables import SUFFIXES, Table, is_number
+from fastbp.tables import SUFFIXES, TRUTH, Table, is_number, truth
 
 if TYPE_CHECKING:
     from sklearn.compose import ColumnTransformer
@@ -129,7 +129,8 @@ def read(path: str | Path, target: str | None = None, task: str | None = None) -
     X = _matrix(table, names, kinds, [()] * len(names), len(y))
     for name, column, kind in zip(names, X.T, kinds, strict=True):
         if kind == "text" and (count := len(set(column))) > MAX_CATEGORIES:
-            raise ValueError(f"column {name!r} of {path} has {count} different texts, more than {MAX_CATEGORIES}: drop it")
+            many = f"{count} different texts, more than {MAX_CATEGORIES}"
+            raise ValueError(f"column {name!r} of {path} has {many}: {table.why_text(name)}drop it")
     return Dataset(X, y, task, names, target_names, kinds)
 
 
@@ -187,6 +188,9 @@ def read_target(path: str | Path, target: str, task: str, target_names: list[str
         return table.read(target, "number")
     numbers = {name: k for k, name in enumerate(target_names)}
     labels = table.read(target, "text", numbers)
+    if {truth(name) for name in numbers} == TRUTH.keys():
+        spellings = {truth(name): name for name in numbers}
+        labels = np.array([spellings.get(truth(label), label) for label in labels], dtype=object)
     for row, label in enumerate(labels, 1):
         if label not in numbers:
             raise ValueError(f"{path} has the class {label!r} in row {row}, which the model does not know")
@@ -275,8 +279,11 @@ def _target(table: Table, name: str, task: str | None) -> tuple[NDArray[Any], st
     if task not in (None, *TASKS):
         raise ValueError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
     labels = table.read(name, "text")  # as they are written, and nothing is missing
-    classes = list(dict.fromkeys(labels))
     kind = table.kind(name)
+    if kind == "boolean":
+        spellings: dict[str, str] = {}
+        labels = np.array([spellings.setdefault(truth(label), label.strip()) for label in labels], dtype=object)
+    classes = list(dict.fromkeys(labels))
     numeric = kind != "text"
     numbers = table.read(name, kind) if numeric else np.zeros(0)
     whole = bool((numbers == np.floor(numbers)).all())
@@ -285,11 +292,15 @@ def _target(table: Table, name: str, task: str | None) -> tuple[NDArray[Any], st
         task = "classification" if few else "regression"
     if task == "regression":
         if not numeric:
-            raise ValueError(f"target: column {name!r} holds strings, which regression cannot predict")
+            advice = f"{table.why_text(name)}drop that row" if table.why_text(name) else "which regression cannot predict"
+            raise ValueError(f"target: column {name!r} holds strings, {advice}")
         return numbers, task, [name]
     if not whole:
         raise ValueError(f"target: column {name!r} holds fractions, which are no classes; use task='regression'")
-    classes.sort(key=(lambda label: (float(label), label)) if all(map(is_number, classes)) else None)
+    if kind == "boolean":
+        classes.sort(key=truth)
+    else:
+        classes.sort(key=(lambda label: (float(label), label)) if all(map(is_number, classes)) else None)
     if len(classes) < 2:
         raise ValueError(f"target: column {name!r} holds one class only, {classes[0]}")
     order = {label: k for k, label in enumerate(classes)}

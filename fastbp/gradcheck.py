@@ -3,14 +3,16 @@
 Three things come between a right gradient and a finite difference of step h, and each has its remedy here:
 
 - rounding: a loss computed to u times its terms gives a difference to u / h times them. Below this floor nothing can be told from
-  zero; where a fit is perfect, gradient and difference are nothing but rounding, and agree;
+  zero; where a fit is perfect, gradient and difference are nothing but rounding, and agree. Where the terms are large beside the
+  gradient, as for targets that are not standardised, the step is longer;
 - curvature, h^2 times the third derivative: a difference that is off is taken again with smaller steps;
 - kinks: where a sample lies on one (z = 0 under relu, a target met under the absolute error) its loss has no derivative along some
   parameters, and backpropagation gives one of several slopes. Such samples are told by the loss alone: its slopes on both sides of
   a kink stay apart as the step shrinks, those of a curve meet. They are counted, and left out for the
   parameters along which their gradient jumps.
 
-A wrong gradient is none of these: it stays as wrong for every step, and on the samples that are not left out.
+A wrong gradient is none of these: it stays as wrong for every step, and on the samples that are not left out. Where these excuse so
+much that it would pass, nothing is said of the layer: its tolerance is nan.
 """
 
 from dataclasses import dataclass
@@ -23,7 +25,11 @@ from fastbp.layout import parameter_offsets
 
 SCHEMES = ("central", "forward")
 STEPS = {"central": 1e-5, "forward": 1e-7}  # near the best for float64
+LONGEST = 5e-3  # that a step is made for rounding
 TOLERANCES = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-7}
+LIMITS = {np.dtype(np.float32): 0.1, np.dtype(np.float64): 1e-2}  # of the size of a gradient: to tell a sign, or a unit left out
+NEGLIGIBLE = 1e-5  # of the scale of the whole gradient: a layer that may be off by so little is told from zero, or is zero
+CURVATURE = 100  # times the square of a step: what a third derivative may make of it; h^2 / 6 where it is as large as the first
 FINER = (1.0, 1 / 4, 1 / 64)
 UNIT = np.finfo(np.float64).eps
 NUDGE, N_NUDGES = 2.0**-20, 3
@@ -42,7 +48,8 @@ class GradientReport:
         to the other. The floor makes an error that is nothing but rounding as large as the tolerance.
     tolerances : list of float
         What each error may be at most: 1e-7, or 1e-4 for a network in float32; more for forward differences, and for steps that are
-        too long or too short to tell so little.
+        too long or too short to tell so little. It is nan where gradient and difference might be apart by more than 1e-2 (0.1 in
+        float32) of their size, and 1e-5 (1e-4) of the whole gradient's: such a layer was not compared.
     max_error : float
         The largest of the errors.
     worst : tuple (layer, kind, index, gradient, difference)
@@ -52,7 +59,7 @@ class GradientReport:
     kinks : int
         Samples that lie on a kink of the loss. Each is left out for the parameters along which it has no derivative.
     left_out : int
-        Parameters for which all samples are left out, so that they are not compared.
+        Parameters that are not compared: all samples are left out for them, or the tolerance of their layer is nan.
     """
 
     errors: list
@@ -66,9 +73,13 @@ class GradientReport:
 
     @property
     def passed(self) -> bool:
-        """Whether all layers that could be compared, one at least, are within their tolerances."""
-        pairs = zip(self.errors, self.tolerances, strict=True)
-        return not np.isnan(self.max_error) and not any(error > tolerance for error, tolerance in pairs)
+        """Whether all layers are within their tolerances, but for those, not all, of which every sample is left out."""
+        errors, within = self._within()
+        return bool((within | np.isnan(errors)).all() and within.any())
+
+    def _within(self):
+        errors, tolerances = np.array([self.errors, self.tolerances])
+        return errors, errors <= tolerances  # not where one is nan
 
     def __str__(self) -> str:
         layer, kind, index, gradient, difference = self.worst
@@ -82,9 +93,14 @@ class GradientReport:
         if self.kinks:
             lines.append(f"samples on a kink of the loss, left out where it has no derivative: {self.kinks}")
         if self.left_out:
-            lines.append(f"parameters not compared, because all samples are on a kink: {self.left_out} of {self.gradient.size}")
-        verdict = "gradients are right" if self.passed else "gradients are WRONG"
-        return "\n".join([*lines, "nothing could be compared" if np.isnan(self.max_error) else verdict])
+            lines.append(f"parameters not compared, for kinks or rounding or the step: {self.left_out} of {self.gradient.size}")
+        errors, within = self._within()
+        told = ~np.isnan(errors + self.tolerances)
+        if not told.any():
+            return "\n".join([*lines, "nothing could be compared"])
+        if not within[told].all():
+            return "\n".join([*lines, "gradients are WRONG"])
+        return "\n".join([*lines, "gradients are right" if self.passed else "not all layers could be compared"])
 
 
 @np.errstate(over="ignore", invalid="ignore")  # what is not finite is an error of the report
@@ -102,7 +118,8 @@ def check_gradients(net, X, y, eps=None, scheme="central") -> GradientReport:
     y : array_like
         Targets; see `Network.loss`.
     eps : float, optional
-        Step. By default 1e-5 (central) or 1e-7 (forward), and shorter ones where a difference is off.
+        Step. By default 1e-5 (central) or 1e-7 (forward), longer where these would be lost in the rounding of the loss, and shorter
+        ones where a difference is off.
     scheme : {"central", "forward"}
 
     Returns
@@ -116,17 +133,16 @@ def check_gradients(net, X, y, eps=None, scheme="central") -> GradientReport:
     """
     if scheme not in SCHEMES:
         raise ValueError(f"scheme must be 'central' or 'forward', got {scheme!r}")
-    step = STEPS[scheme] if eps is None else validation.real("eps", eps, open_end=True)
+    eps = None if eps is None else validation.real("eps", eps, open_end=True)
     _, gradients = net.value_and_grad(X, y)
     X = X.tocsr() if hasattr(X, "tocsr") else validation.samples("X", X, net.sizes[0], net.dtype)
     rows = sparsity.dense(validation.samples("X", X, net.sizes[0], net.dtype)).astype(np.float64)
     values, labels = validation.targets("y", y, len(rows), net.sizes[-1], net.loss_function.task, net.dtype)
     y = labels if labels.size else values.astype(np.float64)
     probe = _in_float64(net)
-    judge = _Judge(net, probe, rows, y, step, scheme)
-    steps = [step * factor for factor in FINER] if eps is None else [step]
-
     gradient = gradients.params.astype(np.float64)
+    judge = _Judge(net, probe, rows, y, gradient, eps, scheme)
+    steps = [judge.step * factor for factor in FINER] if eps is None else [judge.step]
     difference, bend = _differences(probe, rows, y, gradient, steps, scheme, judge)
     report = judge.report(gradient, difference, bend)
     if report.passed and scheme == "central":  # forward differences are given the change of slope, which may be a kink's
@@ -152,13 +168,23 @@ def check_gradients(net, X, y, eps=None, scheme="central") -> GradientReport:
 class _Judge:
     """What differences of a network's loss can tell at all, and the verdict."""
 
-    def __init__(self, net, probe, X, y, step, scheme):
-        self.sizes, self.step, self.scheme = net.sizes, step, scheme
+    def __init__(self, net, probe, X, y, gradient, eps, scheme):
+        self.sizes, self.scheme = net.sizes, scheme
         longest = STEPS["central"] * (1024 if net.dtype == np.float32 else 1)  # further than rounding may go past a kink
         self.sides = [longest * factor for factor in FINER]
-        self.tolerance, self.unit = TOLERANCES[net.dtype], float(np.finfo(net.dtype).eps)
+        self.tolerance, self.limit, self.unit = TOLERANCES[net.dtype], LIMITS[net.dtype], float(np.finfo(net.dtype).eps)
         self.noise = MARGIN * UNIT * _magnitude(probe, X, y)  # of a loss
-        self.rounding = MARGIN * self.unit * _condition(probe, X, y)  # of each number of the gradient
+        condition = _condition(probe, X, y)
+        self.rounding = MARGIN * self.unit * condition  # of each number of the gradient
+        other = probe.value_and_grad(X, _others(probe, y))[1].params  # where the fit is perfect, its own is nothing
+        self.whole = float(sum(map(np.linalg.norm, (condition, gradient, other))))
+        self.best = {name: self._best(STEPS[name], order) for name, order in (("central", 3), ("forward", 2))}
+        self.step = self.best[scheme] if eps is None else eps
+
+    def _best(self, step, order) -> float:
+        """`step`, or a longer one, at which rounding and what is left of the series are as large."""
+        relative = self.noise * self.rounding.size**0.5 / (self.whole or 1.0)
+        return max(step, min(relative ** (1 / order), LONGEST)) if relative > self.tolerance * step else step
 
     def slack(self, step) -> np.ndarray:
         """By how much gradient and difference may be apart for rounding alone."""
@@ -170,6 +196,7 @@ class _Judge:
         offsets = parameter_offsets(self.sizes)
         arrays = [np.where(compared, array, 0.0) for array in (difference, gradient, bend, difference - gradient)]
         whole = float(np.linalg.norm(gradient[compared]) + np.linalg.norm(difference[compared]))
+        told = compared.copy()
         errors: list[float] = []
         tolerances: list[float] = []
         for start, _, end in offsets:
@@ -177,17 +204,23 @@ class _Judge:
             used = compared[start:end]
             floor, noise = (
                 float(np.linalg.norm(self.slack(step)[start:end][used])) + MARGIN * self.unit * whole
-                for step in (STEPS["central"], self.step)
+                for step in (self.best["central"], self.step)
             )
             # the same floor for every step, so that steps compare
-            scale = d + g + b + floor / self.tolerance
-            extra = max(0.0, noise - floor) + (b if self.scheme == "forward" else 0.0)
-            tolerances.append(float(self.tolerance * max(1.0, self.step / STEPS["central"]) ** 2 + extra / (scale or 1.0)))
+            size = d + g + b
+            scale = size + floor / self.tolerance
+            excess = max(0.0, CURVATURE * self.step * self.step - self.tolerance) if self.scheme == "central" else 0.0
+            extra = excess * size + max(0.0, noise - floor) + (b if self.scheme == "forward" else 0.0)
+            tolerance = float(self.tolerance + extra / (scale or 1.0))
+            enough = max(self.limit * (d + g), max(self.tolerance, NEGLIGIBLE) * self.whole)
+            is_told = np.isfinite([self.whole, whole]).all() and tolerance * scale <= enough
+            told[start:end] &= is_told
+            tolerances.append(tolerance if is_told else np.nan)
             error = distance / scale if scale else 0.0
             errors.append((error if np.isfinite(error) else np.inf) if used.any() else np.nan)
         max_error = float(np.nanmax(errors)) if compared.any() else np.nan
         worst = _place(self.sizes, offsets, int(np.argmax(np.abs(arrays[-1]))), gradient, difference)
-        return GradientReport(errors, tolerances, max_error, worst, gradient, difference, kinks, int((~compared).sum()))
+        return GradientReport(errors, tolerances, max_error, worst, gradient, difference, kinks, int((~told).sum()))
 
 
 def _differences(probe, X, y, gradient, steps, scheme, judge):
@@ -279,12 +312,7 @@ def _is_kink(changes, steps, noise):
 
 def _magnitude(probe, X, y) -> float:
     """How large the terms are of which a loss is the sum: its own size, that for other targets, its change with every number."""
-    task, params = probe.loss_function.task, probe.params
-    if task == "labels":
-        others = (y + 1) % probe.sizes[-1] if y.ndim == 1 else np.roll(y, 1, axis=1)
-    else:
-        others = 1 - y if task == "binary" else 2 * y
-    loss, before = probe.loss(X, y), params.copy()
+    params, before, loss = probe.params, probe.params.copy(), probe.loss(X, y)
     changes = []
     for direction in _directions(params.size):
         params[:] = before * (1 + NUDGE * direction)
@@ -292,7 +320,15 @@ def _magnitude(probe, X, y) -> float:
         params[:] = before * (1 - NUDGE * direction)
         changes.append(abs(above - probe.loss(X, y)) / (2 * NUDGE))
     params[:] = before
-    return max(abs(loss), abs(probe.loss(X, others)), *changes)
+    return max(abs(loss), abs(probe.loss(X, _others(probe, y))), *changes)
+
+
+def _others(probe, y) -> np.ndarray:
+    """Targets that a network which meets these does not meet."""
+    task = probe.loss_function.task
+    if task == "labels":
+        return (y + 1) % probe.sizes[-1] if y.ndim == 1 else np.roll(y, 1, axis=1)
+    return 1 - y if task == "binary" else 2 * y
 
 
 def _condition(probe, X, y) -> np.ndarray:

@@ -60,7 +60,7 @@ class LayerArrays(Sequence[Array]):
 
     def _set(self, layers: Sequence[int], values: Any) -> None:
         """Copy arrays into the places of some layers, once all have been checked."""
-        if not hasattr(values, "__len__") or isinstance(values, str):
+        if not hasattr(values, "__len__") or isinstance(values, str) or getattr(values, "ndim", 1) == 0:
             raise TypeError(f"{self._name} must be a list of {len(layers)} arrays, one a layer, got {values!r}")
         if len(values) != len(layers):
             raise ValueError(f"{self._name} must hold {len(layers)} arrays, one a layer, got {len(values)}")

@@ -55,7 +55,7 @@ def checked(
 
 def _of_layers(hidden: Any, inputs: Any, n_hidden: int) -> tuple[float, ...]:
     """Probabilities for the inputs of the first layer and of the `n_hidden` after it; empty if all are 0."""
-    if isinstance(hidden, list | tuple | np.ndarray):
+    if isinstance(hidden, list | tuple) or (isinstance(hidden, np.ndarray) and hidden.ndim):
         if len(hidden) != n_hidden:
             raise ValueError(f"dropout must be a number, or one for each of the {n_hidden} hidden layers, got {hidden!r}")
         each = [_probability(f"dropout[{i}]", value) for i, value in enumerate(hidden)]

@@ -4,7 +4,7 @@ In a ``.parquet`` or ``.npz`` the types of the columns say what they are. In a `
 
 - a column is numbers if every cell is one that a spreadsheet would write. A number that begins with 0 and another digit is a code
   (0010, 01234): a column that holds one is text;
-- it is booleans if every cell is true or false, in letters of any case;
+- it is booleans if every cell is true or false, in letters of any case. As classes they are called what the first cell of each is;
 - else it is text, exactly as written: 1.50 is not 1.5, and NA (Namibia), None and null are words like any other. Only where all
   other cells are numbers do they mean that a value is missing. An empty cell is missing in every column.
 
@@ -106,7 +106,7 @@ class Table:
         rest = words - MARKERS
         if rest and all(NUMBER.fullmatch(cell) and not CODE.match(cell) for cell in rest):
             return "number"
-        return "boolean" if words and all(cell.strip().lower() in TRUTH for cell in words) else "text"
+        return "boolean" if words and all(truth(cell) in TRUTH for cell in words) else "text"
 
     def read(self, name: str, kind: str, known: Collection[str] = ()) -> Array:
         """A column as what it is said to be: float64 for numbers and booleans, an object array of strings for text.
@@ -148,6 +148,16 @@ class Table:
             raise ValueError(f"{where} has infinite values, the first in row {row}: replace them or drop these rows")
         return values
 
+    def why_text(self, name: str) -> str:
+        """The cell for which a column of a ``.csv`` is text, and its row, if most cells are numbers; else nothing."""
+        values = self.columns[name].values
+        if self.is_typed:
+            return ""
+        other = [row for row, cell in enumerate(values) if cell not in MARKERS and not is_number(cell)]
+        if not other or 2 * len(other) > len(values):
+            return ""
+        return f"it is text because row {other[0] + 1} holds {values[other[0]]!r}: mend that, or "
+
     def _missing(self, name: str) -> Array:
         column = self.columns[name]
         if column.values.dtype.kind != "O" or self.is_typed:
@@ -162,8 +172,8 @@ def _floats(values: Array, kind: str) -> tuple[Array, Array]:
         return numbers, (numbers != 0) & (numbers != 1) if kind == "boolean" else np.zeros(len(values), bool)
     numbers, wrong = np.zeros(len(values)), np.zeros(len(values), bool)
     for i, cell in enumerate(values):
-        if kind == "boolean" and cell.strip().lower() in TRUTH:
-            numbers[i] = TRUTH[cell.strip().lower()]
+        if kind == "boolean" and truth(cell) in TRUTH:
+            numbers[i] = TRUTH[truth(cell)]
         elif NUMBER.fullmatch(cell):
             numbers[i] = float(cell)
             wrong[i] = kind == "boolean" and numbers[i] not in (0.0, 1.0)
@@ -175,6 +185,11 @@ def _floats(values: Array, kind: str) -> tuple[Array, Array]:
 def is_number(text: str) -> bool:
     """Whether a cell is a number, and no code that begins with 0."""
     return NUMBER.fullmatch(text) is not None and CODE.match(text) is None
+
+
+def truth(text: str) -> str:
+    """Which boolean a cell is in a column of them, for any case of its letters: "true" or "false"."""
+    return text.strip().lower()
 
 
 def _category(text: str, known: Collection[str]) -> str:

@@ -29,8 +29,8 @@ def real(name: str, value, *, least: float = 0.0, open_end: bool = False) -> flo
         raise TypeError(f"{name} must be a number, got {value!r}")
     try:
         number = float(value)
-    except OverflowError:
-        number = float("inf")
+    except OverflowError as error:
+        raise ValueError(f"{name} must be finite, got a number that no float holds") from error
     if not np.isfinite(number) or number < least or (open_end and number == least):
         raise ValueError(f"{name} must be finite and {'more than' if open_end else 'at least'} {least:g}, got {value!r}")
     return number
@@ -38,7 +38,7 @@ def real(name: str, value, *, least: float = 0.0, open_end: bool = False) -> flo
 
 def layer_sizes(sizes) -> tuple[int, ...]:
     """Sizes of input, hidden and output layers as a tuple of ints."""
-    if isinstance(sizes, str) or not isinstance(sizes, Sequence | np.ndarray):
+    if isinstance(sizes, str) or not isinstance(sizes, Sequence | np.ndarray) or getattr(sizes, "ndim", 1) == 0:
         raise TypeError(f"sizes must be a sequence of integers, got {sizes!r}")
     if len(sizes) < 2:
         raise ValueError(f"sizes must name at least an input and an output layer, got {list(sizes)}")

@@ -167,6 +167,14 @@ def test_check_gradients(scheme, capsys):
     assert capsys.readouterr().out.endswith("gradients are right\n")
 
 
+@pytest.mark.parametrize("options", [["--eps", "10"], ["--eps", "1e-15"], ["--scheme", "forward", "--eps", "100"]])
+def test_gradients_that_cannot_be_compared_are_exit_status_1(options, capsys):
+    assert cli.main(["train", "iris", *SMALL, "--out", "iris.fastbp"]) == 0
+    capsys.readouterr()
+    assert cli.main(["check-gradients", "iris.fastbp", "iris", *options]) == 1
+    assert capsys.readouterr().out.endswith("nothing could be compared\n")
+
+
 @pytest.mark.parametrize("scheme", ["central", "forward"])
 def test_wrong_gradients_are_exit_status_1(scheme, capsys, monkeypatch):
     assert cli.main(["train", "iris", *SMALL, "--out", "iris.fastbp"]) == 0

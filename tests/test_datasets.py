@@ -1,6 +1,7 @@
 """Datasets by name and from files, and the preprocessing that is saved with a model."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -216,6 +217,20 @@ def test_unseen_category_is_all_zeros():
     assert restored.transform(np.array([["c"], ["b"]], dtype=object)).tolist() == [[0.0, 0.0], [0.0, 1.0]]
 
 
+@pytest.mark.parametrize("odd", ["?", "01.5", "1,5"])
+def test_the_cell_that_makes_numbers_text_is_named(tmp_path, odd):
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(["x,y", *(f'"{odd}",1' if i == 16 else f"{i * 0.37},{i % 2}" for i in range(3000))]))
+    why = rf"it is text because row 17 holds '{re.escape(odd)}': mend that, or drop"
+    with pytest.raises(ValueError, match=rf"column 'x' of .* has 3000 different texts, more than 1000: {why} it"):
+        datasets.read(path)
+    with pytest.raises(ValueError, match=rf"target: column 'x' holds strings, {why} that row"):
+        datasets.read(path, "x", "regression")
+    path.write_text("\n".join(["x,y", *(f"a{i},{i % 2}" for i in range(3000))]))
+    with pytest.raises(ValueError, match=r"more than 1000: drop it"):
+        datasets.read(path)
+
+
 def test_column_of_identifiers_is_refused(tmp_path):
     names = [f"id{i}" for i in range(datasets.MAX_CATEGORIES + 1)]
     np.savez(tmp_path / "ids.npz", who=names, y=np.arange(len(names)) % 2)
@@ -330,6 +345,20 @@ def test_classes_are_those_of_the_file(tmp_path, case):
     assert datasets.read_target(path, "y", "classification", classes).tolist() == data.y.tolist()
     with pytest.raises(ValueError, match=rf"has the class '{classes[0]}' in row {labels.index(classes[0]) + 1}, which"):
         datasets.read_target(path, "y", "classification", classes[1:])
+
+
+def test_booleans_are_two_classes_however_they_are_written(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("x,y\n1,true\n2,True\n3,FALSE\n4,False\n5, TRUE\n")
+    data = datasets.read(path)
+    assert data.target_names == ["FALSE", "true"], "the first spelling of each, false first"
+    assert data.y.tolist() == [1, 1, 0, 0, 1]
+    for names in (["FALSE", "true"], ["False", "True"]):
+        assert datasets.read_target(path, "y", "classification", names).tolist() == [1, 1, 0, 0, 1]
+    path.write_text("x,y\n1,true\n2,True\n3,FALSE\n4,unknown\n")
+    assert datasets.read(path).target_names == ["FALSE", "True", "true", "unknown"], "text is what is written"
+    with pytest.raises(ValueError, match=r"has the class 'unknown' in row 4, which"):
+        datasets.read_target(path, "y", "classification", ["False", "True"])
 
 
 def test_targets_that_are_missing(tmp_path):

@@ -1,5 +1,7 @@
 """`coefs_` and `intercepts_` that a user replaces: they act, or are refused by name; faults leave an estimator as it was."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from sklearn import neural_network
@@ -184,6 +186,32 @@ def test_numbers_too_large_for_a_float_are_refused_by_name(cls, name):
     for value in (10**400, np.inf)[: 1 if name == "tol" else 2]:
         with pytest.raises(ValueError, match=name):
             fitted(cls, **{name: value}, solver="sgd")
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, True) for name in ("max_iter", "batch_size", "n_iter_no_change", "max_fun", "n_threads", "alpha", "dropout")),
+        *((name, Fraction(1, 10)) for name in ("alpha", "tol", "learning_rate_init", "momentum", "l1", "dropout", "clip_norm")),
+        *((name, np.array(3)) for name in ("max_iter", "batch_size", "hidden_layer_sizes", "n_threads")),
+        *((name, np.array(0.1)) for name in ("alpha", "tol", "dropout", "input_dropout", "clip_norm", "hidden_layer_sizes")),
+    ],
+)
+def test_what_is_no_number_of_its_kind_is_refused_by_name(cls, name, value):
+    model = cls(**{"hidden_layer_sizes": (5,), "random_state": 0, name: value})
+    with pytest.raises((TypeError, ValueError), match=rf"\b{name}\b.* must "):
+        model.fit(X, Y)
+    assert not hasattr(model, "coefs_")
+
+
+@BOTH
+def test_a_rate_that_underflows_is_zero(cls):
+    """learning_rate_init / (t + 1)^power_t, whose denominator no float holds."""
+    model = fitted(cls, solver="sgd", learning_rate="invscaling", power_t=1e308, momentum=0, max_iter=1)
+    before = model.coefs_[0].copy()
+    model.partial_fit(X, Y)
+    np.testing.assert_array_equal(model.coefs_[0], before)
 
 
 @BOTH

@@ -254,3 +254,78 @@ def test_sparse_samples(kind):
     report = net.check_gradients(getattr(scipy.sparse, kind)(X), y)
     assert report.passed
     np.testing.assert_allclose(report.difference, net.check_gradients(X, y).difference, atol=1e-9)
+
+
+# --- what cannot be told -----------------------------------------------------------------------------------------------------
+
+
+def with_wrong_gradient(net, factor, monkeypatch):
+    """`net`, whose gradients are multiplied by a factor; those of the network that differences are taken of are not used."""
+    right = type(net).value_and_grad
+
+    def wrong(self, *arguments):
+        loss, gradient = right(self, *arguments)
+        gradient.params *= factor if self is net else 1
+        return loss, gradient
+
+    monkeypatch.setattr(type(net), "value_and_grad", wrong)
+    return net
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("scheme", ["central", "forward"])
+@pytest.mark.parametrize("eps", [1e-15, 1e-13, 1.0, 10.0, 100.0, 1e6, 1e160])
+def test_steps_that_tell_nothing_are_no_proof(eps, scheme, dtype, monkeypatch):
+    """The tolerance would be as large as any error."""
+    net, X = make_net((4, 6, 2), "tanh", dtype=dtype), make_samples(8, 4)
+    y = make_targets("squared", 8, 2)
+    for factor in (1, -1):
+        report = with_wrong_gradient(net, factor, monkeypatch).check_gradients(X, y, eps=eps, scheme=scheme)
+        monkeypatch.undo()
+        assert not report.passed
+        assert all(np.isnan(tolerance) or tolerance < 1 for tolerance in report.tolerances)
+        assert not str(report).endswith("right")
+        assert report.left_out or str(report).endswith("WRONG")
+
+
+@pytest.mark.parametrize("scheme", ["central", "forward"])
+@pytest.mark.parametrize("scale", [1e3, 1e5, 1e7, 1e9])
+@pytest.mark.parametrize("hidden", ["relu", "sigmoid"])
+def test_targets_that_are_not_standardised(hidden, scale, scheme, monkeypatch):
+    net, X, y = make_net((4, 6, 2), hidden), make_samples(8, 4), make_targets("squared", 8, 2) * scale
+    report = net.check_gradients(X, y, scheme=scheme)
+    assert report.passed or scale == 1e9
+    assert not str(report).endswith("WRONG")
+    for factor in (-1, 0, 0.5, 1.1):
+        assert str(with_wrong_gradient(net, factor, monkeypatch).check_gradients(X, y, scheme=scheme)).endswith("WRONG")
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("scale", [1e12, 1e85, 1e150])
+def test_targets_in_whose_loss_differences_are_lost(scale, monkeypatch):
+    net, X, y = make_net((4, 6, 2), "relu"), make_samples(8, 4), make_targets("squared", 8, 2) * scale
+    for factor in (1, -1):
+        report = with_wrong_gradient(net, factor, monkeypatch).check_gradients(X, y)
+        monkeypatch.undo()
+        assert not report.passed
+        assert report.left_out == net.params.size
+        assert str(report).endswith("nothing could be compared")
+
+
+def test_an_overflow_is_no_proof():
+    net, X = make_net((4, 6, 2), "exp"), make_samples(8, 4) * 1e3
+    report = net.check_gradients(X, make_targets("squared", 8, 2))
+    assert not report.passed
+    assert str(report).endswith("nothing could be compared")
+
+
+def test_what_is_not_a_number_does_not_pass():
+    for error, tolerance in ((np.inf, np.nan), (0.0, np.nan), (np.nan, 1e-7), (np.nan, np.nan), (1e-6, 1e-7)):
+        report = fastbp.GradientReport(
+            [error, 0.0], [tolerance, np.nan], error, (1, "weights", (0, 0), 0.0, 0.0), *np.zeros((2, 4))
+        )
+        assert not report.passed
+    assert str(report).endswith("WRONG"), "whatever another layer is"
+    report.errors, report.tolerances = [0.0, 0.0], [1e-7, np.nan]
+    assert not report.passed
+    assert str(report).endswith("not all layers could be compared")

@@ -260,6 +260,9 @@ OPTIONS = [
     *({name: value} for name in ("record_norms", "record_score", "progress") for value in ("x", "", None, 0, 1, 1.0, [], [True])),
     {"epochs": 10**18},
     *({name: 10**400} for name in ("epochs", "l2", "l1", "tol", "clip_norm")),
+    *({name: np.array(3)} for name in ("epochs", "batch_size", "n_iter_no_change", "n_threads", "order", "callbacks", "rng")),
+    *({name: np.array(0.1)} for name in ("l2", "l1", "tol", "dropout", "input_dropout", "clip_norm", "sample_weight")),
+    {"patience": np.array(3), **HELD_OUT},
     *({"rng": value} for value in ("abc", -1, 1.5)),
 ]
 
@@ -294,6 +297,7 @@ SIZES = (
     [[3, 2]],
     np.ones((2, 2), int),
     [3, None],
+    np.array(3),
     [10**18, 2],
     [2, 10**18, 1],
     (10**9, 10**9),
@@ -315,9 +319,12 @@ NETWORKS = [
     *(("init", ([3, 2],), {"init": value}) for value in ("helium", 5)),
     *(
         ("weights", ([3, 2],), {"weights": value})
-        for value in (5, [], "ab", W, [W, W], [W.T], [W * np.nan], [W * 1e39], [None], [[[1, 2, 3], [1]]])
+        for value in (5, np.array(3.0), [], "ab", W, [W, W], [W.T], [W * np.nan], [W * 1e39], [None], [[[1, 2, 3], [1]]])
     ),
-    *(("biases", ([3, 2],), {"biases": value}) for value in (5, [], "ab", [B[:1]], [B[None]], [["a", "b"]], [B * np.inf], [1.0])),
+    *(
+        ("biases", ([3, 2],), {"biases": value})
+        for value in (5, np.array(3.0), [], "ab", [B[:1]], [B[None]], [["a", "b"]], [B * np.inf], [1.0])
+    ),
     *(("rng", ([3, 2],), {"rng": value}) for value in ("abc", -1, 1.5)),
     ("bias", ([3, 2],), {"bias": 1}),
 ]
@@ -351,11 +358,18 @@ def test_hyper_parameters():
     seen = set()
     for instance in (*RULES, *ACTIVATIONS, *LOSSES):
         for name in instance.parameters():
-            for value in NUMBERS[name]:
+            for value in (*NUMBERS[name], 10**400, -(10**400)):
                 with pytest.raises((ValueError, TypeError), match=name):
                     type(instance)(**{name: value})
                 seen.add(name)
     assert seen == set(NUMBERS)
+
+
+def test_integers_too_long_to_be_printed_are_refused_by_name(net):
+    with pytest.raises(ValueError, match=r"^delta must be finite"):
+        fastbp.Huber(10**5000)
+    with pytest.raises(ValueError, match=r"^l2 must be finite"):
+        net.fit(samples(), targets(), l2=10**5000)
 
 
 @pytest.mark.parametrize("get", [activations.get, losses.get, optimizers.get], ids=["activation", "loss", "optimizer"])

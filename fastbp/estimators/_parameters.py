@@ -5,12 +5,22 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.metrics import get_scorer_names
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils import _param_validation
+from sklearn.utils._param_validation import Options, StrOptions
 
 from fastbp import activations, memory, optimizers, regularization, schedules, validation
 
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "rmsprop")
 SGD_SCHEDULES = ("constant", "invscaling", "adaptive")  # scikit-learn's, of which the other solvers take no notice
+
+
+class Interval(_param_validation.Interval):
+    """An interval of numbers only: True is none, and fractions and the like are none that NumPy knows."""
+
+    def is_satisfied_by(self, val):
+        """Whether `val` is a number in the interval."""
+        is_number = isinstance(val, int | float | np.number) and not isinstance(val, bool)
+        return is_number and super().is_satisfied_by(val)
 
 
 class Names(StrOptions):
@@ -72,7 +82,7 @@ def precision(value) -> np.dtype:
 
 def hidden_sizes(value) -> list[int]:
     """``hidden_layer_sizes`` as a list."""
-    sizes = list(value) if hasattr(value, "__iter__") else [value]
+    sizes = list(value) if hasattr(value, "__iter__") and np.shape(value) != () else [value]
     for size in sizes:
         if isinstance(size, bool | np.bool_) or not isinstance(size, Integral):
             raise ValueError(f"hidden_layer_sizes must hold integers, got {sizes}.")

@@ -247,7 +247,10 @@ class _Fit:
         return bool(self.estimator.solver == "sgd" and self.estimator.learning_rate == name)
 
     def _inverse_scaling(self, t) -> float:
-        return float(self.estimator.learning_rate_init) / (t + 1) ** float(self.estimator.power_t)
+        try:
+            return float(self.estimator.learning_rate_init) / (t + 1) ** float(self.estimator.power_t)
+        except OverflowError:
+            return 0.0
 
     def _count(self, first, last):
         """Take over the losses of the epochs that a call completed."""
