@@ -44,7 +44,12 @@ def digest(*values: Any) -> str:
     walk = _Walk()
     for value in values:
         walk.follow(value, is_compiled=True)
-    walk.feed(digest_of(*sorted({f"{PACKAGE}_jit", *walk.modules})))
+    try:
+        walk.feed(digest_of(*sorted({f"{PACKAGE}_jit", *walk.modules})))
+    except Unseen as unseen:
+        walk.unseen.append(str(unseen))
+    if walk.unseen:
+        raise Unseen(", ".join(walk.unseen), walk.hash.hexdigest())
     return walk.hash.hexdigest()
 
 
@@ -77,12 +82,18 @@ class _Walk:
     def __init__(self) -> None:
         self.hash = hashlib.sha256()
         self.modules: set[str] = set()
+        self.unseen: list[str] = []
         self._known: dict[tuple[int, bool], str] = {}
         self._kept: list[Any] = []
 
     def feed(self, *words: Any) -> None:
         """Strings and numbers."""
         self.hash.update(repr(words).encode(errors="surrogatepass"))
+
+    def pass_over(self, what: str, value: Any = None) -> None:
+        """Note what cannot be followed, and which object it is: all else is."""
+        self.unseen.append(what)
+        self.feed("unseen", what, id(value))
 
     def follow(self, value: Any, is_compiled: bool = False) -> None:
         """A value and all that it refers to; a function is one that is called, or one `is_compiled`."""
@@ -110,8 +121,9 @@ class _Walk:
         module = getattr(value, "__module__", None) or getattr(getattr(value, "__objclass__", None), "__module__", None)
         name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
         if not (isinstance(name, str) and _has_version(module)):
-            raise Unseen(f"{type(value).__name__} {name or ''}".strip())
-        self.feed("named", module, name)
+            self.pass_over(f"{type(value).__name__} {name or ''}".strip(), value)
+        else:
+            self.feed("named", module, name)
 
     def _items(self, value: Any, is_compiled: bool) -> None:
         self.feed(type(value).__name__, len(value), *getattr(value, "_fields", ()))
@@ -123,7 +135,8 @@ class _Walk:
 
     def _array(self, value: Any, is_compiled: bool) -> None:
         if value.dtype.hasobject:
-            raise Unseen("array of objects")
+            self.pass_over("array of objects", value)
+            return
         self.feed("array", value.dtype.str, value.shape, value.flags.f_contiguous)
         self.hash.update(value.tobytes())
 
@@ -140,7 +153,7 @@ class _Walk:
         self.feed("type", str(value))
 
     def _module(self, value: Any, is_compiled: bool) -> None:
-        raise Unseen(f"module {value.__name__}")
+        self.pass_over(f"module {value.__name__}", value)
 
     def _dispatcher(self, value: Any, is_compiled: bool) -> None:
         self.feed("dispatcher")
@@ -150,8 +163,9 @@ class _Walk:
         if not isinstance(value, KernelDispatcher):
             now = self.hash.hexdigest()
             if value.overloads and _uncompiled.get(value) != now:
-                raise Unseen(f"function {value.py_func.__qualname__}, which was compiled before: with what, cannot be told")
-            _uncompiled[value] = now
+                self.pass_over(f"function {value.py_func.__qualname__}, which was compiled before: with what, cannot be told", value)
+            else:
+                _uncompiled[value] = now
 
     def _intrinsic(self, value: Any, is_compiled: bool) -> None:
         self.feed("intrinsic")
@@ -183,9 +197,11 @@ class _Walk:
             if kind == "cell" and name in cells:
                 self.feed(name)
                 try:
-                    self._referred(cells[name].cell_contents, attributes, is_compiled)
-                except ValueError as error:
-                    raise Unseen(f"{name}, which has no value yet") from error
+                    found = cells[name].cell_contents
+                except ValueError:
+                    self.pass_over(f"{name}, which has no value yet")
+                else:
+                    self._referred(found, attributes, is_compiled)
             elif kind == "global" and not is_ours and name in value.__globals__:  # if not, a builtin
                 self.feed(name)
                 self._referred(value.__globals__[name], attributes, is_compiled)
@@ -196,15 +212,17 @@ class _Walk:
                 break
             self.feed(name)
             if not hasattr(found, name):
-                raise Unseen(f"{found.__name__}.{name}")
+                self.pass_over(f"{found.__name__}.{name}", found)
+                return
             found = getattr(found, name)
         if isinstance(found, ModuleType) and _has_version(found.__name__):
             self.feed("module", found.__name__, *attributes)
             return
         if is_compiled and isinstance(found, FunctionType) and not _has_version(found.__module__):
             # what is compiled for it stands elsewhere: an overload
-            raise Unseen(f"function {found.__qualname__}")
-        self.follow(found, is_compiled)
+            self.pass_over(f"function {found.__qualname__}", found)
+        else:
+            self.follow(found, is_compiled)
 
     def _code(self, code: CodeType) -> None:
         self.feed(

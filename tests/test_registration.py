@@ -485,6 +485,131 @@ def test_a_cell_that_is_run_again_changes_no_network_that_is_there(tmp_path):
     assert done.stdout.split() == ["done"]
 
 
+EDITED = """
+import sys
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from fastbp._choice import choose
+from fastbp._jit import Entry
+from fastbp.activations import ACTIVATIONS, Activation, activate
+from fastbp.kernels.simd import like, pointer, width
+
+A, B, S = 2.0, 5.0, 2.0
+
+
+def values(code, z):
+    activate(code, pointer(z), z.size, width(pointer(z)), pointer(z))
+
+
+sweep = Entry(values, lambda dtype: types.void(types.int64, dtype[::1]))
+
+
+def value(cls, *others, dtype):
+    z, choice = np.full(64, 1.0, dtype), choose([cls, *others])
+    sweep.compiled(choice, dtype)(choice.code(cls), z)
+    return z[0]
+
+
+@ACTIVATIONS.register
+class Mine(Activation):
+    name = "mine"
+
+    @staticmethod
+    def value(z, alpha):
+        return A * z
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return like(z, A)
+
+
+@ACTIVATIONS.register
+class Other(Activation):
+    name = "other"
+
+    @staticmethod
+    def value(z, alpha):
+        return B * z
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return like(z, B)
+
+
+def same(z):
+    raise NotImplementedError
+
+
+@overload(same)
+def _(z):
+    return lambda z: z
+
+
+@ACTIVATIONS.register
+class Unseen(Activation):
+    name = "unseen"
+
+    @staticmethod
+    def value(z, alpha):
+        return S * same(z)
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return like(z, S)
+
+
+def refused(*classes, dtype):
+    try:
+        value(*classes, dtype=dtype)
+    except ValueError as error:
+        return f"{classes[0].__qualname__} has changed" in str(error) and "define the class again" in str(error)
+    return False
+
+
+"""
+TOGETHER = """
+assert value(Mine, Other, dtype="float64") == 2.0
+A = 3.0
+assert value(Other, dtype="float32") == 5.0  # with which Mine was compiled
+assert refused(Mine, Other, dtype="float32")
+A = 2.0
+"""
+EDITS = {
+    "of a class that another was compiled with": f"{TOGETHER}assert value(Mine, Other, dtype='float32') == 2.0\n",
+    "that was stored": f"{TOGETHER}\nif sys.argv[1] == 'again':\n    assert value(Mine, Other, dtype='float32') == 2.0\n",
+    "of a class that has been chosen": """
+held, A = choose([Mine, Other]), 3.0
+try:
+    sweep.compiled(held, "float32")
+except ValueError as error:
+    assert "Mine has changed" in str(error)
+else:
+    raise AssertionError("compiled under the digest of another formula")
+""",
+    "of what can be seen of a class that cannot be followed": """
+assert value(Unseen, dtype="float64") == value(Unseen, dtype="float64") == 2.0
+S = 3.0
+assert refused(Unseen, dtype="float64") and refused(Unseen, dtype="float32")
+S = 2.0
+assert value(Unseen, dtype="float32") == 2.0
+""",
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_constant_that_is_edited_between_two_entries_is_in_neither(edit, tmp_path, monkeypatch):
+    """Whether by this process or by one that finds what it stored: an entry computes what its classes were when it was asked for."""
+    monkeypatch.setenv("FASTBP_CACHE_DIR", str(tmp_path / "cache"))
+    path = tmp_path / "edited.py"
+    path.write_text(EDITED + EDITS[edit])
+    for state in ("", "again"):
+        done = run(path, state)
+        assert done.returncode == 0, done.stderr
+
+
 def test_a_pickle_of_a_class_in_a_module_is_read_where_nothing_was_registered(tmp_path):
     (tmp_path / "mine.py").write_text("import numpy as np\n" + MINE)
     write = "import pickle, sys, mine\nfrom fastbp import Network\nnet = Network([4, 5, 2], 'double', 'quartic', rng=0)\n"
