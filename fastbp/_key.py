@@ -163,7 +163,9 @@ class _Walk:
         if not isinstance(value, KernelDispatcher):
             now = self.hash.hexdigest()
             if value.overloads and _uncompiled.get(value) != now:
-                self.pass_over(f"function {value.py_func.__qualname__}, which was compiled before: with what, cannot be told", value)
+                self.pass_over(
+                    f"function {value.py_func.__qualname__}, which was compiled before: with what, cannot be told", value
+                )
             else:
                 _uncompiled[value] = now
 

@@ -1,12 +1,15 @@
 """Classes of users: an activation and a loss defined outside the package are compiled, differentiated, trained and cached."""
 
 import copy
+import inspect
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import cloudpickle
 import pytest
+from sklearn.base import clone
 
 import fastbp
 import fastbp.activations
@@ -485,6 +488,96 @@ def test_a_cell_that_is_run_again_changes_no_network_that_is_there(tmp_path):
     assert done.stdout.split() == ["done"]
 
 
+SENT_AGAIN = """
+import cloudpickle
+from joblib.externals.loky import get_reusable_executor
+
+from fastbp.activations import ACTIVATIONS, Activation
+
+
+def define(factor):
+    class Cell(Activation):
+        name = "cell"
+
+        @staticmethod
+        def value(z, alpha):
+            return factor * z
+
+        @staticmethod
+        def slope(z, a, alpha):
+            return factor
+
+    return ACTIVATIONS.register(Cell)
+
+
+def factors(instance):
+    return instance.value(1.0, 0.0), ACTIVATIONS.get("cell").value(1.0, 0.0)  # what arrived, and what its name means
+
+
+worker = get_reusable_executor(max_workers=1)
+old = define(2.0)
+assert factors(old()) == worker.submit(factors, old()).result() == (2.0, 2.0)
+new = define(3.0)
+stored = cloudpickle.dumps(old())
+never_sent, last = define(4.0), define(5.0)
+for cls in (new, last, old, never_sent, last):
+    worker.submit(factors, new())
+    expected = cls.value(1.0, 0.0), 5.0 if cls is not new else 3.0
+    assert worker.submit(factors, cls()).result() == expected, (cls.value(1.0, 0.0), expected)
+assert type(cloudpickle.loads(stored)) is old and ACTIVATIONS.get("cell") == last()  # an old pickle renames nothing
+print("done")
+"""
+
+
+def test_a_class_that_is_defined_again_takes_its_name_in_a_worker_that_is_kept(tmp_path):
+    path = tmp_path / "sent_again.py"
+    path.write_text(SENT_AGAIN)
+    done = run(path, "")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["done"]
+
+
+def test_hyper_parameters_are_fixed_once_an_instance_is_made(monkeypatch):
+    @fastbp.activations.ACTIVATIONS.register
+    class Scaled(fastbp.activations.LeakyReLU):
+        """One that sets its own before and after those of its base, and again."""
+
+        name = "scaled_of_a_test"
+
+        def __init__(self, alpha=0.1, scale=2.0):
+            self.scale = scale
+            super().__init__(alpha)
+            self.alpha = 2.0 * alpha
+            self.scale += 1.0
+
+    monkeypatch.setattr(
+        fastbp.activations.ACTIVATIONS, "classes", [each for each in fastbp.activations.ACTIVATIONS.classes if each is not Scaled]
+    )
+    assert inspect.signature(Scaled) == inspect.signature(lambda alpha=0.1, scale=2.0: None)
+    made = [Scaled(0.2), fastbp.LeakyReLU(0.3), fastbp.ReLU(), fastbp.losses.Huber(2.0), fastbp.Adam(0.1), fastbp.schedules.Step(3)]
+    assert repr(made[0]) == "Scaled(scale=3.0, alpha=0.4)"
+    for one in made:
+        copies = [copy.copy(one), copy.deepcopy(one), clone(one, safe=False), cloudpickle.loads(cloudpickle.dumps(one))]
+        for each in (one, *copies):
+            assert each == one
+            before = dict(vars(each))
+            for name in (*before, "alpha"):
+                with pytest.raises(AttributeError, match=rf"{name} of {type(one).__qualname__} is fixed: make another"):
+                    setattr(each, name, 0.5)
+                with pytest.raises(AttributeError, match="is fixed"):
+                    delattr(each, name)
+            assert vars(each) == before
+    net = fastbp.Network([2, 3, 1], made[1])
+    model = fastbp.MLPRegressor(activation=made[1])
+    for one in (net.hidden[0], model.activation):
+        with pytest.raises(AttributeError, match=r"make another LeakyReLU\(alpha=...\)"):
+            one.alpha = 0.5
+    with pytest.raises(ValueError, match="alpha must be"):  # and after an __init__ that failed
+        made[1].__init__(-1.0)
+    with pytest.raises(AttributeError, match="is fixed"):
+        made[1].alpha = 0.5
+
+
 EDITED = """
 import sys
 
@@ -601,7 +694,7 @@ assert value(Unseen, dtype="float32") == 2.0
 
 @pytest.mark.parametrize("edit", EDITS)
 def test_a_constant_that_is_edited_between_two_entries_is_in_neither(edit, tmp_path, monkeypatch):
-    """Whether by this process or by one that finds what it stored: an entry computes what its classes were when it was asked for."""
+    """Whether by this process or by one that finds what it stored: entries have the formulas of the time they were asked for."""
     monkeypatch.setenv("FASTBP_CACHE_DIR", str(tmp_path / "cache"))
     path = tmp_path / "edited.py"
     path.write_text(EDITED + EDITS[edit])
