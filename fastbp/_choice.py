@@ -64,6 +64,10 @@ class Choice:
         """Classes that are not what their digests say: with them, nothing can be compiled or loaded for this now."""
         return [cls for key, cls in self.own.items() if _now(cls) != key]
 
+    def give_up(self) -> None:
+        """Take this for no other classes: one of its own cannot be compiled."""
+        _with_own[:] = [each for each in _with_own if each is not self]
+
     def set(self) -> None:
         """Compile from now on for this; parts compiled for another are forgotten.
 

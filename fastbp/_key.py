@@ -11,7 +11,6 @@ import functools
 import hashlib
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from llvmlite import ir
@@ -20,17 +19,12 @@ from numba.core.extending import _Intrinsic
 from numba.core.types import Type
 
 from fastbp._modules import PACKAGE, Unseen, add_this_module, digest_of
-from fastbp._target import KernelDispatcher
 
 VERSIONED = {"builtins", "math", "cmath", "operator", "_operator", "functools", "itertools", "types", "typing"}
 VERSIONED |= {"numba", "llvmlite", "numpy"}
 PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), type(Ellipsis)})
 LOOKUPS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
 OF_MODULE = ("LOAD_ATTR", "LOAD_METHOD")
-
-
-# functions compiled by Numba for itself, and what they were when they had not been compiled: it does not do so again
-_uncompiled: WeakKeyDictionary[Dispatcher, str] = WeakKeyDictionary()
 
 
 def digest(*values: Any) -> str:
@@ -160,14 +154,6 @@ class _Walk:
         self.follow({name: option for name, option in value.targetoptions.items() if not isinstance(option, type)})
         self.follow(value.locals)
         self.follow(value.py_func, is_compiled=True)
-        if not isinstance(value, KernelDispatcher):
-            now = self.hash.hexdigest()
-            if value.overloads and _uncompiled.get(value) != now:
-                self.pass_over(
-                    f"function {value.py_func.__qualname__}, which was compiled before: with what, cannot be told", value
-                )
-            else:
-                _uncompiled[value] = now
 
     def _intrinsic(self, value: Any, is_compiled: bool) -> None:
         self.feed("intrinsic")

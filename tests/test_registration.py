@@ -578,6 +578,24 @@ def test_hyper_parameters_are_fixed_once_an_instance_is_made(monkeypatch):
         made[1].alpha = 0.5
 
 
+@pytest.mark.parametrize("count", [0, 9, 41])
+def test_a_rule_of_too_many_hyper_parameters_is_refused(count, monkeypatch):
+    monkeypatch.setattr(fastbp.optimizers.OPTIMIZERS, "classes", [*fastbp.optimizers.OPTIMIZERS.classes])
+
+    @fastbp.optimizers.OPTIMIZERS.register
+    class Long(fastbp.SGD):
+        name, common = "long", False
+
+        def hyper(self):
+            return (self.learning_rate, *[5.0] * 40)[:count]
+
+    net = fastbp.Network([2, 1], rng=0)
+    before = net.params.copy()
+    with pytest.raises(ValueError, match=rf"hyper\(\) of .*Long must give 1 to 8 numbers, .* got {count}"):
+        net.fit([[1.0, 2.0]], [[1.0]], optimizer=Long())
+    assert (net.params == before).all()
+
+
 EDITED = """
 import sys
 
@@ -663,6 +681,91 @@ def refused(*classes, dtype):
 
 
 """
+HELPED = """
+import re
+
+import numba
+
+from fastbp.kernels.vmath import exp
+
+FACTOR = 3.0
+
+
+def made(by):
+    @numba.njit
+    def shifted(z, by_default=0.5):
+        return by + by_default + z
+
+    return shifted
+
+
+one, two = made(1.0), made(2.0)
+
+
+@numba.njit(fastmath=True)
+def helper(z):
+    return FACTOR * one(z) + two(z)
+
+
+assert helper(1.0) == 11.0  # compiled by Numba for its own use
+
+
+@ACTIVATIONS.register
+class Helped(Activation):
+    name = "helped"
+
+    @staticmethod
+    def value(z, alpha):
+        return helper(z)
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return like(z, 4.0)
+
+
+for dtype in ("float32", "float64"):
+    assert value(Helped, dtype=dtype) == 11.0
+FACTOR = 4.0
+assert refused(Helped, dtype="float64")
+
+
+def message(formula):
+    class Wrong(Activation):
+        name = "wrong"
+        value = staticmethod(formula)
+
+        @staticmethod
+        def slope(z, a, alpha):
+            return like(z, 1.0)
+
+    Wrong.__qualname__ = "Wrong"
+    Wrong.registered = True
+    for _ in range(2):  # and once more, when all that Numba knows has been looked at
+        try:
+            value(Wrong, dtype="float64")
+        except TypeError as error:
+            assert error.__cause__ is not None
+        else:
+            raise AssertionError("compiled")
+    try:
+        value(Wrong, Other, dtype="float64")  # with one that is right
+    except TypeError as error:
+        return str(error)
+
+
+@numba.vectorize
+def ufunc(z):
+    return 2.0 * z
+
+
+for formula in (lambda z, alpha: z + "1", lambda z, alpha: z.nothing, lambda z, alpha: missing(z), lambda z, alpha: ufunc(z),
+                lambda z, alpha: exp(z, z, z), lambda z, alpha: [z], lambda z, alpha: None):
+    text = message(formula)
+    print(text)
+    assert re.match(r"Wrong cannot be compiled: .*\\w{3}.*; its value", text) and "fastbp._jit.inline or numba.njit" in text
+    assert len(text) < 600 and "\\n" not in text, text
+assert value(Other, dtype="float64") == 5.0
+"""
 TOGETHER = """
 assert value(Mine, Other, dtype="float64") == 2.0
 A = 3.0
@@ -690,6 +793,14 @@ S = 2.0
 assert value(Unseen, dtype="float32") == 2.0
 """,
 }
+
+
+def test_helpers_of_numba_and_formulas_that_are_wrong(tmp_path):
+    path = tmp_path / "helped.py"
+    path.write_text(EDITED + HELPED)
+    for _ in range(2):
+        done = run(path, "")
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("edit", EDITS)
