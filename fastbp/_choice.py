@@ -60,8 +60,24 @@ class Choice:
         self.own[key] = cls
         self.codes[cls] = self.classes(cls.registry).index(self.own[key])
 
+    def changed(self) -> list[type[Described]]:
+        """Classes that are not what their digests say: with them, nothing can be compiled or loaded for this now."""
+        return [cls for key, cls in self.own.items() if _now(cls) != key]
+
+    def give_up(self) -> None:
+        """Take this for no other classes: one of its own cannot be compiled."""
+        _with_own[:] = [each for each in _with_own if each is not self]
+
     def set(self) -> None:
-        """Compile from now on for this; parts compiled for another are forgotten."""
+        """Compile from now on for this; parts compiled for another are forgotten.
+
+        Raises
+        ------
+        ValueError
+            If a class has changed meanwhile: its machine code would be kept under the digest that it had.
+        """
+        for cls in self.changed():
+            raise _has_changed(cls)
         if self is not Choice.current:
             target.forget(switches)
         Choice.current = self
@@ -79,18 +95,27 @@ def _short(value: Any) -> str:
     return hashlib.sha256(repr(value).encode()).hexdigest()[:12]
 
 
+def _now(cls: type[Described]) -> str:
+    """Digest of what a class is compiled from; of one that cannot be followed, its own mark with that of what can be seen."""
+    compiled = [getattr(cls, name, None) for name in cls.registry.compiled]
+    try:
+        return digest(cls.registry.argument, *compiled, getattr(cls, "slots", None))
+    except Unseen as unseen:
+        return f"{UNSEEN}{id(cls)} {unseen.seen}"
+
+
+def _has_changed(cls: type[Described]) -> ValueError:
+    return ValueError(
+        f"{cls.__qualname__} has changed, or something that it refers to, since it was first used, and kernels have the formula"
+        " it had; define the class again"
+    )
+
+
 def _digest(cls: type[Described]) -> str:
     """Of what a class is compiled from, which must be what it was when the class was first used."""
-    try:
-        compiled = [getattr(cls, name, None) for name in cls.registry.compiled]
-        now = digest(cls.registry.argument, *compiled, getattr(cls, "slots", None))
-    except Unseen:
-        now = _digests.get(cls, f"{UNSEEN}{len(_digests)}")
+    now = _now(cls)
     if _digests.setdefault(cls, now) != now:
-        raise ValueError(
-            f"{cls.__qualname__} has changed, or something that it refers to, since it was first used, and kernels have the formula"
-            " it had; define the class again"
-        )
+        raise _has_changed(cls)
     return now
 
 
@@ -100,7 +125,8 @@ def choose(classes: Iterable[type[Described]], level: Level = Level.COMMON) -> C
     Raises
     ------
     ValueError
-        If a class, or what it refers to, has changed since it was first used: kernels have the formula it had.
+        If a class, or what it refers to, has changed since it was first used: kernels have the formula it had. One that
+        is not asked for does no harm: what was compiled together with it is then left alone.
     """
     own = [cls for cls in classes if is_own(cls)]
     if not own:
@@ -108,7 +134,7 @@ def choose(classes: Iterable[type[Described]], level: Level = Level.COMMON) -> C
     with compiling:
         wanted = [(_digest(cls), cls) for cls in own]
         keys = dict(wanted)
-        choice = next((each for each in _with_own if keys.keys() <= each.own.keys()), None)
+        choice = next((each for each in _with_own if keys.keys() <= each.own.keys() and not each.changed()), None)
         if choice is None:
             choice = Choice(Level.EXTENDED, keys)
             _with_own.append(choice)

@@ -9,13 +9,15 @@ No fast-math flag is set: the order of every sum is fixed by explicit vector cod
 import gc
 import hashlib
 import inspect
+import re
 from contextlib import contextmanager
+from functools import cache
 from itertools import count
 from types import FunctionType
 
 import numba
 from llvmlite.ir import Constant
-from numba.core import cgutils, errors, types, typing
+from numba.core import cgutils, types, typing
 from numba.core.caching import NullCache
 from numba.core.compiler import Compiler
 from numba.core.target_extension import jit_registry
@@ -26,6 +28,7 @@ from fastbp._choice import Choice, Level, choose, compiling, switches
 from fastbp._key import digest
 from fastbp._linker import EntryCompiler, PartCompiler
 from fastbp._modules import Unseen, add_this_module
+from fastbp._registry import is_own
 from fastbp._target import KernelDispatcher, KernelTarget, target
 from fastbp._unboxing import flat
 
@@ -71,7 +74,18 @@ def _name_uniquely(function: FunctionType) -> FunctionType:
     return function
 
 
+@cache
+def _adopted(function):
+    """A helper that its user compiled by Numba's own `njit`, as one for this target."""
+    py = function.py_func
+    own = FunctionType(py.__code__, py.__globals__, py.__name__, py.__defaults__, py.__closure__)
+    own.__kwdefaults__, own.__module__, own.__qualname__ = py.__kwdefaults__, py.__module__, py.__qualname__
+    return inline(own)
+
+
+target.typing_context.adopted = _adopted
 _numbers = count()
+_refused = {}  # classes whose functions cannot be compiled, and why
 
 
 def _part(function, *, inlined):
@@ -178,18 +192,48 @@ class Entry(dict):
         if cache is not None and not target.has_foreign_overloads():
             dispatcher._cache = cache
         try:
-            dispatcher.compile(signature)
-        except errors.NumbaError:
-            # other people's classes may call what kernels do without
-            if not target.widen():
-                raise
-            for each in (*KernelDispatcher.parts, dispatcher):
-                each._compiler._failed_cache.clear()
-            if target.has_foreign_overloads():
-                dispatcher._cache = NullCache()
-            dispatcher.compile(signature)
+            self._compile_wide(dispatcher, signature)
+        except Exception as error:
+            _forget_failures()  # the parts are those of other classes, too
+            choice.give_up()
+            for cls, reason in _refused.items():
+                if is_own(cls):
+                    raise TypeError(_message(cls, reason)) from error
+            raise
         # without the dispatcher, whose look-up of types costs more than a small network
         return dispatcher.overloads[signature.args].entry_point
+
+    def _compile_wide(self, dispatcher, signature):
+        """Compile, again with all that Numba knows if that fails: other people's classes may call what kernels do without."""
+        _refused.clear()
+        try:
+            dispatcher.compile(signature)
+        except Exception:
+            if not target.widen():
+                raise
+            _forget_failures(dispatcher)
+            if target.has_foreign_overloads():
+                dispatcher._cache = NullCache()
+            _refused.clear()
+            dispatcher.compile(signature)
+
+
+def _forget_failures(*dispatchers):
+    for each in (*KernelDispatcher.parts, *dispatchers):
+        each._compiler._failed_cache.clear()
+
+
+def _message(cls, reason):
+    """What Numba has to say in a line: the call that has no meaning, or what it says last but for where."""
+    text = str(reason)
+    before_source = re.split(r'^\W*File "', text, maxsplit=1, flags=re.MULTILINE)[0]
+    lines = [each for each in before_source.splitlines() if re.match(r"(?!\W*(During|raised from)\b).*\w", each)]
+    calls = re.findall(r">>> (.+)", text)
+    told = f"there is no {calls[-1]}" if calls else lines[-1].strip() if lines else repr(reason)
+    return (
+        f"{cls.__qualname__} cannot be compiled: {told}; its {' and '.join(cls.registry.compiled)} may call what"
+        " fastbp.kernels.simd and fastbp.kernels.vmath have, and helpers decorated by fastbp._jit.inline or numba.njit"
+    )
 
 
 def entry(signature):
@@ -207,7 +251,10 @@ def switch_over(registry, build):
                 built[cls] = build(cls)
             yield built[cls]
 
-    return switch(functions)
+    def refuse(i, error):
+        _refused[Choice.current.classes(registry)[i]] = error
+
+    return switch(functions, refuse)
 
 
 def known_codes(registry):
@@ -220,18 +267,24 @@ def known_codes(registry):
     return _chooser(choose, [])
 
 
-def switch(functions):
+def switch(functions, refuse=lambda i, error: None):
     """A function ``(code, *args)`` for use in kernels that calls ``functions[code](*args)``: one jump, which can be cached.
 
     All functions take the same types and return the same type. For a code out of range none is called, and the result is 0.
-    `functions` is a list, or gives one when called.
+    `functions` is a list, or gives one when called; ``refuse(i, error)`` is told which one cannot be compiled.
     """
     listed = functions if callable(functions) else lambda: functions
 
     def choose(typingctx, code, *args):
         plain = tuple(types.unliteral(arg) for arg in args)
         callees = [typingctx.resolve_value_type(function) for function in listed()]
-        signatures = [callee.get_call_type(typingctx, plain, {}) for callee in callees]
+        signatures = []
+        for i, callee in enumerate(callees):
+            try:
+                signatures.append(callee.get_call_type(typingctx, plain, {}))
+            except Exception as error:
+                refuse(i, error)
+                raise
         result = signatures[0].return_type
 
         def codegen(context, builder, signature, values):

@@ -11,7 +11,6 @@ import functools
 import hashlib
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from llvmlite import ir
@@ -20,17 +19,12 @@ from numba.core.extending import _Intrinsic
 from numba.core.types import Type
 
 from fastbp._modules import PACKAGE, Unseen, add_this_module, digest_of
-from fastbp._target import KernelDispatcher
 
 VERSIONED = {"builtins", "math", "cmath", "operator", "_operator", "functools", "itertools", "types", "typing"}
 VERSIONED |= {"numba", "llvmlite", "numpy"}
 PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), type(Ellipsis)})
 LOOKUPS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
 OF_MODULE = ("LOAD_ATTR", "LOAD_METHOD")
-
-
-# functions compiled by Numba for itself, and what they were when they had not been compiled: it does not do so again
-_uncompiled: WeakKeyDictionary[Dispatcher, str] = WeakKeyDictionary()
 
 
 def digest(*values: Any) -> str:
@@ -44,7 +38,12 @@ def digest(*values: Any) -> str:
     walk = _Walk()
     for value in values:
         walk.follow(value, is_compiled=True)
-    walk.feed(digest_of(*sorted({f"{PACKAGE}_jit", *walk.modules})))
+    try:
+        walk.feed(digest_of(*sorted({f"{PACKAGE}_jit", *walk.modules})))
+    except Unseen as unseen:
+        walk.unseen.append(str(unseen))
+    if walk.unseen:
+        raise Unseen(", ".join(walk.unseen), walk.hash.hexdigest())
     return walk.hash.hexdigest()
 
 
@@ -77,12 +76,18 @@ class _Walk:
     def __init__(self) -> None:
         self.hash = hashlib.sha256()
         self.modules: set[str] = set()
+        self.unseen: list[str] = []
         self._known: dict[tuple[int, bool], str] = {}
         self._kept: list[Any] = []
 
     def feed(self, *words: Any) -> None:
         """Strings and numbers."""
         self.hash.update(repr(words).encode(errors="surrogatepass"))
+
+    def pass_over(self, what: str, value: Any = None) -> None:
+        """Note what cannot be followed, and which object it is: all else is."""
+        self.unseen.append(what)
+        self.feed("unseen", what, id(value))
 
     def follow(self, value: Any, is_compiled: bool = False) -> None:
         """A value and all that it refers to; a function is one that is called, or one `is_compiled`."""
@@ -110,8 +115,9 @@ class _Walk:
         module = getattr(value, "__module__", None) or getattr(getattr(value, "__objclass__", None), "__module__", None)
         name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
         if not (isinstance(name, str) and _has_version(module)):
-            raise Unseen(f"{type(value).__name__} {name or ''}".strip())
-        self.feed("named", module, name)
+            self.pass_over(f"{type(value).__name__} {name or ''}".strip(), value)
+        else:
+            self.feed("named", module, name)
 
     def _items(self, value: Any, is_compiled: bool) -> None:
         self.feed(type(value).__name__, len(value), *getattr(value, "_fields", ()))
@@ -123,7 +129,8 @@ class _Walk:
 
     def _array(self, value: Any, is_compiled: bool) -> None:
         if value.dtype.hasobject:
-            raise Unseen("array of objects")
+            self.pass_over("array of objects", value)
+            return
         self.feed("array", value.dtype.str, value.shape, value.flags.f_contiguous)
         self.hash.update(value.tobytes())
 
@@ -140,18 +147,13 @@ class _Walk:
         self.feed("type", str(value))
 
     def _module(self, value: Any, is_compiled: bool) -> None:
-        raise Unseen(f"module {value.__name__}")
+        self.pass_over(f"module {value.__name__}", value)
 
     def _dispatcher(self, value: Any, is_compiled: bool) -> None:
         self.feed("dispatcher")
         self.follow({name: option for name, option in value.targetoptions.items() if not isinstance(option, type)})
         self.follow(value.locals)
         self.follow(value.py_func, is_compiled=True)
-        if not isinstance(value, KernelDispatcher):
-            now = self.hash.hexdigest()
-            if value.overloads and _uncompiled.get(value) != now:
-                raise Unseen(f"function {value.py_func.__qualname__}, which was compiled before: with what, cannot be told")
-            _uncompiled[value] = now
 
     def _intrinsic(self, value: Any, is_compiled: bool) -> None:
         self.feed("intrinsic")
@@ -183,9 +185,11 @@ class _Walk:
             if kind == "cell" and name in cells:
                 self.feed(name)
                 try:
-                    self._referred(cells[name].cell_contents, attributes, is_compiled)
-                except ValueError as error:
-                    raise Unseen(f"{name}, which has no value yet") from error
+                    found = cells[name].cell_contents
+                except ValueError:
+                    self.pass_over(f"{name}, which has no value yet")
+                else:
+                    self._referred(found, attributes, is_compiled)
             elif kind == "global" and not is_ours and name in value.__globals__:  # if not, a builtin
                 self.feed(name)
                 self._referred(value.__globals__[name], attributes, is_compiled)
@@ -196,15 +200,17 @@ class _Walk:
                 break
             self.feed(name)
             if not hasattr(found, name):
-                raise Unseen(f"{found.__name__}.{name}")
+                self.pass_over(f"{found.__name__}.{name}", found)
+                return
             found = getattr(found, name)
         if isinstance(found, ModuleType) and _has_version(found.__name__):
             self.feed("module", found.__name__, *attributes)
             return
         if is_compiled and isinstance(found, FunctionType) and not _has_version(found.__module__):
             # what is compiled for it stands elsewhere: an overload
-            raise Unseen(f"function {found.__qualname__}")
-        self.follow(found, is_compiled)
+            self.pass_over(f"function {found.__qualname__}", found)
+        else:
+            self.follow(found, is_compiled)
 
     def _code(self, code: CodeType) -> None:
         self.feed(

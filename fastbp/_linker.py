@@ -72,6 +72,12 @@ def _shared(codegen):
     return codegen._create_empty_module("fastbp")
 
 
+def _declare(function):
+    """Leave of a function what other functions need to call it."""
+    function.blocks.clear()
+    function.linkage = ""
+
+
 class _LoweredLibrary(JITCodeLibrary):
     """Code of one function as text; in the shared module it is only declared."""
 
@@ -82,7 +88,7 @@ class _LoweredLibrary(JITCodeLibrary):
         self.functions = {}
         shared = _shared(self._codegen)
         for function in shared.functions:
-            function.blocks.clear()  # half of one, where lowering was broken off: by Ctrl-C, say
+            _declare(function)  # half of one, where lowering was broken off: by Ctrl-C, say
         return shared
 
     def add_ir_module(self, module):
@@ -94,7 +100,7 @@ class _LoweredLibrary(JITCodeLibrary):
             if function.blocks:
                 text = self.functions[function.name] = str(function)
                 self.may_raise |= FAILURE.search(text) is not None
-                function.blocks.clear()
+                _declare(function)
 
 
 class PartLibrary(_LoweredLibrary):

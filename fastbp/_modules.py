@@ -16,7 +16,11 @@ _codes: dict[str, list[CodeType]] = {}  # by module: one, unless it was reloaded
 
 
 class Unseen(Exception):
-    """Something that machine code depends on, and that cannot be followed."""
+    """Something that machine code depends on, and that cannot be followed; `seen` is a digest of the rest, of this process."""
+
+    def __init__(self, what: str, seen: str = ""):
+        super().__init__(what)
+        self.seen = seen
 
 
 def add_this_module() -> None:

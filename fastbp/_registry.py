@@ -1,5 +1,9 @@
 """Registries: where the classes of activations, losses, rules and initialisers are found by name."""
 
+import functools
+import inspect
+from time import time_ns
+
 import numpy as np
 
 from fastbp._modules import PACKAGE, add_this_module
@@ -8,8 +12,9 @@ NEW_OBJECT = object().__reduce_ex__(2)[0]  # what makes an instance from a pickl
 
 
 class Described:
-    """Base of registered classes: a name, and equality and representation from the hyper-parameters.
+    """Base of registered classes: a name, and equality and representation from the hyper-parameters, which are fixed.
 
+    Buffers of a network hold copies of them, so one that changed would act on some calls and not on others.
     Entries are compiled over the ``common`` classes; one over all of them is compiled when another class is first used.
     """
 
@@ -20,6 +25,20 @@ class Described:
     def parameters(self) -> dict:
         """Hyper-parameters by name, enough to build an equal instance."""
         return dict(vars(self))
+
+    def __setattr__(self, name, value):
+        self._refuse_if_made(name)
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name):
+        self._refuse_if_made(name)
+        super().__delattr__(name)
+
+    def _refuse_if_made(self, name):
+        cls = type(self)
+        if is_registered(cls) and id(self) not in _being_made:
+            argument = f"{name}=..." if name in inspect.signature(cls).parameters else ""
+            raise AttributeError(f"{name} of {cls.__qualname__} is fixed: make another {cls.__qualname__}({argument})")
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.parameters().items())
@@ -36,11 +55,36 @@ class Described:
         return (_arrived, *reduced[1:]) if reduced[0] is NEW_OBJECT else reduced
 
 
+_being_made: set[int] = set()  # addresses of instances in whose __init__ a thread is
+
+
+def _fixing(init):
+    """An __init__ at whose end, if no subclass has called it, the hyper-parameters are fixed."""
+
+    @functools.wraps(init)
+    def initialise(self, *args, **kwargs):
+        is_outermost = id(self) not in _being_made
+        _being_made.add(id(self))
+        try:
+            init(self, *args, **kwargs)
+        finally:
+            if is_outermost:
+                _being_made.discard(id(self))
+
+    vars(initialise)["fixes"] = True
+    return initialise
+
+
 def _arrived(cls, *args):
-    """An instance of a class that may have come with it, from another process: found by name from now on, if the name is free."""
-    if is_registered(cls) and cls.name not in cls.registry.names:
-        cls.registry.classes.append(cls)
+    """An instance of a class that may have come with it, from another process: by name, both find the same from now on."""
+    if is_registered(cls):
+        cls.registry.receive(cls)
     return cls.__new__(cls, *args)
+
+
+def _is_again(cls, known) -> bool:
+    """Whether a class is another one defined anew."""
+    return (known.__module__, known.__qualname__) == (cls.__module__, cls.__qualname__)
 
 
 def is_registered(cls: type) -> bool:
@@ -91,18 +135,32 @@ class Registry:
         """
         if getattr(cls, "registry", None) is not self:
             raise TypeError(f"{cls.__qualname__} must be a subclass of {self.kind.__name__}")
-        for i, known in enumerate(self.classes):
-            if known.name == cls.name:
-                if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-                    raise ValueError(f"{self.argument} {cls.name!r} is the name of {known.__qualname__} already; choose another")
-                self.classes[i] = cls
-                break
-        else:
-            if cls.common and self.classes and not self.classes[-1].common:
-                raise ValueError(f"{cls.__qualname__} must not be common: the common classes are the first")
-            self.classes.append(cls)
-        cls.registered = True
+        known = self._named(cls.name)
+        if known is not None and not _is_again(cls, known):
+            raise ValueError(f"{self.argument} {cls.name!r} is the name of {known.__qualname__} already; choose another")
+        if known is None and cls.common and self.classes and not self.classes[-1].common:
+            raise ValueError(f"{cls.__qualname__} must not be common: the common classes are the first")
+        if cls.__init__ is not object.__init__ and not hasattr(cls.__init__, "fixes"):
+            cls.__init__ = _fixing(cls.__init__)
+        # when: of two definitions of a class, that tells every process which is the later
+        cls.registered = max(time_ns(), known.registered + 1 if known else 0)
+        self._put(cls, known)
         return cls
+
+    def receive(self, cls):
+        """Take a class that was registered in another process, unless its name is another's or it has been defined anew since."""
+        known = self._named(cls.name)
+        if known is None or (_is_again(cls, known) and cls.registered > known.registered):
+            self._put(cls, known)
+
+    def _named(self, name):
+        return next((cls for cls in self.classes if cls.name == name), None)
+
+    def _put(self, cls, known):
+        if known is None:
+            self.classes.append(cls)
+        else:
+            self.classes[self.classes.index(known)] = cls
 
     def code(self, cls) -> int:
         """The number by which kernels know a class of the package."""
@@ -125,9 +183,9 @@ class Registry:
         """
         argument = argument or self.argument
         if isinstance(value, str):
-            for cls in self.classes:
-                if cls.name == value:
-                    return cls()
+            cls = self._named(value)
+            if cls is not None:
+                return cls()
             raise ValueError(f"{argument} {value!r} is not known; choose from {', '.join(self.names)}")
         cls = value if isinstance(value, type) else type(value)
         if getattr(cls, "registry", None) is self and is_registered(cls):

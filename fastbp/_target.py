@@ -69,6 +69,7 @@ def _is_not_overload(template) -> bool:
 
 class _Typing(_OnlyNews, typing.Context):
     mathematics = mathdecl.registry
+    adopted = None  # makes a function for this target of one that Numba compiles for its own
 
     def __init__(self):
         super().__init__()
@@ -79,7 +80,8 @@ class _Typing(_OnlyNews, typing.Context):
         if not callable(value):
             return super().resolve_value_type(value)
         if id(value) not in self._kinds:
-            self._kinds[id(value)] = value, super().resolve_value_type(value)
+            ours = self.adopted(value) if isinstance(value, Dispatcher) and not isinstance(value, KernelDispatcher) else value
+            self._kinds[id(value)] = value, super().resolve_value_type(ours)
         return self._kinds[id(value)][1]
 
     def refresh(self):
@@ -187,8 +189,9 @@ class _Descriptor(TargetDescriptor):
     def widen(self) -> bool:
         """Let kernels use all that Numba knows; whether they could not before."""
         is_news = not self.target_context.is_wide
-        self.typing_context.widen()
-        self.target_context.widen()
+        if is_news:  # else what they know would be told to them again, which they refuse
+            self.typing_context.widen()
+            self.target_context.widen()
         return is_news
 
     def has_foreign_overloads(self) -> bool:

@@ -13,7 +13,7 @@ from fastbp.kernels import simd
 from fastbp.kernels.check import all_finite
 from fastbp.kernels.team import CALLED_OFF
 from fastbp.kernels.train import PREDICT, run, run_narrow
-from fastbp.optimizers import Optimizer
+from fastbp.optimizers import N_HYPER, Optimizer
 from fastbp.regularization import NOTHING
 from fastbp.sparsity import CompressedRows
 
@@ -103,6 +103,9 @@ class Session:
         self.reals[layout.UNIT] = 1.0
         if optimizer:
             hyper = optimizer.hyper()
+            if not 1 <= len(hyper) <= N_HYPER:
+                cls = type(optimizer).__qualname__
+                raise ValueError(f"hyper() of {cls} must give 1 to {N_HYPER} numbers, the learning rate first, got {len(hyper)}")
             self.reals[: len(hyper)] = hyper
         self.reals[layout.LOSS_SCALE] = loss.scale(net.sizes[-1])
         self.set_report()

@@ -11,7 +11,6 @@ import zipfile
 from pathlib import Path
 from types import ModuleType
 
-import numba
 import pytest
 
 import fastbp
@@ -181,12 +180,6 @@ def test_a_digest_is_the_same_in_every_process(monkeypatch, tmp_path):
         assert done.stdout.split() == [digest_with(monkeypatch)]
 
 
-def compiled_by_numba():
-    function = numba.njit(lambda x: 2.0 * x)
-    function(1.0)
-    return function
-
-
 class Callable:
     def __call__(self, x):
         return x
@@ -198,7 +191,6 @@ UNSEEN = {
     "an object that is called": Callable(),
     "a module that is not looked into": sys.modules[__name__],
     "an array of objects": __import__("numpy").array([object()]),
-    "a function that Numba compiled before it was seen": compiled_by_numba(),
     "a dictionary of objects": {1: object()},
 }
 

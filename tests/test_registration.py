@@ -1,12 +1,15 @@
 """Classes of users: an activation and a loss defined outside the package are compiled, differentiated, trained and cached."""
 
 import copy
+import inspect
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import cloudpickle
 import pytest
+from sklearn.base import clone
 
 import fastbp
 import fastbp.activations
@@ -483,6 +486,332 @@ def test_a_cell_that_is_run_again_changes_no_network_that_is_there(tmp_path):
     done = run(path, "")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["done"]
+
+
+SENT_AGAIN = """
+import cloudpickle
+from joblib.externals.loky import get_reusable_executor
+
+from fastbp.activations import ACTIVATIONS, Activation
+
+
+def define(factor):
+    class Cell(Activation):
+        name = "cell"
+
+        @staticmethod
+        def value(z, alpha):
+            return factor * z
+
+        @staticmethod
+        def slope(z, a, alpha):
+            return factor
+
+    return ACTIVATIONS.register(Cell)
+
+
+def factors(instance):
+    return instance.value(1.0, 0.0), ACTIVATIONS.get("cell").value(1.0, 0.0)  # what arrived, and what its name means
+
+
+worker = get_reusable_executor(max_workers=1)
+old = define(2.0)
+assert factors(old()) == worker.submit(factors, old()).result() == (2.0, 2.0)
+new = define(3.0)
+stored = cloudpickle.dumps(old())
+never_sent, last = define(4.0), define(5.0)
+for cls in (new, last, old, never_sent, last):
+    worker.submit(factors, new())
+    expected = cls.value(1.0, 0.0), 5.0 if cls is not new else 3.0
+    assert worker.submit(factors, cls()).result() == expected, (cls.value(1.0, 0.0), expected)
+assert type(cloudpickle.loads(stored)) is old and ACTIVATIONS.get("cell") == last()  # an old pickle renames nothing
+print("done")
+"""
+
+
+def test_a_class_that_is_defined_again_takes_its_name_in_a_worker_that_is_kept(tmp_path):
+    path = tmp_path / "sent_again.py"
+    path.write_text(SENT_AGAIN)
+    done = run(path, "")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["done"]
+
+
+def test_hyper_parameters_are_fixed_once_an_instance_is_made(monkeypatch):
+    @fastbp.activations.ACTIVATIONS.register
+    class Scaled(fastbp.activations.LeakyReLU):
+        """One that sets its own before and after those of its base, and again."""
+
+        name = "scaled_of_a_test"
+
+        def __init__(self, alpha=0.1, scale=2.0):
+            self.scale = scale
+            super().__init__(alpha)
+            self.alpha = 2.0 * alpha
+            self.scale += 1.0
+
+    monkeypatch.setattr(
+        fastbp.activations.ACTIVATIONS, "classes", [each for each in fastbp.activations.ACTIVATIONS.classes if each is not Scaled]
+    )
+    assert inspect.signature(Scaled) == inspect.signature(lambda alpha=0.1, scale=2.0: None)
+    made = [Scaled(0.2), fastbp.LeakyReLU(0.3), fastbp.ReLU(), fastbp.losses.Huber(2.0), fastbp.Adam(0.1), fastbp.schedules.Step(3)]
+    assert repr(made[0]) == "Scaled(scale=3.0, alpha=0.4)"
+    for one in made:
+        copies = [copy.copy(one), copy.deepcopy(one), clone(one, safe=False), cloudpickle.loads(cloudpickle.dumps(one))]
+        for each in (one, *copies):
+            assert each == one
+            before = dict(vars(each))
+            for name in (*before, "alpha"):
+                with pytest.raises(AttributeError, match=rf"{name} of {type(one).__qualname__} is fixed: make another"):
+                    setattr(each, name, 0.5)
+                with pytest.raises(AttributeError, match="is fixed"):
+                    delattr(each, name)
+            assert vars(each) == before
+    net = fastbp.Network([2, 3, 1], made[1])
+    model = fastbp.MLPRegressor(activation=made[1])
+    for one in (net.hidden[0], model.activation):
+        with pytest.raises(AttributeError, match=r"make another LeakyReLU\(alpha=...\)"):
+            one.alpha = 0.5
+    with pytest.raises(ValueError, match="alpha must be"):  # and after an __init__ that failed
+        made[1].__init__(-1.0)
+    with pytest.raises(AttributeError, match="is fixed"):
+        made[1].alpha = 0.5
+
+
+@pytest.mark.parametrize("count", [0, 9, 41])
+def test_a_rule_of_too_many_hyper_parameters_is_refused(count, monkeypatch):
+    monkeypatch.setattr(fastbp.optimizers.OPTIMIZERS, "classes", [*fastbp.optimizers.OPTIMIZERS.classes])
+
+    @fastbp.optimizers.OPTIMIZERS.register
+    class Long(fastbp.SGD):
+        name, common = "long", False
+
+        def hyper(self):
+            return (self.learning_rate, *[5.0] * 40)[:count]
+
+    net = fastbp.Network([2, 1], rng=0)
+    before = net.params.copy()
+    with pytest.raises(ValueError, match=rf"hyper\(\) of .*Long must give 1 to 8 numbers, .* got {count}"):
+        net.fit([[1.0, 2.0]], [[1.0]], optimizer=Long())
+    assert (net.params == before).all()
+
+
+EDITED = """
+import sys
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from fastbp._choice import choose
+from fastbp._jit import Entry
+from fastbp.activations import ACTIVATIONS, Activation, activate
+from fastbp.kernels.simd import like, pointer, width
+
+A, B, S = 2.0, 5.0, 2.0
+
+
+def values(code, z):
+    activate(code, pointer(z), z.size, width(pointer(z)), pointer(z))
+
+
+sweep = Entry(values, lambda dtype: types.void(types.int64, dtype[::1]))
+
+
+def value(cls, *others, dtype):
+    z, choice = np.full(64, 1.0, dtype), choose([cls, *others])
+    sweep.compiled(choice, dtype)(choice.code(cls), z)
+    return z[0]
+
+
+@ACTIVATIONS.register
+class Mine(Activation):
+    name = "mine"
+
+    @staticmethod
+    def value(z, alpha):
+        return A * z
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return like(z, A)
+
+
+@ACTIVATIONS.register
+class Other(Activation):
+    name = "other"
+
+    @staticmethod
+    def value(z, alpha):
+        return B * z
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return like(z, B)
+
+
+def same(z):
+    raise NotImplementedError
+
+
+@overload(same)
+def _(z):
+    return lambda z: z
+
+
+@ACTIVATIONS.register
+class Unseen(Activation):
+    name = "unseen"
+
+    @staticmethod
+    def value(z, alpha):
+        return S * same(z)
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return like(z, S)
+
+
+def refused(*classes, dtype):
+    try:
+        value(*classes, dtype=dtype)
+    except ValueError as error:
+        return f"{classes[0].__qualname__} has changed" in str(error) and "define the class again" in str(error)
+    return False
+
+
+"""
+HELPED = """
+import re
+
+import numba
+
+from fastbp.kernels.vmath import exp
+
+FACTOR = 3.0
+
+
+def made(by):
+    @numba.njit
+    def shifted(z, by_default=0.5):
+        return by + by_default + z
+
+    return shifted
+
+
+one, two = made(1.0), made(2.0)
+
+
+@numba.njit(fastmath=True)
+def helper(z):
+    return FACTOR * one(z) + two(z)
+
+
+assert helper(1.0) == 11.0  # compiled by Numba for its own use
+
+
+@ACTIVATIONS.register
+class Helped(Activation):
+    name = "helped"
+
+    @staticmethod
+    def value(z, alpha):
+        return helper(z)
+
+    @staticmethod
+    def slope(z, a, alpha):
+        return like(z, 4.0)
+
+
+for dtype in ("float32", "float64"):
+    assert value(Helped, dtype=dtype) == 11.0
+FACTOR = 4.0
+assert refused(Helped, dtype="float64")
+
+
+def message(formula):
+    class Wrong(Activation):
+        name = "wrong"
+        value = staticmethod(formula)
+
+        @staticmethod
+        def slope(z, a, alpha):
+            return like(z, 1.0)
+
+    Wrong.__qualname__ = "Wrong"
+    Wrong.registered = True
+    for _ in range(2):  # and once more, when all that Numba knows has been looked at
+        try:
+            value(Wrong, dtype="float64")
+        except TypeError as error:
+            assert error.__cause__ is not None
+        else:
+            raise AssertionError("compiled")
+    try:
+        value(Wrong, Other, dtype="float64")  # with one that is right
+    except TypeError as error:
+        return str(error)
+
+
+@numba.vectorize
+def ufunc(z):
+    return 2.0 * z
+
+
+for formula in (lambda z, alpha: z + "1", lambda z, alpha: z.nothing, lambda z, alpha: missing(z), lambda z, alpha: ufunc(z),
+                lambda z, alpha: exp(z, z, z), lambda z, alpha: [z], lambda z, alpha: None):
+    text = message(formula)
+    print(text)
+    assert re.match(r"Wrong cannot be compiled: .*\\w{3}.*; its value", text) and "fastbp._jit.inline or numba.njit" in text
+    assert len(text) < 600 and "\\n" not in text, text
+assert value(Other, dtype="float64") == 5.0
+"""
+TOGETHER = """
+assert value(Mine, Other, dtype="float64") == 2.0
+A = 3.0
+assert value(Other, dtype="float32") == 5.0  # with which Mine was compiled
+assert refused(Mine, Other, dtype="float32")
+A = 2.0
+"""
+EDITS = {
+    "of a class that another was compiled with": f"{TOGETHER}assert value(Mine, Other, dtype='float32') == 2.0\n",
+    "that was stored": f"{TOGETHER}\nif sys.argv[1] == 'again':\n    assert value(Mine, Other, dtype='float32') == 2.0\n",
+    "of a class that has been chosen": """
+held, A = choose([Mine, Other]), 3.0
+try:
+    sweep.compiled(held, "float32")
+except ValueError as error:
+    assert "Mine has changed" in str(error)
+else:
+    raise AssertionError("compiled under the digest of another formula")
+""",
+    "of what can be seen of a class that cannot be followed": """
+assert value(Unseen, dtype="float64") == value(Unseen, dtype="float64") == 2.0
+S = 3.0
+assert refused(Unseen, dtype="float64") and refused(Unseen, dtype="float32")
+S = 2.0
+assert value(Unseen, dtype="float32") == 2.0
+""",
+}
+
+
+def test_helpers_of_numba_and_formulas_that_are_wrong(tmp_path):
+    path = tmp_path / "helped.py"
+    path.write_text(EDITED + HELPED)
+    for _ in range(2):
+        done = run(path, "")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_constant_that_is_edited_between_two_entries_is_in_neither(edit, tmp_path, monkeypatch):
+    """Whether by this process or by one that finds what it stored: entries have the formulas of the time they were asked for."""
+    monkeypatch.setenv("FASTBP_CACHE_DIR", str(tmp_path / "cache"))
+    path = tmp_path / "edited.py"
+    path.write_text(EDITED + EDITS[edit])
+    for state in ("", "again"):
+        done = run(path, state)
+        assert done.returncode == 0, done.stderr
 
 
 def test_a_pickle_of_a_class_in_a_module_is_read_where_nothing_was_registered(tmp_path):
