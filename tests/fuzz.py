@@ -20,7 +20,7 @@ from fastbp import activations, baseline, losses, optimizers, schedules, threads
 from fastbp.formulas import ACTIVATIONS as FORMULAS
 from fastbp.regularization import dropout_mask
 
-SAFETY = 2.0
+SAFETY = 4.0
 FEW, MANY = 1, 40  # runs of the oracle that tell the bound: at first, and before a case is called a mismatch
 ERRORS = 1 << 18  # that are drawn at once
 SMOOTH = ("sigmoid", "tanh", "elu", "selu", "silu", "gelu")  # whose slopes are differences
@@ -287,13 +287,13 @@ class Case:
         found, expected = self.by_kernels(), self.by_oracle()
         if not self.largest < LARGE[self.dtype]:
             return "too large", 0.0
-        if found is None:
-            return "diverges alone", np.inf
         ratio, chaos = self._ratio(found, expected, FEW)
         if ratio > 1:
             ratio, chaos = self._ratio(found, expected, MANY)
-        if chaos > CHAOS:
+        if not chaos <= CHAOS:
             return "ill-conditioned", 0.0
+        if found is None:
+            return "diverges alone", np.inf
         return ("equal" if ratio <= 1 else "mismatch"), ratio
 
     def _ratio(self, found, expected, count):
@@ -302,14 +302,14 @@ class Case:
         for number in range(count):
             for each, other, result in zip(spread, self.by_oracle(number), expected, strict=True):
                 np.maximum(each, np.abs(other - result), out=each)
-        ratio = chaos = 0.0
-        for result, other, each, least in zip(found, expected, spread, LEAST, strict=True):
+        ratio, chaos = 0.0 if found else np.inf, 0.0
+        for result, other, each, least in zip(found or expected, expected, spread, LEAST, strict=True):
             # few runs tell the size of all differences of a result better than that of each
             scale = max(np.abs(other).max(), least)
             bound = SAFETY * (each.max() + self.delta * scale)
             difference = np.abs(result - other).max()
             ratio = max(ratio, difference / bound) if np.isfinite(difference) else np.inf
-            chaos = max(chaos, each.max() / scale)
+            chaos = max(chaos, each.max() / scale) if np.isfinite(each).all() else np.inf
         return ratio, chaos
 
     def __str__(self):
