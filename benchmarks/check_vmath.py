@@ -1,4 +1,4 @@
-"""Largest errors of the elementary functions of fastbp.kernels.vmath, over every float32 there is.
+"""Largest errors of the elementary functions of fastbp.simd.vmath, over every float32 there is.
 
 Each of the 2**32 bit patterns is compared with the C library's result in float64. Takes about two minutes a function; with
 ``--stride 1001`` it is a sample of a few million and takes seconds.
@@ -13,9 +13,9 @@ import time
 import numpy as np
 from numba import njit
 
-from fastbp._jit import ENTRY_OPTIONS, jit
-from fastbp.kernels import vmath
-from fastbp.kernels.simd import load, pointer, store, width
+from fastbp.compiler.jit import ENTRY_OPTIONS, jit
+from fastbp.simd import vmath
+from fastbp.simd.register import load, pointer, store, width
 
 BLOCK = 1 << 16
 

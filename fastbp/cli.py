@@ -303,9 +303,9 @@ def _prepared(source: str, extra: dict[str, Any], command: str) -> tuple[NDArray
 
 
 def _info(arguments: argparse.Namespace) -> None:
-    from fastbp._cache import cache_directory
     from fastbp.bench.machine import cores, cpu, installed_version
-    from fastbp.kernels.simd import register_bytes
+    from fastbp.compiler.cache import cache_directory
+    from fastbp.simd.register import register_bytes
 
     width, directory, files = 8 * register_bytes(), cache_directory(), _cached_kernels()
     n_bytes = sum(file.stat().st_size for file in files)
@@ -335,7 +335,7 @@ def _info(arguments: argparse.Namespace) -> None:
 
 def _cached_kernels() -> list[Path]:
     """Files of kernels that were compiled in this environment."""
-    from fastbp._cache import cache_directory
+    from fastbp.compiler.cache import cache_directory
 
     directory = cache_directory()
     return list(directory.glob("*.bin")) if directory else []

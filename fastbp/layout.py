@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastbp._modules import add_this_module
+from fastbp.compiler.modules import add_this_module
 from fastbp.memory import ALIGNMENT
 
 add_this_module()
@@ -218,8 +218,8 @@ def make_plan(
     dropout : sequence of float, optional
         Probability that an input of each layer is dropped.
     entries : fastbp.sparsity.Entries, optional
-        What there is in a sample, if the first layer is to leave out the zeros (see :mod:`fastbp.kernels.sparse`; with no dropout
-        of the inputs).
+        What there is in a sample, if the first layer is to leave out the zeros (see :mod:`fastbp.kernels.products.sparse`; with no
+        dropout of the inputs).
 
     Returns
     -------
@@ -300,7 +300,7 @@ NARROW_BLOCK = 64  # samples at a time
 
 
 def make_narrow_plan(sizes, activations, *, lanes: int, batch: int, slots: int, itemsize: int):
-    """Like `make_plan`, for :mod:`fastbp.kernels.narrow`."""
+    """Like `make_plan`, for :mod:`fastbp.kernels.narrow.minibatch`."""
     n_layers = len(sizes) - 1
     plan = np.zeros(plan_length(n_layers), np.int64)
     table = plan[TABLE:].reshape(n_layers, COLUMNS)

@@ -9,10 +9,10 @@ probability close to 0. A loss without a link acts on the activations a of the l
 hyper-parameter. The law the tests check: d is the derivative of l.
 """
 
-from fastbp._jit import kernel, switch_over
-from fastbp._registry import Described, Registry, positive
-from fastbp.kernels.simd import absolute, fma, like, load, maximum, minimum, select, store, width
-from fastbp.kernels.vmath import exp, log, sigmoid, softplus, tanh
+from fastbp.compiler.jit import kernel, switch_over
+from fastbp.compiler.registry import Described, Registry, positive
+from fastbp.simd.register import absolute, fma, like, load, maximum, minimum, select, store, width
+from fastbp.simd.vmath import exp, log, sigmoid, softplus, tanh
 
 LOSSES = Registry("loss", "block")
 

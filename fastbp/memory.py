@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastbp._modules import add_this_module
+from fastbp.compiler.modules import add_this_module
 
 add_this_module()
 

@@ -9,10 +9,10 @@ g is the gradient of the mean loss of the mini-batch plus penalties. Slots start
 
 from math import sqrt
 
-from fastbp._jit import inline, kernel, switch_over
-from fastbp._registry import Described, Registry, boolean, positive
-from fastbp.kernels import simd
-from fastbp.kernels.simd import broadcast, fma, load, store, width
+from fastbp.compiler.jit import inline, kernel, switch_over
+from fastbp.compiler.registry import Described, Registry, boolean, positive
+from fastbp.simd import register
+from fastbp.simd.register import broadcast, fma, load, store, width
 
 OPTIMIZERS = Registry("optimizer", "prepare", "step")
 N_HYPER = 8  # numbers in h; h[0] is the learning rate, set anew every epoch
@@ -180,7 +180,7 @@ class Adam(_Adam):
     def step(w, g, s, v, c):
         s = fma(c[2], s, c[3] * g)
         v = fma(c[4], v, c[5] * (g * g))
-        return w + c[1] * s / (simd.sqrt(v) + c[6]), s, v
+        return w + c[1] * s / (register.sqrt(v) + c[6]), s, v
 
 
 @OPTIMIZERS.register
@@ -216,7 +216,7 @@ class RMSprop(Optimizer):
     @staticmethod
     def step(w, g, s, c):
         s = fma(c[2], s, c[3] * (g * g))
-        return w + c[1] * g / (simd.sqrt(s) + c[4]), s
+        return w + c[1] * g / (register.sqrt(s) + c[4]), s
 
 
 @OPTIMIZERS.register
@@ -252,7 +252,7 @@ class AdamW(_Adam):
     def step(w, g, s, v, c):
         s = fma(c[2], s, c[3] * g)
         v = fma(c[4], v, c[5] * (g * g))
-        return fma(c[0] * c[7], w, w) + c[1] * s / (simd.sqrt(v) + c[6]), s, v
+        return fma(c[0] * c[7], w, w) + c[1] * s / (register.sqrt(v) + c[6]), s, v
 
 
 def get(value) -> Optimizer:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp._registry import Described, Registry, positive
+from fastbp.compiler.registry import Described, Registry, positive
 
 SCHEDULES = Registry("schedule")
 

@@ -7,14 +7,14 @@ from math import isnan, nan
 import numpy as np
 
 from fastbp import layout, memory, validation
-from fastbp._choice import Level, choose
 from fastbp.activations import Identity
-from fastbp.kernels import simd
+from fastbp.compiler.choice import Level, choose
 from fastbp.kernels.check import all_finite
 from fastbp.kernels.team import CALLED_OFF
 from fastbp.kernels.train import PREDICT, run, run_narrow
 from fastbp.optimizers import N_HYPER, Optimizer
 from fastbp.regularization import NOTHING
+from fastbp.simd import register
 from fastbp.sparsity import CompressedRows
 
 NO_COLUMNS, NO_STARTS, NO_WEIGHTS = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0)
@@ -65,7 +65,7 @@ class Session:
         training = [*net.hidden, Identity() if loss.link else net.output]
         kept = [_Kept()] * len(training) if keep_all else training
         itemsize = self.dtype.itemsize
-        lanes = simd.register_bytes() // itemsize
+        lanes = register.register_bytes() // itemsize
         slots = optimizer.slots if optimizer else 0 if differentiate else -1
         if narrow:
             self.plan, length = layout.make_narrow_plan(
@@ -307,7 +307,7 @@ class Session:
         plan = self.plan
         row = plan[layout.TABLE :].reshape(-1, layout.COLUMNS)[layer]
         count = int(row[layout.N_OUT])
-        stride, panel = int(plan[layout.PANEL_STRIDE]), 2 * simd.register_bytes() // self.dtype.itemsize
+        stride, panel = int(plan[layout.PANEL_STRIDE]), 2 * register.register_bytes() // self.dtype.itemsize
         start, panels = int(row[column]), -(-count // panel)
         block = self.work[start : start + panels * stride].reshape(panels, -1, panel)[:, : plan[layout.ROWS]]
         return np.ascontiguousarray(block.transpose(1, 0, 2).reshape(-1, panels * panel)[:, :count])

@@ -8,7 +8,7 @@ from time import perf_counter
 import numpy as np
 
 from fastbp import layout, memory, optimizers, regularization, schedules, sparsity, validation
-from fastbp._registry import boolean, is_boolean
+from fastbp.compiler.registry import boolean, is_boolean
 from fastbp.runner import DivergenceError as DivergenceError
 from fastbp.runner import Runner, open_session
 from fastbp.runner import flop_of_sample as flop_of_sample

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from fastbp import activations, baseline, losses, optimizers, threads
-from fastbp._jit import entry
+from fastbp.compiler.jit import entry
 from fastbp.kernels.train import TRAIN
 from fastbp.network import Network
 from fastbp.session import Session

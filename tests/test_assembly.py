@@ -13,8 +13,8 @@ import sys
 import llvmlite.binding as llvm
 import pytest
 
-from fastbp._cache import DiskCache, cache_directory
-from fastbp.kernels.product import steps_in_turn
+from fastbp.compiler.cache import DiskCache, cache_directory
+from fastbp.kernels.products.tile_product import steps_in_turn
 from fastbp.kernels.train import run, run_narrow
 from fastbp.layout import SIDE_BY_SIDE
 
@@ -23,12 +23,14 @@ import sys
 import llvmlite.binding as llvm
 from numba import types
 from numba.core.registry import cpu_target
-from fastbp._linker import all_parts, linked, optimise
-from fastbp.kernels import gemm, simd, sparse
+from fastbp.compiler.linker import all_parts, linked, optimise
+from fastbp.kernels.products import gemm
+from fastbp.simd import register
+from fastbp.kernels.products import sparse
 from fastbp.layout import SIDE_BY_SIDE
 
 dtype, triple, cpu = sys.argv[1:]
-rows, pointer, integer = simd.tile_rows(), types.CPointer(getattr(types, dtype)), types.int64
+rows, pointer, integer = register.tile_rows(), types.CPointer(getattr(types, dtype)), types.int64
 strip, outer, sums = gemm._strip(rows, 2), gemm._outer(rows, 2), sparse._sums(SIDE_BY_SIDE)
 strip.compile((pointer, integer, integer, pointer, pointer, integer, integer, pointer, integer, pointer, integer, integer))
 outer.compile((pointer, pointer, integer, pointer, integer, integer, integer, pointer))
@@ -43,7 +45,7 @@ if triple != "host":
     module.triple, module.data_layout = triple, str(machine.target_data)
 optimise(module, machine)
 print(machine.emit_assembly(module))
-print(rows, simd.lanes(getattr(types, dtype)))
+print(rows, register.lanes(getattr(types, dtype)))
 """
 
 

@@ -15,13 +15,15 @@ from conftest import DTYPES, compiled, make_net, make_samples, make_targets
 from numba import types
 
 from fastbp import LeakyReLU, Network, layout
-from fastbp.kernels import gemm, packing, square
-from fastbp.kernels.few import is_shallow, product_shallow
-from fastbp.kernels.simd import pointer, register_bytes, tile_rows
-from fastbp.kernels.tile import STORE, WHERE_ABOVE, ZERO, Tile
+from fastbp.kernels import packing
+from fastbp.kernels.products import gemm
+from fastbp.kernels.products.few import is_shallow, product_shallow
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
 from fastbp.optimizers import SGD
 from fastbp.session import Session
+from fastbp.simd import transpose
+from fastbp.simd.register import pointer, register_bytes, tile_rows
+from fastbp.simd.tile import STORE, WHERE_ABOVE, ZERO, Tile
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 LANES_OF = {dtype: register_bytes() // np.dtype(dtype).itemsize for dtype in DTYPES}
@@ -367,9 +369,9 @@ def test_squares_of_registers_of_any_width_are_transposed(dtype, register_bits, 
     tile = Tile(number, count, count, 1)
     rows = [[(row, column) for column in range(count)] for row in range(count)]
     expected = [list(column) for column in zip(*rows, strict=True)]
-    assert square._emit_transpose(Builder, tile, rows, count // 2) == expected
-    monkeypatch.setattr(square, "emit_load", lambda builder, row, start, vector, bits: row[start : start + vector.count])
-    assert square._emit_load_transposed(Builder, tile, rows) == expected
+    assert transpose._emit_transpose(Builder, tile, rows, count // 2) == expected
+    monkeypatch.setattr(transpose, "emit_load", lambda builder, row, start, vector, bits: row[start : start + vector.count])
+    assert transpose._emit_load_transposed(Builder, tile, rows) == expected
 
 
 # --- guard pages -------------------------------------------------------------------------------------------------------------

@@ -21,18 +21,18 @@ from numba import types
 from numba.extending import intrinsic
 
 import fastbp
-from fastbp import _jit
-from fastbp._cache import DiskCache, cache_directory
-from fastbp._choice import Level
-from fastbp._jit import Entry, kernel, switch
-from fastbp.kernels import random
-from fastbp.kernels.simd import pointer
+from fastbp.compiler import jit
+from fastbp.compiler.cache import DiskCache, cache_directory
+from fastbp.compiler.choice import Level
+from fastbp.compiler.jit import Entry, kernel, switch
+from fastbp.kernels.draws import philox as _philox
 from fastbp.kernels.train import draw_order, run
 from fastbp.regularization import dropout_mask
+from fastbp.simd.register import pointer
 from fastbp.training import epoch_order
 
 PACKAGE = Path(fastbp.__file__).parent
-KERNELS = sorted(PACKAGE.glob("kernels/*.py"))
+KERNELS = sorted([*PACKAGE.glob("kernels/**/*.py"), *PACKAGE.glob("simd/*.py")])
 
 
 def tree(path):
@@ -60,12 +60,12 @@ def compilers(node):
 def test_only_one_file_makes_dispatchers():
     assert [path.name for path in PACKAGE.rglob("*.py") if set(compilers(tree(path)))] == []
     users = {path.name for path in PACKAGE.rglob("*.py") if "KernelDispatcher(" in path.read_text(encoding="utf-8")}
-    assert users == {"_jit.py", "_target.py"}  # where it is called and where it is defined
+    assert users == {"jit.py", "target.py"}  # where it is called and where it is defined
     assert set(compilers(ast.parse("import numba\n@numba.njit\ndef f(): pass"))) == {"njit"}
 
 
 def test_options_are_spelled_out():
-    for options in (_jit.OPTIONS, _jit.ENTRY_OPTIONS):
+    for options in (jit.OPTIONS, jit.ENTRY_OPTIONS):
         assert options["fastmath"] is False
         assert options["nogil"] is True
         assert options["error_model"] == "numpy"
@@ -453,8 +453,8 @@ def test_kernels_have_a_target_of_their_own_and_leave_numbas_alone():
 
 
 NARROW = """
-from fastbp._choice import Level
-from fastbp._target import target
+from fastbp.compiler.choice import Level
+from fastbp.compiler.target import target
 from fastbp.kernels.train import run, run_narrow
 for entry in (run, run_narrow):
     entry.over((), "float32", Level.EXTENDED)
@@ -484,8 +484,8 @@ def test_a_name_may_be_used_for_values_of_several_types():
 SETTINGS = """
 import numba
 from numba.extending import overload
-from fastbp._jit import Entry
-from fastbp._target import target
+from fastbp.compiler.jit import Entry
+from fastbp.compiler.target import target
 from fastbp.kernels.train import draw_order
 
 def doubled(x): pass
@@ -588,12 +588,12 @@ def test_another_process_compiles_nothing(cache):
     """In a second process the compiler is replaced by one that fails."""
     code = (
         "import sys\n"
-        "from fastbp import _jit\n"
+        "from fastbp.compiler import jit\n"
         "from fastbp.training import epoch_order\n"
         "if sys.argv[1] == 'warm':\n"
-        "    import fastbp._linker\n"
+        "    import fastbp.compiler.linker\n"
         "    def fail(*args): raise AssertionError('compiled')\n"
-        "    fastbp._linker.CompilerBase.compile_extra = fail\n"
+        "    fastbp.compiler.linker.CompilerBase.compile_extra = fail\n"
         "print(*epoch_order(3, 1, 6))\n"
     )
     orders = [
@@ -752,7 +752,7 @@ def test_a_directory_of_somebody_else_is_not_used(cache, monkeypatch):
 @compiled(lambda dtype: types.void(types.uint64[::1], types.uint64[::1]))
 def philox(given_, out_):
     given, out = pointer(given_), pointer(out_)
-    words = random.philox(given[0], given[1], given[2], given[3], given[4], given[5])
+    words = _philox.philox(given[0], given[1], given[2], given[3], given[4], given[5])
     out[0], out[1], out[2], out[3] = words
 
 
@@ -843,7 +843,7 @@ def test_every_place_is_as_likely_for_every_row():
 
 @compiled(lambda dtype: types.void(types.int64[::1], types.int64, types.int64, types.int64))
 def with_replacement(order, population, seed, epoch):
-    random.draw_with_replacement(pointer(order), order.size, population, seed, epoch)
+    _philox.draw_with_replacement(pointer(order), order.size, population, seed, epoch)
 
 
 def test_drawing_with_replacement_is_fair():

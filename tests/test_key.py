@@ -14,9 +14,11 @@ from types import ModuleType
 import pytest
 
 import fastbp
-from fastbp import _cache, _choice, _modules
-from fastbp._key import digest
-from fastbp._modules import Unseen, digest_of
+from fastbp.compiler import cache as cache_
+from fastbp.compiler import choice
+from fastbp.compiler import modules as modules_
+from fastbp.compiler.key import digest
+from fastbp.compiler.modules import Unseen, digest_of
 from fastbp.kernels.train import run
 
 PACKAGE = Path(fastbp.__file__).parent
@@ -26,7 +28,7 @@ PACKAGE = Path(fastbp.__file__).parent
 HELPERS = """
 from numba.extending import intrinsic
 
-from fastbp._jit import inline, kernel
+from fastbp.compiler.jit import inline, kernel
 
 LIMIT, DEEP, UNUSED = 7.0, 1.5, 0.0
 
@@ -60,10 +62,10 @@ import numba
 import numpy as np
 
 import key_helpers
-from fastbp._jit import inline
+from fastbp.compiler.jit import inline
 from fastbp.activations import Activation
-from fastbp.kernels.simd import horizontal_sum, like
-from fastbp.kernels.vmath import exp
+from fastbp.simd.register import horizontal_sum, like
+from fastbp.simd.vmath import exp
 from key_helpers import deep
 
 CONSTANT, PAIR, ARRAY, WRITTEN_AS = 2.0, (1.0, (2.0, 3)), np.array([[1.0, 2.0], [3.0, 4.0]]), exp
@@ -157,7 +159,7 @@ COUNT = itertools.count()
 def digest_with(monkeypatch, old="", new=""):
     assert old in HELPERS or old in CLASS
     executed(monkeypatch, "key_helpers", HELPERS.replace(old, new) if old else HELPERS)
-    return _choice._digest(executed(monkeypatch, "key_class", CLASS.replace(old, new) if old else CLASS).Mine)
+    return choice._digest(executed(monkeypatch, "key_class", CLASS.replace(old, new) if old else CLASS).Mine)
 
 
 def test_whatever_a_class_refers_to_is_in_its_digest(monkeypatch):
@@ -172,7 +174,7 @@ def test_a_digest_is_the_same_in_every_process(monkeypatch, tmp_path):
     (tmp_path / "key_helpers.py").write_text(HELPERS)
     (tmp_path / "key_class.py").write_text(CLASS)
     path = os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])
-    code = "import key_class\nfrom fastbp import _choice\nprint(_choice._digest(key_class.Mine))"
+    code = "import key_class\nfrom fastbp.compiler import choice\nprint(choice._digest(key_class.Mine))"
     for seed in "01":  # of the hashes of strings, which orders sets
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": seed}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
@@ -223,17 +225,17 @@ import numpy as np
 from numba import types
 
 import helpers
-from fastbp._choice import choose
-from fastbp._jit import Entry
+from fastbp.compiler.choice import choose
+from fastbp.compiler.jit import Entry
 from fastbp.activations import ACTIVATIONS, Activation, activate
-from fastbp.kernels.simd import pointer, width
+from fastbp.simd.register import pointer, width
 
 if sys.argv[1] == "warm":
     def fail(*args):
         raise AssertionError("compiled")
 
-    import fastbp._linker
-    fastbp._linker.CompilerBase.compile_extra = fail
+    import fastbp.compiler.linker
+    fastbp.compiler.linker.CompilerBase.compile_extra = fail
 
 
 def values(code, z):
@@ -261,7 +263,7 @@ Entry(values, lambda dtype: types.void(types.int64, dtype[::1])).compiled(choice
 print(z[0])
 '''
 IN_HELPERS = """
-from fastbp._jit import inline
+from fastbp.compiler.jit import inline
 
 ADDED = {}
 
@@ -322,14 +324,14 @@ ORDER = """
 import sys
 import fastbp
 {before}
-from fastbp import _cache
+from fastbp.compiler import cache
 saved = []
-save = _cache.DiskCache.save_overload
-_cache.DiskCache.save_overload = lambda cache, *args: (saved.append(cache.name), save(cache, *args))[1]
+save = cache.DiskCache.save_overload
+cache.DiskCache.save_overload = lambda self, *args: (saved.append(self.name), save(self, *args))[1]
 from fastbp.training import epoch_order
 print(*epoch_order(3, 1, 9), len(saved))
 """
-EDITS_OF_PACKAGE = ("kernels/random.py", "ROUNDS = 10", "ROUNDS = 9"), ("kernels/team.py", "SPINS = 4096", "SPINS = 4095")
+EDITS_OF_PACKAGE = ("kernels/draws/philox.py", "ROUNDS = 10", "ROUNDS = 9"), ("kernels/team.py", "SPINS = 4096", "SPINS = 4095")
 
 
 def copied(target, *edits):
@@ -365,7 +367,7 @@ def test_it_does_not_matter_where_the_package_lies(orders, tmp_path):
 
 
 # what was loaded before the files were replaced: nothing, some, all
-@pytest.mark.parametrize("loaded", ["", "import fastbp.layout, fastbp.kernels.random", "import fastbp.training"])
+@pytest.mark.parametrize("loaded", ["", "import fastbp.layout, fastbp.kernels.draws.philox", "import fastbp.training"])
 def test_a_package_that_is_replaced_while_a_program_runs(orders, tmp_path, loaded):
     """Machine code is stored as that of the functions that were loaded, whatever lies on disk when it is compiled."""
     program, old, new, (old_package, new_package) = orders
@@ -395,7 +397,7 @@ def test_a_package_in_an_archive(orders, tmp_path):
 def test_a_module_that_hands_in_no_code_is_never_taken_for_another(orders, tmp_path):
     """With a module whose code is not in the key, nothing is stored: it cannot fall out of the key without a sign."""
     program, old, _, _ = orders
-    silent = copied(tmp_path / "site", ("kernels/emit.py", "\nadd_this_module()\n", "\n"))
+    silent = copied(tmp_path / "site", ("simd/emit.py", "\nadd_this_module()\n", "\n"))
     for _ in range(2):
         assert output(program, package=silent, cache=tmp_path / "cache") == f"{old}0"
     assert list((tmp_path / "cache").rglob("*.bin")) == []
@@ -421,25 +423,25 @@ def behind(names, imported):
 
 
 def test_every_module_that_kernels_are_made_of_is_in_the_key(monkeypatch):
-    modules = behind(["fastbp._jit", "fastbp.kernels.train"], imported_modules)
-    assert modules == behind(["fastbp._jit", "fastbp.kernels.train"], _modules._imported)
+    modules = behind(["fastbp.compiler.jit", "fastbp.kernels.train"], imported_modules)
+    assert modules == behind(["fastbp.compiler.jit", "fastbp.kernels.train"], modules_._imported)
     assert len(modules) > 35
-    before, entry = digest_of("fastbp._jit", "fastbp.kernels.train"), digest(run.function)
+    before, entry = digest_of("fastbp.compiler.jit", "fastbp.kernels.train"), digest(run.function)
     assert entry == digest(run.function)
     for name in modules:
-        monkeypatch.setitem(_modules._codes, name, [compile("x = 1", "<edited>", "exec"), *_modules._codes[name]])
+        monkeypatch.setitem(modules_._codes, name, [compile("x = 1", "<edited>", "exec"), *modules_._codes[name]])
         digest_of.cache_clear()
-        _modules._digests.cache_clear()
-        assert digest_of("fastbp._jit", "fastbp.kernels.train") != before, name
+        modules_._digests.cache_clear()
+        assert digest_of("fastbp.compiler.jit", "fastbp.kernels.train") != before, name
         assert digest(run.function) != entry, name
         monkeypatch.undo()
     digest_of.cache_clear()
-    _modules._digests.cache_clear()
-    assert digest_of("fastbp._jit", "fastbp.kernels.train") == before
+    modules_._digests.cache_clear()
+    assert digest_of("fastbp.compiler.jit", "fastbp.kernels.train") == before
 
 
 def test_flags_are_in_the_key(monkeypatch):
-    before = _cache.environment_key.__wrapped__()
-    assert before == _cache.environment_key.__wrapped__() == _cache.environment_key()
-    monkeypatch.setattr(_cache.config, "BOUNDSCHECK", 1)
-    assert _cache.environment_key.__wrapped__() != before
+    before = cache_.environment_key.__wrapped__()
+    assert before == cache_.environment_key.__wrapped__() == cache_.environment_key()
+    monkeypatch.setattr(cache_.config, "BOUNDSCHECK", 1)
+    assert cache_.environment_key.__wrapped__() != before

@@ -223,10 +223,10 @@ def test_classes_of_a_user_that_make_something_of_zeros():
 
 
 CONTROL = """
-from fastbp import _jit
+from fastbp.compiler import jit
 
-kernel = _jit.kernel
-_jit.kernel = lambda function: kernel(lambda x, rows, columns: None) if function.__name__ == "clear_past" else kernel(function)
+kernel = jit.kernel
+jit.kernel = lambda function: kernel(lambda x, rows, columns: None) if function.__name__ == "clear_past" else kernel(function)
 """
 
 

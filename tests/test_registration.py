@@ -23,30 +23,32 @@ import warnings
 import numpy as np
 from numba import types
 
-from fastbp import MLPClassifier, MLPRegressor, Network, _cache, _jit
-from fastbp._choice import choose
+from fastbp import MLPClassifier, MLPRegressor, Network
+from fastbp.compiler import cache
+from fastbp.compiler import jit
+from fastbp.compiler.choice import choose
 from fastbp.activations import ACTIVATIONS, ELU, Activation, activate
-from fastbp.kernels.simd import absolute, fma, like, load, pointer, store, width
+from fastbp.simd.register import absolute, fma, like, load, pointer, store, width
 from fastbp.losses import LOSSES, Loss
 from fastbp.schedules import SCHEDULES, Schedule
 
 warnings.simplefilter("ignore")
 compiled = []
-save = _cache.DiskCache.save_overload
-_cache.DiskCache.save_overload = lambda cache, *args: (compiled.append(cache.name), save(cache, *args))[1]
+save = cache.DiskCache.save_overload
+cache.DiskCache.save_overload = lambda self, *args: (compiled.append(self.name), save(self, *args))[1]
 if sys.argv[1] == "warm":
     def fail(*args):
         raise AssertionError("compiled")
 
-    import fastbp._linker
-    fastbp._linker.CompilerBase.compile_extra = fail
+    import fastbp.compiler.linker
+    fastbp.compiler.linker.CompilerBase.compile_extra = fail
 
 
 def values(code, z):
     activate(code, pointer(z), z.size, width(pointer(z)), pointer(z))
 
 
-sweep = _jit.Entry(values, lambda dtype: types.void(types.int64, dtype[::1]))
+sweep = jit.Entry(values, lambda dtype: types.void(types.int64, dtype[::1]))
 
 
 def value(cls, number=-2.0):
@@ -180,9 +182,9 @@ NUMPY = """
 import numpy as np
 from numba import types
 
-from fastbp._choice import choose
-from fastbp._jit import Entry
-from fastbp.kernels.simd import fma, pointer
+from fastbp.compiler.choice import choose
+from fastbp.compiler.jit import Entry
+from fastbp.simd.register import fma, pointer
 from fastbp.optimizers import OPTIMIZERS, Optimizer, prepare
 
 
@@ -222,10 +224,10 @@ def test_a_class_of_a_user_may_call_what_the_package_does_without(tmp_path):
 
 
 MINE = '''
-from fastbp._jit import inline
+from fastbp.compiler.jit import inline
 from fastbp.activations import ACTIVATIONS, Activation
 from fastbp.initializers import INITIALIZERS, Initializer
-from fastbp.kernels.simd import fma, like, load, store
+from fastbp.simd.register import fma, like, load, store
 from fastbp.losses import LOSSES, Loss
 from fastbp.optimizers import OPTIMIZERS, Optimizer
 from fastbp.schedules import SCHEDULES, Schedule
@@ -603,10 +605,10 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from fastbp._choice import choose
-from fastbp._jit import Entry
+from fastbp.compiler.choice import choose
+from fastbp.compiler.jit import Entry
 from fastbp.activations import ACTIVATIONS, Activation, activate
-from fastbp.kernels.simd import like, pointer, width
+from fastbp.simd.register import like, pointer, width
 
 A, B, S = 2.0, 5.0, 2.0
 
@@ -686,7 +688,7 @@ import re
 
 import numba
 
-from fastbp.kernels.vmath import exp
+from fastbp.simd.vmath import exp
 
 FACTOR = 3.0
 
@@ -762,7 +764,7 @@ for formula in (lambda z, alpha: z + "1", lambda z, alpha: z.nothing, lambda z, 
                 lambda z, alpha: exp(z, z, z), lambda z, alpha: [z], lambda z, alpha: None):
     text = message(formula)
     print(text)
-    assert re.match(r"Wrong cannot be compiled: .*\\w{3}.*; its value", text) and "fastbp._jit.inline or numba.njit" in text
+    assert re.match(r"Wrong cannot be compiled: .*\\w{3}.*; its value", text) and "fastbp.compiler.jit.inline or numba.njit" in text
     assert len(text) < 600 and "\\n" not in text, text
 assert value(Other, dtype="float64") == 5.0
 """

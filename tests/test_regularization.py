@@ -20,7 +20,7 @@ from conftest import (
 
 import fastbp
 from fastbp import SGD, Adam, layout, runner, schedules, training
-from fastbp._choice import Level
+from fastbp.compiler.choice import Level
 from fastbp.kernels.train import TRAIN
 from fastbp.regularization import NOTHING, Regularization, checked, dropout_mask
 from fastbp.schedules import Constant, Cosine, Exponential, OneCycle, Step, WarmUp

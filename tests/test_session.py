@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from conftest import RULES, error, flat, label, make_net, make_samples, make_targets, oracle
 
-from fastbp import SGD, HardSigmoid, Network, _choice, layout
+from fastbp import SGD, HardSigmoid, Network, layout
 from fastbp.activations import ACTIVATIONS
+from fastbp.compiler import choice as choice_
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, TRAIN, run, run_narrow
 from fastbp.session import Session
 
@@ -256,7 +257,7 @@ CODES = {
 @pytest.fixture
 def no_more_than_asked(monkeypatch):
     """Entries of the level that is asked for, though one that can do more is at hand."""
-    choice = _choice.choose([], _choice.Level.COMMON)
+    choice = choice_.choose([], choice_.Level.COMMON)
     monkeypatch.setattr(choice, "enough", [choice])
     for entry in (run, run_narrow):
         monkeypatch.setattr(entry, "_compiled", {})

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from fastbp import SGD, Adam, Network, layout, sparsity
-from fastbp.kernels.few import FEW
-from fastbp.kernels.gemm import ROWS
-from fastbp.kernels.simd import register_bytes
+from fastbp.kernels.products.few import FEW
+from fastbp.kernels.products.gemm import ROWS
 from fastbp.session import Session
+from fastbp.simd.register import register_bytes
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numba import typeof
 
-from fastbp._jit import ENTRY_OPTIONS, jit
-from fastbp.kernels import vmath
-from fastbp.kernels.simd import load, pointer, register_bytes, store, width
+from fastbp.compiler.jit import ENTRY_OPTIONS, jit
+from fastbp.simd import vmath
+from fastbp.simd.register import load, pointer, register_bytes, store, width
 
 INF, NAN = np.inf, np.nan
 DTYPES = [np.float32, np.float64]

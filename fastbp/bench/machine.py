@@ -29,10 +29,11 @@ class Machine:
     """
 
     def __init__(self, dtype: str, threads: int):
-        from fastbp.kernels import peak, simd
+        from fastbp.kernels import peak
+        from fastbp.simd.register import register_bytes
 
         self.dtype, self.threads = np.dtype(dtype), threads
-        self.panel = 2 * simd.register_bytes() // self.dtype.itemsize
+        self.panel = 2 * register_bytes() // self.dtype.itemsize
         self.rows = peak.ROWS
         self._multiply_add, self._triad = peak.multiply_add[dtype], peak.triad[dtype]
         self._pool = ThreadPoolExecutor(threads)
@@ -64,7 +65,7 @@ class Machine:
 def describe() -> dict[str, Any]:
     """CPU, cores, versions and date: what every published figure has to carry."""
     from fastbp._version import __version__
-    from fastbp.kernels.simd import register_bytes
+    from fastbp.simd.register import register_bytes
 
     return {
         "cpu": cpu(),

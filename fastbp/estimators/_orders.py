@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastbp.kernels.mersenne import shuffle_often
+from fastbp.kernels.draws.mersenne import shuffle_often
 
 LEAST_NUMBERS = 1 << 14  # that repay setting the generator's state
 

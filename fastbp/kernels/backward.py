@@ -3,15 +3,13 @@
 Legend: B rows (samples) of the block; I inputs and O outputs of the layer that the deltas come from; P columns of a panel.
 """
 
-from fastbp._jit import kernel
 from fastbp.activations import multiply_slope
-from fastbp.kernels.few import is_shallow, product_shallow
+from fastbp.compiler.jit import kernel
 from fastbp.kernels.forward import IDENTITY, RELU, depth_of_pieces, rows_in_group
-from fastbp.kernels.gemm import count_panels, panel_columns, panel_product, panel_width, share
 from fastbp.kernels.packing import clear_past, transposed_stride
+from fastbp.kernels.products.few import is_shallow, product_shallow
+from fastbp.kernels.products.gemm import count_panels, panel_columns, panel_product, panel_width, share
 from fastbp.kernels.regularize import drop_deltas
-from fastbp.kernels.simd import like, load, store, width
-from fastbp.kernels.tile import CONTINUE, STORE, WHERE_ABOVE, ZERO
 from fastbp.layout import (
     ACTIVATION,
     CODE,
@@ -27,6 +25,8 @@ from fastbp.layout import (
     TRANSPOSE,
     TRANSPOSED,
 )
+from fastbp.simd.register import like, load, store, width
+from fastbp.simd.tile import CONTINUE, STORE, WHERE_ABOVE, ZERO
 
 
 @kernel

@@ -3,16 +3,15 @@
 Legend: B samples of the block; L layers; O outputs of the network; W lanes of a register.
 """
 
-from fastbp._jit import inline, kernel
+from fastbp.compiler.jit import inline, kernel
 from fastbp.kernels.backward import backward, multiply_slope_of_panel
-from fastbp.kernels.entries import gather_entries, sort_entries
 from fastbp.kernels.forward import IDENTITY, forward
-from fastbp.kernels.gemm import count_panels, panel_width, share
 from fastbp.kernels.gradient import computes_deltas, gradient
 from fastbp.kernels.packing import fill, from_lanes, gather_rows, to_lanes
+from fastbp.kernels.products.entries import gather_entries, sort_entries
+from fastbp.kernels.products.gemm import count_panels, panel_width, share
+from fastbp.kernels.products.sparse import forward_entries, gradient_entries
 from fastbp.kernels.regularize import draw_masks
-from fastbp.kernels.simd import horizontal_sum, like, load, load_first, load_rows, select, store, width
-from fastbp.kernels.sparse import forward_entries, gradient_entries
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
     ACTIVATION,
@@ -48,6 +47,7 @@ from fastbp.layout import (
     WEIGHTED,
 )
 from fastbp.losses import loss_block
+from fastbp.simd.register import horizontal_sum, like, load, load_first, load_rows, select, store, width
 
 ROWS_OF_LOSS = 4  # registers of rows whose targets are gathered at a time: there is room for so many
 

@@ -5,8 +5,8 @@ Legend: W lanes of a register.
 
 from numba import types
 
-from fastbp._jit import entry, kernel
-from fastbp.kernels.simd import all_lanes, broadcast, fma, like, load, pointer, width
+from fastbp.compiler.jit import entry, kernel
+from fastbp.simd.register import all_lanes, broadcast, fma, like, load, pointer, width
 
 
 @kernel

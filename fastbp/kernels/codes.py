@@ -5,8 +5,8 @@ Asked once a call, before anything is computed: a `switch` does nothing for a co
 Legend: see :mod:`fastbp.layout`.
 """
 
-from fastbp._jit import inline, kernel, known_codes
 from fastbp.activations import ACTIVATIONS
+from fastbp.compiler.jit import inline, kernel, known_codes
 from fastbp.layout import CODE, COLUMNS, LOSS, N_LAYERS, NO_RULE, OUTPUT, RULE, SOFTMAX, STATUS, TABLE, UNKNOWN_CODE
 from fastbp.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS

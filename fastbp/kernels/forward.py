@@ -7,13 +7,11 @@ cache, the piece of a panel of W in the first. Sums go on from piece to piece in
 Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P columns of a panel; K depth of a product.
 """
 
-from fastbp._jit import inline, kernel
 from fastbp.activations import ACTIVATIONS, Identity, ReLU, activate
-from fastbp.kernels.gemm import ROWS, count_panels, panel_columns, panel_product, panel_width, share
+from fastbp.compiler.jit import inline, kernel
 from fastbp.kernels.packing import clear_past, copy
+from fastbp.kernels.products.gemm import ROWS, count_panels, panel_columns, panel_product, panel_width, share
 from fastbp.kernels.regularize import drop
-from fastbp.kernels.simd import width
-from fastbp.kernels.tile import BIAS, CONTINUE, FLOOR, STORE
 from fastbp.layout import (
     ACTIVATION,
     CODE,
@@ -30,6 +28,8 @@ from fastbp.layout import (
     RAW,
     TABLE,
 )
+from fastbp.simd.register import width
+from fastbp.simd.tile import BIAS, CONTINUE, FLOOR, STORE
 
 IDENTITY, RELU = ACTIVATIONS.code(Identity), ACTIVATIONS.code(ReLU)
 DEPTH = 256  # of a product in one go: a panel of weights so deep stays in the first-level cache

@@ -6,14 +6,12 @@ in registers. Other rules take it from a block of P x P numbers in the first-lev
 Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P columns of a panel.
 """
 
-from fastbp._jit import inline, kernel
-from fastbp.kernels.few import FEWER, outer_few_with_deltas
+from fastbp.compiler.jit import inline, kernel
 from fastbp.kernels.forward import RELU
-from fastbp.kernels.gemm import column_sums, count_panels, outer_product, panel_columns, panel_width, share
 from fastbp.kernels.packing import clear_past, fill, transpose_square, transposed_stride
+from fastbp.kernels.products.few import FEWER, outer_few_with_deltas
+from fastbp.kernels.products.gemm import column_sums, count_panels, outer_product, panel_columns, panel_width, share
 from fastbp.kernels.regularize import complete
-from fastbp.kernels.simd import fma, like, load, store, width
-from fastbp.kernels.tile import ADD_SCALED, CONTINUE, STORE, ZERO
 from fastbp.layout import (
     CODE,
     COEFFICIENTS,
@@ -41,6 +39,8 @@ from fastbp.layout import (
     TRANSPOSED,
 )
 from fastbp.optimizers import OPTIMIZERS, SGD, update
+from fastbp.simd.register import fma, like, load, store, width
+from fastbp.simd.tile import ADD_SCALED, CONTINUE, STORE, ZERO
 
 PLAIN = OPTIMIZERS.code(SGD)
 LEAST_TURNED = 64  # samples that repay the transposition of a product

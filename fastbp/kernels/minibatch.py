@@ -3,12 +3,12 @@
 Legend: B samples of the mini-batch, taken S at a time; L layers; W lanes of a register.
 """
 
-from fastbp._jit import inline, kernel
+from fastbp.compiler.jit import inline, kernel
 from fastbp.kernels.block import all_blocks, factor_of_weights
-from fastbp.kernels.gemm import count_panels, panel_width, share
 from fastbp.kernels.gradient import add_decay, update_from_memory
 from fastbp.kernels.norms import squared_norm
 from fastbp.kernels.packing import transpose_weights
+from fastbp.kernels.products.gemm import count_panels, panel_width, share
 from fastbp.kernels.regularize import begin_step, complete_all, limit_norms, penalty_factor
 from fastbp.kernels.team import barrier
 from fastbp.layout import (

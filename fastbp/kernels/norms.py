@@ -5,12 +5,12 @@ Legend: W lanes of a register; L layers.
 
 from math import inf, sqrt
 
-from fastbp._jit import inline, kernel
-from fastbp.kernels.bits import scale_of_squares
-from fastbp.kernels.gemm import count_panels, panel_width
-from fastbp.kernels.simd import fma, horizontal_sum, like, load, width
-from fastbp.kernels.simd import sqrt as sqrt_of_lanes
+from fastbp.compiler.jit import inline, kernel
+from fastbp.kernels.products.gemm import count_panels, panel_width
 from fastbp.layout import COLUMNS, N_IN, N_LAYERS, N_OUT, PACK, TABLE
+from fastbp.simd.ieee754 import scale_of_squares
+from fastbp.simd.register import fma, horizontal_sum, like, load, width
+from fastbp.simd.register import sqrt as sqrt_of_lanes
 
 
 @kernel

@@ -1,13 +1,13 @@
 """Moving matrices between the user's rows, the panels of the products, and lanes over samples.
 
-Legend: see :mod:`fastbp.kernels.gemm`. A lane block is (n, W): W samples side by side, one row a feature or output.
+Legend: see :mod:`fastbp.kernels.products.gemm`. A lane block is (n, W): W samples side by side, one row a feature or output.
 """
 
-from fastbp._jit import inline, kernel
-from fastbp.kernels.gemm import count_panels, panel_width
-from fastbp.kernels.simd import like, load, load_first, prefetch, store, width
-from fastbp.kernels.square import column_load, column_store, square_load_transposed
-from fastbp.kernels.tile import tile_store
+from fastbp.compiler.jit import inline, kernel
+from fastbp.kernels.products.gemm import count_panels, panel_width
+from fastbp.simd.register import like, load, load_first, prefetch, store, width
+from fastbp.simd.tile import tile_store
+from fastbp.simd.transpose import column_load, column_store, square_load_transposed
 
 TOGETHER = 8  # rows that are gathered side by side: so many streams of reads, and writes of whole pieces of a panel
 AHEAD = (

@@ -5,13 +5,13 @@ Legend: R rows of the largest tile; P = 2 W columns of a panel; K depth.
 
 from numba import types
 
-from fastbp._jit import entry
-from fastbp.kernels import simd
-from fastbp.kernels.product import tile_product
-from fastbp.kernels.simd import fma, like, load, pointer, store, width
-from fastbp.kernels.tile import tile_store, tile_zero
+from fastbp.compiler.jit import entry
+from fastbp.kernels.products.tile_product import tile_product
+from fastbp.simd import register
+from fastbp.simd.register import fma, like, load, pointer, store, width
+from fastbp.simd.tile import tile_store, tile_zero
 
-ROWS = simd.tile_rows()
+ROWS = register.tile_rows()
 
 _zero = tile_zero(ROWS, 2)
 

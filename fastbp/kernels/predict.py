@@ -3,15 +3,13 @@
 Legend: N rows predicted; S rows of a block; O outputs; L layers.
 """
 
-from fastbp._jit import kernel
+from fastbp.compiler.jit import kernel
 from fastbp.kernels.check import are_finite
-from fastbp.kernels.entries import gather_entries
 from fastbp.kernels.forward import IDENTITY, activate_panel, forward
-from fastbp.kernels.gemm import count_panels, panel_width
 from fastbp.kernels.packing import from_lanes, gather_rows, rows_from_panels, to_lanes
-from fastbp.kernels.simd import all_lanes, load, load_first, store, width
-from fastbp.kernels.sparse import forward_entries, forward_row_entries
-from fastbp.kernels.square import square_times, square_times_first
+from fastbp.kernels.products.entries import gather_entries
+from fastbp.kernels.products.gemm import count_panels, panel_width
+from fastbp.kernels.products.sparse import forward_entries, forward_row_entries
 from fastbp.layout import (
     ACTIVATION,
     BIASES,
@@ -35,6 +33,8 @@ from fastbp.layout import (
     WEIGHTS,
 )
 from fastbp.losses import softmax_block
+from fastbp.simd.register import all_lanes, load, load_first, store, width
+from fastbp.simd.transpose import square_times, square_times_first
 
 
 @kernel

@@ -8,26 +8,10 @@ from math import inf
 
 from numba import types
 
-from fastbp._jit import entry, inline, when_extended
-from fastbp.kernels import simd
-from fastbp.kernels.bits import scale_of_squares
-from fastbp.kernels.gemm import count_panels, panel_width, share
+from fastbp.compiler.jit import entry, inline, when_extended
+from fastbp.kernels.draws.philox import mask_of_units
 from fastbp.kernels.norms import column_norms, norm, norm_of_norms
-from fastbp.kernels.random import mask_of_units
-from fastbp.kernels.simd import (
-    all_lanes,
-    broadcast,
-    fma,
-    horizontal_sum,
-    like,
-    load,
-    maximum,
-    minimum,
-    pointer,
-    select,
-    store,
-    width,
-)
+from fastbp.kernels.products.gemm import count_panels, panel_width, share
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
     ACTIVATION,
@@ -57,6 +41,22 @@ from fastbp.layout import (
     SEED,
     TABLE,
     UNIT,
+)
+from fastbp.simd import register
+from fastbp.simd.ieee754 import scale_of_squares
+from fastbp.simd.register import (
+    all_lanes,
+    broadcast,
+    fma,
+    horizontal_sum,
+    like,
+    load,
+    maximum,
+    minimum,
+    pointer,
+    select,
+    store,
+    width,
 )
 
 SMALLEST_SCALE = 1e-30  # of a gradient that is multiplied in one step: a smaller one has few digits, or is 0, in float32
@@ -147,7 +147,7 @@ def begin_step(plan, work, reals, inverse, batch):
                 w = work + plan[PACKED] + row[PACK] + p * (row[N_IN] + 1) * panel_width(work)
                 part = like(load(w, 0), 0.0)
                 for i in range(0, row[N_IN] * panel_width(work), width(w)):
-                    part = part + simd.absolute(load(w, i))
+                    part = part + register.absolute(load(w, i))
                 total += horizontal_sum(part)
         reals[LOSS_SUM] += l1 * total * batch
 

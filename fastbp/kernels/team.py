@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastbp._jit import kernel
+from fastbp.compiler.jit import kernel
 
 SPINS = 4096  # about 20 us of spinning before the first yield
 CALLED_OFF = 1  # place in `meeting` of what is not 0 once a member will never come, because Ctrl-C was heard before it set out

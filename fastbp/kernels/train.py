@@ -7,16 +7,15 @@ from math import isfinite, nan
 
 from numba import types
 
-from fastbp._jit import entry, inline, kernel
+from fastbp.compiler.jit import entry, inline, kernel
 from fastbp.kernels.codes import codes_are_known
-from fastbp.kernels.gemm import count_panels, share
+from fastbp.kernels.draws.philox import draw_with_replacement, shuffle
 from fastbp.kernels.minibatch import minibatch
-from fastbp.kernels.narrow import narrow_minibatch, pack_narrow, unpack_narrow, write_ones
+from fastbp.kernels.narrow.minibatch import narrow_minibatch, pack_narrow, unpack_narrow, write_ones
 from fastbp.kernels.norms import write_norms
 from fastbp.kernels.packing import copy, pack_weights, unpack_weights
 from fastbp.kernels.predict import are_equal, predict
-from fastbp.kernels.random import draw_with_replacement, shuffle
-from fastbp.kernels.simd import pointer
+from fastbp.kernels.products.gemm import count_panels, share
 from fastbp.kernels.team import all_are_here, barrier
 from fastbp.layout import (
     BATCH,
@@ -55,6 +54,7 @@ from fastbp.layout import (
     WAITED,
     WEIGHTS,
 )
+from fastbp.simd.register import pointer
 
 # what a call does
 TRAIN, DIFFERENTIATE, EVALUATE, PREDICT = range(4)
@@ -251,7 +251,7 @@ def run_narrow(
     sample_weight,
     out,
 ):
-    """TRAIN for a plan of :mod:`fastbp.kernels.narrow`, by one member; arguments as for `run`."""
+    """TRAIN for a plan of :mod:`fastbp.kernels.narrow.minibatch`, by one member; arguments as for `run`."""
     plan_, work_, params_, reals_, order_ = pointer(plan), pointer(work), pointer(params), pointer(reals), pointer(order)
     data = pointer(x), pointer(columns), pointer(starts), pointer(y), pointer(labels), pointer(sample_weight)
     if not codes_are_known(plan_):

@@ -19,7 +19,7 @@ from numba.core.lowering import Lower
 from numba.cpython.rangeobj import range_impl_map
 from numba.cpython.tupleobj import getitem_unituple
 
-from fastbp._modules import add_this_module
+from fastbp.compiler.modules import add_this_module
 
 add_this_module()
 

@@ -14,21 +14,21 @@ A such a register is neither written nor read.
 
 from numba.extending import intrinsic
 
-from fastbp._jit import inline, kernel, switch
-from fastbp.kernels import simd
-from fastbp.kernels.few import FEW, is_worth_turning, outer_few, product_few
-from fastbp.kernels.product import outer_tile, product_tile
-from fastbp.kernels.simd import like, load, number_of, prefetch, store, width
-from fastbp.kernels.tile import CONTINUE, STORE
+from fastbp.compiler.jit import inline, kernel, switch
+from fastbp.kernels.products.few import FEW, is_worth_turning, outer_few, product_few
+from fastbp.kernels.products.tile_product import outer_tile, product_tile
+from fastbp.simd import register
+from fastbp.simd.register import like, load, number_of, prefetch, store, width
+from fastbp.simd.tile import CONTINUE, STORE
 
-ROWS = simd.tile_rows()
+ROWS = register.tile_rows()
 TALL = max(ROWS, 8)  # rows of a tile one register wide: two units, each with four sums under way, are busy then
 
 
 @intrinsic
 def panel_width(typingctx, pointer):
     """P of the pointer's dtype."""
-    return number_of(pointer, 2 * simd.lanes(pointer.dtype))
+    return number_of(pointer, 2 * register.lanes(pointer.dtype))
 
 
 @inline

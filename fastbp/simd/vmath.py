@@ -18,9 +18,9 @@ Legend: x, r registers (or scalars); n integers held as floats.
 
 from functools import wraps
 
-from fastbp._jit import inline
-from fastbp.kernels.bits import as_argument, as_register, exponent, exponent_field, polynomial, power_of_two, significand
-from fastbp.kernels.simd import absolute, copysign, floor_at, fma, like, select
+from fastbp.compiler.jit import inline
+from fastbp.simd.ieee754 import as_argument, as_register, exponent, exponent_field, polynomial, power_of_two, significand
+from fastbp.simd.register import absolute, copysign, floor_at, fma, like, select
 
 
 def elementary(function):

@@ -1,8 +1,8 @@
 """What machine code depends on: the code of the functions it was compiled from, and of all that they refer to, as it is in memory.
 
-What belongs to the package is known by the modules it is in (`fastbp._modules`), what belongs to a library by its name, for the
-version is in the key; anything else is followed: constants, helpers, their helpers, closures, defaults. What cannot be followed is
-`Unseen`, and nothing that depends on it is kept on disk.
+What belongs to the package is known by the modules it is in (`fastbp.compiler.modules`), what belongs to a library by its name, for
+the version is in the key; anything else is followed: constants, helpers, their helpers, closures, defaults. What cannot be followed
+is `Unseen`, and nothing that depends on it is kept on disk.
 """
 
 import dis
@@ -18,7 +18,7 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.extending import _Intrinsic
 from numba.core.types import Type
 
-from fastbp._modules import PACKAGE, Unseen, add_this_module, digest_of
+from fastbp.compiler.modules import PACKAGE, Unseen, add_this_module, digest_of
 
 VERSIONED = {"builtins", "math", "cmath", "operator", "_operator", "functools", "itertools", "types", "typing"}
 VERSIONED |= {"numba", "llvmlite", "numpy"}
@@ -39,7 +39,7 @@ def digest(*values: Any) -> str:
     for value in values:
         walk.follow(value, is_compiled=True)
     try:
-        walk.feed(digest_of(*sorted({f"{PACKAGE}_jit", *walk.modules})))
+        walk.feed(digest_of(*sorted({f"{PACKAGE}compiler.jit", *walk.modules})))
     except Unseen as unseen:
         walk.unseen.append(str(unseen))
     if walk.unseen:

@@ -5,18 +5,18 @@ a third of its time so.
 
 A product of so small a depth is one turn of no loop.
 
-Legend: W lanes of a register; P = 2 W columns of a panel; K depth of a product; k filled columns; see :mod:`fastbp.kernels.gemm`.
+Legend: W lanes of a register; P = 2 W columns of a panel; K depth of a product; k filled columns; see
+:mod:`fastbp.kernels.products.gemm`.
 """
 
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from fastbp._jit import inline, kernel, switch
-from fastbp.kernels import simd
-from fastbp.kernels.bits import as_argument
-from fastbp.kernels.simd import broadcast, fma, like, load, store, width
-from fastbp.kernels.square import square_load_transposed
-from fastbp.kernels.tile import (
+from fastbp.compiler.jit import inline, kernel, switch
+from fastbp.simd import register
+from fastbp.simd.ieee754 import as_argument
+from fastbp.simd.register import broadcast, fma, like, load, store, width
+from fastbp.simd.tile import (
     ADD_SCALED,
     BIAS,
     CONTINUE,
@@ -32,12 +32,13 @@ from fastbp.kernels.tile import (
     tile_where_above,
     tile_zero,
 )
+from fastbp.simd.transpose import square_load_transposed
 
 FEW = 3  # filled columns, at most
 FEWER = 2  # of which the deltas below are computed beside the gradient: there are registers for so many
 LEAST_DEPTH, DEPTH = 24, 512  # of a product that repays the transposition of its columns, and that there is room for
 TOGETHER = 4  # rows of a product of small depth
-SAMPLES = max(8, simd.register_bytes() // 4)  # rows of A at a time: so many sums side by side
+SAMPLES = max(8, register.register_bytes() // 4)  # rows of A at a time: so many sums side by side
 
 
 @intrinsic
@@ -45,7 +46,7 @@ def _room(typingctx, ptr):
     """A pointer to `DEPTH` registers (and `SAMPLES` numbers) of the pointer's dtype, on the stack."""
 
     def codegen(context, builder, signature, args):
-        kind = ir.ArrayType(args[0].type.pointee, DEPTH * simd.lanes(ptr.dtype) + SAMPLES)
+        kind = ir.ArrayType(args[0].type.pointee, DEPTH * register.lanes(ptr.dtype) + SAMPLES)
         with builder.goto_entry_block():  # not Numba's alloca_once, which writes zeros to it at every call
             room = builder.alloca(kind)
         return builder.bitcast(room, args[0].type)

@@ -11,9 +11,9 @@ from numba import types
 from numba.core.cgutils import pack_array, unpack_tuple
 from numba.extending import intrinsic, models, register_model
 
-from fastbp._modules import add_this_module
-from fastbp.kernels.emit import I32, at, emit_fma, emit_load, emit_splat, emit_store, vector_type
-from fastbp.kernels.simd import lanes
+from fastbp.compiler.modules import add_this_module
+from fastbp.simd.emit import I32, at, emit_fma, emit_load, emit_splat, emit_store, vector_type
+from fastbp.simd.register import lanes
 
 add_this_module()
 

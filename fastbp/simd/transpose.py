@@ -8,10 +8,10 @@ from numba import types
 from numba.core.cgutils import pack_array
 from numba.extending import intrinsic
 
-from fastbp._modules import add_this_module
-from fastbp.kernels.emit import I32, at, emit_fma, emit_gather, emit_load, emit_load_first, emit_splat, vector_type
-from fastbp.kernels.simd import Vec, lanes
-from fastbp.kernels.tile import Tile, emit_step
+from fastbp.compiler.modules import add_this_module
+from fastbp.simd.emit import I32, at, emit_fma, emit_gather, emit_load, emit_load_first, emit_splat, vector_type
+from fastbp.simd.register import Vec, lanes
+from fastbp.simd.tile import Tile, emit_step
 
 add_this_module()
 

@@ -1,9 +1,9 @@
 """A disk cache of machine code that can be trusted.
 
 Numba's own does not see edits in other files or of flags, and a damaged file in it is an error for ever. Entries (the functions
-that Python calls) are therefore cached here: one file an entry, named by a digest of what it is compiled from (`fastbp._key`), in a
-private directory named by versions, flags and the target CPU; a file carries the digest of its content and is compiled anew if that
-is wrong.
+that Python calls) are therefore cached here: one file an entry, named by a digest of what it is compiled from
+(`fastbp.compiler.key`), in a private directory named by versions, flags and the target CPU; a file carries the digest of its
+content and is compiled anew if that is wrong.
 
 Environment: ``FASTBP_CACHE_DIR`` moves the cache, ``FASTBP_CACHE=0`` switches it off.
 """
@@ -23,8 +23,8 @@ import numba
 import numpy as np
 from numba.core import compiler, config, serialize
 
-from fastbp._modules import add_this_module
-from fastbp._target import target
+from fastbp.compiler.modules import add_this_module
+from fastbp.compiler.target import target
 
 add_this_module()
 

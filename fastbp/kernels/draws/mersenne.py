@@ -7,8 +7,8 @@ Legend: n rows; key the 624 words of the generator's state, and position that of
 
 from numba import types
 
-from fastbp._jit import entry, inline, kernel
-from fastbp.kernels.simd import pointer
+from fastbp.compiler.jit import entry, inline, kernel
+from fastbp.simd.register import pointer
 
 WORDS, AHEAD = 624, 397
 UPPER, LOWER, TWIST = 0x80000000, 0x7FFFFFFF, 0x9908B0DF

@@ -11,9 +11,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastbp._jit import inline, kernel
-from fastbp.kernels import simd
-from fastbp.kernels.emit import emit_splat, vector_type
+from fastbp.compiler.jit import inline, kernel
+from fastbp.simd import register
+from fastbp.simd.emit import emit_splat, vector_type
 
 M0, M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 W0, W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -49,7 +49,7 @@ def _masks(typingctx, ptr, group, position, epoch, layer, k0, k1, keep):
 
     The four blocks of counters 4 group + (0, 1, 2, 3) are computed side by side; register j holds word j of each.
     """
-    lanes = simd.Vec(ptr.dtype, 4)
+    lanes = register.Vec(ptr.dtype, 4)
 
     def codegen(context, builder, signature, args):
         vector = ir.VectorType(ir.IntType(64), 4)

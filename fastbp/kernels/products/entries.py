@@ -1,14 +1,13 @@
 """Samples most of whose numbers are zero as entries: the other numbers, and where they stand.
 
 Row by row they are what the forward product of the first layer takes, column by column what its gradient does; see
-:mod:`fastbp.kernels.sparse`.
+:mod:`fastbp.kernels.products.sparse`.
 
 Legend: B rows (samples) of the block; I inputs of the network; N samples.
 """
 
-from fastbp._jit import inline, when_sparse
-from fastbp.kernels.gemm import panel_width, share
-from fastbp.kernels.simd import all_lanes, integers, load, prefetch, width
+from fastbp.compiler.jit import inline, when_sparse
+from fastbp.kernels.products.gemm import panel_width, share
 from fastbp.layout import (
     BOUNDS,
     COLUMN_BEGINS,
@@ -24,6 +23,7 @@ from fastbp.layout import (
     TABLE,
     VALUES,
 )
+from fastbp.simd.register import all_lanes, integers, load, prefetch, width
 
 
 @inline

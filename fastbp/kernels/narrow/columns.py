@@ -6,14 +6,11 @@ panel kernels, bit for bit.
 Legend: W lanes; S samples of a block, a multiple of W; I inputs and O outputs of a layer.
 """
 
-from fastbp._jit import inline, kernel, switch, switch_over
 from fastbp.activations import activate
+from fastbp.compiler.jit import inline, kernel, switch, switch_over
 from fastbp.kernels.forward import IDENTITY
-from fastbp.kernels.gemm import ROWS, split
 from fastbp.kernels.packing import copy, fill
-from fastbp.kernels.simd import broadcast, fence, horizontal_sum, like, load, load_first, load_rows, select, store, width
-from fastbp.kernels.square import square_load
-from fastbp.kernels.tile import tile_accumulate, tile_load, tile_rank, tile_splat, tile_store, tile_sums, tile_zero
+from fastbp.kernels.products.gemm import ROWS, split
 from fastbp.layout import (
     ACTIVATION,
     BLOCK,
@@ -33,6 +30,9 @@ from fastbp.layout import (
     WEIGHTED,
 )
 from fastbp.losses import LOSSES
+from fastbp.simd.register import broadcast, fence, horizontal_sum, like, load, load_first, load_rows, select, store, width
+from fastbp.simd.tile import tile_accumulate, tile_load, tile_rank, tile_splat, tile_store, tile_sums, tile_zero
+from fastbp.simd.transpose import square_load
 
 HEIGHT, CHAINS = 3, 4  # of a tile of sums over the samples, which run side by side
 _next = tile_rank(1)

@@ -6,10 +6,10 @@ from enum import IntEnum
 from threading import RLock
 from typing import Any
 
-from fastbp._key import digest
-from fastbp._modules import Unseen, add_this_module
-from fastbp._registry import Described, Registry, is_own
-from fastbp._target import target
+from fastbp.compiler.key import digest
+from fastbp.compiler.modules import Unseen, add_this_module
+from fastbp.compiler.registry import Described, Registry, is_own
+from fastbp.compiler.target import target
 
 add_this_module()
 

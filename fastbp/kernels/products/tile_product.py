@@ -13,10 +13,10 @@ from numba import types
 from numba.core.cgutils import pack_array, unpack_tuple
 from numba.extending import intrinsic
 
-from fastbp._modules import add_this_module
-from fastbp.kernels.emit import at, emit_fma, emit_load, emit_splat, emit_store, unrolled_loop, vector_type
-from fastbp.kernels.simd import lanes
-from fastbp.kernels.tile import (
+from fastbp.compiler.modules import add_this_module
+from fastbp.simd.emit import at, emit_fma, emit_load, emit_splat, emit_store, unrolled_loop, vector_type
+from fastbp.simd.register import lanes
+from fastbp.simd.tile import (
     ADD_SCALED,
     BIAS,
     CONTINUE,

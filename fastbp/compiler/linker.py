@@ -22,9 +22,9 @@ from numba.core.typed_passes import AnnotateTypes, NativeLowering, NoPythonBacke
 from numba.core.typeinfer import CallConstraint, ConstraintNetwork, IntrinsicCallConstraint, TypeInferer
 from numba.core.untyped_passes import FixupArgs, TranslateByteCode
 
-from fastbp._lowering import KernelLower
-from fastbp._modules import add_this_module
-from fastbp._target import target
+from fastbp.compiler.lowering import KernelLower
+from fastbp.compiler.modules import add_this_module
+from fastbp.compiler.target import target
 
 add_this_module()
 

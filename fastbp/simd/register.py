@@ -2,7 +2,7 @@
 
 ``Vec(dtype, lanes)`` is one hardware register. It is loaded from and stored to pointers, combined with ``+ - * /`` (a scalar
 operand is converted to the vector's dtype and splatted), compared into masks and selected by them. Blocks of several
-registers, in which products are computed, are in :mod:`fastbp.kernels.tile`.
+registers, in which products are computed, are in :mod:`fastbp.simd.tile`.
 
 The width follows what Numba compiles for, not the host (``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` are honoured), so it is a
 function of Numba's own cache key. Nothing here depends on an instruction set: AVX-512, AVX2, NEON and SSE2 differ in `lanes`.
@@ -17,9 +17,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
-from fastbp._modules import add_this_module
-from fastbp._target import lowered, target
-from fastbp.kernels.emit import (
+from fastbp.compiler.modules import add_this_module
+from fastbp.compiler.target import lowered, target
+from fastbp.simd.emit import (
     I32,
     at,
     call,
@@ -223,6 +223,7 @@ def like(typingctx, vec, scalar):
 
 
 def is_vector(t) -> bool:
+    """Whether a type of Numba is a register of floats."""
     return isinstance(t, Vec) and isinstance(t.dtype, types.Float)
 
 

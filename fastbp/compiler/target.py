@@ -2,7 +2,7 @@
 
 Numba's CPU target learns all that Numba knows (linear algebra, strings, typed dictionaries) when it is first used, and looks again
 for news at every call of an intrinsic; its operators are tried on dozens of types. Here they know numbers, tuples, arrays and
-what :mod:`fastbp.kernels.simd` adds to them; the rest is learnt when something that is being compiled asks for it.
+what :mod:`fastbp.simd.register` adds to them; the rest is learnt when something that is being compiled asks for it.
 """
 
 import operator
@@ -24,8 +24,8 @@ from numba.cpython import builtins, mathimpl, numbers, rangeobj, tupleobj  # noq
 from numba.cpython.builtins import do_minmax
 from numba.np import arrayobj  # noqa: F401 - the arguments of entries
 
-from fastbp import _lowering
-from fastbp._modules import PACKAGE, add_this_module
+from fastbp.compiler import lowering
+from fastbp.compiler.modules import PACKAGE, add_this_module
 
 add_this_module()
 
@@ -139,7 +139,7 @@ class _Lowering(_OnlyNews, CPUContext):
     def refresh(self):
         super().refresh()
         # after Numba's own, which they replace
-        self.install_registry(_lowering.registry)
+        self.install_registry(lowering.registry)
 
     def post_lowering(self, mod, library):
         """Nothing: no reference is counted."""
@@ -150,7 +150,7 @@ class _Lowering(_OnlyNews, CPUContext):
         if isinstance(fndesc.restype, types.Optional) or not is_part:
             super().insert_user_function(func, fndesc, libs)
             return
-        call = partial(_lowering.call_part, fndesc, libs[0].may_raise)
+        call = partial(lowering.call_part, fndesc, libs[0].may_raise)
         call.libs = tuple(libs)
         self._defns[func].append(call, fndesc.argtypes)
 

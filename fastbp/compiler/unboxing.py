@@ -15,7 +15,7 @@ from numba.core.pythonapi import NativeValue, unbox
 from numba.extending import make_attribute_wrapper
 from numba.np.numpy_support import as_dtype
 
-from fastbp._modules import add_this_module
+from fastbp.compiler.modules import add_this_module
 
 add_this_module()
 

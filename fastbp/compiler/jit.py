@@ -23,14 +23,14 @@ from numba.core.compiler import Compiler
 from numba.core.target_extension import jit_registry
 from numba.extending import intrinsic
 
-from fastbp._cache import DiskCache
-from fastbp._choice import Choice, Level, choose, compiling, switches
-from fastbp._key import digest
-from fastbp._linker import EntryCompiler, PartCompiler
-from fastbp._modules import Unseen, add_this_module
-from fastbp._registry import is_own
-from fastbp._target import KernelDispatcher, KernelTarget, target
-from fastbp._unboxing import flat
+from fastbp.compiler.cache import DiskCache
+from fastbp.compiler.choice import Choice, Level, choose, compiling, switches
+from fastbp.compiler.key import digest
+from fastbp.compiler.linker import EntryCompiler, PartCompiler
+from fastbp.compiler.modules import Unseen, add_this_module
+from fastbp.compiler.registry import is_own
+from fastbp.compiler.target import KernelDispatcher, KernelTarget, target
+from fastbp.compiler.unboxing import flat
 
 add_this_module()
 
@@ -232,7 +232,7 @@ def _message(cls, reason):
     told = f"there is no {calls[-1]}" if calls else lines[-1].strip() if lines else repr(reason)
     return (
         f"{cls.__qualname__} cannot be compiled: {told}; its {' and '.join(cls.registry.compiled)} may call what"
-        " fastbp.kernels.simd and fastbp.kernels.vmath have, and helpers decorated by fastbp._jit.inline or numba.njit"
+        " fastbp.simd.register and fastbp.simd.vmath have, and helpers decorated by fastbp.compiler.jit.inline or numba.njit"
     )
 
 

@@ -1,31 +1,17 @@
 """The first layer where most numbers of the samples are zero: products with the others only.
 
-A block of samples is kept as entries (:mod:`fastbp.kernels.entries`): row by row for the forward product, column by column for the
-gradient. The sums run over them in the order of the dense products, in which a zero changes no bit.
+A block of samples is kept as entries (:mod:`fastbp.kernels.products.entries`): row by row for the forward product, column by column
+for the gradient. The sums run over them in the order of the dense products, in which a zero changes no bit.
 
 Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P columns of a panel.
 """
 
-from fastbp._jit import inline, kernel, switch, when_sparse
-from fastbp.kernels.entries import by_columns, by_rows
+from fastbp.compiler.jit import inline, kernel, switch, when_sparse
 from fastbp.kernels.forward import RELU, finish_panel
-from fastbp.kernels.gemm import column_sums, count_panels, panel_width, share
 from fastbp.kernels.gradient import PLAIN, update_part
 from fastbp.kernels.packing import copy, fill
-from fastbp.kernels.simd import broadcast, fma, like, load, store, width
-from fastbp.kernels.tile import (
-    ADD_SCALED,
-    BIAS,
-    CONTINUE,
-    FLOOR,
-    STORE,
-    ZERO,
-    tile_axpy,
-    tile_floor,
-    tile_load,
-    tile_store,
-    tile_zero,
-)
+from fastbp.kernels.products.entries import by_columns, by_rows
+from fastbp.kernels.products.gemm import column_sums, count_panels, panel_width, share
 from fastbp.layout import (
     ACTIVATION,
     BIASES,
@@ -49,6 +35,20 @@ from fastbp.layout import (
     SIDE_BY_SIDE,
     TABLE,
     WEIGHTS,
+)
+from fastbp.simd.register import broadcast, fma, like, load, store, width
+from fastbp.simd.tile import (
+    ADD_SCALED,
+    BIAS,
+    CONTINUE,
+    FLOOR,
+    STORE,
+    ZERO,
+    tile_axpy,
+    tile_floor,
+    tile_load,
+    tile_store,
+    tile_zero,
 )
 
 

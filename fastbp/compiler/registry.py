@@ -6,7 +6,7 @@ from time import time_ns
 
 import numpy as np
 
-from fastbp._modules import PACKAGE, add_this_module
+from fastbp.compiler.modules import PACKAGE, add_this_module
 
 NEW_OBJECT = object().__reduce_ex__(2)[0]  # what makes an instance from a pickle
 

@@ -1,0 +1,1 @@
+"""Random numbers, drawn as NumPy and scikit-learn draw them, or as a function of their place."""

@@ -1,0 +1,1 @@
+"""Matrix products from register tiles, and their special shapes."""

@@ -1,0 +1,1 @@
+"""The vector type that kernels are written in, and its mathematics."""
