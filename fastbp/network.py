@@ -10,7 +10,7 @@ import numpy as np
 from fastbp import activations, initializers, layout, losses, memory, metrics, sparsity, threads, validation
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE
 from fastbp.parameters import Parameters
-from fastbp.session import NO_WEIGHTS, Session
+from fastbp.session import Session
 from fastbp.turn import Turn
 
 SPARE_BYTES = 1 << 24  # of the work buffer that a network keeps between calls
@@ -338,7 +338,7 @@ class Network(Parameters):
         )
         session = Session(self, len(rows), differentiate=True, keep_all=True)
         out = np.empty(self._vector.size, self.dtype)
-        session.compute(DIFFERENTIATE, len(rows), rows, values, labels, NO_WEIGHTS, out)
+        session.compute(DIFFERENTIATE, len(rows), rows, values, labels, validation.NO_WEIGHTS, out)
         layers = range(len(self.weights))
         a = [session.matrix(layer, layout.ACTIVATION) for layer in layers]
         if self.loss_function.link:

@@ -16,8 +16,9 @@ from fastbp.optimizers import N_HYPER, Optimizer
 from fastbp.regularization import NOTHING
 from fastbp.simd import register
 from fastbp.sparsity import CompressedRows
+from fastbp.validation import NO_WEIGHTS
 
-NO_COLUMNS, NO_STARTS, NO_WEIGHTS = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0)
+NO_COLUMNS, NO_STARTS = np.zeros(0, np.int32), np.zeros(0, np.int64)
 
 
 class Session:

@@ -10,7 +10,7 @@ from fastbp.compiler.registry import is_boolean
 from fastbp.kernels.check import all_finite
 
 NOTHING = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
-NO_LABELS = np.empty(0, np.int64)
+NO_LABELS, NO_WEIGHTS = np.empty(0, np.int64), np.empty(0, np.float64)
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-100, 1e100  # that the largest weight of a sample may be as it is
 
 
@@ -162,7 +162,7 @@ def targets(name: str, value, n_samples: int, n_outputs: int, task: str, dtype) 
 def weights_of_samples(value, n_samples: int) -> np.ndarray:
     """Sample weights (n_samples,), float64, none negative and not all zero; empty if not given."""
     if value is None:
-        return NOTHING[np.dtype(np.float64)]
+        return NO_WEIGHTS
     array = numbers("sample_weight", value, np.float64)
     if array.shape != (n_samples,):
         raise ValueError(f"sample_weight must have shape ({n_samples},), got {array.shape}")

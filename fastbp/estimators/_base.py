@@ -171,6 +171,14 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
     def _begin_partial_fit(self, y, classes):
         """Take what only the first call of `partial_fit` is told."""
 
+    def _score(self, measure, X, y, sample_weight) -> float:
+        """What a measure of scikit-learn says of the predictions for X; y is looked at as `fit` does."""
+        predictions = self.predict(X)
+        _checks.refuse_misleading("y", y)
+        y, sample_weight = self._checked_targets("y", y), _checks.weights(sample_weight, predictions)
+        with _checks.Blamed("y"):
+            return measure(y, predictions, sample_weight=sample_weight)
+
     def _validated(self, X, y, sample_weight, first, incremental):
         """X, y and sample_weight, checked."""
         rows, targets = self._validate_X_y(X, y, reset=first)

@@ -70,8 +70,11 @@ class _Objective:
 
     def __init__(self, net, session, data, alpha):
         data.give(session)
-        weights, unit = (np.ones(len(data)), 1.0) if data.weights is None else with_finite_sums(data.weights)
-        session.set_penalty(alpha / weights.sum() / unit)
+        if data.weights is None:
+            session.set_penalty(alpha / len(data))
+        else:
+            weights, unit = with_finite_sums(data.weights)
+            session.set_penalty(alpha / weights.sum() / unit)
         session.out = memory.zeros(net.params.size, net.dtype)
         session.set_report(*report(net))
         self.net, self.session = net, session

@@ -358,11 +358,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         -------
         float
         """
-        predictions = self.predict(X)
-        _checks.refuse_misleading("y", y)
-        y, sample_weight = self._checked_targets("y", y), _checks.weights(sample_weight, predictions)
-        with _checks.Blamed("y"):
-            return accuracy_score(y, predictions, sample_weight=sample_weight)
+        return self._score(accuracy_score, X, y, sample_weight)
 
     def predict_proba(self, X):
         """Probabilities of the classes.

@@ -303,8 +303,4 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         -------
         float
         """
-        predictions = self.predict(X)
-        _checks.refuse_misleading("y", y)
-        y, sample_weight = self._checked_targets("y", y), _checks.weights(sample_weight, predictions)
-        with _checks.Blamed("y"):
-            return r2_score(y, predictions, sample_weight=sample_weight)
+        return self._score(r2_score, X, y, sample_weight)
