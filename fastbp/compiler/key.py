@@ -39,7 +39,7 @@ def digest(*values: Any) -> str:
     for value in values:
         walk.follow(value, is_compiled=True)
     try:
-        walk.feed(digest_of(*sorted({f"{PACKAGE}compiler.jit", *walk.modules})))
+        walk.feed(digest_of(*sorted({f"{PACKAGE}compiler.entries", *walk.modules})))
     except Unseen as unseen:
         walk.unseen.append(str(unseen))
     if walk.unseen:

@@ -70,13 +70,15 @@ def digest_of(*names: str) -> str:
 
 
 def _imported(name: str) -> list[str]:
-    """Modules of the package that a module imports when it is executed."""
+    """Modules of the package that a module imports when it is executed; of a package that is a door, those behind it."""
     mentioned = {each for code in _codes[name] for each in code.co_names}
     parents = {each for each in mentioned if f"{each}.".startswith(PACKAGE)}
     packages = {parent for parent in parents if hasattr(sys.modules[parent], "__path__")}
     values = vars(sys.modules[name])
     modules = {value.__name__ for each in mentioned if isinstance(value := values.get(each), ModuleType)}
-    return [*(parents - packages), *(each for each in modules if each.rpartition(".")[0] in packages)]
+    homes = [getattr(sys.modules[package], "HOME", {}) for package in packages]
+    doors = {home[each] for home in homes for each in mentioned if each in home}
+    return [*(parents - packages), *doors, *(each for each in modules if each.startswith(PACKAGE))]
 
 
 add_this_module()
