@@ -16,8 +16,8 @@ from fastbp.bench.measure import Reference
 from fastbp.bench.report import number, table
 from fastbp.bench.statistics import median_interval
 from fastbp.bench.worker import Turns
+from fastbp.engine.runner import Runner, open_session
 from fastbp.kernels.train import TRAIN
-from fastbp.runner import Runner, open_session
 
 from . import common
 

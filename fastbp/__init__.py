@@ -13,16 +13,17 @@ from fastbp._version import __version__ as __version__
 _MODULES = {
     "activations": "ELU Exp GELU HardSigmoid Identity LeakyReLU ReLU SELU SiLU Sigmoid Softmax Softplus Tanh",
     "estimators": "MLPClassifier MLPRegressor",
-    "checkpoint": "ModelFormatError load",
     "gradcheck": "GradientReport",
     "losses": "AbsoluteError BinaryCrossEntropy CrossEntropy Gamma Huber LogCosh Poisson Quantile SquaredError",
     "network": "Network",
     "optimizers": "SGD Adam AdamW Momentum Nesterov RMSprop",
-    "training": "DivergenceError History",
+    "engine.regularization": "dropout_mask",
+    "engine.training": "DivergenceError History epoch_order",
+    "files.checkpoint": "ModelFormatError load",
 }
 _SUBMODULES = [
-    *("activations", "baseline", "estimators", "gradcheck", "initializers", "losses", "metrics", "optimizers", "plotting"),
-    *("regularization", "schedules", "textbook", "training"),
+    *("activations", "baseline", "estimators", "gradcheck", "initializers", "losses", "optimizers", "plotting", "schedules"),
+    "textbook",
 ]
 _HOME = {name: f"fastbp.{module}" for module, names in _MODULES.items() for name in names.split()}
 
@@ -36,13 +37,10 @@ if TYPE_CHECKING:
     from fastbp import gradcheck as gradcheck
     from fastbp import initializers as initializers
     from fastbp import losses as losses
-    from fastbp import metrics as metrics
     from fastbp import optimizers as optimizers
     from fastbp import plotting as plotting
-    from fastbp import regularization as regularization
     from fastbp import schedules as schedules
     from fastbp import textbook as textbook
-    from fastbp import training as training
     from fastbp.activations import ELU as ELU
     from fastbp.activations import GELU as GELU
     from fastbp.activations import SELU as SELU
@@ -56,10 +54,14 @@ if TYPE_CHECKING:
     from fastbp.activations import Softmax as Softmax
     from fastbp.activations import Softplus as Softplus
     from fastbp.activations import Tanh as Tanh
-    from fastbp.checkpoint import ModelFormatError as ModelFormatError
-    from fastbp.checkpoint import load as load
+    from fastbp.engine.regularization import dropout_mask as dropout_mask
+    from fastbp.engine.training import DivergenceError as DivergenceError
+    from fastbp.engine.training import History as History
+    from fastbp.engine.training import epoch_order as epoch_order
     from fastbp.estimators import MLPClassifier as MLPClassifier
     from fastbp.estimators import MLPRegressor as MLPRegressor
+    from fastbp.files.checkpoint import ModelFormatError as ModelFormatError
+    from fastbp.files.checkpoint import load as load
     from fastbp.gradcheck import GradientReport as GradientReport
     from fastbp.losses import AbsoluteError as AbsoluteError
     from fastbp.losses import BinaryCrossEntropy as BinaryCrossEntropy
@@ -77,8 +79,6 @@ if TYPE_CHECKING:
     from fastbp.optimizers import Momentum as Momentum
     from fastbp.optimizers import Nesterov as Nesterov
     from fastbp.optimizers import RMSprop as RMSprop
-    from fastbp.training import DivergenceError as DivergenceError
-    from fastbp.training import History as History
 else:
 
     def __getattr__(name: str) -> Any:

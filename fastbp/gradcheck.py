@@ -20,7 +20,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastbp import sparsity, validation
+from fastbp.engine import sparsity, validation
 from fastbp.layout import parameter_offsets
 
 SCHEMES = ("central", "forward")

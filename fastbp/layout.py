@@ -13,9 +13,10 @@ from itertools import pairwise
 import numpy as np
 
 from fastbp.compiler.modules import add_this_module
-from fastbp.memory import ALIGNMENT
 
 add_this_module()
+
+ALIGNMENT = 64  # bytes: a line of the cache, and the widest register
 
 # settings: positions in `plan`
 (
@@ -217,7 +218,7 @@ def make_plan(
         Bytes of a number.
     dropout : sequence of float, optional
         Probability that an input of each layer is dropped.
-    entries : fastbp.sparsity.Entries, optional
+    entries : fastbp.engine.sparsity.Entries, optional
         What there is in a sample, if the first layer is to leave out the zeros (see :mod:`fastbp.kernels.products.sparse`; with no
         dropout of the inputs).
 

@@ -7,11 +7,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastbp import activations, initializers, layout, losses, memory, metrics, sparsity, threads, validation
+from fastbp import activations, initializers, layout, losses
+from fastbp.engine import memory, metrics, sparsity, threads, validation
+from fastbp.engine.parameters import Parameters
+from fastbp.engine.session import Session
+from fastbp.engine.turn import Turn
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE
-from fastbp.parameters import Parameters
-from fastbp.session import Session
-from fastbp.turn import Turn
 
 SPARE_BYTES = 1 << 24  # of the work buffer that a network keeps between calls
 CACHED_BYTES = 1 << 18  # of the activations of rows that are predicted together
@@ -190,8 +191,8 @@ class Network(Parameters):
         ----------
         X : array_like or sparse matrix, (n_samples, n_inputs), or array_like (n_inputs,)
         n_threads : int, optional
-            Threads at most; by default as many as `fastbp.threads` finds usable. Few rows are the work of one. The result is the
-            same.
+            Threads at most; by default as many as `fastbp.engine.threads` finds usable. Few rows are the work of one. The result is
+            the same.
 
         Returns
         -------
@@ -355,7 +356,7 @@ class Network(Parameters):
     # --- training --------------------------------------------------------------------------------------------------------
 
     def fit(self, X, y, **options):
-        """Train from the present parameters; see `fastbp.training.fit` for the options.
+        """Train from the present parameters; see `fastbp.engine.training.fit` for the options.
 
         Other threads may predict meanwhile, by parameters of any moment of the training; a second `fit` is a RuntimeError.
 
@@ -363,13 +364,13 @@ class Network(Parameters):
         -------
         History
         """
-        from fastbp.training import fit
+        from fastbp.engine.training import fit
 
         return fit(self, X, y, **options)
 
     def save(self, path, extra=None) -> None:
-        """Write the network to a file; see `fastbp.checkpoint.save`."""
-        from fastbp.checkpoint import save
+        """Write the network to a file; see `fastbp.files.checkpoint.save`."""
+        from fastbp.files.checkpoint import save
 
         save(self, path, extra)
 

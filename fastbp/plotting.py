@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
+    from fastbp.engine.training import History
     from fastbp.network import Network
-    from fastbp.training import History
 
 
 def _figure() -> Figure:

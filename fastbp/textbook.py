@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastbp import network, optimizers, validation
+from fastbp import network, optimizers
+from fastbp.engine import validation
 
 Array = NDArray[np.float64]
 Pair = tuple[ArrayLike, ArrayLike]

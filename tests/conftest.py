@@ -22,11 +22,12 @@ import hypothesis
 import numpy as np
 import pytest
 
-from fastbp import activations, baseline, losses, optimizers, threads
+from fastbp import activations, baseline, losses, optimizers
 from fastbp.compiler.jit import entry
+from fastbp.engine import threads
+from fastbp.engine.session import Session
 from fastbp.kernels.train import TRAIN
 from fastbp.network import Network
-from fastbp.session import Session
 
 hypothesis.settings.register_profile("fastbp", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("fastbp")

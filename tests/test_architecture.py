@@ -20,8 +20,8 @@ ROOMS = {
     "compiler": "compiler",
     "simd": "simd",
     "classes": "activations losses optimizers initializers schedules",
-    "kernels": "kernels layout memory",
-    "engine": "validation sparsity threads turn metrics parameters regularization session runner training",
+    "kernels": "kernels layout",
+    "engine": "engine",
     "network": "network",
     "tools": "",
     "command line": "cli __main__",
@@ -29,7 +29,7 @@ ROOMS = {
 RANK = {name: rank for rank, names in enumerate(ROOMS.values()) for name in names.split()}
 TOOLS = list(ROOMS).index("tools")
 # imported when a method is called, so that a network offers what is built on it
-DELEGATES = {("network", "gradcheck"), ("network", "checkpoint")}
+DELEGATES = {("network", "gradcheck"), ("network", "files.checkpoint")}
 
 
 def rank(module):
@@ -51,10 +51,11 @@ def imports(tree):
         if isinstance(node, ast.Import):
             yield from ((node, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            # the oracle is loaded by path, too, and imports its own modules only
+            source = f"fastbp.baseline.{node.module}" if node.level else node.module
+            inside = [f"{source}.{alias.name}" for alias in node.names]
             modules = [name for name in inside if name.removeprefix("fastbp.") in FILES]
-            yield from ((node, name) for name in modules or [node.module])
+            yield from ((node, name) for name in modules or [source])
 
 
 def arrows(tree):
@@ -90,10 +91,10 @@ def test_imports_point_one_way():
         ("compiler.jit", "from fastbp.simd.register import load"),
         ("kernels.products.gemm", "from fastbp import network"),
         ("losses", "from fastbp.kernels.packing import fill"),
-        ("session", "def f():\n    from fastbp.network import Network"),
+        ("engine.session", "def f():\n    from fastbp.network import Network"),
         ("network", "from fastbp.gradcheck import check_gradients"),
-        ("training", "from fastbp import comparison"),
-        ("layout", "import fastbp.validation"),
+        ("engine.training", "from fastbp.bench import comparison"),
+        ("layout", "import fastbp.engine.validation"),
         ("plotting", "def f():\n    from fastbp.cli import main"),
     ],
 )
@@ -117,25 +118,27 @@ def test_modules_import_each_other_in_no_circle():
 STANDARD = {"__future__", "collections", "types", "typing", "itertools", "functools", "math"}
 
 
+def is_oracle(module):
+    return module.partition(".")[0] == "baseline"
+
+
 def test_the_oracle_shares_nothing():
-    for module, own in (("formulas", set()), ("baseline", {"fastbp.formulas"})):
+    for module in filter(is_oracle, TREES):
         at_once = set(map(id, _run_on_import(TREES[module])))
         for node, name in imports(TREES[module]):
-            top = name.partition(".")[0]
             allowed = STANDARD | {"numpy"} if id(node) in at_once else {"scipy"}
-            assert top in allowed or name in own, name
-    users = {module for module, other in TREES.items() for at_once, name in arrows(other) if name in ("baseline", "formulas")}
-    users.discard("baseline")
-    assert not {module for module in users if rank(module) < TOOLS}
+            assert name.partition(".")[0] in allowed or is_oracle(name.removeprefix("fastbp.")), name
+    users = {module for module, other in TREES.items() for at_once, name in arrows(other) if is_oracle(name)}
+    assert not {module for module in users if rank(module) < TOOLS and not is_oracle(module)}
 
 
 @pytest.mark.parametrize(
     ("library", "users"),
     [
-        ("sklearn", r"estimators\..*|cli|datasets|workloads|contestants|bench\..*"),
+        ("sklearn", r"estimators\..*|cli|files\.datasets|bench\..*"),
         ("matplotlib", r"plotting|bench\..*"),
         ("pickle", r"compiler\.cache|bench\.worker"),
-        ("numba", r"compiler\..*|simd\..*|kernels\..*|contestants|bench\..*|cli"),
+        ("numba", r"compiler\..*|simd\..*|kernels\..*|bench\..*|cli"),
         ("llvmlite", r"compiler\..*|simd\..*|kernels\..*|bench\..*|cli"),
     ],
 )

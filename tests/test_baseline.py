@@ -13,6 +13,7 @@ from sklearn.metrics import log_loss, mean_squared_error
 from sklearn.neural_network import MLPClassifier
 
 from fastbp import activations, baseline, losses, optimizers
+from fastbp.baseline import formulas
 
 SCALE, ALPHA = 1.0507009873554805, 1.6732632423543772
 
@@ -153,10 +154,10 @@ def row_loss(loss, z, y):
 
 
 def test_tables_hold_the_names_of_the_public_classes():
-    assert sorted(baseline.ACTIVATIONS) == sorted(ACTIVATIONS)
-    assert sorted(baseline.ACTIVATIONS) == sorted(activations.ACTIVATIONS.names)
-    assert sorted(baseline.LOSSES) == sorted(["squared", "cross_entropy", *SUMS]) == sorted(losses.LOSSES.names)
-    assert sorted(baseline.RULES) == sorted(RULES) == sorted(optimizers.OPTIMIZERS.names)
+    assert sorted(formulas.ACTIVATIONS) == sorted(ACTIVATIONS)
+    assert sorted(formulas.ACTIVATIONS) == sorted(activations.ACTIVATIONS.names)
+    assert sorted(formulas.LOSSES) == sorted(["squared", "cross_entropy", *SUMS]) == sorted(losses.LOSSES.names)
+    assert sorted(formulas.RULES) == sorted(RULES) == sorted(optimizers.OPTIMIZERS.names)
     for name, (option, default, _) in OPTIONS.items():
         assert losses.get(name).parameters() == {option: default}
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import checkpoint
-from fastbp.checkpoint import ModelFormatError, read_header, save
+from fastbp.files import checkpoint
+from fastbp.files.checkpoint import ModelFormatError, read_header, save
 
 HEAD = struct.Struct("<8sIIQ")
 
@@ -270,7 +270,7 @@ def test_mode_and_links_are_those_of_an_ordinary_file(net, tmp_path):
 KILL_DURING_SAVES = """
 import os, random, signal, sys, time
 import fastbp
-from fastbp.checkpoint import save
+from fastbp.files.checkpoint import save
 
 path = sys.argv[1]
 net = fastbp.Network([300, 200, 1], rng=0)

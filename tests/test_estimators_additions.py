@@ -19,11 +19,11 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 import fastbp
 from fastbp import MLPClassifier, MLPRegressor, Network, activations, baseline, layout, losses, schedules
+from fastbp.engine.regularization import dropout_mask
+from fastbp.engine.session import Session
 from fastbp.estimators import _parameters
 from fastbp.estimators._stochastic import EPOCHS_TOGETHER
 from fastbp.kernels.train import TRAIN
-from fastbp.regularization import dropout_mask
-from fastbp.session import Session
 
 X, Y = datasets.load_wine(return_X_y=True)
 X = scale(X)

@@ -429,7 +429,7 @@ def test_one_weight_is_not_enough_for_both_sides_of_a_split(kind, row):
 
 
 def test_a_keyboard_interrupt_keeps_the_model(monkeypatch):
-    from fastbp.session import Session
+    from fastbp.engine.session import Session
 
     calls, original = [], Session.call
 

@@ -15,12 +15,12 @@ from conftest import DTYPES, compiled, make_net, make_samples, make_targets
 from numba import types
 
 from fastbp import LeakyReLU, Network, layout
+from fastbp.engine.session import Session
 from fastbp.kernels import packing
 from fastbp.kernels.products import gemm
 from fastbp.kernels.products.few import is_shallow, product_shallow
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
 from fastbp.optimizers import SGD
-from fastbp.session import Session
 from fastbp.simd import transpose
 from fastbp.simd.register import pointer, register_bytes, tile_rows
 from fastbp.simd.tile import STORE, WHERE_ABOVE, ZERO, Tile
@@ -382,8 +382,8 @@ import numpy as np
 from scipy.sparse import csr_array
 from fastbp import Network, layout, optimizers
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
-from fastbp.session import Session
-from fastbp.sparsity import CompressedRows, entries
+from fastbp.engine.session import Session
+from fastbp.engine.sparsity import CompressedRows, entries
 
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 libc, PAGE = ctypes.CDLL(None, use_errno=True), mmap.PAGESIZE

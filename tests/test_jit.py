@@ -28,11 +28,11 @@ from fastbp.compiler.jit import Entry, kernel, switch
 from fastbp.compiler.linker import Linked
 from fastbp.compiler.plain import Plain
 from fastbp.compiler.tier import TIER
+from fastbp.engine.regularization import dropout_mask
+from fastbp.engine.training import epoch_order
 from fastbp.kernels.draws import philox as _philox
 from fastbp.kernels.train import draw_order, run
-from fastbp.regularization import dropout_mask
 from fastbp.simd.register import pointer
-from fastbp.training import epoch_order
 
 PACKAGE = Path(fastbp.__file__).parent
 KERNELS = sorted([*PACKAGE.glob("kernels/**/*.py"), *PACKAGE.glob("simd/*.py")])
@@ -600,7 +600,7 @@ def test_another_process_compiles_nothing(cache):
     code = (
         "import sys\n"
         "from fastbp.compiler import jit\n"
-        "from fastbp.training import epoch_order\n"
+        "from fastbp.engine.training import epoch_order\n"
         "if sys.argv[1] == 'warm':\n"
         "    import fastbp.compiler.linker\n"
         "    def fail(*args): raise AssertionError('compiled')\n"

@@ -329,7 +329,7 @@ from fastbp.compiler import cache
 saved = []
 save = cache.DiskCache.save_overload
 cache.DiskCache.save_overload = lambda self, *args: (saved.append(self.name), save(self, *args))[1]
-from fastbp.training import epoch_order
+from fastbp.engine.training import epoch_order
 print(*epoch_order(3, 1, 9), len(saved))
 """
 EDITS_OF_PACKAGE = ("kernels/draws/philox.py", "ROUNDS = 10", "ROUNDS = 9"), ("kernels/team.py", "SPINS = 4096", "SPINS = 4095")
@@ -368,7 +368,7 @@ def test_it_does_not_matter_where_the_package_lies(orders, tmp_path):
 
 
 # what was loaded before the files were replaced: nothing, some, all
-@pytest.mark.parametrize("loaded", ["", "import fastbp.layout, fastbp.kernels.draws.philox", "import fastbp.training"])
+@pytest.mark.parametrize("loaded", ["", "import fastbp.layout, fastbp.kernels.draws.philox", "import fastbp.engine.training"])
 def test_a_package_that_is_replaced_while_a_program_runs(orders, tmp_path, loaded):
     """Machine code is stored as that of the functions that were loaded, whatever lies on disk when it is compiled."""
     program, old, new, (old_package, new_package) = orders

@@ -15,9 +15,10 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 
 import fastbp
-from fastbp import MLPClassifier, MLPRegressor, runner
-from fastbp.session import Session
-from fastbp.turn import Turn
+from fastbp import MLPClassifier, MLPRegressor
+from fastbp.engine import runner
+from fastbp.engine.session import Session
+from fastbp.engine.turn import Turn
 
 # --- what others write into the parameters -----------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ import pytest
 from conftest import ACTIVATIONS, DTYPES, LOSSES, PAIRS, WIDTHS, error, flat, label, make_net, make_samples, make_targets, oracle
 from sklearn.metrics import accuracy_score, r2_score
 
-from fastbp import SGD, Adam, BinaryCrossEntropy, CrossEntropy, Network, Sigmoid, SquaredError, Tanh, metrics, threads
+from fastbp import SGD, Adam, BinaryCrossEntropy, CrossEntropy, Network, Sigmoid, SquaredError, Tanh
+from fastbp.engine import metrics, threads
 
 every_activation = pytest.mark.parametrize("activation", ACTIVATIONS, ids=label)
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=label)

@@ -10,10 +10,10 @@ from conftest import ACTIVATIONS, LOSSES, RULES, label, make_net, make_samples, 
 from scipy.sparse import csr_array
 
 from fastbp import SGD, Network, layout
+from fastbp.engine.regularization import Regularization
+from fastbp.engine.session import Session
+from fastbp.engine.sparsity import CompressedRows, entries
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
-from fastbp.regularization import Regularization
-from fastbp.session import Session
-from fastbp.sparsity import CompressedRows, entries
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 ALL = Regularization(l1=1e-3, clip_norm=0.5, clip_value=0.2, max_norm=1.5, dropout=(0.2, 0.4, 0.0))
@@ -153,7 +153,8 @@ def test_steps_are_clipped_beside_exp():
 OWN = """
 import numpy as np
 import fastbp
-from fastbp import baseline, formulas
+from fastbp import baseline
+from fastbp.baseline import formulas
 from fastbp.activations import ACTIVATIONS, Activation
 from fastbp.optimizers import OPTIMIZERS, Optimizer
 

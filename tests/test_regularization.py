@@ -19,12 +19,13 @@ from conftest import (
 )
 
 import fastbp
-from fastbp import SGD, Adam, layout, runner, schedules, training
+from fastbp import SGD, Adam, layout, schedules
 from fastbp.compiler.choice import Level
+from fastbp.engine import runner, training
+from fastbp.engine.regularization import NOTHING, Regularization, checked, dropout_mask
+from fastbp.engine.session import Session
 from fastbp.kernels.train import TRAIN
-from fastbp.regularization import NOTHING, Regularization, checked, dropout_mask
 from fastbp.schedules import Constant, Cosine, Exponential, OneCycle, Step, WarmUp
-from fastbp.session import Session
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 SHAPES = [(5, 20, 3), (33, 17, 20, 1), (3, 2), (70, 40, 33, 9)]

@@ -9,8 +9,8 @@ from conftest import RULES, error, flat, label, make_net, make_samples, make_tar
 from fastbp import SGD, HardSigmoid, Network, layout
 from fastbp.activations import ACTIVATIONS
 from fastbp.compiler import choice as choice_
+from fastbp.engine.session import Session
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, TRAIN, run, run_narrow
-from fastbp.session import Session
 
 KINDS = pytest.mark.parametrize("kind", ["narrow", "one thread", "two threads"])
 

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from fastbp import SGD, Adam, Network, layout, sparsity
+from fastbp import SGD, Adam, Network, layout
+from fastbp.engine import sparsity
+from fastbp.engine.session import Session
 from fastbp.kernels.products.few import FEW
 from fastbp.kernels.products.gemm import ROWS
-from fastbp.session import Session
 from fastbp.simd.register import register_bytes
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)

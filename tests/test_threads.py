@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import threads
+from fastbp.engine import threads
 
 WORK = 1e12  # floating-point operations that repay any number of threads
 
@@ -148,7 +148,7 @@ os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
 import joblib, numba, numpy, threadpoolctl
 import fastbp
 from fastbp.optimizers import SGD
-from fastbp.runner import open_session
+from fastbp.engine.runner import open_session
 from numba.np.ufunc import parallel
 
 def members(_=None, n_threads=None):

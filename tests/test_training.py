@@ -25,9 +25,10 @@ from conftest import (
 )
 
 import fastbp
-from fastbp import SGD, Adam, History, Network, runner
+from fastbp import SGD, Adam, History, Network
+from fastbp.engine import runner
+from fastbp.engine.training import DivergenceError, epoch_order, flop_of_sample
 from fastbp.layout import NARROW_LIMIT
-from fastbp.training import DivergenceError, epoch_order, flop_of_sample
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_rule = pytest.mark.parametrize("rule", RULES, ids=label)

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fastbp import workloads
+from fastbp.bench import workloads
 
 LATENCY, START = "latency", "start"
 EXTRA = (LATENCY, START)

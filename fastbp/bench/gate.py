@@ -32,7 +32,7 @@ from fastbp.bench.measure import Settings as TurnSettings
 from fastbp.bench.report import KINDS
 from fastbp.bench.statistics import session_interval, verdict
 from fastbp.bench.worker import Worker
-from fastbp.workloads import Workload
+from fastbp.bench.workloads import Workload
 
 MOST_ROUNDS, LEAST_ROUNDS = 400, 6
 MOST_SAMPLES, REAL_SAMPLES = 1280, 2000  # scikit-learn's bundled sets are smaller, and stay as they are

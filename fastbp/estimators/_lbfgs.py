@@ -4,13 +4,13 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.utils.optimize import _check_optimize_result
 
-from fastbp import memory, threads
+from fastbp.engine import memory, threads
+from fastbp.engine.runner import flop_of_sample
+from fastbp.engine.session import Session
+from fastbp.engine.validation import with_finite_sums
 from fastbp.estimators._checks import NOT_FINITE
 from fastbp.estimators._training_data import report
 from fastbp.kernels.train import DIFFERENTIATE
-from fastbp.runner import flop_of_sample
-from fastbp.session import Session
-from fastbp.validation import with_finite_sums
 
 
 def fit_lbfgs(estimator, net, data, held_out, tasks):

@@ -8,7 +8,8 @@ from sklearn.metrics import get_scorer_names
 from sklearn.utils import _param_validation
 from sklearn.utils._param_validation import Options, StrOptions
 
-from fastbp import activations, memory, optimizers, regularization, schedules, validation
+from fastbp import activations, optimizers, schedules
+from fastbp.engine import memory, regularization, validation
 
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "rmsprop")
 SGD_SCHEDULES = ("constant", "invscaling", "adaptive")  # scikit-learn's, of which the other solvers take no notice

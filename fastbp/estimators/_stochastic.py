@@ -6,14 +6,15 @@ from time import perf_counter
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastbp import layout, sparsity
+from fastbp import layout
+from fastbp.engine import sparsity
+from fastbp.engine.regularization import NOTHING, drops_inputs
+from fastbp.engine.runner import OVERWRITTEN, DivergenceError, OverwrittenError, Runner, open_session
+from fastbp.engine.session import Session
 from fastbp.estimators._checks import NOT_FINITE
 from fastbp.estimators._orders import draw_orders
 from fastbp.estimators._parameters import schedule, update_rule
 from fastbp.estimators._training_data import report
-from fastbp.regularization import NOTHING, drops_inputs
-from fastbp.runner import OVERWRITTEN, DivergenceError, OverwrittenError, Runner, open_session
-from fastbp.session import Session
 
 EPOCHS_TOGETHER = 64  # orders drawn for one call of the kernel
 ORDER_NUMBERS = 1 << 18  # at most, in one call

@@ -6,17 +6,18 @@ from math import isnan, nan
 
 import numpy as np
 
-from fastbp import layout, memory, validation
+from fastbp import layout
 from fastbp.activations import Identity
 from fastbp.compiler.choice import Level, choose
+from fastbp.engine import memory, validation
+from fastbp.engine.regularization import NOTHING
+from fastbp.engine.sparsity import CompressedRows
+from fastbp.engine.validation import NO_WEIGHTS
 from fastbp.kernels.check import all_finite
 from fastbp.kernels.team import CALLED_OFF
 from fastbp.kernels.train import PREDICT, run, run_narrow
 from fastbp.optimizers import N_HYPER, Optimizer
-from fastbp.regularization import NOTHING
 from fastbp.simd import register
-from fastbp.sparsity import CompressedRows
-from fastbp.validation import NO_WEIGHTS
 
 NO_COLUMNS, NO_STARTS = np.zeros(0, np.int32), np.zeros(0, np.int64)
 

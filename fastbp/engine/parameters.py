@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp import layout, validation
+from fastbp import layout
+from fastbp.engine import validation
 
 Array = NDArray[Any]
 

@@ -7,11 +7,12 @@ from time import perf_counter
 
 import numpy as np
 
-from fastbp import layout, memory, optimizers, regularization, schedules, sparsity, validation
+from fastbp import layout, optimizers, schedules
 from fastbp.compiler.registry import boolean, is_boolean
-from fastbp.runner import DivergenceError as DivergenceError
-from fastbp.runner import Runner, open_session
-from fastbp.runner import flop_of_sample as flop_of_sample
+from fastbp.engine import memory, regularization, sparsity, validation
+from fastbp.engine.runner import DivergenceError as DivergenceError
+from fastbp.engine.runner import Runner, open_session
+from fastbp.engine.runner import flop_of_sample as flop_of_sample
 
 
 @dataclass
@@ -132,7 +133,7 @@ def fit(
     dropout : float or list of float, default 0
         Probability, in [0, 1), that the activation of a hidden unit is replaced by 0 in a step, where it is else divided by
         1 - dropout (inverted dropout; Srivastava et al., 2014); one for all hidden layers, or one each. Which units those are is
-        told by `fastbp.regularization.dropout_mask`. Outputs, `loss` and validation never drop.
+        told by `fastbp.engine.regularization.dropout_mask`. Outputs, `loss` and validation never drop.
     input_dropout : float, default 0
         The same of the network's inputs.
     schedule : str or Schedule, default "constant"
@@ -155,7 +156,7 @@ def fit(
     n_threads : int, optional
         The most threads to use; by default as many as the work of a mini-batch repays. Never more than the least of the limits
         set when the fit begins: cores and quota of the process, ``OMP_NUM_THREADS``, ``NUMBA_NUM_THREADS``, `threadpoolctl`,
-        joblib's share (`fastbp.threads`). The result does not depend on it.
+        joblib's share (`fastbp.engine.threads`). The result does not depend on it.
     rng : None, int or numpy.random.Generator, optional
         Source of the seed of shuffling and dropout; default the network's.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp import validation
+from fastbp.engine import validation
 from fastbp.kernels.regularize import draw_mask
 from fastbp.layout import kept_of_words, round_up
 
@@ -47,7 +47,7 @@ def drops_inputs(extra: Regularization) -> bool:
 def checked(
     n_hidden: int, l1: Any, clip_norm: Any, clip_value: Any, max_norm: Any, dropout: Any, input_dropout: Any
 ) -> Regularization:
-    """The options of these names of `fastbp.training.fit`; an error names the one at fault."""
+    """The options of these names of `fastbp.engine.training.fit`; an error names the one at fault."""
     limits = {"clip_norm": clip_norm, "clip_value": clip_value, "max_norm": max_norm}
     given = {name: validation.real(name, value, open_end=True) for name, value in limits.items() if value is not None}
     return Regularization(l1=validation.real("l1", l1), dropout=_of_layers(dropout, input_dropout, n_hidden), **given)

@@ -3,10 +3,11 @@
 from itertools import pairwise
 from time import perf_counter
 
-from fastbp import layout, threads
+from fastbp import layout
+from fastbp.engine import threads
+from fastbp.engine.regularization import NOTHING
+from fastbp.engine.session import Session
 from fastbp.kernels.train import TRAIN
-from fastbp.regularization import NOTHING
-from fastbp.session import Session
 
 CALL_SECONDS = 0.05  # aim of one kernel call, so that Ctrl-C is honoured soon
 CALL_BYTES = 1 << 24  # copied and packed for a call: of larger networks it takes longer, for these not to be much of it

@@ -9,11 +9,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastbp.compiler.modules import add_this_module
+from fastbp.layout import ALIGNMENT
 
-add_this_module()
-
-ALIGNMENT = 64  # bytes: a line of the cache, and the widest register
 HUGE_PAGE = 1 << 21  # bytes
 LARGE = 1 << 20  # bytes from which a buffer gets pages of its own
 KEPT = 1 << 27  # bytes at most that wait for the next buffer

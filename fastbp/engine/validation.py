@@ -5,8 +5,8 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from fastbp import sparsity
 from fastbp.compiler.registry import is_boolean
+from fastbp.engine import sparsity
 from fastbp.kernels.check import all_finite
 
 NOTHING = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
