@@ -120,24 +120,28 @@ class PartLibrary(_LoweredLibrary):
         return 0
 
 
+def _attribute(text, mentions):
+    """What LLVM's inlining is to know of a function that is mentioned so many times, its definition included."""
+    if mentions == 2 and "switch i64" not in text:
+        # LLVM would inline what is called once, too, but optimise it before: once for each level of the calls above it. Not what
+        # chooses: the choice would be made one with the test before it, and that a jump through a table.
+        return " alwaysinline"
+    # unrolled, a loop is larger than it looks
+    return " noinline" if mentions != 2 and "!llvm.loop" in text else ""
+
+
 def linked(libraries):
     """LLVM's module of all functions in libraries, with what LLVM's inlining is to know of them."""
     lowered = [library for library in libraries if isinstance(library, _LoweredLibrary)]
     functions = {name: text for library in lowered for name, text in library.functions.items()}
     shared = _shared(lowered[0]._codegen)
-    values = [functions.get(name) or str(value) for name, value in shared.globals.items()]
-    text = "\n".join([f'target triple = "{shared.triple}"', *values, *map(str, shared.metadata)])
+    texts = {name: functions.get(name) or str(value) for name, value in shared.globals.items()}
+    mentions = Counter(re.findall(r'@"([^"]*)"', "\n".join(texts.values())))
+    for name in functions:
+        # in the text: as LLVM's value, older versions of llvmlite take it for one of what is returned
+        texts[name] = texts[name].replace("\n{", f"{_attribute(texts[name], mentions[name])}\n{{", 1)
+    text = "\n".join([f'target triple = "{shared.triple}"', *texts.values(), *map(str, shared.metadata)])
     module = llvm.parse_assembly(text)
-    mentions = Counter(re.findall(r'@"([^"]*)"', text))
-    for function in module.functions:
-        body = functions.get(function.name, "")
-        if body and mentions[function.name] == 2:  # its definition and one call
-            # LLVM would inline it, too, but optimise it before: once for each level of the calls above it. Not what chooses: the
-            # choice would be made one with the test before it, and that a jump through a table.
-            if "switch i64" not in body:
-                function.add_function_attribute("alwaysinline")
-        elif "!llvm.loop" in body:
-            function.add_function_attribute("noinline")  # unrolled, it is larger than it looks
     for library in libraries:
         if library not in lowered:
             module.link_in(library._get_module_for_linking(), preserve=True)
