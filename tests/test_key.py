@@ -206,6 +206,21 @@ def test_what_cannot_be_followed_has_no_digest(kind, monkeypatch):
     assert digest(executed(monkeypatch, "key_function", source, given=2.0).f)
 
 
+def test_slices_are_constants_like_others():
+    """Compilers since Python 3.14 leave them in the code."""
+
+    module = compile("def f(x): return x[1:]", "f", "exec")
+    (code,) = (each for each in module.co_consts if hasattr(each, "co_code"))
+
+    def taking(constant):
+        function = code.replace(co_consts=(None, constant))
+        return modules_._digest(module.replace(co_consts=(function, None))), digest(constant)
+
+    found = [taking(each) for each in (slice(1, None), slice(1, 2), slice(None, 1), (slice(1, 2), 3), (slice(1, 3), 3))]
+    assert len({each for pair in found for each in pair}) == 10
+    assert taking(slice(1, 2)) == found[1]
+
+
 def test_an_object_without_a_value_yet_has_no_digest():
     def outer():
         def inner(x):
