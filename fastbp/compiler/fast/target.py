@@ -113,6 +113,9 @@ class _Lowering(_Narrow, CPUContext):
         # after Numba's own, which they replace
         self.install_registry(lowering.registry)
 
+    def post_lowering(self, mod, library):
+        """Nothing: no reference is counted."""
+
     def insert_user_function(self, func, fndesc, libs=()):
         """Make a compiled function known to its callers."""
         is_part = len(libs) == 1 and hasattr(libs[0], "may_raise")
