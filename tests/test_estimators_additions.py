@@ -4,6 +4,7 @@ import copy
 import pickle
 import re
 from functools import partial
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -533,7 +534,7 @@ def test_callbacks_are_told_the_weights():
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_progress_bar_of_scikit_learn(solver, capsys):
     callback = pytest.importorskip("sklearn.callback")
-    pytest.importorskip("rich")
+    pytest.importorskip("rich")  # of the extra `test`
     MLPClassifier(**QUICK, solver=solver).set_callbacks(callback.ProgressBar()).fit(X, Y)
     assert "MLPClassifier - fit" in capsys.readouterr().out
     search = GridSearchCV(MLPClassifier(**QUICK, solver=solver), {"alpha": [0.1, 1.0]}, cv=2)
@@ -556,8 +557,9 @@ def test_converters_to_onnx_find_what_they_read(targets):
     np.testing.assert_allclose(np.concatenate([a.ravel() for a in ours.coefs_]), np.concatenate([a.ravel() for a in theirs.coefs_]))
 
 
+@pytest.mark.skipif(find_spec("skl2onnx") is None, reason="skl2onnx, of the extra `test`, is not installed")
 def test_the_converters_of_skl2onnx():
-    skl2onnx = pytest.importorskip("skl2onnx", reason="skl2onnx, of the extra `test`, is not installed")
+    import skl2onnx
     from onnx import reference
 
     registration = re.search(r"^```text\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)[1]
