@@ -10,13 +10,13 @@ from time import process_time
 
 import numpy as np
 
-from fastbp import layout
 from fastbp.bench.machine import Machine, cores, cpu
 from fastbp.bench.measure import Reference
 from fastbp.bench.report import number, table
 from fastbp.bench.statistics import median_interval
 from fastbp.bench.worker import Turns
 from fastbp.engine.runner import Runner, open_session
+from fastbp.kernels.plan import GIVEN
 from fastbp.kernels.train import TRAIN
 
 from . import common
@@ -45,14 +45,14 @@ class Burst:
         self.epochs = max(1, Runner(session).steps // self.workload.steps_per_epoch)
         session.set_rates(np.full(self.epochs, rule.learning_rate))
         session.record = np.zeros(self.epochs * (1 + 4 * len(contestant.net.weights)))
-        session.plan[[layout.ORDER, layout.EPOCHS]] = layout.GIVEN, self.epochs
+        session.plan.order, session.plan.epochs = GIVEN, self.epochs
         self.first = session.rule_state()
 
     def seconds(self):
         """Time of the processor for one burst, by step."""
         self.contestant.reset()
         self.session.set_rule_state(self.first)
-        self.session.plan[[layout.EPOCH, layout.FIRST]] = 0
+        self.session.plan.epoch, self.session.plan.first = 0
         start = process_time()
         self.session.call(TRAIN)
         return (process_time() - start) / (self.epochs * self.workload.steps_per_epoch)

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastbp import activations, initializers, layout, losses
+from fastbp import activations, initializers, losses
 from fastbp.engine import memory, metrics, sparsity, threads, validation
-from fastbp.engine.parameters import Parameters
+from fastbp.engine.parameters import Parameters, parameter_offsets
 from fastbp.engine.session import Session
 from fastbp.engine.turn import Turn
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE
@@ -96,7 +96,7 @@ class Network(Parameters):
         self.output = self._output_activation(output)
         self.dtype = _dtype(dtype)
         self.rng = validation.generator(rng)
-        count = layout.parameter_offsets(self.sizes)[-1][2]
+        count = parameter_offsets(self.sizes)[-1][2]
         memory.check_room(f"sizes={self.sizes}", count * self.dtype.itemsize)
         self._vector = memory.zeros(count, self.dtype)
         wide = max(n_in + n_out for n_in, n_out in pairwise(self.sizes))
@@ -162,7 +162,7 @@ class Network(Parameters):
         return {name: value for name, value in self.__dict__.items() if name not in ("_idle", "_spare", "_turn")}
 
     def __setstate__(self, state):
-        count, vector = layout.parameter_offsets(state["sizes"])[-1][2], state["_vector"]
+        count, vector = parameter_offsets(state["sizes"])[-1][2], state["_vector"]
         if vector.shape != (count,) or vector.dtype != state["dtype"]:
             raise ValueError(f"the pickle is damaged: it has {vector.shape} parameters of {vector.dtype} for {state['sizes']}")
         own = memory.zeros(count, vector.dtype)  # joblib maps large arrays into its workers read-only
@@ -341,11 +341,11 @@ class Network(Parameters):
         out = np.empty(self._vector.size, self.dtype)
         session.compute(DIFFERENTIATE, len(rows), rows, values, labels, validation.NO_WEIGHTS, out)
         layers = range(len(self.weights))
-        a = [session.matrix(layer, layout.ACTIVATION) for layer in layers]
+        a = [session.matrix(layer, "activation") for layer in layers]
         if self.loss_function.link:
             a[-1] = self._forward(rows)[0]
-        delta = None if y is None else [session.matrix(layer, layout.DELTA) for layer in layers]
-        return Trace([rows, *a], [session.matrix(layer, layout.RAW) for layer in layers], delta)
+        delta = None if y is None else [session.matrix(layer, "delta") for layer in layers]
+        return Trace([rows, *a], [session.matrix(layer, "raw") for layer in layers], delta)
 
     def check_gradients(self, X, y, eps=None, scheme="central"):
         """Compare backpropagation with finite differences; see `fastbp.gradcheck.check_gradients`."""

@@ -20,7 +20,7 @@ ROOMS = {
     "compiler": "compiler",
     "simd": "simd",
     "classes": "activations losses optimizers initializers schedules",
-    "kernels": "kernels layout",
+    "kernels": "kernels",
     "engine": "engine",
     "network": "network",
     "tools": "",

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler, scale
 from sklearn.utils.class_weight import compute_sample_weight
 
 import fastbp
-from fastbp import MLPClassifier, MLPRegressor, Network, activations, baseline, layout, losses, schedules
+from fastbp import MLPClassifier, MLPRegressor, Network, activations, baseline, losses, schedules
 from fastbp.engine.regularization import dropout_mask
 from fastbp.engine.session import Session
 from fastbp.estimators import _parameters
@@ -225,7 +225,7 @@ def test_dropout_draws_on_and_does_not_depend_on_where_calls_of_the_kernel_end(m
 
     def seen(self, mode):
         if mode == TRAIN:
-            seeds.append((int(self.plan[layout.SEED]), int(self.plan[layout.EPOCH])))
+            seeds.append((self.plan.seed, self.plan.epoch))
         return call(self, mode)
 
     monkeypatch.setattr(Session, "call", seen)

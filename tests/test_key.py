@@ -367,7 +367,12 @@ def test_it_does_not_matter_where_the_package_lies(orders, tmp_path):
 
 
 # what was loaded before the files were replaced: nothing, some, all
-@pytest.mark.parametrize("loaded", ["", "import fastbp.layout, fastbp.kernels.draws.philox", "import fastbp.engine.training"])
+LOADED = ["", "import fastbp.kernels.tuning, fastbp.kernels.draws.philox", "import fastbp.engine.training"]
+
+
+@pytest.mark.parametrize("loaded", LOADED)
+    "loaded", ["", "import fastbp.kernels.tuning, fastbp.kernels.draws.philox", "import fastbp.engine.training"]
+)
 def test_a_package_that_is_replaced_while_a_program_runs(orders, tmp_path, loaded):
     """Machine code is stored as that of the functions that were loaded, whatever lies on disk when it is compiled."""
     program, old, new, (old_package, new_package) = orders

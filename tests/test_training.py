@@ -28,7 +28,7 @@ import fastbp
 from fastbp import SGD, Adam, History, Network
 from fastbp.engine import runner
 from fastbp.engine.training import DivergenceError, epoch_order, flop_of_sample
-from fastbp.layout import NARROW_LIMIT
+from fastbp.kernels.tuning import NARROW_LIMIT
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_rule = pytest.mark.parametrize("rule", RULES, ids=label)

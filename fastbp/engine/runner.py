@@ -3,11 +3,12 @@
 from itertools import pairwise
 from time import perf_counter
 
-from fastbp import layout
 from fastbp.engine import threads
 from fastbp.engine.regularization import NOTHING
 from fastbp.engine.session import Session
+from fastbp.kernels.plan import MAX_STEPS
 from fastbp.kernels.train import TRAIN
+from fastbp.kernels.tuning import NARROW_LIMIT
 
 CALL_SECONDS = 0.05  # aim of one kernel call, so that Ctrl-C is honoured soon
 CALL_BYTES = 1 << 24  # copied and packed for a call: of larger networks it takes longer, for these not to be much of it
@@ -62,7 +63,7 @@ def flop_of_sample(sizes, entries=None) -> int:
 
 def open_session(net, batch_size, rule, n_threads=None, *, plain=True, extra=NOTHING, entries=None) -> Session:
     """A session that trains by mini-batches, of the kind that is the fastest; `plain` without L2 penalty and norms."""
-    narrow = max(net.sizes) <= layout.NARROW_LIMIT and plain and extra == NOTHING and not rule.decays
+    narrow = max(net.sizes) <= NARROW_LIMIT and plain and extra == NOTHING and not rule.decays
     # of sparse samples so little is left that the step itself counts
     step = FLOP_OF_STEP * net._vector.size if entries else 0
     members = 1 if narrow else threads.members_for(batch_size * flop_of_sample(net.sizes, entries) + step, n_threads)
@@ -80,7 +81,7 @@ class Runner:
 
     def __init__(self, session):
         self.session = session
-        flop = int(session.plan[layout.BATCH]) * flop_of_sample(session.net.sizes, session.entries)
+        flop = session.plan.batch * flop_of_sample(session.net.sizes, session.entries)
         copies = 4 + session.slots  # packed and unpacked, kept with the slots, and looked at
         self.seconds = CALL_SECONDS * (1 + copies * session.net._vector.nbytes / CALL_BYTES)
         self.steps = max(1, int(self.seconds * FIRST_RATE / (flop + 5000)))
@@ -110,12 +111,12 @@ class Runner:
             several calls, of the call before).
         """
         session, plan = self.session, self.session.plan
-        while plan[layout.EPOCH] < epochs:
-            before = int(plan[layout.EPOCH])
+        while plan.epoch < epochs:
+            before = plan.epoch
             self.require_finite(before)
             snapshot = self.snapshot = session.snapshot()
-            plan[layout.EPOCHS] = before + 1 if each else epochs
-            plan[layout.STEPS] = self.steps
+            plan.epochs = before + 1 if each else epochs
+            plan.steps = self.steps
             start = perf_counter()
             session.call(TRAIN)
             seconds = perf_counter() - start
@@ -123,8 +124,8 @@ class Runner:
                 raise DivergenceError(_restore_last_finite(session, snapshot, before), session.rate(before))
             if not self.seconds / 2 <= seconds <= self.seconds * 2:
                 change = min(max(self.seconds / max(seconds, 1e-9), 1 / MOST_CHANGE), MOST_CHANGE)
-                self.steps = min(max(1, int(self.steps * change)), layout.MAX_STEPS)
-            yield before, int(plan[layout.EPOCH]), start, seconds
+                self.steps = min(max(1, int(self.steps * change)), MAX_STEPS)
+            yield before, plan.epoch, start, seconds
 
     def require_finite(self, epoch):
         """Raise if somebody else, as a callback, has written numbers into the parameters that are not finite, before that epoch."""
@@ -134,7 +135,7 @@ class Runner:
         if self.snapshot is None:
             raise OverwrittenError(epoch, learning_rate, "another thread has written NaN or infinity into the parameters")
         self.session.restore(self.snapshot)
-        self.session.plan[layout.EPOCH] = epoch
+        self.session.plan.epoch = epoch
         where = f"after epoch {epoch}" if epoch else "before the first epoch"
         message = OVERWRITTEN.format(where=where, which="before the last call of the kernel")
         raise OverwrittenError(epoch, learning_rate, message)
@@ -143,12 +144,12 @@ class Runner:
 def _restore_last_finite(session, snapshot, before) -> int:
     """Give the network the weights after the last good epoch of a call, by running it again so far; the next epoch."""
     plan = session.plan
-    last = int(plan[layout.EPOCH]) - 1 if plan[layout.FIRST] == 0 else int(plan[layout.EPOCH])
+    last = plan.epoch - 1 if plan.first == 0 else plan.epoch
     while True:
         session.restore(snapshot)
         if last <= before:
             return before
-        plan[layout.EPOCHS], plan[layout.STEPS] = last, layout.MAX_STEPS
+        plan.epochs, plan.steps = last, MAX_STEPS
         session.call(TRAIN)
         if session.is_finite():
             return last

@@ -7,12 +7,13 @@ from time import perf_counter
 
 import numpy as np
 
-from fastbp import layout, optimizers, schedules
+from fastbp import optimizers, schedules
 from fastbp.compiler.registry import boolean, is_boolean
 from fastbp.engine import memory, regularization, sparsity, validation
 from fastbp.engine.runner import DivergenceError as DivergenceError
 from fastbp.engine.runner import Runner, open_session
 from fastbp.engine.runner import flop_of_sample as flop_of_sample
+from fastbp.kernels.plan import GIVEN, SHUFFLED, WITH_REPLACEMENT
 
 
 @dataclass
@@ -222,14 +223,14 @@ def fit(
         plan = session.plan
         session.set_data(rows, values, labels, weights, given)
         session.set_penalty(l2 / len(rows))
-        plan[layout.SEPARATE] |= separate
+        plan.separate |= separate
         if given is not None:
-            plan[layout.ORDER], plan[layout.ORDER_STRIDE] = layout.GIVEN, given.shape[1] if len(given) > 1 else 0
+            plan.order, plan.order_stride = GIVEN, given.shape[1] if len(given) > 1 else 0
         else:
-            plan[layout.ORDER] = {True: layout.SHUFFLED, False: layout.GIVEN, "replacement": layout.WITH_REPLACEMENT}[shuffle]
+            plan.order = {True: SHUFFLED, False: GIVEN, "replacement": WITH_REPLACEMENT}[shuffle]
         if (shuffle and given is None) or extra.dropout:
-            plan[layout.SEED] = rng.integers(1 << 63)
-        session.set_rates(schedule.rates(rule.learning_rate, epochs, -(-int(plan[layout.ROWS]) // batch_size)))
+            plan.seed = rng.integers(1 << 63)
+        session.set_rates(schedule.rates(rule.learning_rate, epochs, -(-plan.n_rows // batch_size)))
         session.record = np.full((epochs, 1 + 4 * (len(net.sizes) - 1)), np.nan).reshape(-1)
 
         watch = _Watch(net, rows, values, labels, weights, held_out, tol, n_iter_no_change, gradient_tol, patience)
@@ -252,7 +253,7 @@ def _run(session, watch, epochs, bar):
         for epoch in range(first, last):
             elapsed = start - begin + seconds * (epoch + 1 - first) / (last - first)
             if watch.after(epoch, session, elapsed):
-                plan[layout.EPOCH] = epochs
+                plan.epoch = epochs
         if bar is not None and last > first:
             bar.set_postfix(watch.summary(), refresh=False)
             bar.update(last - first)

@@ -6,7 +6,6 @@ from time import perf_counter
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastbp import layout
 from fastbp.engine import sparsity
 from fastbp.engine.regularization import NOTHING, drops_inputs
 from fastbp.engine.runner import OVERWRITTEN, DivergenceError, OverwrittenError, Runner, open_session
@@ -15,6 +14,7 @@ from fastbp.estimators._checks import NOT_FINITE
 from fastbp.estimators._orders import draw_orders
 from fastbp.estimators._parameters import schedule, update_rule
 from fastbp.estimators._training_data import report
+from fastbp.kernels.plan import GIVEN, MAX_STEPS, RUNNING
 
 EPOCHS_TOGETHER = 64  # orders drawn for one call of the kernel
 ORDER_NUMBERS = 1 << 18  # at most, in one call
@@ -173,9 +173,9 @@ class _Fit:
     def _prepare(self):
         estimator, session, plan = self.estimator, self.session, self.session.plan
         self.data.give(session, self.orders)
-        plan[layout.ORDER] = layout.GIVEN
-        plan[layout.ORDER_STRIDE] = self.orders.shape[1] if estimator.shuffle else 0
-        plan[layout.FIRST] = 0
+        plan.order = GIVEN
+        plan.order_stride = self.orders.shape[1] if estimator.shuffle else 0
+        plan.first = 0
         session.set_penalty(estimator.alpha if penalises(estimator) else 0.0, per_batch=True)
         session.set_report(*report(self.net))
         self.steps = -(-len(self.rows) // session.block)
@@ -188,7 +188,7 @@ class _Fit:
         """Let the kernel follow the rule of stopping that looks at the training loss."""
         estimator = self.estimator
         if not self.early_stopping:
-            limit = int(min(estimator.n_iter_no_change, layout.MAX_STEPS)) + 1
+            limit = int(min(estimator.n_iter_no_change, MAX_STEPS)) + 1
             self.session.set_stop(estimator.tol, limit, estimator.best_loss_, estimator._no_improvement_count)
 
     def _epochs(self, count) -> bool:
@@ -197,15 +197,15 @@ class _Fit:
         state, order = self.rng.get_state(), self.rows.copy()
         if self.estimator.shuffle:
             draw_orders(self.rng, self.rows, self.orders[:count])
-        plan[layout.EPOCH] = 0
+        plan.epoch = 0
         # masks are a function of the seed and the epoch in this call: the samples seen so far make another seed of one random_state
-        plan[layout.SEED] = (self.seed + int(self.estimator.t_)) % (1 << 63)
+        plan.seed = (self.seed + int(self.estimator.t_)) % (1 << 63)
         stop, harvested = False, 0
         try:
-            while plan[layout.EPOCH] < count and not stop:
-                self._set_rates(int(plan[layout.EPOCH]), count)
+            while plan.epoch < count and not stop:
+                self._set_rates(plan.epoch, count)
                 self._watch_loss()
-                plan[layout.STATUS] = layout.RUNNING
+                plan.status = RUNNING
                 self.tasks.begin_epoch()
                 for first, last, _, _ in self.runner.run(count, each=self.each):
                     if last > first:
@@ -215,8 +215,8 @@ class _Fit:
                             break
                         self.tasks.begin_epoch()
         except KeyboardInterrupt:
-            if plan[layout.EPOCH] > harvested:
-                self._count(harvested, int(plan[layout.EPOCH]))
+            if plan.epoch > harvested:
+                self._count(harvested, plan.epoch)
             raise
         except OverwrittenError:
             raise
@@ -224,10 +224,10 @@ class _Fit:
             self._diverged(error, harvested)
             stop = True
         finally:
-            if self.estimator.shuffle and plan[layout.EPOCH] < count:
+            if self.estimator.shuffle and plan.epoch < count:
                 self.rng.set_state(state)
                 self.rows = order
-                draw_orders(self.rng, self.rows, self.orders[: plan[layout.EPOCH]])
+                draw_orders(self.rng, self.rows, self.orders[: plan.epoch])
         return stop
 
     def _set_rates(self, first, count):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastbp.layout import parameter_offsets
+from fastbp.engine.parameters import parameter_offsets
 
 if TYPE_CHECKING:
     from fastbp.network import Network

@@ -130,6 +130,22 @@ def prefetch(typingctx, ptr, offset):
     return types.void(ptr, types.intp), codegen
 
 
+def on_stack(count):
+    """An intrinsic: (ptr) -> a pointer to ``count(W)`` numbers of the pointer's dtype, until the function returns."""
+
+    @intrinsic
+    def room(typingctx, ptr):
+        def codegen(context, builder, signature, args):
+            kind = ir.ArrayType(args[0].type.pointee, count(lanes(ptr.dtype)))
+            with builder.goto_entry_block():  # not Numba's alloca_once, which writes zeros to it at every call
+                place = builder.alloca(kind)
+            return builder.bitcast(place, args[0].type)
+
+        return ptr(ptr), codegen
+
+    return room
+
+
 # --- one register ------------------------------------------------------------------------------------------------------------
 
 

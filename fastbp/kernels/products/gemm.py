@@ -15,11 +15,13 @@ A such a register is neither written nor read.
 from numba.extending import intrinsic
 
 from fastbp.compiler.jit import inline, kernel, switch
-from fastbp.kernels.products.few import FEW, is_worth_turning, outer_few, product_few
-from fastbp.kernels.products.tile_product import outer_tile, product_tile
+from fastbp.kernels.products.few import outer_few, product_few
+from fastbp.kernels.products.ways import is_worth_turning
+from fastbp.kernels.tuning import FEW
 from fastbp.simd import register
 from fastbp.simd.register import like, load, number_of, prefetch, store, width
 from fastbp.simd.tile import CONTINUE, STORE
+from fastbp.simd.tile_product import outer_tile, product_tile
 
 ROWS = register.tile_rows()
 TALL = max(ROWS, 8)  # rows of a tile one register wide: two units, each with four sums under way, are busy then
@@ -52,12 +54,6 @@ def split(rows, most):
     blocks = (rows + most - 1) // most
     height = rows // blocks
     return rows - blocks * height, blocks * (height + 1) - rows, height
-
-
-@inline
-def share(count, member, members):
-    """The part [start, stop) of `count` equal pieces of work that falls to one member of a team."""
-    return count * member // members, count * (member + 1) // members
 
 
 def _strip(rows, columns):
