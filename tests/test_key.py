@@ -227,7 +227,8 @@ from numba import types
 import helpers
 from fastbp.compiler.choice import choose
 from fastbp.compiler.jit import Entry
-from fastbp.activations import ACTIVATIONS, Activation, activate
+from fastbp.activations import ACTIVATIONS, Activation
+from fastbp.kernels.sweeps import activate
 from fastbp.simd.register import pointer, width
 
 if sys.argv[1] == "warm":

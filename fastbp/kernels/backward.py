@@ -3,13 +3,13 @@
 Legend: B rows (samples) of the block; I inputs and O outputs of the layer that the deltas come from; P columns of a panel.
 """
 
-from fastbp.activations import multiply_slope
 from fastbp.compiler.jit import kernel
 from fastbp.kernels.forward import IDENTITY, RELU, depth_of_pieces, rows_in_group
 from fastbp.kernels.packing import clear_past, transposed_stride
 from fastbp.kernels.products.few import is_shallow, product_shallow
 from fastbp.kernels.products.gemm import count_panels, panel_columns, panel_product, panel_width, share
 from fastbp.kernels.regularize import drop_deltas
+from fastbp.kernels.sweeps import multiply_slope
 from fastbp.layout import (
     ACTIVATION,
     CODE,

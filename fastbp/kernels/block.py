@@ -12,6 +12,7 @@ from fastbp.kernels.products.entries import gather_entries, sort_entries
 from fastbp.kernels.products.gemm import count_panels, panel_width, share
 from fastbp.kernels.products.sparse import forward_entries, gradient_entries
 from fastbp.kernels.regularize import draw_masks
+from fastbp.kernels.sweeps import loss_block
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
     ACTIVATION,
@@ -46,7 +47,6 @@ from fastbp.layout import (
     TRANSPOSED,
     WEIGHTED,
 )
-from fastbp.losses import loss_block
 from fastbp.simd.register import horizontal_sum, like, load, load_first, load_rows, select, store, width
 
 ROWS_OF_LOSS = 4  # registers of rows whose targets are gathered at a time: there is room for so many

@@ -7,11 +7,12 @@ cache, the piece of a panel of W in the first. Sums go on from piece to piece in
 Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P columns of a panel; K depth of a product.
 """
 
-from fastbp.activations import ACTIVATIONS, Identity, ReLU, activate
+from fastbp.activations import ACTIVATIONS, Identity, ReLU
 from fastbp.compiler.jit import inline, kernel
 from fastbp.kernels.packing import clear_past, copy
 from fastbp.kernels.products.gemm import ROWS, count_panels, panel_columns, panel_product, panel_width, share
 from fastbp.kernels.regularize import drop
+from fastbp.kernels.sweeps import activate
 from fastbp.layout import (
     ACTIVATION,
     CODE,

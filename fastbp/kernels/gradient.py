@@ -12,6 +12,7 @@ from fastbp.kernels.packing import clear_past, fill, transpose_square, transpose
 from fastbp.kernels.products.few import FEWER, outer_few_with_deltas
 from fastbp.kernels.products.gemm import column_sums, count_panels, outer_product, panel_columns, panel_width, share
 from fastbp.kernels.regularize import complete
+from fastbp.kernels.sweeps import update
 from fastbp.layout import (
     CODE,
     COEFFICIENTS,
@@ -38,7 +39,7 @@ from fastbp.layout import (
     TRANSPOSE,
     TRANSPOSED,
 )
-from fastbp.optimizers import OPTIMIZERS, SGD, update
+from fastbp.optimizers import OPTIMIZERS, SGD
 from fastbp.simd.register import fma, like, load, store, width
 from fastbp.simd.tile import ADD_SCALED, CONTINUE, STORE, ZERO
 

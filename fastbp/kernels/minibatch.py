@@ -10,6 +10,7 @@ from fastbp.kernels.norms import squared_norm
 from fastbp.kernels.packing import transpose_weights
 from fastbp.kernels.products.gemm import count_panels, panel_width, share
 from fastbp.kernels.regularize import begin_step, complete_all, limit_norms, penalty_factor
+from fastbp.kernels.sweeps import prepare
 from fastbp.kernels.team import barrier
 from fastbp.layout import (
     COEFFICIENTS,
@@ -33,7 +34,6 @@ from fastbp.layout import (
     TRANSPOSED,
     WEIGHTED,
 )
-from fastbp.optimizers import prepare
 
 LEAST_WEIGHT = 1e-300  # of a mini-batch that does not weigh nothing: the inverse of a smaller one might not be a number
 

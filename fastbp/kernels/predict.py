@@ -10,6 +10,7 @@ from fastbp.kernels.packing import from_lanes, gather_rows, rows_from_panels, to
 from fastbp.kernels.products.entries import gather_entries
 from fastbp.kernels.products.gemm import count_panels, panel_width
 from fastbp.kernels.products.sparse import forward_entries, forward_row_entries
+from fastbp.kernels.sweeps import softmax_block
 from fastbp.layout import (
     ACTIVATION,
     BIASES,
@@ -32,7 +33,6 @@ from fastbp.layout import (
     TABLE,
     WEIGHTS,
 )
-from fastbp.losses import softmax_block
 from fastbp.simd.register import all_lanes, load, load_first, store, width
 from fastbp.simd.transpose import square_times, square_times_first
 

@@ -6,11 +6,11 @@ panel kernels, bit for bit.
 Legend: W lanes; S samples of a block, a multiple of W; I inputs and O outputs of a layer.
 """
 
-from fastbp.activations import activate
 from fastbp.compiler.jit import inline, kernel, switch, switch_over
 from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.packing import copy, fill
 from fastbp.kernels.products.gemm import ROWS, split
+from fastbp.kernels.sweeps import activate
 from fastbp.layout import (
     ACTIVATION,
     BLOCK,

@@ -6,13 +6,13 @@ bias gradient is then one more column of the same sum. A mini-batch of one sampl
 Legend: W lanes; S samples of a block, a multiple of W; I inputs and O outputs of a layer; B samples of the mini-batch.
 """
 
-from fastbp.activations import multiply_slope
 from fastbp.compiler.jit import inline, kernel
 from fastbp.kernels.block import factor_of_weights
 from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.minibatch import inverse_weight
 from fastbp.kernels.narrow.columns import finish, gather, loss_narrow, outer_sums, product, sum_lanes
 from fastbp.kernels.packing import copy, fill
+from fastbp.kernels.sweeps import multiply_slope, prepare, update
 from fastbp.layout import (
     ACTIVATION,
     BIASES,
@@ -44,7 +44,6 @@ from fastbp.layout import (
     WEIGHTED,
     WEIGHTS,
 )
-from fastbp.optimizers import prepare, update
 from fastbp.simd.register import broadcast, fence, fma, like, load, store, width
 
 
