@@ -8,9 +8,8 @@ of z and a is cheaper; a class that reads z sets ``needs_z``, and z is then kept
 them: slope is the derivative of value.
 """
 
-from fastbp.compiler.jit import inline, kernel, switch_over
 from fastbp.compiler.registry import Described, Registry, positive
-from fastbp.simd.register import broadcast, fence, floor_at, fma, like, load, minimum, select, store
+from fastbp.simd.register import floor_at, fma, like, minimum, select
 from fastbp.simd.vmath import erf, exp, expm1, sigmoid, softplus, tanh
 
 ACTIVATIONS = Registry("activation", "value", "slope")
@@ -246,53 +245,3 @@ class Softmax(Activation):
 def get(value, argument: str = "activation") -> Activation:
     """The activation meant by a name, class or instance; see `Registry.get`."""
     return ACTIVATIONS.get(value, argument)
-
-
-# --- over memory: the choice is made once a block, outside the loop ----------------------------------------------------------
-
-
-def _value_sweep(cls):
-    value = inline(cls.value)
-
-    @kernel
-    def value_block(z, count, step, alpha):
-        # no ranges: with a step that is no constant they divide
-        alpha, i = broadcast(alpha, 0), 0
-        while i + step < count:
-            # two at a time: their latencies overlap, and they share the loads of the constants
-            first, second = value(load(z, i), alpha), value(load(z, i + step), alpha)
-            store(z, i, fence(first))
-            store(z, i + step, fence(second))
-            i += 2 * step
-        if i < count:
-            store(z, i, fence(value(load(z, i), alpha)))
-
-    return value_block
-
-
-def _slope_sweep(cls):
-    slope = inline(cls.slope)
-
-    @kernel
-    def slope_block(z, a, d, count, step, alpha):
-        alpha, i = broadcast(alpha, 0), 0
-        while i < count:
-            store(d, i, load(d, i) * slope(load(z, i), load(a, i), alpha))
-            i += step
-
-    return slope_block
-
-
-_choose_value, _choose_slope = switch_over(ACTIVATIONS, _value_sweep), switch_over(ACTIVATIONS, _slope_sweep)
-
-
-@kernel
-def activate(code, z, count, step, alpha):
-    """a = f(z) in place on the registers at 0, `step`, 2 `step` ... below `count`; `alpha` points to the shape parameter."""
-    _choose_value(code, z, count, step, alpha)
-
-
-@kernel
-def multiply_slope(code, z, a, d, count, step, alpha):
-    """d = d f'(z) in place on registers as for `activate`; z is read only by activations with ``needs_z``."""
-    _choose_slope(code, z, a, d, count, step, alpha)

@@ -20,7 +20,8 @@ from fastbp.engine import planner
 from fastbp.engine.session import Session
 from fastbp.kernels import packing
 from fastbp.kernels.products import gemm
-from fastbp.kernels.products.few import is_shallow, product_shallow
+from fastbp.kernels.products.few import product_shallow
+from fastbp.kernels.products.ways import is_shallow
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
 from fastbp.optimizers import SGD
 from fastbp.simd import transpose
@@ -313,7 +314,7 @@ def moved(mode, x, w, b, order):
 def shallow_both(depth, rows, columns, finish, a, m, aux, tile, shallow):
     """A product of small depth by the tiles of every product, and by its own."""
     a_, m_, aux_ = pointer(a), pointer(m), pointer(aux)
-    gemm.panel_product(a_, 0, depth, m_, pointer(tile), rows, columns, ZERO, m_, finish, aux_, 0)
+    gemm.panel_product(gemm.Panels(a_, 0), depth, m_, pointer(tile), rows, columns, gemm.Ends(ZERO, m_, finish, aux_), 0)
     product_shallow(a_, depth, m_, pointer(shallow), rows, columns, finish, aux_)
 
 
@@ -383,6 +384,7 @@ import ctypes, mmap, os, resource, signal, sys
 import numpy as np
 from scipy.sparse import csr_array
 from fastbp import Network, optimizers
+from fastbp.kernels.tuning import NARROW_LIMIT
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
 from fastbp.engine.session import Session
 from fastbp.engine.sparsity import CompressedRows, entries
@@ -413,8 +415,11 @@ def session_of(net, mode, options, x, y, labels, weights, order, out, side):
     session.rates, session.record = np.full(2, 0.01), np.full(2 * (1 + 4 * len(net.weights)), np.nan)
     session.out = np.full(out, np.nan, net.dtype)
     if side:
-        for name in ("x", "columns", "starts", *"y labels sample_weight order out rates record reals plan work".split()):
+        for name in ("x", "columns", "starts", *"y labels sample_weight order out rates record work".split()):
             setattr(session, name, guarded(getattr(session, name), side))
+        for name in ("plan", "reals"):
+            record = getattr(session, name)
+            setattr(session, name, type(record)(guarded(record.numbers, side)))
         net._vector = session._params = guarded(net._vector, side)
     return session
 
@@ -424,7 +429,7 @@ def results(net, mode, options, *data, side):
     session = session_of(net, mode, options, *data, side)
     loss = session.call(mode)
     session.close()
-    return loss, net.params.tobytes(), session.out.tobytes(), session.record.tobytes(), session.reals.tobytes()
+    return loss, net.params.tobytes(), session.out.tobytes(), session.record.tobytes(), session.reals.numbers.tobytes()
 
 
 def cases(dtype):

@@ -227,7 +227,8 @@ from numba import types
 import helpers
 from fastbp.compiler.choice import choose
 from fastbp.compiler.jit import Entry
-from fastbp.activations import ACTIVATIONS, Activation, activate
+from fastbp.activations import ACTIVATIONS, Activation
+from fastbp.kernels.sweeps import activate
 from fastbp.simd.register import pointer, width
 
 if sys.argv[1] == "warm":
@@ -371,8 +372,6 @@ LOADED = ["", "import fastbp.kernels.tuning, fastbp.kernels.draws.philox", "impo
 
 
 @pytest.mark.parametrize("loaded", LOADED)
-    "loaded", ["", "import fastbp.kernels.tuning, fastbp.kernels.draws.philox", "import fastbp.engine.training"]
-)
 def test_a_package_that_is_replaced_while_a_program_runs(orders, tmp_path, loaded):
     """Machine code is stored as that of the functions that were loaded, whatever lies on disk when it is compiled."""
     program, old, new, (old_package, new_package) = orders

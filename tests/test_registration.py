@@ -27,7 +27,8 @@ from fastbp import MLPClassifier, MLPRegressor, Network
 from fastbp.compiler import cache
 from fastbp.compiler import jit
 from fastbp.compiler.choice import choose
-from fastbp.activations import ACTIVATIONS, ELU, Activation, activate
+from fastbp.activations import ACTIVATIONS, ELU, Activation
+from fastbp.kernels.sweeps import activate
 from fastbp.simd.register import absolute, fma, like, load, pointer, store, width
 from fastbp.losses import LOSSES, Loss
 from fastbp.schedules import SCHEDULES, Schedule
@@ -185,7 +186,8 @@ from numba import types
 from fastbp.compiler.choice import choose
 from fastbp.compiler.jit import Entry
 from fastbp.simd.register import fma, pointer
-from fastbp.optimizers import OPTIMIZERS, Optimizer, prepare
+from fastbp.kernels.sweeps import prepare
+from fastbp.optimizers import OPTIMIZERS, Optimizer
 
 
 @OPTIMIZERS.register
@@ -610,7 +612,8 @@ from numba.extending import overload
 
 from fastbp.compiler.choice import choose
 from fastbp.compiler.jit import Entry
-from fastbp.activations import ACTIVATIONS, Activation, activate
+from fastbp.activations import ACTIVATIONS, Activation
+from fastbp.kernels.sweeps import activate
 from fastbp.simd.register import like, pointer, width
 
 A, B, S = 2.0, 5.0, 2.0

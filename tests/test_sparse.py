@@ -13,8 +13,8 @@ from scipy.sparse import csr_array
 from fastbp import SGD, Adam, Network
 from fastbp.engine import sparsity
 from fastbp.engine.session import Session
-from fastbp.kernels.products.few import FEW
 from fastbp.kernels.products.gemm import ROWS
+from fastbp.kernels.tuning import FEW
 from fastbp.simd.register import register_bytes
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)

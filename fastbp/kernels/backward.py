@@ -3,14 +3,14 @@
 Legend: B rows (samples) of the block; I inputs and O outputs of the layer that the deltas come from; P columns of a panel.
 """
 
-from fastbp.activations import multiply_slope
 from fastbp.compiler.jit import inline, kernel
 from fastbp.kernels.forward import IDENTITY, RELU, TO_DIFFERENTIATE
 from fastbp.kernels.packing import clear_past, transposed_stride
 from fastbp.kernels.products.few import product_shallow
-from fastbp.kernels.products.gemm import panel_columns, panel_product, panel_width
+from fastbp.kernels.products.gemm import Ends, Panels, panel_columns, panel_product, panel_width
 from fastbp.kernels.products.ways import is_shallow
 from fastbp.kernels.regularize import drop_deltas
+from fastbp.kernels.sweeps import multiply_slope
 from fastbp.kernels.walk import walk_over
 from fastbp.simd.record import preceding
 from fastbp.simd.register import like, load, store, width
@@ -35,15 +35,15 @@ def _backward_piece(plan, layer, work, piece, purpose):
     w = work + plan.transposed + layer.transpose + piece.panel * transposed_stride(n_out, work) + piece.k * panel
     d, a, z = work + below.delta + out, work + below.activation + out, work + below.raw + out
     columns, left = panel_columns(piece.panel, n_in, work), n_in - piece.panel * panel
-    start = ZERO if piece.k == 0 else CONTINUE
     # of a ReLU, f'(a) is a choice, made before the product is stored
     finish = WHERE_ABOVE if piece.is_last and below.code == RELU else STORE
     # D = D' W
     if is_shallow(n_out, count):
         product_shallow(deltas, n_out, w, d, count, columns, finish, a)
     else:
+        ends = Ends(ZERO if piece.k == 0 else CONTINUE, w, finish, a)
         ahead = transposed_stride(n_out, work) if piece.is_followed else 0
-        panel_product(deltas, stride, piece.depth, w, d, count, columns, start, w, finish, a, ahead)
+        panel_product(Panels(deltas, stride), piece.depth, w, d, count, columns, ends, ahead)
     if piece.is_last:
         # D = D * f'(A)
         if below.code != RELU and below.code != IDENTITY:

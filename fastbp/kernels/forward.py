@@ -3,11 +3,12 @@
 Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P columns of a panel.
 """
 
-from fastbp.activations import ACTIVATIONS, Identity, ReLU, activate
+from fastbp.activations import ACTIVATIONS, Identity, ReLU
 from fastbp.compiler.jit import inline, kernel
 from fastbp.kernels.packing import clear_past, copy
-from fastbp.kernels.products.gemm import panel_columns, panel_product, panel_width
+from fastbp.kernels.products.gemm import Ends, Panels, panel_columns, panel_product, panel_width
 from fastbp.kernels.regularize import drop
+from fastbp.kernels.sweeps import activate
 from fastbp.kernels.walk import walk_over
 from fastbp.simd.register import width
 from fastbp.simd.tile import BIAS, CONTINUE, FLOOR, STORE
@@ -51,17 +52,15 @@ def finish_panel(plan, layer, work, p, top, rows, purpose):
 @inline
 def _forward_piece(plan, layer, work, piece, purpose):
     n_in, stride, panel = layer.n_in, plan.panel_stride, panel_width(work)
-    a = work + layer.input + piece.k // panel * stride + piece.top * panel
+    a = Panels(work + layer.input + piece.k // panel * stride + piece.top * panel, stride)
     w = work + plan.packed + layer.pack + piece.panel * (n_in + 1) * panel
     z = work + layer.activation + piece.panel * stride + piece.top * panel
     b, columns = w + n_in * panel, panel_columns(piece.panel, layer.n_out, work)
     if purpose == TO_PREDICT:
         columns = max(columns, 1)
-    start = BIAS if piece.k == 0 else CONTINUE
-    finish = FLOOR if piece.is_last and is_floored(layer, purpose) else STORE
-    ahead = (n_in + 1) * panel if piece.is_followed else 0
+    ends = Ends(BIAS if piece.k == 0 else CONTINUE, b, FLOOR if piece.is_last and is_floored(layer, purpose) else STORE, z)
     # Z = A W^T + b
-    panel_product(a, stride, piece.depth, w + piece.k * panel, z, piece.rows, columns, start, b, finish, z, ahead)
+    panel_product(a, piece.depth, w + piece.k * panel, z, piece.rows, columns, ends, (n_in + 1) * panel if piece.is_followed else 0)
     if piece.is_last:
         # A' = f(Z)
         finish_panel(plan, layer, work, piece.panel, piece.top, piece.rows, purpose)

@@ -11,12 +11,13 @@ from fastbp.kernels.forward import RELU
 from fastbp.kernels.packing import clear_past, fill, transpose_square, transposed_stride
 from fastbp.kernels.plan import step_at
 from fastbp.kernels.products.few import outer_few_with_deltas
-from fastbp.kernels.products.gemm import column_sums, count_panels, outer_product, panel_columns, panel_width
+from fastbp.kernels.products.gemm import Ends, column_sums, count_panels, outer_product, panel_columns, panel_width
 from fastbp.kernels.products.ways import go_deltas_along, is_gradient_turned
 from fastbp.kernels.regularize import complete
+from fastbp.kernels.sweeps import update
 from fastbp.kernels.team import share
 from fastbp.kernels.tuning import COMPACT, DEPTH
-from fastbp.optimizers import N_COEFFICIENTS, OPTIMIZERS, SGD, update
+from fastbp.optimizers import N_COEFFICIENTS, OPTIMIZERS, SGD
 from fastbp.simd.record import preceding
 from fastbp.simd.register import fma, like, load, store, width
 from fastbp.simd.tile import ADD_SCALED, CONTINUE, STORE, ZERO
@@ -64,8 +65,8 @@ def _turned_product(a, d, rows, g, filled):
     turned = g - panel * panel
     fill(turned + filled * panel, (panel - filled) * panel, 0.0)
     for b in range(0, rows, DEPTH):
-        part = b * panel
-        outer_product(d + part, a + part, min(DEPTH, rows - b), turned, filled, 2, ZERO if b == 0 else CONTINUE, STORE, g)
+        part, ends = b * panel, Ends(ZERO if b == 0 else CONTINUE, g, STORE, g)
+        outer_product(d + part, a + part, min(DEPTH, rows - b), turned, filled, 2, ends)
     for i in range(0, panel, lanes):
         for j in range(0, panel, lanes):
             transpose_square(turned + j * panel + i, panel, g + i * panel + j, panel)
@@ -78,8 +79,8 @@ def _long_product(a, d, rows, g, inputs, columns, start):
     if columns == 1 and start == ZERO:
         fill(g, inputs * panel, 0.0)
     for b in range(0, rows, DEPTH):
-        part, begin = b * panel, start if b == 0 else CONTINUE
-        outer_product(a + part, d + part, min(DEPTH, rows - b), g, inputs, columns, begin, STORE, g)
+        part, ends = b * panel, Ends(start if b == 0 else CONTINUE, g, STORE, g)
+        outer_product(a + part, d + part, min(DEPTH, rows - b), g, inputs, columns, ends)
 
 
 @inline
@@ -122,18 +123,18 @@ def gradient(plan, layer, work, rows, is_first, is_last, team):
                 update_part(plan, work, offset, g, 1, filled, 1, 0)
             continue
         a, inputs = work + layer.input + q * stride, min(panel, n_in - q * panel)
-        target, finish = (w, ADD_SCALED) if in_registers else (g, STORE)
+        target, ends = (w if in_registers else g), Ends(start, g, ADD_SCALED if in_registers else STORE, scale)
         # G = A^T D, or at once W += scale A^T D
         if with_deltas:
             m = work + plan.transposed + layer.transpose + q * transposed_stride(n_out, work)
             below = work + preceding(layer).delta + q * stride
-            outer_few_with_deltas(a, compact, rows, target, inputs, n_out, start, finish, scale, m, below)
+            outer_few_with_deltas(a, compact, rows, target, inputs, n_out, ends, m, below)
             if in_registers:
                 continue
         elif not in_memory and is_gradient_turned(filled, columns, rows, panel):
             _turned_product(a, d, rows, g, filled)
         elif in_registers:
-            outer_product(a, d, rows, w, inputs, columns, start, ADD_SCALED, scale)
+            outer_product(a, d, rows, w, inputs, columns, ends)
             continue
         else:
             _long_product(a, d, rows, g, inputs, columns, start)

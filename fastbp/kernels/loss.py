@@ -11,9 +11,9 @@ from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.packing import fill, from_lanes, to_lanes
 from fastbp.kernels.products.gemm import count_panels, panel_width
 from fastbp.kernels.samples import factor_of_weights, weight_of
+from fastbp.kernels.sweeps import loss_block
 from fastbp.kernels.team import share
 from fastbp.kernels.tuning import ROWS_OF_LOSS
-from fastbp.losses import loss_block
 from fastbp.simd.register import horizontal_sum, like, load, load_first, load_rows, select, store, width
 
 

@@ -12,8 +12,9 @@ from fastbp.kernels.plan import NO_RULE, step_at
 from fastbp.kernels.products.gemm import count_panels, panel_width
 from fastbp.kernels.regularize import begin_step, complete_all, limit_norms, penalty_factor
 from fastbp.kernels.samples import factor_of_weights
+from fastbp.kernels.sweeps import prepare
 from fastbp.kernels.team import barrier, share
-from fastbp.optimizers import N_COEFFICIENTS, prepare
+from fastbp.optimizers import N_COEFFICIENTS
 
 
 @kernel

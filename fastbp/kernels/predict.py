@@ -11,7 +11,7 @@ from fastbp.kernels.plan import SOFTMAX
 from fastbp.kernels.products.entries import gather_entries
 from fastbp.kernels.products.gemm import count_panels, panel_width
 from fastbp.kernels.products.sparse import forward_entries, forward_row_entries
-from fastbp.losses import softmax_block
+from fastbp.kernels.sweeps import softmax_block
 from fastbp.simd.register import all_lanes, load, load_first, store, width
 from fastbp.simd.transpose import square_times, square_times_first
 

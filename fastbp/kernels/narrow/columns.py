@@ -6,12 +6,12 @@ panel kernels, bit for bit.
 Legend: W lanes; S samples of a block, a multiple of W; I inputs and O outputs of a layer.
 """
 
-from fastbp.activations import activate
 from fastbp.compiler.jit import inline, kernel, switch, switch_over
 from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.packing import copy, fill
 from fastbp.kernels.products.gemm import ROWS, split
 from fastbp.kernels.samples import weight_of
+from fastbp.kernels.sweeps import activate
 from fastbp.kernels.tuning import NARROW_CHAINS, NARROW_ROWS
 from fastbp.losses import LOSSES
 from fastbp.simd.register import broadcast, fence, horizontal_sum, like, load, load_first, load_rows, select, store, width

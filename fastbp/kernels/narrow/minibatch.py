@@ -6,7 +6,6 @@ bias gradient is then one more column of the same sum. A mini-batch of one sampl
 Legend: W lanes; S samples of a block, a multiple of W; I inputs and O outputs of a layer; B samples of the mini-batch.
 """
 
-from fastbp.activations import multiply_slope
 from fastbp.compiler.jit import inline, kernel
 from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.minibatch import prepare_step
@@ -14,7 +13,7 @@ from fastbp.kernels.narrow.columns import finish, gather, loss_narrow, outer_sum
 from fastbp.kernels.packing import copy, fill
 from fastbp.kernels.plan import step_at
 from fastbp.kernels.samples import block_of, factor_of_weights, weight_of
-from fastbp.optimizers import update
+from fastbp.kernels.sweeps import multiply_slope, update
 from fastbp.simd.record import preceding
 from fastbp.simd.register import broadcast, fence, fma, like, load, store, width
 

@@ -148,40 +148,40 @@ _turned_outer_with_deltas = switch([_turned_with_deltas(columns) for columns in 
 
 
 @kernel
-def _add_turned(turned, g, rows, columns, start, finish, scale):
+def _add_turned(turned, g, rows, columns, ends):
     """G = start + the transpose of turned (columns, P), for `rows` rows; see `gemm.outer_product`."""
     panel = 2 * width(g)
     for i in range(rows):
         row = g + i * panel
-        if start == ZERO and finish == STORE:
+        if ends.start == ZERO and ends.finish == STORE:
             store(row, 0, like(load(g, 0), 0.0))
             store(row, width(g), like(load(g, 0), 0.0))
         for j in range(columns):
-            if finish == ADD_SCALED:
+            if ends.finish == ADD_SCALED:
                 # rounded once, as in the other tiles
-                stepped = fma(broadcast(scale, 0), broadcast(turned + j * panel, i), broadcast(row, j))
+                stepped = fma(broadcast(ends.aux, 0), broadcast(turned + j * panel, i), broadcast(row, j))
                 row[j] = as_argument(stepped, row[j])
             else:
                 row[j] += turned[j * panel + i]
 
 
 @kernel
-def outer_few(a, d, depth, g, rows, columns, start, finish, scale):
+def outer_few(a, d, depth, g, rows, columns, ends):
     """G = start + A^T D for `rows` rows of a panel of G of `columns` <= FEW columns; see `gemm.outer_product`."""
     turned = _room(a)
     _turned_outer(columns - 1, a, d, depth, turned)
-    _add_turned(turned, g, rows, columns, start, finish, scale)
+    _add_turned(turned, g, rows, columns, ends)
 
 
 @kernel
-def outer_few_with_deltas(a, d, depth, g, rows, columns, start, finish, scale, m, below):
+def outer_few_with_deltas(a, d, depth, g, rows, columns, ends, m, below):
     """`outer_few` for D (depth, columns) of at most FEWER, and below (depth, P) = D M where A is above 0.
 
     Bits are those of `product_shallow`.
     """
     turned = _room(a)
     _turned_outer_with_deltas(columns - 1, a, d, depth, turned, m, below)
-    _add_turned(turned, g, rows, columns, start, finish, scale)
+    _add_turned(turned, g, rows, columns, ends)
 
 
 def _shallow(depth, columns):

@@ -6,13 +6,15 @@ for the gradient. The sums run over them in the order of the dense products, in 
 Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P columns of a panel.
 """
 
+from typing import Any, NamedTuple
+
 from fastbp.compiler.jit import inline, kernel, switch, when_sparse
 from fastbp.kernels.forward import IDENTITY, activate_panel, finish_panel, is_floored
 from fastbp.kernels.gradient import steps_in_place, update_part
 from fastbp.kernels.packing import copy, fill
 from fastbp.kernels.plan import step_at
 from fastbp.kernels.products.entries import by_columns, by_rows
-from fastbp.kernels.products.gemm import column_sums, count_panels, panel_width
+from fastbp.kernels.products.gemm import Ends, Panels, column_sums, count_panels, panel_width
 from fastbp.kernels.team import part, share
 from fastbp.kernels.tuning import PART, SIDE_BY_SIDE
 from fastbp.simd.register import broadcast, fma, like, load, store, width
@@ -31,29 +33,38 @@ from fastbp.simd.tile import (
 )
 
 
+class Entries(NamedTuple):
+    """Pointers to the entries of a sparse matrix: the numbers, their columns, and where those of each row begin and end."""
+
+    values: Any
+    places: Any
+    begins: Any
+    ends: Any
+
+
 def _sums(panels):
     zero, load_tile = tile_zero(panels, 2), tile_load(panels, 2)
 
     @kernel
-    def sums(values, places, begins, ends, first, last, m, m_panel, c, c_panel, start, bias, finish, scale):
+    def sums(entries, first, last, m, c, ends):
         """`sums_of_entries` of so many panels."""
-        panel = panel_width(m)
+        panel, place, values, places = panel_width(c.first), c.first, entries.values, entries.places
         for i in range(first, last):
-            if start == ZERO:
-                tile = zero(m)
-            elif start == BIAS:
-                tile = load_tile(bias, m_panel)
+            if ends.start == ZERO:
+                tile = zero(place)
+            elif ends.start == BIAS:
+                tile = load_tile(ends.bias, m.stride)
             else:
-                tile = load_tile(c, c_panel)
-            for e in range(begins[i], ends[i]):
+                tile = load_tile(place, c.stride)
+            for e in range(entries.begins[i], entries.ends[i]):
                 # C[i, :] += value M[place, :]
-                tile = tile_axpy(broadcast(values, e), load_tile(m + places[e] * panel, m_panel), tile)
-            if finish == FLOOR:
-                tile = tile_floor(tile, like(load(m, 0), 0.0))
-            elif finish == ADD_SCALED:
-                tile = tile_axpy(broadcast(scale, 0), tile, load_tile(c, c_panel))
-            tile_store(tile, c, c_panel)
-            c = c + panel
+                tile = tile_axpy(broadcast(values, e), load_tile(m.first + places[e] * panel, m.stride), tile)
+            if ends.finish == FLOOR:
+                tile = tile_floor(tile, like(load(place, 0), 0.0))
+            elif ends.finish == ADD_SCALED:
+                tile = tile_axpy(broadcast(ends.aux, 0), tile, load_tile(place, c.stride))
+            tile_store(tile, place, c.stride)
+            place = place + panel
 
     return sums
 
@@ -62,23 +73,20 @@ _sums_of_panels = switch([_sums(panels) for panels in range(1, SIDE_BY_SIDE + 1)
 
 
 @inline
-def sums_of_entries(panels, values, places, begins, ends, first, last, m, m_panel, c, c_panel, start, bias, finish, scale):
+def sums_of_entries(panels, entries, first, last, m, c, ends):
     """C = start + S M for rows first to last of a sparse matrix S, `panels` panels of M and C at a time, at most SIDE_BY_SIDE.
 
     Parameters
     ----------
-    values, places, begins, ends : pointers
-        Entries of S, their columns, and where those of each row begin and end.
-    m : pointer, (I, P)
-        Panels, `m_panel` numbers apart.
-    c : pointer, (last - first, P)
-        Panels, `c_panel` numbers apart. Overwritten; read first if `start` is CONTINUE or `finish` is ADD_SCALED.
-    start : int
-        ZERO, BIAS (the row at `bias`, one of the panels of M), or CONTINUE from c.
-    finish : int
-        STORE; FLOOR: max(c, 0); ADD_SCALED (with start ZERO): c + scale * product.
+    entries : Entries
+        Of S.
+    m : Panels, (I, P)
+    c : Panels, (last - first, P)
+        Overwritten; read first if the product continues, or is added to it.
+    ends : Ends
+        The row at `bias` is one of the panels of M.
     """
-    _sums_of_panels(panels - 1, values, places, begins, ends, first, last, m, m_panel, c, c_panel, start, bias, finish, scale)
+    _sums_of_panels(panels - 1, entries, first, last, m, c, ends)
 
 
 @inline
@@ -100,9 +108,9 @@ def forward_entries(plan, work, rows, purpose, team):
         w, out = work + plan.packed + layer.pack + p * w_panel, p * stride + first * panel
         z, bias = work + layer.activation + out, w + n_in * panel
         for q in range(plan.pieces):
-            begins, ends = bounds + q * capacity, bounds + (q + 1) * capacity
-            start, finish = CONTINUE if q > 0 else BIAS, last_finish if q == plan.pieces - 1 else STORE
-            sums_of_entries(end - p, values, places, begins, ends, first, last, w, w_panel, z, stride, start, bias, finish, z)
+            entries = Entries(values, places, bounds + q * capacity, bounds + (q + 1) * capacity)
+            ends = Ends(CONTINUE if q > 0 else BIAS, bias, last_finish if q == plan.pieces - 1 else STORE, z)
+            sums_of_entries(end - p, entries, first, last, Panels(w, w_panel), Panels(z, stride), ends)
     for p in range(panels):
         finish_panel(plan, layer, work, p, first, last - first, purpose)
 
@@ -136,6 +144,7 @@ def gradient_entries(plan, work, rows, is_first, is_last, team):
     n_in, stride, panel = layer.n_in, plan.panel_stride, panel_width(work)
     panels, parts, w_panel = count_panels(layer.n_out, work), (n_in + PART - 1) // PART, (n_in + 1) * panel
     values, places, begins = by_columns(plan, work)
+    entries = Entries(values, places, begins, begins + 1)
     in_memory = plan.separate == 1 or not (is_first and is_last)
     steps_now = is_last and plan.separate == 0
     in_place = steps_in_place(plan, is_first, is_last)
@@ -155,10 +164,10 @@ def gradient_entries(plan, work, rows, is_first, is_last, team):
             for each in range(end - p):
                 column_sums(d + each * stride, rows, g + each * g_panel, start)
         elif in_place:
-            sums_of_entries(end - p, values, places, begins, begins + 1, k, stop, d, stride, w, w_panel, ZERO, d, ADD_SCALED, scale)
+            sums_of_entries(end - p, entries, k, stop, Panels(d, stride), Panels(w, w_panel), Ends(ZERO, d, ADD_SCALED, scale))
             continue
         else:
-            sums_of_entries(end - p, values, places, begins, begins + 1, k, stop, d, stride, g, g_panel, start, d, STORE, scale)
+            sums_of_entries(end - p, entries, k, stop, Panels(d, stride), Panels(g, g_panel), Ends(start, d, STORE, scale))
         if steps_now:
             count, is_bias = (1, 1) if is_bias else (stop - k, 0)
             for each in range(end - p):
