@@ -15,7 +15,7 @@ from fastbp.engine import validation
 Array = NDArray[Any]
 
 
-def parameter_offsets(sizes) -> list[tuple[int, int, int]]:
+def parameter_offsets(sizes: Sequence[int]) -> list[tuple[int, int, int]]:
     """(offset of W, offset of b, end) of each layer in the flat parameter vector."""
     offsets, start = [], 0
     for n_in, n_out in pairwise(sizes):
@@ -26,7 +26,7 @@ def parameter_offsets(sizes) -> list[tuple[int, int, int]]:
 
 
 @cache
-def places(sizes: tuple[int, ...]) -> tuple:
+def places(sizes: tuple[int, ...]) -> tuple[Any, Any]:
     """Where the weights (n_out, n_in), and the biases (n_out,), of each layer are in the flat vector: slices and shapes."""
     shapes = [(n_out, n_in) for n_in, n_out in pairwise(sizes)]
     offsets = list(zip(parameter_offsets(sizes), shapes, strict=True))
