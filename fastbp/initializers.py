@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp.compiler.registry import Described, Registry, positive
+from fastbp.compiler import Described, Registry, positive
 
 INITIALIZERS = Registry("init")
 

@@ -9,7 +9,7 @@ probability close to 0. A loss without a link acts on the activations a of the l
 hyper-parameter. The law the tests check: d is the derivative of l.
 """
 
-from fastbp.compiler.registry import Described, Registry, positive
+from fastbp.compiler import Described, Registry, positive
 from fastbp.simd.register import absolute, fma, like, load, maximum, minimum, select, store
 from fastbp.simd.vmath import exp, log, sigmoid, softplus, tanh
 

@@ -9,7 +9,7 @@ g is the gradient of the mean loss of the mini-batch plus penalties. Slots start
 
 from math import sqrt
 
-from fastbp.compiler.registry import Described, Registry, boolean, positive
+from fastbp.compiler import Described, Registry, boolean, positive
 from fastbp.simd import register
 from fastbp.simd.register import fma
 

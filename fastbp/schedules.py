@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.compiler.registry import Described, Registry, positive
+from fastbp.compiler import Described, Registry, positive
 
 SCHEDULES = Registry("schedule")
 

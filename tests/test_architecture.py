@@ -75,7 +75,7 @@ def _run_on_import(tree):
 
 def wrong_arrows(module, tree):
     for at_once, target in arrows(tree):
-        name = target if target in FILES else target.rpartition(".")[0]
+        name = target if {target, f"{target}.__init__"} & FILES.keys() else target.rpartition(".")[0]
         if rank(name) > rank(module) and (at_once or (module, name) not in DELEGATES):
             yield f"{module} -> {name}"
 
@@ -146,6 +146,51 @@ def test_who_imports_what(library, users):
     found = {module for module, tree in TREES.items() for _, name in imports(tree) if name.partition(".")[0] == library}
     assert found
     assert {module for module in found if not re.fullmatch(users, module)} == set()
+
+
+# what emits instructions of its own, until it is in one of the two rooms that do
+EMITTING = {"kernels.draws.philox", "kernels.products.few", "kernels.products.tile_product"}
+
+
+def insides(tree):
+    """Imports of what Numba does not offer: its core, LLVM's, and names with an underscore of either."""
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            library, _, rest = name.partition(".")
+            if library == "llvmlite" or (library == "numba" and (rest.partition(".")[0] == "core" or f".{rest}".find("._") >= 0)):
+                yield name
+        if isinstance(node, ast.Attribute) and ast.unparse(node).startswith(("numba.core", "numba._", "llvmlite.")):
+            yield ast.unparse(node)
+
+
+def test_numba_is_behind_one_door():
+    users = {module for module, tree in TREES.items() if list(insides(tree))}
+    assert {module for module in users if not module.startswith(("compiler.", "simd."))} == EMITTING
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from numba.core import cgutils",
+        "from numba.core.cgutils import pack_array",
+        "from numba import core",
+        "import numba.core.types",
+        "from llvmlite import ir",
+        "import llvmlite.binding as llvm",
+        "from numba.np._ufunc import f",
+        "from numba import _dispatcher",
+        "def f():\n    from numba.core import config",
+        "import numba\nnumba.core.config.OPT = 0",
+    ],
+)
+def test_a_hand_on_the_insides_is_seen(source):
+    assert list(insides(ast.parse(source)))
+    assert not list(
+        insides(ast.parse("import numba\nfrom numba import types\nfrom numba.extending import intrinsic\nnumba.types.x"))
+    )
 
 
 def lines(path):

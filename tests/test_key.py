@@ -14,8 +14,9 @@ from types import ModuleType
 import pytest
 
 import fastbp
+import fastbp.compiler as compiler_
 from fastbp.compiler import cache as cache_
-from fastbp.compiler import choice
+from fastbp.compiler import choice, tier
 from fastbp.compiler import modules as modules_
 from fastbp.compiler.key import digest
 from fastbp.compiler.modules import Unseen, digest_of
@@ -203,6 +204,21 @@ def test_what_cannot_be_followed_has_no_digest(kind, monkeypatch):
     with pytest.raises(Unseen):
         digest(executed(monkeypatch, "key_function", source, given=UNSEEN[kind]).f)
     assert digest(executed(monkeypatch, "key_function", source, given=2.0).f)
+
+
+def test_slices_are_constants_like_others():
+    """Compilers since Python 3.14 leave them in the code."""
+
+    module = compile("def f(x): return x[1:]", "f", "exec")
+    (code,) = (each for each in module.co_consts if hasattr(each, "co_code"))
+
+    def taking(constant):
+        function = code.replace(co_consts=(None, constant))
+        return modules_._digest(module.replace(co_consts=(function, None))), digest(constant)
+
+    found = [taking(each) for each in (slice(1, None), slice(1, 2), slice(None, 1), (slice(1, 2), 3), (slice(1, 3), 3))]
+    assert len({each for pair in found for each in pair}) == 10
+    assert taking(slice(1, 2)) == found[1]
 
 
 def test_an_object_without_a_value_yet_has_no_digest():
@@ -413,7 +429,12 @@ def imported_modules(name):
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "fastbp":
             inside = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from [each for each in inside if each in sys.modules] or [node.module]
+            if node.module == "fastbp.compiler":
+                yield from {compiler_.HOME.get(alias.name, f"{node.module}.{alias.name}") for alias in node.names}
+            else:
+                yield from [each for each in inside if each in sys.modules] or [node.module]
+    if name == "fastbp.compiler.tier":
+        yield f"fastbp.compiler.{tier.TIERS[tier.TIER][0]}"
 
 
 def behind(names, imported):
@@ -427,21 +448,22 @@ def behind(names, imported):
 
 
 def test_every_module_that_kernels_are_made_of_is_in_the_key(monkeypatch):
-    modules = behind(["fastbp.compiler.jit", "fastbp.kernels.train"], imported_modules)
-    assert modules == behind(["fastbp.compiler.jit", "fastbp.kernels.train"], modules_._imported)
+    modules = behind(["fastbp.compiler.entries", "fastbp.kernels.train"], imported_modules)
+    assert modules == behind(["fastbp.compiler.entries", "fastbp.kernels.train"], modules_._imported)
+    assert {"fastbp.compiler.plain", "fastbp.compiler.atomics", "fastbp.compiler.unboxing"} < modules
     assert len(modules) > 35
-    before, entry = digest_of("fastbp.compiler.jit", "fastbp.kernels.train"), digest(run.function)
+    before, entry = digest_of("fastbp.compiler.entries", "fastbp.kernels.train"), digest(run.function)
     assert entry == digest(run.function)
     for name in modules:
         monkeypatch.setitem(modules_._codes, name, [compile("x = 1", "<edited>", "exec"), *modules_._codes[name]])
         digest_of.cache_clear()
         modules_._digests.cache_clear()
-        assert digest_of("fastbp.compiler.jit", "fastbp.kernels.train") != before, name
+        assert digest_of("fastbp.compiler.entries", "fastbp.kernels.train") != before, name
         assert digest(run.function) != entry, name
         monkeypatch.undo()
     digest_of.cache_clear()
     modules_._digests.cache_clear()
-    assert digest_of("fastbp.compiler.jit", "fastbp.kernels.train") == before
+    assert digest_of("fastbp.compiler.entries", "fastbp.kernels.train") == before
 
 
 def test_flags_are_in_the_key(monkeypatch):

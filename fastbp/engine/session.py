@@ -7,7 +7,7 @@ from math import isnan, nan
 import numpy as np
 
 from fastbp.activations import Identity
-from fastbp.compiler.choice import Level, choose
+from fastbp.compiler import Level, choose
 from fastbp.engine import memory, planner, validation
 from fastbp.engine.regularization import NOTHING
 from fastbp.engine.sparsity import CompressedRows

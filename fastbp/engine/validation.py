@@ -5,7 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from fastbp.compiler.registry import is_boolean
+from fastbp.compiler import is_boolean
 from fastbp.engine import sparsity
 from fastbp.kernels.check import all_finite
 

@@ -3,7 +3,7 @@
 Legend: B rows (samples) of the block; I inputs and O outputs of the layer that the deltas come from; P columns of a panel.
 """
 
-from fastbp.compiler.jit import inline, kernel
+from fastbp.compiler import inline, kernel
 from fastbp.kernels.forward import IDENTITY, RELU, TO_DIFFERENTIATE
 from fastbp.kernels.packing import clear_past, transposed_stride
 from fastbp.kernels.products.few import product_shallow

@@ -3,7 +3,7 @@
 Legend: B samples of the block; L layers; W lanes of a register.
 """
 
-from fastbp.compiler.jit import kernel
+from fastbp.compiler import kernel
 from fastbp.kernels.backward import backward
 from fastbp.kernels.forward import TO_DIFFERENTIATE, TO_EVALUATE, forward
 from fastbp.kernels.gradient import computes_deltas, gradient

@@ -6,7 +6,7 @@ Legend: see :mod:`fastbp.kernels.plan`.
 """
 
 from fastbp.activations import ACTIVATIONS
-from fastbp.compiler.jit import inline, kernel, known_codes
+from fastbp.compiler import inline, kernel, known_codes
 from fastbp.kernels.plan import NO_RULE, SOFTMAX, UNKNOWN_CODE
 from fastbp.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS

@@ -4,7 +4,7 @@ Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P co
 """
 
 from fastbp.activations import ACTIVATIONS, Identity, ReLU
-from fastbp.compiler.jit import inline, kernel
+from fastbp.compiler import inline, kernel
 from fastbp.kernels.packing import clear_past, copy
 from fastbp.kernels.products.gemm import Ends, Panels, panel_columns, panel_product, panel_width
 from fastbp.kernels.regularize import drop

@@ -6,7 +6,7 @@ in registers. Other rules take it from a block of P x P numbers in the first-lev
 Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P columns of a panel.
 """
 
-from fastbp.compiler.jit import inline, kernel
+from fastbp.compiler import inline, kernel
 from fastbp.kernels.forward import RELU
 from fastbp.kernels.packing import clear_past, fill, transpose_square, transposed_stride
 from fastbp.kernels.plan import step_at

@@ -5,7 +5,7 @@ C is the weighted mean of the losses over the mini-batch.
 Legend: B samples of the block; O outputs of the network; W lanes of a register; P columns of a panel.
 """
 
-from fastbp.compiler.jit import inline, kernel
+from fastbp.compiler import inline, kernel
 from fastbp.kernels.backward import multiply_slope_of_panel
 from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.packing import fill, from_lanes, to_lanes

@@ -3,7 +3,7 @@
 Legend: B samples of the mini-batch, taken S at a time; L layers; W lanes of a register.
 """
 
-from fastbp.compiler.jit import kernel
+from fastbp.compiler import kernel
 from fastbp.kernels.block import all_blocks
 from fastbp.kernels.gradient import add_decay, update_from_memory
 from fastbp.kernels.norms import squared_norm

@@ -5,7 +5,7 @@ Legend: W lanes of a register; L layers.
 
 from math import inf, sqrt
 
-from fastbp.compiler.jit import inline, kernel
+from fastbp.compiler import inline, kernel
 from fastbp.kernels.products.gemm import count_panels, panel_width
 from fastbp.simd.ieee754 import scale_of_squares
 from fastbp.simd.register import fma, horizontal_sum, like, load, width

@@ -3,7 +3,7 @@
 Legend: see :mod:`fastbp.kernels.products.gemm`. A lane block is (n, W): W samples side by side, one row a feature or output.
 """
 
-from fastbp.compiler.jit import inline, kernel
+from fastbp.compiler import inline, kernel
 from fastbp.kernels.products.gemm import count_panels, panel_width
 from fastbp.kernels.tuning import AHEAD, GATHERED
 from fastbp.simd.register import like, load, load_first, prefetch, store, width

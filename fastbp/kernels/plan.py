@@ -8,7 +8,7 @@ Legend: L layers; I inputs and O outputs of a layer; W lanes of a register; P = 
 are processed together: a whole mini-batch, or a part.
 """
 
-from fastbp.compiler.modules import add_this_module
+from fastbp.compiler import add_this_module
 from fastbp.optimizers import N_COEFFICIENTS, N_HYPER
 from fastbp.simd.record import Record
 

@@ -3,7 +3,7 @@
 Legend: N rows predicted; S rows of a block; O outputs; L layers.
 """
 
-from fastbp.compiler.jit import kernel
+from fastbp.compiler import kernel
 from fastbp.kernels.check import are_finite
 from fastbp.kernels.forward import IDENTITY, TO_PREDICT, activate_panel, forward
 from fastbp.kernels.packing import from_lanes, gather_rows, rows_from_panels, to_lanes

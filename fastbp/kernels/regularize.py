@@ -8,7 +8,7 @@ from math import inf
 
 from numba import types
 
-from fastbp.compiler.jit import entry, inline, when_extended
+from fastbp.compiler import entry, inline, when_extended
 from fastbp.kernels.draws.philox import mask_of_units
 from fastbp.kernels.norms import column_norms, norm, norm_of_norms
 from fastbp.kernels.plan import PER_BATCH, step_at

@@ -5,7 +5,7 @@ Legend: N samples of the data; B samples of the mini-batch; I inputs and O outpu
 
 from typing import Any, NamedTuple
 
-from fastbp.compiler.jit import inline, kernel
+from fastbp.compiler import inline, kernel
 
 LEAST_WEIGHT = 1e-300  # of a mini-batch that does not weigh nothing: the inverse of a smaller one might not be a number
 

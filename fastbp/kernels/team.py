@@ -7,15 +7,9 @@ gives way to the operating system when the others take long.
 Legend: meeting the counter that the team shares, and whether the call is off; T = members threads.
 """
 
-import sys
 from typing import Any, NamedTuple
 
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
-
-from fastbp.compiler.jit import inline, kernel
+from fastbp.compiler import fetch_add, give_way, inline, kernel, load_shared, relax
 from fastbp.kernels.tuning import SPINS
 
 CALLED_OFF = 1  # place in `meeting` of what is not 0 once a member will never come, because Ctrl-C was heard before it set out
@@ -41,53 +35,6 @@ def share(count, team):
     return part(count, team.member, team.members)
 
 
-@intrinsic
-def _fetch_add(typingctx, counter, value):
-    """Add to an integer that threads share; the value before."""
-
-    def codegen(context, builder, signature, args):
-        return builder.atomic_rmw("add", args[0], args[1], "acq_rel")
-
-    return types.int64(counter, types.int64), codegen
-
-
-@intrinsic
-def load_shared(typingctx, counter):
-    """Read an integer that other threads write."""
-
-    def codegen(context, builder, signature, args):
-        return builder.load_atomic(args[0], "acquire", 8)
-
-    return types.int64(counter), codegen
-
-
-@intrinsic
-def _relax(typingctx):
-    """Tell the core that this is a spin loop, where it has an instruction for that."""
-
-    def codegen(context, builder, signature, args):
-        triple = builder.module.triple
-        if triple.startswith(("x86_64", "i386", "i686")):
-            pause = ir.FunctionType(ir.VoidType(), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, pause, "llvm.x86.sse2.pause"), [])
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
-@intrinsic
-def _yield(typingctx):
-    """Let another thread have this core."""
-
-    def codegen(context, builder, signature, args):
-        name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
-        function = ir.FunctionType(ir.IntType(32), [])
-        builder.call(cgutils.get_or_insert_function(builder.module, function, name), [])
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
 @kernel
 def barrier(team):
     """Wait until all members are here, or the call is off.
@@ -97,15 +44,15 @@ def barrier(team):
     if team.members == 1:
         return
     meeting, members = team.meeting, team.members
-    arrived = _fetch_add(meeting, 1)
+    arrived = fetch_add(meeting, 1)
     target = (arrived // members + 1) * members
     spins = 0
     while load_shared(meeting) < target and load_shared(meeting + CALLED_OFF) == 0:
         spins += 1
         if spins < SPINS:
-            _relax()
+            relax()
         else:
-            _yield()
+            give_way()
 
 
 @kernel

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from numba import types
 
-from fastbp.compiler.jit import entry, inline, kernel
+from fastbp.compiler import entry, inline, kernel
 from fastbp.kernels.codes import codes_are_known
 from fastbp.kernels.draws.philox import draw_with_replacement, shuffle
 from fastbp.kernels.minibatch import minibatch

@@ -10,7 +10,7 @@ Legend: B rows (samples) of the block; K depth of the product; N columns of its 
 
 from typing import NamedTuple
 
-from fastbp.compiler.jit import inline, kernel
+from fastbp.compiler import inline, kernel
 from fastbp.kernels.products.gemm import ROWS, count_panels, panel_width
 from fastbp.kernels.team import share
 from fastbp.kernels.tuning import DEPTH, GROUP, LEAST_GROUP

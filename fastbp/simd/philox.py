@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastbp.compiler.jit import inline
+from fastbp.compiler import inline
 from fastbp.simd import register
 from fastbp.simd.emit import emit_splat, vector_type
 

@@ -13,8 +13,7 @@ from numba import types
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, lower_setattr_generic, models, register_model
 
-from fastbp.compiler.modules import add_this_module
-from fastbp.compiler.target import lowered
+from fastbp.compiler import add_this_module, lowered
 from fastbp.simd.emit import at
 
 add_this_module()

@@ -17,8 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
-from fastbp.compiler.modules import add_this_module
-from fastbp.compiler.target import lowered, target
+from fastbp.compiler import add_this_module, lowered, processor
 from fastbp.simd.emit import (
     I32,
     at,
@@ -42,7 +41,7 @@ WITH_AVX2 = ("x86-64-v3", "haswell", "skylake", "znver2", "znver3")
 @cache
 def register_bytes() -> int:
     """Bytes of the widest vector register of the target: 64, 32 or 16."""
-    _, cpu, features = target.target_context.codegen().magic_tuple()
+    _, cpu, features = processor()
     flags = set(features.split(","))
     for size, flag, names in ((64, "avx512f", WITH_AVX512), (32, "avx2", WITH_AVX2)):
         # a processor that is only named has the features of its name
@@ -53,7 +52,7 @@ def register_bytes() -> int:
 
 def tile_rows() -> int:
     """R of the largest tile of two columns that the register file holds beside its operands: 12 of 32 registers, 6 of 16."""
-    triple, *_ = target.target_context.codegen().magic_tuple()
+    triple, *_ = processor()
     return 12 if register_bytes() == 64 or triple.startswith(("aarch64", "arm64")) else 6
 
 

@@ -8,7 +8,7 @@ Legend: m numbers drawn.
 
 import numpy as np
 
-from fastbp.compiler.jit import inline, kernel
+from fastbp.compiler import inline, kernel
 from fastbp.simd.philox import HALF, LOW, masks, philox
 
 

@@ -6,7 +6,7 @@ panel kernels, bit for bit.
 Legend: W lanes; S samples of a block, a multiple of W; I inputs and O outputs of a layer.
 """
 
-from fastbp.compiler.jit import inline, kernel, switch, switch_over
+from fastbp.compiler import inline, kernel, switch, switch_over
 from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.packing import copy, fill
 from fastbp.kernels.products.gemm import ROWS, split

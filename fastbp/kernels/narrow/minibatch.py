@@ -6,7 +6,7 @@ bias gradient is then one more column of the same sum. A mini-batch of one sampl
 Legend: W lanes; S samples of a block, a multiple of W; I inputs and O outputs of a layer; B samples of the mini-batch.
 """
 
-from fastbp.compiler.jit import inline, kernel
+from fastbp.compiler import inline, kernel
 from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.minibatch import prepare_step
 from fastbp.kernels.narrow.columns import finish, gather, loss_narrow, outer_sums, product, sum_lanes

@@ -6,7 +6,7 @@ Row by row they are what the forward product of the first layer takes, column by
 Legend: B rows (samples) of the block; I inputs of the network; N samples.
 """
 
-from fastbp.compiler.jit import inline, when_sparse
+from fastbp.compiler import inline, when_sparse
 from fastbp.kernels.products.gemm import panel_width
 from fastbp.kernels.team import share
 from fastbp.simd.register import all_lanes, integers, load, prefetch, width

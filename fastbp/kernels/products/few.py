@@ -9,7 +9,7 @@ Legend: W lanes of a register; P = 2 W columns of a panel; K depth of a product;
 :mod:`fastbp.kernels.products.gemm`.
 """
 
-from fastbp.compiler.jit import inline, kernel, switch
+from fastbp.compiler import inline, kernel, switch
 from fastbp.kernels.tuning import FEW, FEWER, SHALLOW_ROWS, TURNED_DEPTH
 from fastbp.simd import register
 from fastbp.simd.ieee754 import as_argument

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from numba.extending import intrinsic
 
-from fastbp.compiler.jit import inline, kernel, switch
+from fastbp.compiler import inline, kernel, switch
 from fastbp.kernels.products.few import outer_few, product_few
 from fastbp.kernels.products.ways import is_worth_turning
 from fastbp.kernels.tuning import FEW

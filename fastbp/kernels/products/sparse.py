@@ -8,7 +8,7 @@ Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P co
 
 from typing import Any, NamedTuple
 
-from fastbp.compiler.jit import inline, kernel, switch, when_sparse
+from fastbp.compiler import inline, kernel, switch, when_sparse
 from fastbp.kernels.forward import IDENTITY, activate_panel, finish_panel, is_floored
 from fastbp.kernels.gradient import steps_in_place, update_part
 from fastbp.kernels.packing import copy, fill

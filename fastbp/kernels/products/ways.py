@@ -3,7 +3,7 @@
 Legend: W lanes of a register; P = 2 W columns of a panel; K depth of a product; B rows (samples) of the block.
 """
 
-from fastbp.compiler.jit import inline
+from fastbp.compiler import inline
 from fastbp.kernels.tuning import (
     COMPACT,
     DEPTH,
