@@ -88,7 +88,8 @@ TABLE = 49  # first row of the layer table
     CLIP_NORM,  # largest Euclidean norm of the gradient
     MAX_NORM,  # largest Euclidean norm of the weights of a unit, 0: any
     UNIT,  # of the sample weights: a penalty PER_BATCH is divided by it, too
-) = range(8, 22)
+    STRICT,  # 1: a loss that gains just TOLERANCE is no progress
+) = range(8, 23)
 N_REALS = 24
 
 # columns of the layer table; offsets of one layer

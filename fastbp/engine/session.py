@@ -9,17 +9,18 @@ import numpy as np
 from fastbp import layout
 from fastbp.activations import Identity
 from fastbp.compiler.choice import Level, choose
-from fastbp.engine import memory, validation
+from fastbp.engine import memory, threads, validation
 from fastbp.engine.regularization import NOTHING
 from fastbp.engine.sparsity import CompressedRows
 from fastbp.engine.validation import NO_WEIGHTS
 from fastbp.kernels.check import all_finite
 from fastbp.kernels.team import CALLED_OFF
-from fastbp.kernels.train import PREDICT, run, run_narrow
+from fastbp.kernels.train import PREDICT, TRAIN, run, run_narrow
 from fastbp.optimizers import N_HYPER, Optimizer
 from fastbp.simd import register
 
 NO_COLUMNS, NO_STARTS = np.zeros(0, np.int32), np.zeros(0, np.int64)
+FLOP_OF_STEP = 20  # per parameter, by the time it takes
 
 
 class Session:
@@ -234,13 +235,14 @@ class Session:
         is_met = self.net.loss_function.zero_if_met and self.net.output == Identity()
         self.plan[layout.PANEL_LOSS] = is_met and cap == float("inf")
 
-    def set_stop(self, tol: float, limit: int, best=float("inf"), waited=0):
+    def set_stop(self, tol: float, limit: float, best=float("inf"), waited=0, *, strict=False):
         """End a call (STATUS is then STOPPED) after `limit` epochs running whose loss is above the best one less `tol`.
 
-        `best` and `waited` are the lowest loss and the number of such epochs so far; `stop_state` tells them later.
+        With `strict` a loss that equals that is no progress either. `best` and `waited` are the lowest loss and the number of such
+        epochs so far; `stop_state` tells them later.
         """
-        self.plan[layout.LIMIT], self.plan[layout.STATUS] = limit, layout.RUNNING
-        self.reals[[layout.TOLERANCE, layout.BEST, layout.WAITED]] = tol, best, waited
+        self.plan[layout.LIMIT], self.plan[layout.STATUS] = min(limit, layout.MAX_STEPS), layout.RUNNING
+        self.reals[[layout.TOLERANCE, layout.BEST, layout.WAITED, layout.STRICT]] = tol, best, waited, strict
 
     def stop_state(self) -> tuple[float, int]:
         """The lowest loss of an epoch, and how many epochs running have made no progress."""
@@ -318,6 +320,57 @@ class Session:
         """Let the threads go."""
         if self._threads is not None:
             self._threads.shutdown()
+
+    # --- what a training sets and reads ------------------------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, net, batch, rule, n_threads=None, *, plain=True, extra=NOTHING, entries=None) -> "Session":
+        """One that trains by mini-batches, of the kind that is the fastest; `plain` without L2 penalty and norms."""
+        narrow = max(net.sizes) <= layout.NARROW_LIMIT and plain and extra == NOTHING and not rule.decays
+        # of sparse samples so little is left that the step itself counts
+        step = FLOP_OF_STEP * net._vector.size if entries else 0
+        members = 1 if narrow else threads.members_for(batch * threads.flop_of_sample(net.sizes, entries) + step, n_threads)
+        return cls(net, batch, optimizer=rule, narrow=narrow, members=members, extra=extra, entries=entries)
+
+    def set_order(self, shuffle, stride=0):
+        """What `shuffle` of a fit says; without, those of `set_data`, of each epoch `stride` numbers after those of the last."""
+        orders = {True: layout.SHUFFLED, False: layout.GIVEN, "replacement": layout.WITH_REPLACEMENT}
+        self.plan[[layout.ORDER, layout.ORDER_STRIDE]] = orders[shuffle], stride
+
+    def set_record(self, epochs: int, *, norms=False):
+        """Make room for what the kernel records of so many epochs: losses and, if they are needed, `norms`."""
+        self.record = np.full(epochs * (1 + 4 * int(self.plan[layout.N_LAYERS])), nan)
+        self.plan[layout.SEPARATE] |= norms
+
+    def begin(self, seed=0):
+        """Let training go on with the first epoch of orders, rates and record; `seed` is of all that the kernel draws."""
+        self.plan[[layout.EPOCH, layout.FIRST, layout.STATUS, layout.SEED]] = 0, 0, layout.RUNNING, seed
+
+    def train(self, until: int, steps=layout.MAX_STEPS):
+        """Go on up to that epoch, so many mini-batches at most, or until the rule of `set_stop` ends it."""
+        self.plan[layout.EPOCHS], self.plan[layout.STEPS] = until, steps
+        self.call(TRAIN)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that training goes on with: so many are complete since `begin`."""
+        return int(self.plan[layout.EPOCH])
+
+    @property
+    def is_between_epochs(self) -> bool:
+        """Whether training goes on at the beginning of an epoch."""
+        return bool(self.plan[layout.FIRST] == 0)
+
+    @property
+    def steps_of_epoch(self) -> int:
+        """Mini-batches of an epoch."""
+        return -(-int(self.plan[layout.ROWS]) // self.block)
+
+    def recorded(self, first: int, last: int) -> tuple[list, list, np.ndarray]:
+        """Of range(first, last): losses, learning rates, and norms (weights and biases of each layer, then their gradients)."""
+        record = self.record.reshape(-1, 1 + 4 * int(self.plan[layout.N_LAYERS]))[first:last]
+        rates = self.rates.reshape(-1, self.plan[layout.RATES])[first:last, 0]
+        return record[:, 0].tolist(), rates.tolist(), record[:, 1:]
 
 
 class _Kept:

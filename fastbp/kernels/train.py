@@ -49,6 +49,7 @@ from fastbp.layout import (
     STATUS,
     STEPS,
     STOPPED,
+    STRICT,
     TABLE,
     TOLERANCE,
     WAITED,
@@ -103,7 +104,8 @@ def _end_epoch(plan, work, reals, record):
     if not isfinite(loss):
         plan[STATUS] = DIVERGED
     elif plan[LIMIT] > 0:
-        reals[WAITED] = reals[WAITED] + 1.0 if loss > reals[BEST] - reals[TOLERANCE] else 0.0
+        bound = reals[BEST] - reals[TOLERANCE]
+        reals[WAITED] = reals[WAITED] + 1.0 if loss > bound or (loss == bound and reals[STRICT] > 0.0) else 0.0
         reals[BEST] = min(reals[BEST], loss)
         if reals[WAITED] >= plan[LIMIT]:
             plan[STATUS] = STOPPED
