@@ -8,8 +8,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 from fastbp.engine.session import Session
 from fastbp.engine.trainer import Stopping
 
@@ -56,44 +54,24 @@ class History:
         Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
 
 
+@dataclass
 class Watch:
-    """Looks at the epochs of a fit: fills its history, calls its callbacks, and decides whether to stop.
+    """Looks at the epochs of a fit: fills its history, calls its callbacks, and decides whether to stop."""
 
-    Parameters
-    ----------
-    session : Session
-        Ready to train.
-    loss_rule, held_out_rule : Stopping, optional
-        By the training loss, which the kernel follows, and by that of `held_out`, whose best parameters are kept.
-    gradient_tol : float, optional
-    held_out, scored : (X, y), optional
-        To validate by, and those whose score is recorded.
-    record_norms : bool
-    callbacks : tuple of callable
-    bar : tqdm, optional
-    """
+    session: Session  # ready to train
+    loss_rule: Stopping | None  # which the kernel follows
+    gradient_tol: float | None
+    held_out: tuple[Any, Any] | None  # X, y to validate by
+    held_out_rule: Stopping | None  # by their loss; the best parameters are kept
+    scored: tuple[Any, Any] | None  # X, y whose score is recorded
+    record_norms: bool
+    callbacks: tuple[Callable[..., Any], ...]
+    bar: Any  # of tqdm, or None
 
-    def __init__(
-        self,
-        session: Session,
-        *,
-        loss_rule: Stopping | None,
-        gradient_tol: float | None,
-        held_out: tuple[Any, Any] | None,
-        held_out_rule: Stopping | None,
-        scored: tuple[Any, Any] | None,
-        record_norms: bool,
-        callbacks: tuple[Callable[..., Any], ...],
-        bar: Any,
-    ) -> None:
-        self.session, self.net, self.history = session, session.net, History()
-        self.loss_rule, self.gradient_tol = loss_rule, gradient_tol
-        self.held_out, self.held_out_rule = held_out, held_out_rule
-        self.scored, self.record_norms, self.callbacks, self.bar = scored, record_norms, callbacks, bar
-        self.best = None
-        if loss_rule is not None:
-            loss_rule.lead(session)
-        self.begin = perf_counter()
+    def __post_init__(self) -> None:
+        self.net, self.history, self.best, self.begin = self.session.net, History(), None, perf_counter()
+        if self.loss_rule is not None:
+            self.session.set_stop(self.loss_rule)
 
     def is_needed_every_epoch(self) -> bool:
         """Whether anything has to be looked at, or to be done, between two epochs."""
@@ -102,20 +80,20 @@ class Watch:
     def after(self, first: int, last: int, times: list[float]) -> bool:
         """Take over the epochs that a call has completed, one if `is_needed_every_epoch`; True to stop."""
         history = self.history
-        losses, rates, norms = self.session.recorded(first, last)
+        losses, rates = self.session.losses_and_rates(first, last)
         history.loss += losses
         history.learning_rate += rates
         history.time += [time - self.begin for time in times]
-        middle = norms.shape[1] // 2
         if self.record_norms:
-            history.weight_norms += norms[:, :middle:2].tolist()
-            history.gradient_norms += norms[:, middle::2].tolist()
+            of_weights, of_gradients = self.session.norms(first, last)
+            history.weight_norms += of_weights[:, ::2].tolist()
+            history.gradient_norms += of_gradients[:, ::2].tolist()
         if self.scored is not None:
             history.score.append(self.net.score(*self.scored))
         if self.held_out is not None:
             history.validation_loss.append(self.net.loss(*self.held_out))
             history.validation_score.append(self.net.score(*self.held_out))
-        history.stopped_by = self._reason(norms[-1, middle:])
+        history.stopped_by = self._reason(last)
         for callback in self.callbacks:
             if callback(first, self.net, history) is True and history.stopped_by is None:
                 history.stopped_by = "callback"
@@ -124,17 +102,17 @@ class Watch:
             self.bar.update(last - first)
         return history.stopped_by is not None
 
-    def _reason(self, gradient_norms: np.ndarray) -> str | None:
-        if self.gradient_tol is not None and sum(gradient_norms.tolist()) <= self.gradient_tol:
+    def _reason(self, last: int) -> str | None:
+        if self.gradient_tol is not None and sum(self.session.norms(last - 1, last)[1][0].tolist()) <= self.gradient_tol:
             return "gradient_tol"
         if self.loss_rule is not None:
-            self.loss_rule.catch_up(self.session)
-            if self.loss_rule.is_over:
+            self.loss_rule.best, self.loss_rule.waited = self.session.stop_state()
+            if self.loss_rule.is_over():
                 return "tol"
         if self.held_out_rule is not None:
             if self.held_out_rule.follow(self.history.validation_loss[-1]):
                 self.best = self.net.params.copy()
-            if self.held_out_rule.is_over:
+            if self.held_out_rule.is_over():
                 return "patience"
         return None
 

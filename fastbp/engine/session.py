@@ -235,17 +235,14 @@ class Session:
         is_met = self.net.loss_function.zero_if_met and self.net.output == Identity()
         self.plan[layout.PANEL_LOSS] = is_met and cap == float("inf")
 
-    def set_stop(self, tol: float, limit: float, best=float("inf"), waited=0, *, strict=False):
-        """End a call (STATUS is then STOPPED) after `limit` epochs running whose loss is above the best one less `tol`.
-
-        With `strict` a loss that equals that is no progress either. `best` and `waited` are the lowest loss and the number of such
-        epochs so far; `stop_state` tells them later.
-        """
-        self.plan[layout.LIMIT], self.plan[layout.STATUS] = min(limit, layout.MAX_STEPS), layout.RUNNING
-        self.reals[[layout.TOLERANCE, layout.BEST, layout.WAITED, layout.STRICT]] = tol, best, waited, strict
+    def set_stop(self, rule):
+        """End a call (STATUS is then STOPPED) when a rule (`fastbp.engine.trainer.Stopping`) is over, which follows the losses."""
+        self.plan[layout.LIMIT], self.plan[layout.STATUS] = min(rule.limit, layout.MAX_STEPS), layout.RUNNING
+        places = [layout.TOLERANCE, layout.BEST, layout.WAITED, layout.STRICT]
+        self.reals[places] = rule.tol, rule.best, rule.waited, rule.strict
 
     def stop_state(self) -> tuple[float, int]:
-        """The lowest loss of an epoch, and how many epochs running have made no progress."""
+        """Of the rule of `set_stop`, now: the lowest loss of an epoch, and how many epochs running have made no progress."""
         return float(self.reals[layout.BEST]), int(self.reals[layout.WAITED])
 
     def call(self, mode: int) -> float:
@@ -335,16 +332,18 @@ class Session:
     def set_order(self, shuffle, stride=0):
         """What `shuffle` of a fit says; without, those of `set_data`, of each epoch `stride` numbers after those of the last."""
         orders = {True: layout.SHUFFLED, False: layout.GIVEN, "replacement": layout.WITH_REPLACEMENT}
-        self.plan[[layout.ORDER, layout.ORDER_STRIDE]] = orders[shuffle], stride
+        self.plan[layout.ORDER], self.plan[layout.ORDER_STRIDE] = orders[shuffle], stride
 
     def set_record(self, epochs: int, *, norms=False):
         """Make room for what the kernel records of so many epochs: losses and, if they are needed, `norms`."""
-        self.record = np.full(epochs * (1 + 4 * int(self.plan[layout.N_LAYERS])), nan)
+        self._width = 4 * len(self.net.sizes) - 3
+        self.record = np.full(epochs * self._width, nan)
         self.plan[layout.SEPARATE] |= norms
 
     def begin(self, seed=0):
         """Let training go on with the first epoch of orders, rates and record; `seed` is of all that the kernel draws."""
-        self.plan[[layout.EPOCH, layout.FIRST, layout.STATUS, layout.SEED]] = 0, 0, layout.RUNNING, seed
+        self.plan[layout.EPOCH] = self.plan[layout.FIRST] = 0
+        self.plan[layout.STATUS], self.plan[layout.SEED] = layout.RUNNING, seed
 
     def train(self, until: int, steps=layout.MAX_STEPS):
         """Go on up to that epoch, so many mini-batches at most, or until the rule of `set_stop` ends it."""
@@ -361,16 +360,15 @@ class Session:
         """Whether training goes on at the beginning of an epoch."""
         return bool(self.plan[layout.FIRST] == 0)
 
-    @property
-    def steps_of_epoch(self) -> int:
-        """Mini-batches of an epoch."""
-        return -(-int(self.plan[layout.ROWS]) // self.block)
+    def losses_and_rates(self, first: int, last: int) -> tuple[list[float], list[float]]:
+        """Losses and learning rates of range(first, last)."""
+        width, steps = self._width, self.plan[layout.RATES]
+        return self.record[first * width : last * width : width].tolist(), self.rates[first * steps : last * steps : steps].tolist()
 
-    def recorded(self, first: int, last: int) -> tuple[list, list, np.ndarray]:
-        """Of range(first, last): losses, learning rates, and norms (weights and biases of each layer, then their gradients)."""
-        record = self.record.reshape(-1, 1 + 4 * int(self.plan[layout.N_LAYERS]))[first:last]
-        rates = self.rates.reshape(-1, self.plan[layout.RATES])[first:last, 0]
-        return record[:, 0].tolist(), rates.tolist(), record[:, 1:]
+    def norms(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Norms of weights and biases of each layer after range(first, last), and those of their gradients: (last - first, 2 L)."""
+        record = self.record.reshape(-1, self._width)[first:last]
+        return record[:, 1 : self._width // 2 + 1], record[:, self._width // 2 + 1 :]
 
 
 class _Kept:

@@ -52,46 +52,23 @@ class OverwrittenError(DivergenceError):
 class Stopping:
     """The rule that ends a training: so many epochs running without progress of a loss, or of the negative of a score.
 
-    The kernel itself follows it where it looks at the training loss (`lead`, then `catch_up`), so that it costs no call an epoch.
-
-    Attributes
-    ----------
-    tol : float
-        What a loss must gain on the best one to be progress.
-    limit : int, or infinity
-        Epochs without progress that are the end.
-    best : float
-        The lowest loss so far.
-    waited : int
-        Epochs without progress so far.
-    strict : bool
-        Whether a gain must be more than `tol`; else at least that.
+    Where that is the training loss the kernel itself follows it (`Session.set_stop`), so that it costs no call an epoch.
     """
 
-    tol: float
-    limit: float
-    best: float = float("inf")
-    waited: int = 0
-    strict: bool = True
+    tol: float  # what a loss must gain on the best one to be progress
+    limit: float  # epochs without progress that are the end
+    best: float = float("inf")  # the lowest loss so far
+    waited: int = 0  # epochs without progress so far
+    strict: bool = True  # a gain must be more than `tol`; else at least that
 
     def follow(self, loss: float) -> bool:
         """Count an epoch; whether its loss is the lowest so far."""
         bound = self.best - self.tol
         self.waited = 0 if loss < bound or (loss == bound and not self.strict) else self.waited + 1
-        is_best = loss < self.best
-        if is_best:
-            self.best = loss
-        return is_best
+        is_lowest = loss < self.best
+        self.best = loss if is_lowest else self.best
+        return is_lowest
 
-    def lead(self, session: Session) -> None:
-        """Let the kernel follow from here on."""
-        session.set_stop(self.tol, self.limit, self.best, self.waited, strict=self.strict)
-
-    def catch_up(self, session: Session) -> None:
-        """Take over what the kernel has counted."""
-        self.best, self.waited = session.stop_state()
-
-    @property
     def is_over(self) -> bool:
         """Whether the training ends here."""
         return self.waited >= self.limit

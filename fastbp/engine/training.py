@@ -166,7 +166,8 @@ def fit(
         if held_count:
             rows, values, labels, weights, held_out = _split(rng, rows, values, labels, weights, held_count)
         batch_size = min(batch_size, len(rows) if given is None else given.shape[1])
-        extra = replace(extra, l1=extra.l1 / len(rows))
+        if extra.l1:
+            extra = replace(extra, l1=extra.l1 / len(rows))
         if regularization.drops_inputs(extra):
             rows, entries = sparsity.dense(rows), None
         else:
@@ -177,21 +178,15 @@ def fit(
         session.set_data(rows, values, labels, weights, given)
         session.set_penalty(l2 / len(rows))
         session.set_order(shuffle if given is None else False, 0 if given is None or len(given) == 1 else given.shape[1])
-        session.set_rates(schedule.rates(rule.learning_rate, epochs, session.steps_of_epoch))
+        session.set_rates(schedule.rates(rule.learning_rate, epochs, steps))
         session.set_record(epochs, norms=norms)
         session.begin(rng.integers(1 << 63) if (shuffle and given is None) or extra.dropout else 0)
 
-        watch = Watch(
-            session,
-            loss_rule=None if tol is None else Stopping(tol, n_iter_no_change),
-            gradient_tol=gradient_tol,
-            held_out=held_out,
-            held_out_rule=None if patience is None else Stopping(0.0, patience),
-            scored=(rows, labels if labels.size else values) if record_score else None,
-            record_norms=record_norms,
-            callbacks=callbacks,
-            bar=_bar(epochs, progress),
-        )
+        loss_rule = None if tol is None else Stopping(tol, n_iter_no_change)
+        held_out_rule = None if patience is None else Stopping(0.0, patience)
+        scored = (rows, labels if labels.size else values) if record_score else None
+        bar = _bar(epochs, progress)
+        watch = Watch(session, loss_rule, gradient_tol, held_out, held_out_rule, scored, record_norms, callbacks, bar)
         try:
             trainer = Trainer(session)
             trainer.run(epochs, watch.after, each=watch.is_needed_every_epoch())

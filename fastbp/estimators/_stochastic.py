@@ -162,6 +162,10 @@ class _Fit:
                     )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
+        except OverwrittenError:
+            raise
+        except DivergenceError as error:
+            self._diverged(error)
         if self.early_stopping:
             self.net.params[:] = estimator._best_params
         if not self.incremental:
@@ -174,14 +178,15 @@ class _Fit:
         session.set_order(False, self.orders.shape[1] if estimator.shuffle else 0)
         session.set_penalty(estimator.alpha if penalises(estimator) else 0.0, per_batch=True)
         session.set_report(*report(self.net))
+        self.steps = -(-len(self.rows) // session.block)
         is_per_step = self.schedule is not None and self.schedule.per_step
-        session.set_rates(np.empty((self.together, session.steps_of_epoch if is_per_step else 1)))
+        session.set_rates(np.empty((self.together, self.steps if is_per_step else 1)))
         session.set_record(self.together)
         best = -estimator.best_validation_score_ if self.early_stopping else estimator.best_loss_
         limit = estimator.n_iter_no_change + 1
         self.rule = Stopping(estimator.tol, limit, best, estimator._no_improvement_count, strict=False)
         if not self.early_stopping:
-            self.rule.lead(session)
+            session.set_stop(self.rule)
         self.trainer = Trainer(session)
 
     def _epochs(self, count) -> bool:
@@ -196,15 +201,8 @@ class _Fit:
             self._set_rates()
             self.tasks.begin_epoch()
             return self.trainer.run(count, self._after, each=self.each)
-        except KeyboardInterrupt:
-            self._take()
-            raise
-        except OverwrittenError:
-            raise
-        except DivergenceError as error:
-            self._diverged(error)
-            return True
         finally:
+            self._take()  # also what was complete before an interruption or a divergence
             if self.estimator.shuffle and self.taken < count:
                 self.rng.set_state(state)
                 self.rows = order
@@ -215,8 +213,8 @@ class _Fit:
         estimator, optimizer, first = self.estimator, self.optimizer, self.taken
         rates = self.session.rates.reshape(self.together, -1)[first : self.count]
         if self.schedule is not None:
-            init, start, steps = float(estimator.learning_rate_init), optimizer.epochs, self.session.steps_of_epoch
-            rates[:] = self.schedule.rates(init, estimator.max_iter, steps, start, start + len(rates))
+            init, start = float(estimator.learning_rate_init), optimizer.epochs
+            rates[:] = self.schedule.rates(init, estimator.max_iter, self.steps, start, start + len(rates))
             return
         rates[:] = optimizer.learning_rate
         if self._is_scheduled("invscaling"):
@@ -235,10 +233,10 @@ class _Fit:
     def _take(self, times=None):
         """Take over the epochs that calls have completed since the last time."""
         estimator, session, first, last = self.estimator, self.session, self.taken, self.session.epoch
-        if last == first:
+        if last <= first:
             return
         self.taken, count = last, last - first
-        losses, rates, _ = session.recorded(first, last)
+        losses, rates = session.losses_and_rates(first, last)
         estimator.loss_curve_ += losses
         estimator.loss_ = losses[-1]
         estimator.history_.learning_rate += rates
@@ -249,7 +247,7 @@ class _Fit:
         if self._is_scheduled("invscaling"):
             self.optimizer.learning_rate = self._inverse_scaling(estimator.t_)
         if not self.early_stopping:
-            self.rule.catch_up(session)
+            self.rule.best, self.rule.waited = session.stop_state()
             estimator.best_loss_, estimator._no_improvement_count = self.rule.best, self.rule.waited
         if estimator.verbose:
             print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
@@ -261,7 +259,7 @@ class _Fit:
         if self.held_out is not None:
             self._validate()
         stop = self.tasks.end_epoch()
-        if self.rule.is_over and not stop:
+        if self.rule.is_over() and not stop:
             watched = "Validation score" if self.early_stopping else "Training loss"
             gain = f"did not improve more than tol={estimator.tol:f} for {int(estimator.n_iter_no_change)} consecutive epochs."
             stop = self._stop_or_slow_down(f"{watched} {gain}")
@@ -281,7 +279,7 @@ class _Fit:
                 self._set_rates()
                 self.rule.waited = self.estimator._no_improvement_count = 0
                 if not self.early_stopping:
-                    self.rule.lead(self.session)
+                    self.session.set_stop(self.rule)
                 ending = f" Setting learning rate to {optimizer.learning_rate:f}"
         if self.estimator.verbose:
             print(message + ending)
@@ -303,9 +301,8 @@ class _Fit:
         estimator._no_improvement_count = rule.waited
 
     def _diverged(self, error):
-        """Take over the epochs before the one at fault; go on with the best parameters where there are any, else raise."""
+        """Go on with the best parameters where there are any, else raise."""
         estimator = self.estimator
-        self._take()
         epoch = estimator.n_iter_ + 1
         if self.early_stopping and np.isfinite(estimator.best_validation_score_):
             estimator.n_iter_, estimator.loss_ = epoch, float("nan")
@@ -315,7 +312,7 @@ class _Fit:
                 f"Training diverged in epoch {epoch}: the loss or a weight is not finite. The weights of the best epoch are kept;"
                 " lower learning_rate_init, or scale X.",
                 ConvergenceWarning,
-                stacklevel=6,
+                stacklevel=5,
             )
             return
         raise DivergenceError(
