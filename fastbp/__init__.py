@@ -17,8 +17,10 @@ _MODULES = {
     "losses": "AbsoluteError BinaryCrossEntropy CrossEntropy Gamma Huber LogCosh Poisson Quantile SquaredError",
     "network": "Network",
     "optimizers": "SGD Adam AdamW Momentum Nesterov RMSprop",
+    "engine.history": "History",
     "engine.regularization": "dropout_mask",
-    "engine.training": "DivergenceError History epoch_order",
+    "engine.trainer": "DivergenceError",
+    "engine.training": "epoch_order",
     "files.checkpoint": "ModelFormatError load",
 }
 _SUBMODULES = [
@@ -54,9 +56,9 @@ if TYPE_CHECKING:
     from fastbp.activations import Softmax as Softmax
     from fastbp.activations import Softplus as Softplus
     from fastbp.activations import Tanh as Tanh
+    from fastbp.engine.history import History as History
     from fastbp.engine.regularization import dropout_mask as dropout_mask
-    from fastbp.engine.training import DivergenceError as DivergenceError
-    from fastbp.engine.training import History as History
+    from fastbp.engine.trainer import DivergenceError as DivergenceError
     from fastbp.engine.training import epoch_order as epoch_order
     from fastbp.estimators import MLPClassifier as MLPClassifier
     from fastbp.estimators import MLPRegressor as MLPRegressor

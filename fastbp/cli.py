@@ -131,7 +131,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
     from fastbp import optimizers, plotting
     from fastbp.bench.comparison import compare
-    from fastbp.engine.training import flop_of_sample
+    from fastbp.engine.threads import flop_of_sample
     from fastbp.network import Network
 
     validation.integer("--seed", arguments.seed, least=0)

@@ -245,7 +245,7 @@ class Network(Parameters):
             session = self._idle.pop()
         except IndexError:
             session = None
-        if session is None or (session.block < count and session.block < self._together) or not session.takes(rows):
+        if session is None or (session.batch < count and session.batch < self._together) or not session.takes(rows):
             session = Session(self, min(count, self._together), entries=self._entries(rows))
         out = np.empty(shape, self.dtype)
         try:
@@ -302,7 +302,7 @@ class Network(Parameters):
             session = self._spare.pop()
         except IndexError:
             session = None
-        if session is None or session.block != count or session.differentiate < differentiate or not session.takes(rows):
+        if session is None or session.batch != count or session.differentiate < differentiate or not session.takes(rows):
             session = Session(self, count, differentiate=differentiate, entries=self._entries(rows))
         mode = DIFFERENTIATE if differentiate else EVALUATE
         loss = session.compute(mode, count, rows, values, labels, weights, out if differentiate else session.out)

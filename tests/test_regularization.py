@@ -21,7 +21,7 @@ from conftest import (
 import fastbp
 from fastbp import SGD, Adam, schedules
 from fastbp.compiler.choice import Level
-from fastbp.engine import planner, runner, training
+from fastbp.engine import planner, trainer, training
 from fastbp.engine.regularization import NOTHING, Regularization, checked, dropout_mask
 from fastbp.engine.session import Session
 from fastbp.kernels.train import TRAIN
@@ -283,7 +283,7 @@ def test_neither_threads_nor_calls_of_the_kernel_change_a_bit(extra, dtype, bloc
     results, losses = set(), set()
     for n_threads in (1, 2, 3):
         for seconds in (1e9, 0.0):  # all epochs in one call, and one step in each
-            monkeypatch.setattr(runner, "CALL_SECONDS", seconds)
+            monkeypatch.setattr(trainer, "CALL_SECONDS", seconds)
             again = net.copy()
             losses.add(tuple(again.fit(X, y, n_threads=n_threads, **options).loss))
             results.add(again.params.tobytes())
@@ -358,7 +358,7 @@ def test_divergence_with_extras():
     net, X, y = problem((4, 20, 3), hidden="relu")
     seen = []
     keep = [lambda epoch, net, history: seen.append(net.params.copy())]
-    with pytest.raises(training.DivergenceError):
+    with pytest.raises(trainer.DivergenceError):
         net.fit(X, y, epochs=1000, optimizer=SGD(5.0), dropout=0.2, l1=0.1, callbacks=keep)
     np.testing.assert_array_equal(net.params, seen[-1])
 
@@ -366,7 +366,7 @@ def test_divergence_with_extras():
 def test_clipping_keeps_from_diverging():
     net, X, y = problem((4, 20, 3), hidden="relu")
     X = X * 100
-    with pytest.raises(training.DivergenceError):
+    with pytest.raises(trainer.DivergenceError):
         net.copy().fit(X, y, epochs=100, optimizer=SGD(0.01))
     assert np.isfinite(net.fit(X, y, epochs=100, optimizer=SGD(0.01), clip_norm=1.0).loss).all()
 
@@ -462,7 +462,7 @@ def test_where_a_call_ends_does_not_change_the_rates(monkeypatch, teams, n_threa
     other = net.copy()
     options = {"epochs": 4, "batch_size": 9, "optimizer": "adam", "schedule": "one_cycle", "rng": 0}
     history = net.fit(X, y, **options)
-    monkeypatch.setattr(runner, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "CALL_SECONDS", 0.0)
     calls = count_calls(monkeypatch)
     assert other.fit(X, y, n_threads=n_threads, **options).loss == history.loss
     assert len(calls) == 4 * 5

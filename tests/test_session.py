@@ -11,6 +11,7 @@ from fastbp.activations import ACTIVATIONS
 from fastbp.compiler import choice as choice_
 from fastbp.engine import planner
 from fastbp.engine.session import Session
+from fastbp.engine.trainer import Stopping
 from fastbp.kernels.plan import RUNNING, STOPPED, Layer, Plan
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, TRAIN, run, run_narrow
 
@@ -119,10 +120,10 @@ def test_the_reported_loss_of_a_sample_is_capped_and_its_gradient_is_not(kind):
 # --- stopping ----------------------------------------------------------------------------------------------------------------
 
 
-def python_rule(losses, tol, limit, best=float("inf"), waited=0):
+def python_rule(losses, tol, limit, best=float("inf"), waited=0, *, strict=False):
     """Epochs until the stop (all, without one), whether it stopped, and the state then."""
     for epoch, loss in enumerate(losses, 1):
-        waited = waited + 1 if loss > best - tol else 0
+        waited = waited + 1 if loss > best - tol or (strict and loss == best - tol) else 0
         best = min(best, loss)
         if waited >= limit:
             return epoch, True, best, waited
@@ -142,34 +143,54 @@ def session_of_losses(losses, kind):
 
 
 @KINDS
-def test_stopping_is_the_rule_in_python(kind):
-    stops = 0
+@pytest.mark.parametrize("strict", [False, True])
+def test_stopping_is_the_rule_in_python(kind, strict):
+    stops = ties = 0
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        count, limit, tol = rng.integers(1, 30), int(rng.integers(1, 6)), float(rng.choice([0.0, 0.25, 0.5, -0.1]))
-        # few different values: many ties
-        given = rng.integers(1, 6, count) / 4 + (0.0 if seed % 2 else np.linspace(3, 0, count))
+        count, limit, tol = rng.integers(1, 30), int(rng.integers(1, 6)), float(rng.choice([0.0, 0.375, 0.5, -0.125]))
+        # few different values, whose differences are exact: many ties
+        given = rng.integers(1, 6, count) ** 2 / 8 + (0.0 if seed % 2 else np.linspace(3, 0, count))
         session, losses = session_of_losses(given, kind)
-        session.set_stop(tol, limit)
+        rule, by_hand = (Stopping(tol, limit, strict=strict) for _ in range(2))
+        session.set_stop(rule)
         recorded = train(session)
-        epochs, stopped, best, waited = python_rule(losses, tol, limit)
+        epochs, stopped, best, waited = python_rule(losses, tol, limit, strict=strict)
         assert session.plan.epoch == epochs
         assert session.plan.status == (STOPPED if stopped else RUNNING)
         assert session.stop_state() == (best, waited)
+        lowest = [by_hand.follow(loss) for loss in losses[:epochs]]
+        assert lowest == [loss < min(losses[:epoch], default=np.inf) for epoch, loss in enumerate(losses[:epochs])]
+        assert (by_hand.best, by_hand.waited, by_hand.is_over()) == (best, waited, stopped)
+        ties += python_rule(losses, tol, limit, strict=not strict) != (epochs, stopped, best, waited)
         np.testing.assert_array_equal(recorded[:epochs], losses[:epochs])
         assert np.isnan(recorded[epochs:]).all()
         stops += stopped and epochs < count
     assert stops > 15
+    assert ties > 2
+
+
+def test_a_rule_without_a_limit_and_losses_that_are_no_numbers():
+    session, _ = session_of_losses([0.5] * 50, "one thread")
+    rule = Stopping(0.0, float("inf"))
+    session.set_stop(rule)
+    train(session)
+    assert (session.epoch, session.stop_state()) == (50, (0.5, 49))
+    by_score = Stopping(0.25, 2, strict=False)
+    for score, waited in ((float("nan"), 1), (0.5, 0), (0.75, 0), (float("nan"), 1), (0.99, 2)):
+        assert by_score.follow(-score) == (score in (0.5, 0.75, 0.99))
+        assert by_score.waited == waited
+    assert by_score.is_over()
 
 
 def test_stopping_goes_on_from_a_state():
     given = [3, 2, 2, 1, 1, 1, 1, 1]
     first, _ = session_of_losses(given[:5], "one thread")
-    first.set_stop(0.0, 3)
+    first.set_stop(Stopping(0.0, 3))
     train(first)
     assert first.plan.status == RUNNING
     second, losses = session_of_losses(given[5:], "one thread")
-    second.set_stop(0.5, 3, *first.stop_state())
+    second.set_stop(Stopping(0.5, 3, *first.stop_state()))
     train(second)
     epochs, stopped, best, waited = python_rule(losses, 0.5, 3, *first.stop_state())
     assert stopped
@@ -182,7 +203,7 @@ def test_stopping_of_a_real_fit_whatever_the_threads():
         net, X, y = problem()
         untouched = net.copy()
         session = start(net, X, y, 300, batch=6, rule=SGD(0.2), kind=kind)
-        session.set_stop(1e-4, 4)
+        session.set_stop(Stopping(1e-4, 4))
         losses = train(session)
         epochs = session.plan.epoch
         assert session.plan.status == STOPPED

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastbp.activations import Identity
 from fastbp.compiler import Level, choose
-from fastbp.engine import memory, planner, validation
+from fastbp.engine import memory, planner, threads, validation
 from fastbp.engine.regularization import NOTHING
 from fastbp.engine.sparsity import CompressedRows
 from fastbp.engine.validation import NO_WEIGHTS
@@ -22,16 +22,20 @@ from fastbp.kernels.plan import (
     PER_BATCH,
     PER_POPULATION,
     RUNNING,
+    SHUFFLED,
     SOFTMAX,
     UNKNOWN_CODE,
+    WITH_REPLACEMENT,
     Reals,
 )
 from fastbp.kernels.team import CALLED_OFF
-from fastbp.kernels.train import PREDICT, run, run_narrow
+from fastbp.kernels.train import PREDICT, TRAIN, run, run_narrow
+from fastbp.kernels.tuning import NARROW_LIMIT
 from fastbp.optimizers import N_HYPER, Optimizer
 from fastbp.simd import register
 
 NO_COLUMNS, NO_STARTS = np.zeros(0, np.int32), np.zeros(0, np.int64)
+FLOP_OF_STEP = 20  # per parameter, by the time it takes
 
 
 class Session:
@@ -129,7 +133,7 @@ class Session:
         self.sample_weight = NO_WEIGHTS
         self.labels = self.order = self.starts = NO_STARTS
         self.columns = NO_COLUMNS
-        self.block, self.slots = batch, max(slots, 0)
+        self.batch, self.slots = batch, max(slots, 0)
         self._params = net._vector  # which stays where it is
         self._kept: list[np.ndarray] = []  # the last snapshot
         self._given: tuple[int, ...] = ()  # numbers of samples, labels and weights in the last `compute`
@@ -244,16 +248,14 @@ class Session:
         is_met = self.net.loss_function.zero_if_met and self.net.output == Identity()
         self.plan.panel_loss = is_met and cap == float("inf")
 
-    def set_stop(self, tol: float, limit: int, best=float("inf"), waited=0):
-        """End a call (the status is then STOPPED) after `limit` epochs running whose loss is above the best one less `tol`.
-
-        `best` and `waited` are the lowest loss and the number of such epochs so far; `stop_state` tells them later.
-        """
-        self.plan.limit, self.plan.status = limit, RUNNING
-        self.reals.tolerance, self.reals.best, self.reals.waited = tol, best, waited
+    def set_stop(self, rule):
+        """End a call, with the status STOPPED, when a rule (`fastbp.engine.trainer.Stopping`) is over, which follows the losses."""
+        self.plan.limit, self.plan.status = min(rule.limit, MAX_STEPS), RUNNING
+        reals = self.reals
+        reals.tolerance, reals.best, reals.waited, reals.strict = rule.tol, rule.best, rule.waited, rule.strict
 
     def stop_state(self) -> tuple[float, int]:
-        """The lowest loss of an epoch, and how many epochs running have made no progress."""
+        """Of the rule of `set_stop`, now: the lowest loss of an epoch, and how many epochs running have made no progress."""
         return self.reals.best, int(self.reals.waited)
 
     def call(self, mode: int) -> float:
@@ -327,6 +329,58 @@ class Session:
         """Let the threads go."""
         if self._threads is not None:
             self._threads.shutdown()
+
+    # --- what a training sets and reads ------------------------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, net, batch, rule, n_threads=None, *, plain=True, extra=NOTHING, entries=None) -> "Session":
+        """One that trains by mini-batches, of the kind that is the fastest; `plain` without L2 penalty and norms."""
+        narrow = max(net.sizes) <= NARROW_LIMIT and plain and extra == NOTHING and not rule.decays
+        # of sparse samples so little is left that the step itself counts
+        step = FLOP_OF_STEP * net._vector.size if entries else 0
+        members = 1 if narrow else threads.members_for(batch * threads.flop_of_sample(net.sizes, entries) + step, n_threads)
+        return cls(net, batch, optimizer=rule, narrow=narrow, members=members, extra=extra, entries=entries)
+
+    def set_order(self, shuffle, stride=0):
+        """What `shuffle` of a fit says; without, those of `set_data`, of each epoch `stride` numbers after those of the last."""
+        orders = {True: SHUFFLED, False: GIVEN, "replacement": WITH_REPLACEMENT}
+        self.plan.order, self.plan.order_stride = orders[shuffle], stride
+
+    def set_record(self, epochs: int, *, norms=False):
+        """Make room for what the kernel records of so many epochs: losses and, if they are needed, `norms`."""
+        self._width = 4 * len(self.net.sizes) - 3
+        self.record = np.full(epochs * self._width, nan)
+        self.plan.separate |= norms
+
+    def begin(self, seed=0):
+        """Let training go on with the first epoch of orders, rates and record; `seed` is of all that the kernel draws."""
+        self.plan.epoch = self.plan.first = 0
+        self.plan.status, self.plan.seed = RUNNING, seed
+
+    def train(self, until: int, steps=MAX_STEPS):
+        """Go on up to that epoch, so many mini-batches at most, or until the rule of `set_stop` ends it."""
+        self.plan.epochs, self.plan.steps = until, steps
+        self.call(TRAIN)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that training goes on with: so many are complete since `begin`."""
+        return self.plan.epoch
+
+    @property
+    def is_between_epochs(self) -> bool:
+        """Whether training goes on at the beginning of an epoch."""
+        return self.plan.first == 0
+
+    def losses_and_rates(self, first: int, last: int) -> tuple[list[float], list[float]]:
+        """Losses and learning rates of range(first, last)."""
+        width, steps = self._width, self.plan.rates
+        return self.record[first * width : last * width : width].tolist(), self.rates[first * steps : last * steps : steps].tolist()
+
+    def norms(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Norms of weights and biases of each layer after range(first, last), and those of their gradients: (last - first, 2 L)."""
+        record = self.record.reshape(-1, self._width)[first:last]
+        return record[:, 1 : self._width // 2 + 1], record[:, self._width // 2 + 1 :]
 
 
 class _Kept:

@@ -69,7 +69,8 @@ def _end_epoch(plan, work, reals, record):
     if not isfinite(loss):
         plan.status = DIVERGED
     elif plan.limit > 0:
-        reals.waited = reals.waited + 1.0 if loss > reals.best - reals.tolerance else 0.0
+        bound = reals.best - reals.tolerance
+        reals.waited = reals.waited + 1.0 if loss > bound or (loss == bound and reals.strict > 0.0) else 0.0
         reals.best = min(reals.best, loss)
         if reals.waited >= plan.limit:
             plan.status = STOPPED
