@@ -139,7 +139,7 @@ def check_gradients(net, X, y, eps=None, scheme="central") -> GradientReport:
     rows = sparsity.dense(validation.samples("X", X, net.sizes[0], net.dtype)).astype(np.float64)
     values, labels = validation.targets("y", y, len(rows), net.sizes[-1], net.loss_function.task, net.dtype)
     y = labels if labels.size else values.astype(np.float64)
-    probe = _in_float64(net)
+    probe = net.copy("float64")
     gradient = gradients.params.astype(np.float64)
     judge = _Judge(net, probe, rows, y, gradient, eps, scheme)
     steps = [judge.step * factor for factor in FINER] if eps is None else [judge.step]
@@ -350,20 +350,6 @@ def _condition(probe, X, y) -> np.ndarray:
 def _directions(size):
     """The same at every call, and such that no two changes cancel."""
     return np.random.default_rng(0).normal(size=(N_NUDGES, size))
-
-
-def _in_float64(net):
-    from fastbp.network import Network
-
-    return Network(
-        net.sizes,
-        list(net.hidden),
-        net.loss_function,
-        output=net.output,
-        dtype="float64",
-        weights=net.weights,
-        biases=net.biases,
-    )
 
 
 def _place(sizes, offsets, position, gradient, difference):

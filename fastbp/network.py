@@ -7,11 +7,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastbp import activations, initializers, layout, losses
-from fastbp.engine import memory, metrics, sparsity, threads, validation
+from fastbp import activations, gradcheck, initializers, layout, losses
+from fastbp.engine import memory, metrics, sparsity, threads, training, validation
 from fastbp.engine.parameters import Parameters
 from fastbp.engine.session import Session
 from fastbp.engine.turn import Turn
+from fastbp.files import checkpoint
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE
 
 SPARE_BYTES = 1 << 24  # of the work buffer that a network keeps between calls
@@ -94,7 +95,7 @@ class Network(Parameters):
         self.loss_function = losses.get(loss)
         self.hidden = self._hidden_activations(hidden)
         self.output = self._output_activation(output)
-        self.dtype = _dtype(dtype)
+        self.dtype = validation.precision(dtype)
         self.rng = validation.generator(rng)
         count = layout.parameter_offsets(self.sizes)[-1][2]
         memory.check_room(f"sizes={self.sizes}", count * self.dtype.itemsize)
@@ -169,18 +170,21 @@ class Network(Parameters):
         own[:] = vector
         self.__dict__.update(state, _vector=own, _idle=[], _spare=[], _turn=Turn("network"))
 
-    def copy(self) -> "Network":
-        """A network with equal settings and parameters of its own."""
-        return Network(
-            self.sizes,
-            list(self.hidden),
-            self.loss_function,
-            output=self.output,
-            dtype=self.dtype,
-            weights=self.weights,
-            biases=self.biases,
-            rng=deepcopy(self.rng),
-        )
+    def _settings(self) -> dict:
+        """Arguments that make a network of this kind."""
+        output = None if self.loss_function.link else self.output
+        return {"sizes": self.sizes, "hidden": list(self.hidden), "loss": self.loss_function, "output": output, "dtype": self.dtype}
+
+    def copy(self, dtype=None) -> "Network":
+        """A network with equal settings and parameters of its own.
+
+        Parameters
+        ----------
+        dtype : {"float32", "float64"}, optional
+            By default the same.
+        """
+        settings = self._settings() | ({} if dtype is None else {"dtype": dtype})
+        return Network(**settings, weights=self.weights, biases=self.biases, rng=deepcopy(self.rng))
 
     # --- outputs ---------------------------------------------------------------------------------------------------------
 
@@ -347,41 +351,59 @@ class Network(Parameters):
         delta = None if y is None else [session.matrix(layer, layout.DELTA) for layer in layers]
         return Trace([rows, *a], [session.matrix(layer, layout.RAW) for layer in layers], delta)
 
-    def check_gradients(self, X, y, eps=None, scheme="central"):
-        """Compare backpropagation with finite differences; see `fastbp.gradcheck.check_gradients`."""
-        from fastbp.gradcheck import check_gradients
-
-        return check_gradients(self, X, y, eps=eps, scheme=scheme)
+    check_gradients = gradcheck.check_gradients
 
     # --- training --------------------------------------------------------------------------------------------------------
 
-    def fit(self, X, y, **options):
-        """Train from the present parameters; see `fastbp.engine.training.fit` for the options.
-
-        Other threads may predict meanwhile, by parameters of any moment of the training; a second `fit` is a RuntimeError.
-
-        Returns
-        -------
-        History
-        """
-        from fastbp.engine.training import fit
-
-        return fit(self, X, y, **options)
+    fit = training.fit  # the function itself, so that editors, type checkers and help() show every option
 
     def save(self, path, extra=None) -> None:
-        """Write the network to a file; see `fastbp.files.checkpoint.save`."""
-        from fastbp.files.checkpoint import save
+        """Write the network to a file, replacing it in one step.
 
-        save(self, path, extra)
+        Its sizes, activations, loss, dtype and parameters are kept to the bit. `fastbp.load` reads it.
+
+        Parameters
+        ----------
+        path : str or path
+        extra : dict, optional
+            More to keep with the network: anything JSON can hold exactly. `fastbp.files.checkpoint.read_header` gives it back.
+
+        Raises
+        ------
+        ValueError
+            If `extra` holds NaN or infinity.
+        TypeError
+            If `extra` holds what JSON cannot.
+        OSError
+            If the file cannot be written; a file that was there before is still there.
+        """
+        checkpoint.write(path, self._settings(), self._vector, extra)
 
 
-def _dtype(value) -> np.dtype:
-    if value is None:
-        raise TypeError("dtype must be 'float32' or 'float64', got None")
+def load(path) -> Network:
+    """Read a network from a file.
+
+    Parameters
+    ----------
+    path : str or path
+        What `Network.save` wrote.
+
+    Returns
+    -------
+    Network
+        Equal to the saved one to the bit. The state of an optimiser is not part of it.
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is damaged in any way, is of a newer format, or is no model file.
+    OSError
+        If the file cannot be read.
+    """
+    settings, params = checkpoint.read(path)
     try:
-        dtype = np.dtype(value)
-    except TypeError as error:
-        raise TypeError(f"dtype must be 'float32' or 'float64', got {value!r}") from error
-    if dtype not in (np.float32, np.float64):
-        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype.name!r}")
-    return dtype
+        net = Network(**settings)
+    except (ValueError, TypeError) as error:
+        raise checkpoint.cannot_be_built(path, error) from error
+    net.params[:] = params
+    return net

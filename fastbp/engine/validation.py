@@ -45,6 +45,19 @@ def layer_sizes(sizes) -> tuple[int, ...]:
     return tuple(integer(f"sizes[{i}]", size) for i, size in enumerate(sizes))
 
 
+def precision(value) -> np.dtype:
+    """The dtype, float32 or float64, that is meant by a name, a type or a dtype."""
+    if value is None:
+        raise TypeError("dtype must be 'float32' or 'float64', got None")
+    try:
+        dtype = np.dtype(value)
+    except TypeError as error:
+        raise TypeError(f"dtype must be 'float32' or 'float64', got {value!r}") from error
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype.name!r}")
+    return dtype
+
+
 def is_plain(array: np.ndarray) -> bool:
     """Whether an array of float32 or float64 is as the kernels take it: C-contiguous, and all its numbers are finite."""
     try:
