@@ -155,7 +155,8 @@ def check_gradients(net, X, y, eps=None, scheme="central") -> GradientReport:
         parts = np.array([slopes, *check.differences(rows[part], y[part], slopes)])
         sums += np.where(used, parts * (len(part) / len(rows)), 0.0)
         compared |= used
-    return check.report(*sums, compared=compared, kinks=len(left_out))
+    gradient, difference, bend = sums
+    return check.report(gradient, difference, bend, compared, len(left_out))
 
 
 class _Check:
