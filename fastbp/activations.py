@@ -8,8 +8,9 @@ of z and a is cheaper; a class that reads z sets ``needs_z``, and z is then kept
 them: slope is the derivative of value.
 """
 
+from fastbp.arguments import positive
 from fastbp.compiler.jit import inline, kernel, switch_over
-from fastbp.compiler.registry import Described, Registry, positive
+from fastbp.compiler.registry import Described, Registry
 from fastbp.simd.register import broadcast, fence, floor_at, fma, like, load, minimum, select, store
 from fastbp.simd.vmath import erf, exp, expm1, sigmoid, softplus, tanh
 

@@ -134,7 +134,7 @@ def check_gradients(net, X, y, eps=None, scheme="central") -> GradientReport:
     """
     if scheme not in STEPS:
         raise ValueError(f"scheme must be 'central' or 'forward', got {scheme!r}")
-    eps = None if eps is None else validation.real("eps", eps, open_end=True)
+    eps = None if eps is None else validation.real("eps", eps, above=0.0)
     gradient = net.value_and_grad(X, y)[1].params.astype(np.float64)
     X = X.tocsr() if hasattr(X, "tocsr") else validation.samples("X", X, net.sizes[0], net.dtype)
     rows = sparsity.dense(validation.samples("X", X, net.sizes[0], net.dtype)).astype(np.float64)

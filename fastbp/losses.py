@@ -9,8 +9,9 @@ probability close to 0. A loss without a link acts on the activations a of the l
 hyper-parameter. The law the tests check: d is the derivative of l.
 """
 
+from fastbp.arguments import positive, real
 from fastbp.compiler.jit import kernel, switch_over
-from fastbp.compiler.registry import Described, Registry, positive
+from fastbp.compiler.registry import Described, Registry
 from fastbp.simd.register import absolute, fma, like, load, maximum, minimum, select, store, width
 from fastbp.simd.vmath import exp, log, sigmoid, softplus, tanh
 
@@ -91,7 +92,7 @@ class CrossEntropy(Loss):
     task = "labels"
 
     def __init__(self, smoothing: float = 0.0):
-        self.smoothing = positive("smoothing", smoothing, zero=True, below=1.0)
+        self.smoothing = real("smoothing", smoothing, below=1.0)
 
     def scale(self, n_out: int) -> float:
         """s."""
@@ -135,7 +136,7 @@ class BinaryCrossEntropy(Loss):
     task = "binary"
 
     def __init__(self, smoothing: float = 0.0):
-        self.smoothing = positive("smoothing", smoothing, zero=True, below=1.0)
+        self.smoothing = real("smoothing", smoothing, below=1.0)
 
     def scale(self, n_out: int) -> float:
         """s."""

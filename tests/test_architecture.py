@@ -19,7 +19,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 ROOMS = {
     "compiler": "compiler",
     "simd": "simd",
-    "classes": "activations losses optimizers initializers schedules",
+    "classes": "arguments activations losses optimizers initializers schedules",
     "kernels": "kernels layout",
     "engine": "engine gradcheck",
     "files": "files",

@@ -8,7 +8,7 @@ from time import perf_counter
 import numpy as np
 
 from fastbp import layout, optimizers, schedules
-from fastbp.compiler.registry import boolean, is_boolean
+from fastbp.arguments import boolean, is_boolean
 from fastbp.engine import memory, regularization, sparsity, validation
 from fastbp.engine.runner import DivergenceError as DivergenceError
 from fastbp.engine.runner import Runner, open_session
