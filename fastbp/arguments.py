@@ -23,10 +23,11 @@ def integer(name: str, value: Any, *, least: int = 1) -> int:
     """`value` as an int of at least `least`."""
     if is_boolean(value) or isinstance(value, np.timedelta64) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < least:
+    number = int(value)
+    if number < least:
         # Python does not print integers of thousands of digits
-        raise ValueError(f"{name} must be at least {least}, got {value if value > -(2**63) else 'a number far below'}")
-    return int(value)
+        raise ValueError(f"{name} must be at least {least}, got {number if number > -(2**63) else 'a number far below'}")
+    return number
 
 
 def real(name: str, value: Any, *, least: float = 0.0, above: float = -inf, below: float = inf, most: float = inf) -> float:

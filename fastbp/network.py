@@ -1,6 +1,5 @@
 """`Network`: a fully connected network whose every computation is a compiled kernel."""
 
-from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from itertools import pairwise
@@ -9,7 +8,7 @@ import numpy as np
 
 from fastbp import activations, gradcheck, initializers, layout, losses
 from fastbp.engine import memory, metrics, sparsity, threads, training, validation
-from fastbp.engine.parameters import Parameters
+from fastbp.engine.parameters import Gradients, Parameters, Trace
 from fastbp.engine.session import Session
 from fastbp.engine.turn import Turn
 from fastbp.files import checkpoint
@@ -19,17 +18,6 @@ SPARE_BYTES = 1 << 24  # of the work buffer that a network keeps between calls
 CACHED_BYTES = 1 << 18  # of the activations of rows that are predicted together
 
 FIXED = ("sizes", "hidden", "output", "loss_function", "dtype")  # what the buffers of the kernels are laid out for
-
-Trace = namedtuple("Trace", "a z delta")
-Trace.__doc__ = """The quantities of backpropagation, a row for each sample.
-
-``a[0]`` is the input and ``a[l]`` the activations of layer l; ``z[l - 1]`` its raw outputs a[l-1] W^T + b; ``delta[l - 1]`` the
-derivative of the mean loss with respect to them (None without targets).
-"""
-
-
-class Gradients(Parameters):
-    """Gradient of the mean loss: `params` (n_params,), `weights` and `biases`, laid out like those of the network."""
 
 
 class Network(Parameters):
@@ -43,7 +31,7 @@ class Network(Parameters):
         Activation of the hidden layers: one for all, or one each.
     loss : str or Loss, default "squared"
         "squared", "absolute", "huber", "quantile", "log_cosh"; "cross_entropy" (owns softmax), "binary_cross_entropy" (owns
-        sigmoid), "poisson" and "gamma" (own exp).
+        sigmoid), "poisson" and "gamma" (own exp). Kept as `loss_function`; `loss` is the method.
     output : str or Activation, optional
         Activation of the output layer, for a loss without a link of its own; default identity.
     dtype : {"float32", "float64"}, default "float32"
@@ -221,14 +209,14 @@ class Network(Parameters):
         if rows.ndim == 1:
             if rows.size != self.sizes[0]:
                 validation.matrix("X", rows[None], self.sizes[0])
-            return self._fill(rows, 1, self.sizes[-1])[0]
+            return self._outputs(rows[None], n_threads)[0]
         return self._outputs(validation.matrix("X", rows, self.sizes[0]), n_threads)
 
     def _outputs(self, rows, n_threads=None):
         """Outputs for rows that have passed validation; many rows are divided among threads."""
         if n_threads is not None:
             validation.integer("n_threads", n_threads)
-        members = threads.members_for(2.0 * self._vector.size * len(rows), n_threads, threads.FLOP_PER_START)
+        members = min(len(rows), threads.members_for(2.0 * self._vector.size * len(rows), n_threads, threads.FLOP_PER_START))
         if members == 1:
             return self._forward(rows)[0]
         bounds = [len(rows) * member // members for member in range(members + 1)]
@@ -263,7 +251,7 @@ class Network(Parameters):
         return None if type(rows) is np.ndarray else sparsity.entries(rows, self.sizes[1])
 
     def predict(self, X, n_threads=None) -> np.ndarray:
-        """Predictions; parameters as for `__call__`, of several rows.
+        """Predictions; X and n_threads as for `__call__`, of several rows.
 
         Returns
         -------
@@ -282,7 +270,8 @@ class Network(Parameters):
     def score(self, X, y) -> float:
         """Accuracy of the predictions (all outputs right, if there are several), or R^2 where targets are numbers.
 
-        R^2 is averaged over the outputs; an output whose targets are all equal counts 1 if it is met exactly, else 0.
+        X and y are as for `loss`. R^2 is averaged over the outputs; an output whose targets are all equal counts 1 if it is met
+        exactly, else 0.
         """
         rows = validation.samples("X", X, self.sizes[0], self.dtype)
         task = self.loss_function.task
@@ -329,13 +318,16 @@ class Network(Parameters):
         return self._evaluate(X, y, sample_weight, None)
 
     def value_and_grad(self, X, y, sample_weight=None) -> tuple[float, Gradients]:
-        """The loss, and its gradient with respect to every weight and bias; parameters as for `loss`."""
+        """The loss, and its gradient with respect to every weight and bias; X, y and sample_weight as for `loss`."""
         gradient = np.empty(self._vector.size, self.dtype)
         loss = self._evaluate(X, y, sample_weight, gradient)
         return loss, Gradients(gradient, self.sizes)
 
     def trace(self, X, y=None) -> Trace:
-        """a, z and delta of every layer for the samples of X: the quantities in the four equations of backpropagation."""
+        """a, z and delta of every layer for the samples of X: the quantities in the four equations of backpropagation.
+
+        X and y are as for `loss`; without y there is no delta.
+        """
         rows = sparsity.dense(validation.samples("X", X, self.sizes[0], self.dtype))
         dummy = np.zeros(len(rows)) if self.loss_function.task == "labels" else np.ones((len(rows), self.sizes[-1]))
         values, labels = validation.targets(
@@ -355,7 +347,7 @@ class Network(Parameters):
 
     # --- training --------------------------------------------------------------------------------------------------------
 
-    fit = training.fit  # the function itself, so that editors, type checkers and help() show every option
+    fit = training.fit  # the function itself, as above, so that editors, type checkers and help() show every option
 
     def save(self, path, extra=None) -> None:
         """Write the network to a file, replacing it in one step.

@@ -53,12 +53,12 @@ class History:
         return {name: value for name, value in vars(self).items() if value != []}
 
     def save(self, path) -> None:
-        """Write `to_dict` as JSON."""
+        """Write `to_dict` as JSON to `path`."""
         Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
 
 
 def epoch_order(seed: int, epoch: int, n_samples: int) -> np.ndarray:
-    """The order in which `fit` visits the rows in an epoch (from 0) when it shuffles with this seed."""
+    """The order in which `fit` visits `n_samples` rows in an epoch (from 0) when it shuffles with this seed."""
     from fastbp.kernels.train import draw_order
 
     order = np.empty(n_samples, np.int64)
@@ -100,9 +100,10 @@ def fit(
 ) -> History:
     """Train a network by mini-batch gradient descent, from its present parameters.
 
+    Other threads may predict meanwhile, by parameters of any moment of the training.
+
     Parameters
     ----------
-    net : Network
     X : array_like or sparse matrix (n_samples, n_inputs)
         Where most of it is zero, the zeros are left out of the first layer; the result is the same.
     y : array_like
@@ -111,6 +112,7 @@ def fit(
     batch_size : int, default 32
         At most n_samples is used. A last, shorter mini-batch is used too, and divided by its own size.
     optimizer : str or Optimizer, default "sgd"
+        What it keeps from step to step (velocities, moving averages, the count of steps) begins at zero with every fit.
     shuffle : bool or "replacement", default True
         Visit the rows in a new order every epoch; False keeps theirs; "replacement" draws each row anew.
     order : array_like of int, (epochs, m) or (m,), optional
