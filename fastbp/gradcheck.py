@@ -121,7 +121,7 @@ def check_gradients(net, X, y, eps=None, scheme="central") -> GradientReport:
     eps : float, optional
         Step. By default 1e-5 (central) or 1e-7 (forward), longer where these would be lost in the rounding of the loss, and shorter
         ones where a difference is off.
-    scheme : {"central", "forward"}
+    scheme : {"central", "forward"}, default "central"
 
     Returns
     -------

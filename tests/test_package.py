@@ -1,9 +1,7 @@
 """The package's surface: a light import, lazy names, one list of them."""
 
 import ast
-import inspect
 import os
-import re
 import subprocess
 import sys
 import tomllib
@@ -16,7 +14,6 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import fastbp
-from fastbp import network
 
 HEAVY = ("numba", "llvmlite", "sklearn", "scipy", "matplotlib", "tqdm", "pandas")
 
@@ -91,54 +88,6 @@ def test_tools_that_freeze_a_program_see_what_it_may_import(tmp_path):
 def test_every_registered_class_is_public(module, registry):
     classes = getattr(import_module(f"fastbp.{module}"), registry).classes
     assert {cls.__name__ for cls in classes} <= set(fastbp._MODULES[module].split())
-
-
-# --- signatures --------------------------------------------------------------------------------------------------------------
-
-
-def called_by_users():
-    """(name, function, the text that documents it) of what a program calls: functions, methods, and classes that it makes."""
-    modules = [fastbp.textbook, fastbp.plotting, fastbp.estimators]
-    for owner in (*(getattr(fastbp, name) for name in fastbp.__all__[1:]), *(vars(m)[n] for m in modules for n in vars(m))):
-        if not getattr(owner, "__module__", "").startswith("fastbp") or owner.__name__.startswith("_"):
-            continue
-        if inspect.isfunction(owner):
-            yield owner.__name__, owner, owner.__doc__
-        elif inspect.isclass(owner):
-            if inspect.isfunction(owner.__init__):
-                yield owner.__name__, owner.__init__, owner.__doc__
-            if hasattr(owner, "registry"):
-                continue  # what kernels are compiled from
-            for name, method in inspect.getmembers(owner, inspect.isfunction):
-                if method.__module__.startswith("fastbp") and (name == "__call__" or not name.startswith("_")):
-                    yield f"{owner.__module__}.{owner.__name__}.{name}", method, method.__doc__
-
-
-CALLED = {name: (function, text) for name, function, text in called_by_users()}
-
-
-@pytest.mark.parametrize("name", CALLED)
-def test_every_option_is_in_the_signature_and_in_the_documentation(name):
-    function, text = CALLED[name]
-    parameters = list(inspect.signature(function).parameters.values())
-    if "." in name or name[0].isupper():
-        parameters = parameters[1:]  # self, by whatever name
-    for parameter in parameters:
-        assert parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-        assert re.search(rf"\b{parameter.name}\b", text), parameter.name
-
-
-def test_what_is_called_by_users_is_looked_at():
-    assert {"load", "Network", "fastbp.network.Network.fit", "fastbp.estimators.classifier.MLPClassifier.fit"} <= CALLED.keys()
-    assert {"save_loss_curve", "fastbp.textbook.Network.SGD", "Adam", "MLPRegressor"} <= CALLED.keys()
-    assert "patience" in inspect.signature(fastbp.Network.fit).parameters
-
-
-def test_tools_that_read_the_source_see_the_options_of_a_fit():
-    """What a class takes as it is, they follow by name: no call is in between that they cannot see through."""
-    (cls,) = [node for node in ast.parse(Path(network.__file__).read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
-    taken = {node.targets[0].id: ast.unparse(node.value) for node in cls.body if isinstance(node, ast.Assign)}
-    assert taken == {"fit": "training.fit", "check_gradients": "gradcheck.check_gradients"}
 
 
 # --- dependencies ------------------------------------------------------------------------------------------------------------

@@ -145,6 +145,7 @@ def fit(
         Without `validation_data`, keep this part of the rows, drawn at random, for validation.
     tol : float, optional
         Stop when the loss has not improved on its best by more than `tol` for `n_iter_no_change` epochs running.
+    n_iter_no_change : int, default 10
     gradient_tol : float, optional
         Stop after an epoch in whose last step the norms of all weight and bias gradients add up to at most this.
     patience : int, optional
