@@ -324,10 +324,7 @@ class Network(Parameters):
         return loss, Gradients(gradient, self.sizes)
 
     def trace(self, X, y=None) -> Trace:
-        """a, z and delta of every layer for the samples of X: the quantities in the four equations of backpropagation.
-
-        X and y are as for `loss`; without y there is no delta.
-        """
+        """a, z and delta of every layer for X (and y) as for `loss`: the quantities in the four equations of backpropagation."""
         rows = sparsity.dense(validation.samples("X", X, self.sizes[0], self.dtype))
         dummy = np.zeros(len(rows)) if self.loss_function.task == "labels" else np.ones((len(rows), self.sizes[-1]))
         values, labels = validation.targets(
