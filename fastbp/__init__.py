@@ -15,13 +15,13 @@ _MODULES = {
     "estimators": "MLPClassifier MLPRegressor",
     "gradcheck": "GradientReport",
     "losses": "AbsoluteError BinaryCrossEntropy CrossEntropy Gamma Huber LogCosh Poisson Quantile SquaredError",
-    "network": "Network",
+    "network": "Network load",
     "optimizers": "SGD Adam AdamW Momentum Nesterov RMSprop",
     "engine.history": "History",
     "engine.regularization": "dropout_mask",
     "engine.trainer": "DivergenceError",
     "engine.training": "epoch_order",
-    "files.checkpoint": "ModelFormatError load",
+    "files.checkpoint": "ModelFormatError",
 }
 _SUBMODULES = [
     *("activations", "baseline", "estimators", "gradcheck", "initializers", "losses", "optimizers", "plotting", "schedules"),
@@ -63,7 +63,6 @@ if TYPE_CHECKING:
     from fastbp.estimators import MLPClassifier as MLPClassifier
     from fastbp.estimators import MLPRegressor as MLPRegressor
     from fastbp.files.checkpoint import ModelFormatError as ModelFormatError
-    from fastbp.files.checkpoint import load as load
     from fastbp.gradcheck import GradientReport as GradientReport
     from fastbp.losses import AbsoluteError as AbsoluteError
     from fastbp.losses import BinaryCrossEntropy as BinaryCrossEntropy
@@ -75,6 +74,7 @@ if TYPE_CHECKING:
     from fastbp.losses import Quantile as Quantile
     from fastbp.losses import SquaredError as SquaredError
     from fastbp.network import Network as Network
+    from fastbp.network import load as load
     from fastbp.optimizers import SGD as SGD
     from fastbp.optimizers import Adam as Adam
     from fastbp.optimizers import AdamW as AdamW

@@ -9,7 +9,8 @@ probability close to 0. A loss without a link acts on the activations a of the l
 hyper-parameter. The law the tests check: d is the derivative of l.
 """
 
-from fastbp.compiler import Described, Registry, positive
+from fastbp.arguments import positive, real
+from fastbp.compiler import Described, Registry
 from fastbp.simd.register import absolute, fma, like, load, maximum, minimum, select, store
 from fastbp.simd.vmath import exp, log, sigmoid, softplus, tanh
 
@@ -90,7 +91,7 @@ class CrossEntropy(Loss):
     task = "labels"
 
     def __init__(self, smoothing: float = 0.0):
-        self.smoothing = positive("smoothing", smoothing, zero=True, below=1.0)
+        self.smoothing = real("smoothing", smoothing, below=1.0)
 
     def scale(self, n_out: int) -> float:
         """s."""
@@ -134,7 +135,7 @@ class BinaryCrossEntropy(Loss):
     task = "binary"
 
     def __init__(self, smoothing: float = 0.0):
-        self.smoothing = positive("smoothing", smoothing, zero=True, below=1.0)
+        self.smoothing = real("smoothing", smoothing, below=1.0)
 
     def scale(self, n_out: int) -> float:
         """s."""

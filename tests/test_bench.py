@@ -465,7 +465,7 @@ def test_command_line(tmp_path, capfd):
     [
         (["--threads", "0"], "--threads must be at least 1"),
         (["--rounds", "0"], "--rounds must be at least 1"),
-        (["--tolerance", "-1"], "--tolerance must not be negative"),
+        (["--tolerance", "-1"], "--tolerance must be finite and >= 0"),
         (["--plot", "absent"], "there is no directory absent"),
         (["--against", "no-such-revision"], "git rev-parse"),
     ],

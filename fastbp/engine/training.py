@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from fastbp import optimizers, schedules
-from fastbp.compiler.registry import boolean, is_boolean
+from fastbp.arguments import boolean, is_boolean
 from fastbp.engine import memory, regularization, sparsity, validation
 from fastbp.engine.history import History, Watch
 from fastbp.engine.session import Session
@@ -13,7 +13,7 @@ from fastbp.engine.trainer import Stopping, Trainer
 
 
 def epoch_order(seed: int, epoch: int, n_samples: int) -> np.ndarray:
-    """The order in which `fit` visits the rows in an epoch (from 0) when it shuffles with this seed."""
+    """The order in which `fit` visits `n_samples` rows in an epoch (from 0) when it shuffles with this seed."""
     from fastbp.kernels.train import draw_order
 
     order = np.empty(n_samples, np.int64)
@@ -55,9 +55,10 @@ def fit(
 ) -> History:
     """Train a network by mini-batch gradient descent, from its present parameters.
 
+    Other threads may predict meanwhile, by parameters of any moment of the training.
+
     Parameters
     ----------
-    net : Network
     X : array_like or sparse matrix (n_samples, n_inputs)
         Where most of it is zero, the zeros are left out of the first layer; the result is the same.
     y : array_like
@@ -66,6 +67,7 @@ def fit(
     batch_size : int, default 32
         At most n_samples is used. A last, shorter mini-batch is used too, and divided by its own size.
     optimizer : str or Optimizer, default "sgd"
+        What it keeps from step to step (velocities, moving averages, the count of steps) begins at zero with every fit.
     shuffle : bool or "replacement", default True
         Visit the rows in a new order every epoch; False keeps theirs; "replacement" draws each row anew.
     order : array_like of int, (epochs, m) or (m,), optional
@@ -98,6 +100,7 @@ def fit(
         Without `validation_data`, keep this part of the rows, drawn at random, for validation.
     tol : float, optional
         Stop when the loss has not improved on its best by more than `tol` for `n_iter_no_change` epochs running.
+    n_iter_no_change : int, default 10
     gradient_tol : float, optional
         Stop after an epoch in whose last step the norms of all weight and bias gradients add up to at most this.
     patience : int, optional
