@@ -12,6 +12,22 @@ from fastbp.compiler.registry import Described, Registry, positive
 from fastbp.simd.register import floor_at, fma, like, minimum, select
 from fastbp.simd.vmath import erf, exp, expm1, sigmoid, softplus, tanh
 
+__all__ = [
+    "ELU",
+    "GELU",
+    "SELU",
+    "Exp",
+    "HardSigmoid",
+    "Identity",
+    "LeakyReLU",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+]
+
 ACTIVATIONS = Registry("activation", "value", "slope")
 
 

@@ -13,6 +13,8 @@ from fastbp.compiler.registry import Described, Registry, boolean, positive
 from fastbp.simd import register
 from fastbp.simd.register import fma
 
+__all__ = ["SGD", "Adam", "AdamW", "Momentum", "Nesterov", "RMSprop"]
+
 OPTIMIZERS = Registry("optimizer", "prepare", "step")
 N_HYPER = 8  # numbers in h; h[0] is the learning rate, set anew every epoch
 
