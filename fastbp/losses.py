@@ -14,6 +14,18 @@ from fastbp.compiler import Described, Registry
 from fastbp.simd.register import absolute, fma, like, load, maximum, minimum, select, store
 from fastbp.simd.vmath import exp, log, sigmoid, softplus, tanh
 
+__all__ = [
+    "AbsoluteError",
+    "BinaryCrossEntropy",
+    "CrossEntropy",
+    "Gamma",
+    "Huber",
+    "LogCosh",
+    "Poisson",
+    "Quantile",
+    "SquaredError",
+]
+
 LOSSES = Registry("loss", "block")
 
 

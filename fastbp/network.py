@@ -121,7 +121,7 @@ class Network(Parameters):
         if weights is not None:
             return
         for w, b, activation in zip(self.weights, self.biases, (*self.hidden, self.output), strict=True):
-            initializer = shared or initializers.default_for(activation.name)
+            initializer = shared or initializers.get(activation.init)
             w[:] = initializer.weights(self.rng, *w.shape)
             if biases is None:
                 b[:] = initializer.biases(self.rng, b.size)

@@ -14,6 +14,8 @@ from fastbp.compiler import Described, Registry
 from fastbp.simd import register
 from fastbp.simd.register import fma
 
+__all__ = ["SGD", "Adam", "AdamW", "Momentum", "Nesterov", "RMSprop"]
+
 OPTIMIZERS = Registry("optimizer", "prepare", "step")
 N_HYPER = 8  # numbers in h; h[0] is the learning rate, set anew every epoch
 N_COEFFICIENTS = 8  # numbers in c

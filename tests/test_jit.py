@@ -22,9 +22,9 @@ from numba import types
 from numba.extending import intrinsic
 
 import fastbp
+from fastbp.compiler import Entry, kernel, switch
 from fastbp.compiler.cache import DiskCache, cache_directory
 from fastbp.compiler.choice import Level
-from fastbp.compiler.jit import Entry, kernel, switch
 from fastbp.compiler.linker import Linked
 from fastbp.compiler.plain import Plain
 from fastbp.compiler.tier import TIER
@@ -494,7 +494,7 @@ def test_a_name_may_be_used_for_values_of_several_types():
 SETTINGS = """
 import numba
 from numba.extending import overload
-from fastbp.compiler.jit import Entry
+from fastbp.compiler import Entry
 from fastbp.compiler.tier import compiler
 from fastbp.kernels.train import draw_order
 

@@ -29,7 +29,7 @@ PACKAGE = Path(fastbp.__file__).parent
 HELPERS = """
 from numba.extending import intrinsic
 
-from fastbp.compiler.jit import inline, kernel
+from fastbp.compiler import inline, kernel
 
 LIMIT, DEEP, UNUSED = 7.0, 1.5, 0.0
 
@@ -63,7 +63,7 @@ import numba
 import numpy as np
 
 import key_helpers
-from fastbp.compiler.jit import inline
+from fastbp.compiler import inline
 from fastbp.activations import Activation
 from fastbp.simd.register import horizontal_sum, like
 from fastbp.simd.vmath import exp
@@ -242,7 +242,7 @@ from numba import types
 
 import helpers
 from fastbp.compiler.choice import choose
-from fastbp.compiler.jit import Entry
+from fastbp.compiler import Entry
 from fastbp.activations import ACTIVATIONS, Activation
 from fastbp.kernels.sweeps import activate
 from fastbp.simd.register import pointer, width
@@ -280,7 +280,7 @@ Entry(values, lambda dtype: types.void(types.int64, dtype[::1])).compiled(choice
 print(z[0])
 '''
 IN_HELPERS = """
-from fastbp.compiler.jit import inline
+from fastbp.compiler import inline
 
 ADDED = {}
 

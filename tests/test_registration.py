@@ -184,7 +184,7 @@ import numpy as np
 from numba import types
 
 from fastbp.compiler.choice import choose
-from fastbp.compiler.jit import Entry
+from fastbp.compiler import Entry
 from fastbp.simd.register import fma, pointer
 from fastbp.kernels.sweeps import prepare
 from fastbp.optimizers import OPTIMIZERS, Optimizer
@@ -226,7 +226,7 @@ def test_a_class_of_a_user_may_call_what_the_package_does_without(tmp_path):
 
 
 MINE = '''
-from fastbp.compiler.jit import inline
+from fastbp.compiler import inline
 from fastbp.activations import ACTIVATIONS, Activation
 from fastbp.initializers import INITIALIZERS, Initializer
 from fastbp.simd.register import fma, like, load, store
@@ -611,7 +611,7 @@ from numba import types
 from numba.extending import overload
 
 from fastbp.compiler.choice import choose
-from fastbp.compiler.jit import Entry
+from fastbp.compiler import Entry
 from fastbp.activations import ACTIVATIONS, Activation
 from fastbp.kernels.sweeps import activate
 from fastbp.simd.register import like, pointer, width

@@ -85,8 +85,8 @@ class Optimizer:
 
 
 def penalises(estimator) -> bool:
-    """Whether alpha is a penalty in the loss; AdamW takes it as its weight decay."""
-    return bool(estimator.solver != "adamw")
+    """Whether alpha is a penalty in the loss; rules that decay weights, as AdamW, take it for that."""
+    return not update_rule(estimator).decays
 
 
 def prepare_stochastic(estimator, net, data, held_out, rng, tasks, incremental, extra):

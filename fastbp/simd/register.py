@@ -11,7 +11,7 @@ Legend: W lanes of a register.
 """
 
 import operator
-from functools import cache
+from functools import cache, partial
 
 from llvmlite import ir
 from numba import types
@@ -337,17 +337,14 @@ def fma(typingctx, a, b, c):
     return a(a, a, a), codegen
 
 
-def _choose(predicate):
+def _emit_choice(predicate, builder, a, b):
     # a NaN in either operand reaches the result: in b by the order of the operands, in a by the second select
-    def emit(builder, a, b):
-        chosen = builder.select(builder.fcmp_ordered(predicate, a, b), a, b)
-        return builder.select(builder.fcmp_unordered("uno", a, a), a, chosen)
-
-    return _binary(emit)
+    chosen = builder.select(builder.fcmp_ordered(predicate, a, b), a, b)
+    return builder.select(builder.fcmp_unordered("uno", a, a), a, chosen)
 
 
-minimum = _choose("<")
-maximum = _choose(">")
+minimum = _binary(partial(_emit_choice, "<"))
+maximum = _binary(partial(_emit_choice, ">"))
 
 
 @intrinsic
@@ -438,3 +435,4 @@ def _halve(reduce):
 
 
 horizontal_sum = _halve(lambda builder, a, b: builder.fadd(a, b))
+horizontal_max = _halve(partial(_emit_choice, ">"))
