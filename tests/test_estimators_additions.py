@@ -591,7 +591,9 @@ def test_converters_to_onnx_find_what_they_read(targets):
 
 
 def test_the_converters_of_skl2onnx():
-    skl2onnx, reference = pytest.importorskip("skl2onnx"), pytest.importorskip("onnx.reference")
+    skl2onnx = pytest.importorskip("skl2onnx", reason="skl2onnx, of the extra `test`, is not installed")
+    from onnx import reference
+
     registration = re.search(r"^```text\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)[1]
     exec(registration, {"fastbp": fastbp})
     rows = X.astype(np.float32)

@@ -464,17 +464,18 @@ def test_kernels_have_a_target_of_their_own_and_leave_numbas_alone():
 NARROW = """
 from fastbp.compiler.choice import Level
 from fastbp.compiler.fast.target import target
-from fastbp.kernels.train import run, run_narrow
-for entry in (run, run_narrow):
-    entry.over((), "float32", Level.EXTENDED)
+from fastbp.kernels.train import {0}
+{0}.over((), "float32", Level.EXTENDED)
 assert not target.target_context.is_wide, "a kernel asks for more of Numba than numbers, tuples and arrays: compiled twice"
 """
 
 
 @only_fast
-def test_all_classes_are_compiled_without_the_rest_of_numba():
+@pytest.mark.parametrize("name", ["run_narrow", pytest.param("run", marks=pytest.mark.slow)])
+def test_all_classes_are_compiled_without_the_rest_of_numba(name):
+    code = NARROW.format(name)
     done = subprocess.run(
-        [sys.executable, "-c", NARROW], capture_output=True, text=True, cwd=PACKAGE.parent, env={**os.environ, "FASTBP_CACHE": "0"}
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, env={**os.environ, "FASTBP_CACHE": "0"}
     )
     assert done.returncode == 0, done.stderr
 
@@ -515,7 +516,7 @@ assert entry["float64"](1.5) == 6.0
 assert is_wide() is not False, "nothing was asked of Numba's own functions"
 """
 DUMPS = ("BYTECODE", "CFG", "IR", "SSA", "LLVM", "FUNC_OPT", "OPTIMIZED", "ASSEMBLY", "ANNOTATION")
-NUMBA_SETTINGS = [
+ALONE = [
     {"NUMBA_DEBUGINFO": "1"},
     {"NUMBA_ENABLE_PROFILING": "1"},
     {"VS_PROFILER": "1"},
@@ -526,6 +527,12 @@ NUMBA_SETTINGS = [
     {"NUMBA_CPU_NAME": "generic", "NUMBA_USE_LLVMLITE_MEMORY_MANAGER": "1"},
     {"NUMBA_DEVELOPER_MODE": "1", "NUMBA_JIT_COVERAGE": "1", "NUMBA_LLVM_PASS_TIMINGS": "1"},
     {"NUMBA_OPT": "max", "NUMBA_SLP_VECTORIZE": "1", "NUMBA_ENABLE_AVX": "0", "NUMBA_DISABLE_INTEL_SVML": "1"},
+]
+NUMBA_SETTINGS = [
+    ALONE[3],
+    ALONE[4] | ALONE[5] | ALONE[6],
+    ALONE[1] | ALONE[2] | ALONE[7] | ALONE[8] | ALONE[9],
+    *(pytest.param(settings, marks=pytest.mark.slow) for settings in ALONE if settings != ALONE[3]),
 ]
 
 
