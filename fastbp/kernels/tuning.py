@@ -5,6 +5,10 @@ A change of any of these may change the order of a sum, and with it the last bit
 Legend: P columns of a panel; W lanes of a register.
 """
 
+from fastbp.compiler import add_this_module
+
+add_this_module()
+
 # products (`products/`, `walk.py`, `gradient.py`)
 DEPTH = 256  # of a product in one go: so deep, a panel of either operand stays in the first-level cache (bits)
 GROUP = 1 << 11  # rows of panels of A, at full depth, that stay in the second-level cache while all panels of W pass over them
