@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
-PACKAGE = Path(__file__).resolve().parents[1] / "fastbp"
+BENCH = Path(__file__).resolve().parents[1] / "fastbp" / "bench"
 
 # every environment its own compiled kernels
 CACHE = Path(os.environ.setdefault("FASTBP_CACHE_DIR", str(Path(sys.prefix, "fastbp-cache"))))
@@ -14,7 +14,7 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(CACHE))
 
 
 def _load(name):
-    spec = importlib.util.spec_from_file_location(f"_fastbp_{name}", PACKAGE / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"_fastbp_{name}", BENCH / f"{name}.py")
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -14,12 +14,12 @@ from time import perf_counter
 
 import numpy as np
 
-from fastbp import workloads
+from fastbp.bench import workloads
+from fastbp.bench.contestants import Contestant
 from fastbp.bench.machine import cores, cpu
 from fastbp.bench.measure import Settings, measure, say
 from fastbp.bench.report import cell, number, table
 from fastbp.bench.worker import Turns
-from fastbp.contestants import Contestant
 
 SOURCE = Path(__file__).with_suffix(".c")
 NAMES = "tabular", "mnist", "mnist-deep", "wide"

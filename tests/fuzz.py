@@ -16,9 +16,10 @@ import numpy as np
 from scipy.sparse import csr_array
 
 import fastbp
-from fastbp import activations, baseline, losses, optimizers, schedules, threads, training
-from fastbp.formulas import ACTIVATIONS as FORMULAS
-from fastbp.regularization import dropout_mask
+from fastbp import activations, baseline, losses, optimizers, schedules
+from fastbp.baseline.formulas import ACTIVATIONS as FORMULAS
+from fastbp.engine import threads, training
+from fastbp.engine.regularization import dropout_mask
 
 SAFETY = 4.0
 FEW, MANY = 1, 40  # runs of the oracle that tell the bound: at first, and before a case is called a mismatch

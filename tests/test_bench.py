@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fastbp import bench, cli, workloads
-from fastbp.bench import gate, plots, report
+from fastbp import bench, cli
+from fastbp.bench import gate, plots, report, workloads
+from fastbp.bench.contestants import CONTESTANTS, Fastbp
 from fastbp.bench.measure import QUICK, Reference, Settings, interleave, latency, measure, unsound
 from fastbp.bench.statistics import Interval, median_interval, ratio_interval, session_interval, verdict
 from fastbp.bench.worker import Turns, Worker, WorkerError, environment
-from fastbp.contestants import CONTESTANTS, Fastbp
 
 SHAPES = {
     "online": ((3, 2, 2, 3), 1),
@@ -465,7 +465,7 @@ def test_command_line(tmp_path, capfd):
     [
         (["--threads", "0"], "--threads must be at least 1"),
         (["--rounds", "0"], "--rounds must be at least 1"),
-        (["--tolerance", "-1"], "--tolerance must not be negative"),
+        (["--tolerance", "-1"], "--tolerance must be finite and >= 0"),
         (["--plot", "absent"], "there is no directory absent"),
         (["--against", "no-such-revision"], "git rev-parse"),
     ],

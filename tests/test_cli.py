@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 import fastbp
-from fastbp import cli, datasets
-from fastbp.checkpoint import read_header
-from fastbp.comparison import Comparison, compare
+from fastbp import cli
+from fastbp.bench.comparison import Comparison, compare
+from fastbp.files import datasets
+from fastbp.files.checkpoint import read_header
 
 SMALL = ["--hidden", "8,4", "--epochs", "3"]
 
@@ -25,8 +26,8 @@ def in_tmp_path(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def short_comparison(monkeypatch):
-    monkeypatch.setattr("fastbp.comparison.MOST_TURNS", 2)
-    monkeypatch.setattr("fastbp.comparison.TURN_SECONDS", 0.01)
+    monkeypatch.setattr("fastbp.bench.comparison.MOST_TURNS", 2)
+    monkeypatch.setattr("fastbp.bench.comparison.TURN_SECONDS", 0.01)
 
 
 def made(n_samples=120):

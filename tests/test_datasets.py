@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
 
-from fastbp import datasets
+from fastbp.files import datasets
 
 SHAPES = {
     "digits": (1797, 64, 10),

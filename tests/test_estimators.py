@@ -23,7 +23,8 @@ from sklearn.preprocessing import StandardScaler, scale
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import fastbp
-from fastbp import MLPClassifier, MLPRegressor, threads
+from fastbp import MLPClassifier, MLPRegressor
+from fastbp.engine import threads
 
 X, Y = datasets.load_iris(return_X_y=True)
 X = scale(X)

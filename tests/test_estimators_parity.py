@@ -159,6 +159,7 @@ SGD = [
     {"early_stopping": True, "validation_fraction": 0.3, "max_iter": 100},
     {"tol": 1.0, "max_iter": 100},
     {"n_iter_no_change": np.inf, "tol": 10.0, "max_iter": 40},
+    {"learning_rate_init": 1e-300, "shuffle": False, "tol": 0.0, "n_iter_no_change": 2},  # a loss that stays is progress
 ]
 ADAM = [
     {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3},
@@ -429,7 +430,7 @@ def test_one_weight_is_not_enough_for_both_sides_of_a_split(kind, row):
 
 
 def test_a_keyboard_interrupt_keeps_the_model(monkeypatch):
-    from fastbp.session import Session
+    from fastbp.engine.session import Session
 
     calls, original = [], Session.call
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fastbp import memory
+from fastbp.engine import memory
 
 AROUND = [0, 1, 3, 1000, *(memory.LARGE // 8 + k for k in (-9, -8, -1, 0, 1, 7)), memory.HUGE_PAGE // 8, memory.HUGE_PAGE]
 

@@ -9,11 +9,11 @@ import pytest
 from conftest import ACTIVATIONS, LOSSES, RULES, label, make_net, make_samples, make_targets, oracle
 from scipy.sparse import csr_array
 
-from fastbp import SGD, Network, layout
+from fastbp import SGD, Network
+from fastbp.engine.regularization import Regularization
+from fastbp.engine.session import Session
+from fastbp.engine.sparsity import CompressedRows, entries
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
-from fastbp.regularization import Regularization
-from fastbp.session import Session
-from fastbp.sparsity import CompressedRows, entries
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 ALL = Regularization(l1=1e-3, clip_norm=0.5, clip_value=0.2, max_norm=1.5, dropout=(0.2, 0.4, 0.0))
@@ -23,11 +23,10 @@ SIZES = [(5, 3, 1), (3, 17, 2), (7, 4, 9), (40, 25, 3), (26, 33, 5), (9, 20, 12)
 
 def poison(session):
     """NaN wherever the kernels keep what is not theirs from call to call: all but slots and shape parameters."""
-    plan, n_layers = session.plan, session.plan[layout.N_LAYERS]
+    plan = session.plan
     kept = np.zeros(session.work.size, bool)
-    alphas = plan[layout.COEFFICIENTS] + 2 * layout.N_COEFFICIENTS + 8
-    kept[alphas : alphas + n_layers] = True
-    kept[plan[layout.SLOT_1] : plan[layout.SLOT_1] + session.slots * plan[layout.N_PACKED]] = True
+    kept[plan.layers["alpha"]] = True
+    kept[plan.slot_1 : plan.slot_1 + session.slots * plan.n_packed] = True
     session.work[~kept] = np.nan
 
 
@@ -36,13 +35,13 @@ def train(net, X, y, *, spoilt, batch=9, epochs=2, **options):
     rule, weights = options.pop("rule", SGD(0.05)), options.pop("weights", None)
     session = Session(net, batch, optimizer=rule, **options)
     session.set_data(entries_of(X) if options.get("entries") else X, y, None, weights)
-    session.plan[[layout.EPOCHS, layout.STEPS]] = epochs, 1
-    session.plan[layout.SEPARATE] |= not options.get("narrow", False)
+    session.plan.epochs, session.plan.steps = epochs, 1
+    session.plan.separate |= not options.get("narrow", False)
     session.set_penalty(0.0 if options.get("narrow") else 1e-3)
     session.rates = np.full(epochs, 0.01)
     session.record = np.full(epochs * (1 + 4 * len(net.weights)), 0.0)
     results = []
-    while session.plan[layout.EPOCH] < epochs:
+    while session.plan.epoch < epochs:
         if spoilt:
             poison(session)
         session.call(TRAIN)
@@ -153,7 +152,8 @@ def test_steps_are_clipped_beside_exp():
 OWN = """
 import numpy as np
 import fastbp
-from fastbp import baseline, formulas
+from fastbp import baseline
+from fastbp.baseline import formulas
 from fastbp.activations import ACTIVATIONS, Activation
 from fastbp.optimizers import OPTIMIZERS, Optimizer
 

@@ -27,7 +27,8 @@ from fastbp import MLPClassifier, MLPRegressor, Network
 from fastbp.compiler import cache
 from fastbp.compiler import jit
 from fastbp.compiler.choice import choose
-from fastbp.activations import ACTIVATIONS, ELU, Activation, activate
+from fastbp.activations import ACTIVATIONS, ELU, Activation
+from fastbp.kernels.sweeps import activate
 from fastbp.simd.register import absolute, fma, like, load, pointer, store, width
 from fastbp.losses import LOSSES, Loss
 from fastbp.schedules import SCHEDULES, Schedule
@@ -182,9 +183,10 @@ import numpy as np
 from numba import types
 
 from fastbp.compiler.choice import choose
-from fastbp.compiler.jit import Entry
+from fastbp.compiler import Entry
 from fastbp.simd.register import fma, pointer
-from fastbp.optimizers import OPTIMIZERS, Optimizer, prepare
+from fastbp.kernels.sweeps import prepare
+from fastbp.optimizers import OPTIMIZERS, Optimizer
 
 
 @OPTIMIZERS.register
@@ -225,9 +227,9 @@ def test_a_class_of_a_user_may_call_what_the_package_does_without(tmp_path):
 MINE = '''
 from numba import types
 
-from fastbp.compiler.choice import choose
-from fastbp.compiler.jit import Entry, inline
-from fastbp.activations import ACTIVATIONS, Activation, activate
+from fastbp.compiler import Entry, choose, inline
+from fastbp.activations import ACTIVATIONS, Activation
+from fastbp.kernels.sweeps import activate
 from fastbp.initializers import INITIALIZERS, Initializer
 from fastbp.simd.register import fma, like, load, pointer, store, width
 from fastbp.losses import LOSSES, Loss
@@ -623,8 +625,9 @@ from numba import types
 from numba.extending import overload
 
 from fastbp.compiler.choice import choose
-from fastbp.compiler.jit import Entry
-from fastbp.activations import ACTIVATIONS, Activation, activate
+from fastbp.compiler import Entry
+from fastbp.activations import ACTIVATIONS, Activation
+from fastbp.kernels.sweeps import activate
 from fastbp.simd.register import like, pointer, width
 
 A, B, S = 2.0, 5.0, 2.0
@@ -781,7 +784,7 @@ formulas = (lambda z, alpha: z + "1", lambda z, alpha: z.nothing, lambda z, alph
 for formula in formulas[:1] if sys.argv[1] == "again" else formulas:
     text = message(formula)
     print(text)
-    assert re.match(r"Wrong cannot be compiled: .*\\w{3}.*; its value", text) and "fastbp.compiler.jit.inline or numba.njit" in text
+    assert re.match(r"Wrong cannot be compiled: .*\\w{3}.*; its value", text) and "fastbp.compiler.inline or numba.njit" in text
     assert len(text) < 600 and "\\n" not in text, text
 assert value(Other, dtype="float64") == 5.0
 """

@@ -322,7 +322,8 @@ import numpy as np
 from scipy import sparse
 from test_gemm import GUARDED
 exec(GUARDED.partition("def session_of")[0])  # arrays beside pages that must not be touched
-from fastbp import sparsity, validation
+from fastbp.engine import sparsity
+from fastbp.engine import validation
 from test_sparse_structure import BAD, N_IN, X, Y, check_refused, make_net, network_calls
 
 # what the kernels are given lies beside pages that must not be touched

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fastbp.tables import Table
+from fastbp.files.tables import Table
 
 
 def written(tmp_path, content, name="table.csv"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import threads
+from fastbp.engine import threads
 
 WORK = 1e12  # floating-point operations that repay any number of threads
 
@@ -148,12 +148,12 @@ os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
 import joblib, numba, numpy, threadpoolctl
 import fastbp
 from fastbp.optimizers import SGD
-from fastbp.runner import open_session
+from fastbp.engine.session import Session
 from numba.np.ufunc import parallel
 
 def members(_=None, n_threads=None):
     net = fastbp.Network([500, 500, 10], rng=0)
-    return open_session(net, 512, SGD(0.1), n_threads).members
+    return Session.open(net, 512, SGD(0.1), n_threads).members
 
 def by_joblib(n_jobs, backend="loky", **options):
     with joblib.parallel_config(backend, **options):

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from fastbp import workloads
-from fastbp.bench import LATENCY, START
+from fastbp.bench import LATENCY, START, workloads
+from fastbp.bench.contestants import CONTESTANTS
 from fastbp.bench.machine import cores, describe
 from fastbp.bench.measure import QUICK, Settings, latency, measure, say
 from fastbp.bench.start import measure_start
 from fastbp.bench.worker import Worker
-from fastbp.contestants import CONTESTANTS
 
 START_ROUNDS = 5
 

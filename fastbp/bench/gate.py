@@ -32,7 +32,7 @@ from fastbp.bench.measure import Settings as TurnSettings
 from fastbp.bench.report import KINDS
 from fastbp.bench.statistics import session_interval, verdict
 from fastbp.bench.worker import Worker
-from fastbp.workloads import Workload
+from fastbp.bench.workloads import Workload
 
 MOST_ROUNDS, LEAST_ROUNDS = 400, 6
 MOST_SAMPLES, REAL_SAMPLES = 1280, 2000  # scikit-learn's bundled sets are smaller, and stay as they are
@@ -139,7 +139,7 @@ def build(source: Path, label: str, key: str) -> Side:
 
 def _home() -> Path:
     """Directory of the environments: beside the kernel cache, or a temporary one that is kept."""
-    from fastbp.compiler.cache import cache_directory
+    from fastbp.compiler import cache_directory
 
     kernels = cache_directory()
     return kernels.parent / "revisions" if kernels else Path(tempfile.mkdtemp(prefix="fastbp-revisions-"))

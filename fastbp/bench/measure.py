@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from fastbp import workloads
+from fastbp.bench import workloads
 from fastbp.bench.statistics import Interval, median_interval, ratio_interval
 from fastbp.bench.worker import Turns, WorkerError
-from fastbp.workloads import Workload
+from fastbp.bench.workloads import Workload
 
 OURS = "fastbp"
 LATENCY_WORKLOAD, LATENCY_CALLS, LATENCY_TOLERANCE = "digits", 200, 1e-4

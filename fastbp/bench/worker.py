@@ -40,10 +40,10 @@ def environment(threads: int) -> dict[str, str]:
 
 
 def _sibling(name: str) -> ModuleType:
-    """A module of the package this file belongs to, which need not be the one installed."""
+    """A module beside this file, which need not be the one installed."""
     own = f"_fastbp_{name}"
     if own not in sys.modules:
-        spec = spec_from_file_location(own, PACKAGE / f"{name}.py")
+        spec = spec_from_file_location(own, Path(__file__).with_name(f"{name}.py"))
         assert spec is not None
         assert spec.loader is not None
         sys.modules[own] = module_from_spec(spec)

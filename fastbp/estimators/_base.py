@@ -11,6 +11,10 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastbp import optimizers
+from fastbp.engine.history import History
+from fastbp.engine.turn import Turn
+from fastbp.engine.validation import finite_parameters, numbers
 from fastbp.estimators import _checks, _parameters
 from fastbp.estimators._callbacks import Support, Tasks
 from fastbp.estimators._conversion import Conversion
@@ -20,9 +24,6 @@ from fastbp.estimators._lbfgs import fit_lbfgs
 from fastbp.estimators._stochastic import prepare_stochastic
 from fastbp.estimators._training_data import TrainingData
 from fastbp.network import Network
-from fastbp.training import History
-from fastbp.turn import Turn
-from fastbp.validation import finite_parameters, numbers
 
 COUNTED = ("history_", "loss_curve_", "_no_improvement_count", "best_loss_", "validation_scores_", "best_validation_score_")
 PENDING = ("_network", "_views", "_turn")  # attributes that are made again when they are missing
@@ -30,7 +31,7 @@ PENDING = ("_network", "_views", "_turn")  # attributes that are made again when
 
 def is_stochastic(estimator) -> bool:
     """Whether the solver takes mini-batches; else what needs them is not there."""
-    if estimator.solver not in _parameters.STOCHASTIC_SOLVERS:
+    if estimator.solver not in optimizers.OPTIMIZERS.names:
         raise AttributeError(f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic.")
     return True
 

@@ -6,8 +6,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastbp.sparsity import CompressedRows, check_places, rows_of
-from fastbp.validation import is_plain, numbers, real, refuse_masked
+from fastbp.engine.sparsity import CompressedRows, check_places, rows_of
+from fastbp.engine.validation import is_plain, numbers, real, refuse_masked
 
 NOT_FINITE = "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 

@@ -3,9 +3,9 @@
 from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring
 
-from fastbp import metrics
-from fastbp.sparsity import CompressedRows
-from fastbp.validation import with_finite_sums
+from fastbp.engine import metrics
+from fastbp.engine.sparsity import CompressedRows
+from fastbp.engine.validation import with_finite_sums
 
 
 class HeldOut:

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
-from fastbp import sparsity
+from fastbp.engine import sparsity
 from fastbp.estimators import _checks
 from fastbp.network import Network
 

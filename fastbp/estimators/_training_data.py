@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastbp.engine.session import Session
+from fastbp.engine.sparsity import CompressedRows, Entries, entries
 from fastbp.estimators import _checks
 from fastbp.kernels.train import EVALUATE
-from fastbp.session import Session
-from fastbp.sparsity import CompressedRows, Entries, entries
 
 
 @dataclass

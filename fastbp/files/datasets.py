@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp.tables import SUFFIXES, TRUTH, Table, is_number, truth
+from fastbp.files.tables import SUFFIXES, TRUTH, Table, is_number, truth
 
 if TYPE_CHECKING:
     from sklearn.compose import ColumnTransformer
@@ -100,7 +100,7 @@ def read(path: str | Path, target: str | None = None, task: str | None = None) -
     path : str or path
         A ``.csv`` with a header line, a ``.parquet``, or a ``.npz`` with either a matrix ``X`` (its columns are then called x0,
         x1, ...) and a vector ``y``, or one vector per column. Columns of text are categorical, those of numbers or booleans
-        numeric; `fastbp.tables` says how they are told apart.
+        numeric; `fastbp.files.tables` says how they are told apart.
     target : str, optional
         The column to predict; "y" by default.
     task : {"classification", "regression"}, optional

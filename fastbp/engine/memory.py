@@ -9,10 +9,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastbp.compiler.modules import add_this_module
-
-add_this_module()
-
 ALIGNMENT = 64  # bytes: a line of the cache, and the widest register
 HUGE_PAGE = 1 << 21  # bytes
 LARGE = 1 << 20  # bytes from which a buffer gets pages of its own

@@ -3,12 +3,13 @@
 Each library is used as its documentation says, in the fastest of the ways that do the same arithmetic; whether they do is not
 taken on trust, see :mod:`fastbp.bench.measure`. Where a library cannot express a workload, `reason_against` says why.
 
-Like :mod:`fastbp.workloads` this file can be loaded by path beside an older installed fastbp.
+Like :mod:`fastbp.bench.workloads` this file can be loaded by path beside an older installed fastbp.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import sys
 from abc import ABC, abstractmethod
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from fastbp.workloads import Data, Workload
+    from fastbp.bench.workloads import Data, Workload
 
 
 class Contestant(ABC):
@@ -136,17 +137,25 @@ def _limit_blas(threads: int) -> None:
     threadpool_limits(threads, user_api="blas")
 
 
+def _baseline() -> Any:
+    """The package `fastbp.baseline` that belongs to this file, not the installed one."""
+    name, package = "_fastbp_baseline", Path(__file__).resolve().parents[1] / "baseline"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, package / "__init__.py")
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
 class NumPy(Contestant):
-    """`fastbp.baseline`: NumPy with preallocated buffers and BLAS. The baseline beside this file, not the installed one."""
+    """`fastbp.baseline`: NumPy with preallocated buffers and BLAS."""
 
     name, module = "numpy", "numpy"
 
     def build(self) -> None:
-        spec = importlib.util.spec_from_file_location("_fastbp_baseline", Path(__file__).with_name("baseline.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        baseline: Any = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(baseline)
+        baseline = _baseline()
         w = self.workload
         loss = SimpleNamespace(name=w.loss, reduction=w.reduction)
         output = None if w.loss == "cross_entropy" else w.output

@@ -1,8 +1,8 @@
 # mypy: allow-untyped-defs, allow-untyped-calls
 """The same network and trainer in plain NumPy: the oracle of the tests and the opponent of the benchmarks.
 
-Nothing here shares a formula with the kernels; activations, losses and update rules are those of :mod:`fastbp.formulas`. The
-arithmetic is vectorised over the mini-batch, runs in buffers allocated once, and leaves every matrix product to BLAS.
+Nothing here shares a formula with the kernels; activations, losses and update rules are those of `formulas.py`. The arithmetic is
+vectorised over the mini-batch, runs in buffers allocated once, and leaves every matrix product to BLAS.
 
 A sample is a row: ``z = a_prev W^T + b`` with ``W`` of shape (n_out, n_in). For rows with weights w_i the objective is
 ``sum_i w_i l_i / sum_i w_i + l2 / (2 n_train) sum W^2 + l1 / n_train sum |W|``.
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.formulas import ACTIVATIONS, LOSSES, RULES, exponentials, lookup, sigmoid
+from .formulas import ACTIVATIONS, LOSSES, RULES, exponentials, lookup, sigmoid
 
 
 def _views(flat, shapes):
