@@ -24,7 +24,7 @@ from itertools import pairwise
 import numpy as np
 
 from fastbp.engine import sparsity, validation
-from fastbp.layout import parameter_offsets
+from fastbp.engine.parameters import parameter_offsets
 
 STEPS = {"central": 1e-5, "forward": 1e-7}  # near the best for float64
 LONGEST = 5e-3  # that a step is made for rounding

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbp.arguments import positive, real
-from fastbp.compiler.registry import Described, Registry
+from fastbp.compiler import Described, Registry
 
 INITIALIZERS = Registry("init")
 
@@ -200,21 +200,7 @@ class Uniform(_Plain):
         return rng.uniform(self.low, self.high, shape)
 
 
-_DEFAULTS: dict[str, type[Initializer]] = {"selu": LeCunNormal} | dict.fromkeys(
-    ("relu", "leaky_relu", "elu", "softplus", "silu", "gelu"), HeNormal
-)
-
-
 def get(value: Any) -> Initializer:
     """The initialiser meant by a name, class or instance; see `Registry.get`."""
     initializer: Initializer = INITIALIZERS.get(value)
     return initializer
-
-
-def default_for(activation: str) -> Initializer:
-    """The initialiser used when none is given for a layer with the activation of this name.
-
-    He (normal) for the rectifiers relu, leaky_relu, elu, softplus, silu and gelu; LeCun (normal) for selu; Glorot (uniform) for
-    all others.
-    """
-    return _DEFAULTS.get(activation, GlorotUniform)()

@@ -10,10 +10,21 @@ hyper-parameter. The law the tests check: d is the derivative of l.
 """
 
 from fastbp.arguments import positive, real
-from fastbp.compiler.jit import kernel, switch_over
-from fastbp.compiler.registry import Described, Registry
-from fastbp.simd.register import absolute, fma, like, load, maximum, minimum, select, store, width
+from fastbp.compiler import Described, Registry
+from fastbp.simd.register import absolute, fma, like, load, maximum, minimum, select, store
 from fastbp.simd.vmath import exp, log, sigmoid, softplus, tanh
+
+__all__ = [
+    "AbsoluteError",
+    "BinaryCrossEntropy",
+    "CrossEntropy",
+    "Gamma",
+    "Huber",
+    "LogCosh",
+    "Poisson",
+    "Quantile",
+    "SquaredError",
+]
 
 LOSSES = Registry("loss", "block")
 
@@ -294,29 +305,3 @@ class LogCosh(Loss):
 def get(value) -> Loss:
     """The loss meant by a name, class or instance; see `Registry.get`."""
     return LOSSES.get(value)
-
-
-_choose = switch_over(LOSSES, lambda cls: kernel(cls.block))
-
-
-@kernel
-def loss_block(code, x, y, d, count, stride, scale, cap):
-    """min(l, cap) of W samples (nan stays nan), and d = dl/dx, for the loss of a code; see the module's docstring."""
-    losses, cap = _choose(code, x, y, d, count, stride, like(load(x, 0), scale)), like(load(x, 0), cap)
-    return select(losses > cap, cap, losses)
-
-
-@kernel
-def softmax_block(x, count):
-    """x = softmax(x) over the outputs of W samples, in place."""
-    end = count * width(x)
-    highest = load(x, 0)
-    for k in range(width(x), end, width(x)):
-        highest = maximum(highest, load(x, k))
-    total = like(highest, 0.0)
-    for k in range(0, end, width(x)):
-        term = exp(load(x, k) - highest)
-        store(x, k, term)
-        total = total + term
-    for k in range(0, end, width(x)):
-        store(x, k, load(x, k) / total)

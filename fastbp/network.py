@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastbp import activations, gradcheck, initializers, layout, losses
+from fastbp import activations, gradcheck, initializers, losses
 from fastbp.engine import memory, metrics, sparsity, threads, training, validation
-from fastbp.engine.parameters import Gradients, Parameters, Trace
+from fastbp.engine.parameters import Gradients, Parameters, Trace, parameter_offsets
 from fastbp.engine.session import Session
 from fastbp.engine.turn import Turn
 from fastbp.files import checkpoint
@@ -85,7 +85,7 @@ class Network(Parameters):
         self.output = self._output_activation(output)
         self.dtype = validation.precision(dtype)
         self.rng = validation.generator(rng)
-        count = layout.parameter_offsets(self.sizes)[-1][2]
+        count = parameter_offsets(self.sizes)[-1][2]
         memory.check_room(f"sizes={self.sizes}", count * self.dtype.itemsize)
         self._vector = memory.zeros(count, self.dtype)
         wide = max(n_in + n_out for n_in, n_out in pairwise(self.sizes))
@@ -121,7 +121,7 @@ class Network(Parameters):
         if weights is not None:
             return
         for w, b, activation in zip(self.weights, self.biases, (*self.hidden, self.output), strict=True):
-            initializer = shared or initializers.default_for(activation.name)
+            initializer = shared or initializers.get(activation.init)
             w[:] = initializer.weights(self.rng, *w.shape)
             if biases is None:
                 b[:] = initializer.biases(self.rng, b.size)
@@ -151,7 +151,7 @@ class Network(Parameters):
         return {name: value for name, value in self.__dict__.items() if name not in ("_idle", "_spare", "_turn")}
 
     def __setstate__(self, state):
-        count, vector = layout.parameter_offsets(state["sizes"])[-1][2], state["_vector"]
+        count, vector = parameter_offsets(state["sizes"])[-1][2], state["_vector"]
         if vector.shape != (count,) or vector.dtype != state["dtype"]:
             raise ValueError(f"the pickle is damaged: it has {vector.shape} parameters of {vector.dtype} for {state['sizes']}")
         own = memory.zeros(count, vector.dtype)  # joblib maps large arrays into its workers read-only
@@ -237,7 +237,7 @@ class Network(Parameters):
             session = self._idle.pop()
         except IndexError:
             session = None
-        if session is None or (session.block < count and session.block < self._together) or not session.takes(rows):
+        if session is None or (session.batch < count and session.batch < self._together) or not session.takes(rows):
             session = Session(self, min(count, self._together), entries=self._entries(rows))
         out = np.empty(shape, self.dtype)
         try:
@@ -295,7 +295,7 @@ class Network(Parameters):
             session = self._spare.pop()
         except IndexError:
             session = None
-        if session is None or session.block != count or session.differentiate < differentiate or not session.takes(rows):
+        if session is None or session.batch != count or session.differentiate < differentiate or not session.takes(rows):
             session = Session(self, count, differentiate=differentiate, entries=self._entries(rows))
         mode = DIFFERENTIATE if differentiate else EVALUATE
         loss = session.compute(mode, count, rows, values, labels, weights, out if differentiate else session.out)
@@ -334,11 +334,11 @@ class Network(Parameters):
         out = np.empty(self._vector.size, self.dtype)
         session.compute(DIFFERENTIATE, len(rows), rows, values, labels, validation.NO_WEIGHTS, out)
         layers = range(len(self.weights))
-        a = [session.matrix(layer, layout.ACTIVATION) for layer in layers]
+        a = [session.matrix(layer, "activation") for layer in layers]
         if self.loss_function.link:
             a[-1] = self._forward(rows)[0]
-        delta = None if y is None else [session.matrix(layer, layout.DELTA) for layer in layers]
-        return Trace([rows, *a], [session.matrix(layer, layout.RAW) for layer in layers], delta)
+        delta = None if y is None else [session.matrix(layer, "delta") for layer in layers]
+        return Trace([rows, *a], [session.matrix(layer, "raw") for layer in layers], delta)
 
     check_gradients = gradcheck.check_gradients
 

@@ -10,14 +10,15 @@ g is the gradient of the mean loss of the mini-batch plus penalties. Slots start
 from math import sqrt
 
 from fastbp.arguments import boolean, positive, real
-from fastbp.compiler.jit import inline, kernel, switch_over
-from fastbp.compiler.registry import Described, Registry
+from fastbp.compiler import Described, Registry
 from fastbp.simd import register
-from fastbp.simd.register import broadcast, fma, load, store, width
+from fastbp.simd.register import fma
+
+__all__ = ["SGD", "Adam", "AdamW", "Momentum", "Nesterov", "RMSprop"]
 
 OPTIMIZERS = Registry("optimizer", "prepare", "step")
 N_HYPER = 8  # numbers in h; h[0] is the learning rate, set anew every epoch
-N_COEFFICIENTS = 8
+N_COEFFICIENTS = 8  # numbers in c
 
 
 class Optimizer(Described):
@@ -259,77 +260,3 @@ class AdamW(_Adam):
 def get(value) -> Optimizer:
     """The rule meant by a name, class or instance; see `Registry.get`."""
     return OPTIMIZERS.get(value)
-
-
-# --- over memory: the choice is made once a block, outside the loop ----------------------------------------------------------
-
-
-@inline
-def _coefficients(c):
-    return (
-        broadcast(c, 0),
-        broadcast(c, 1),
-        broadcast(c, 2),
-        broadcast(c, 3),
-        broadcast(c, 4),
-        broadcast(c, 5),
-        broadcast(c, 6),
-        broadcast(c, 7),
-    )
-
-
-def _sweep(cls):
-    step = inline(cls.step)
-    if cls.slots == 0:
-
-        @kernel
-        def update_block(w, g, s, v, count, c, l2):
-            c, l2 = _coefficients(c), broadcast(l2, 0)
-            for i in range(0, count, width(w)):
-                weight = load(w, i)
-                store(w, i, step(weight, fma(l2, weight, load(g, i)), c))
-
-    elif cls.slots == 1:
-
-        @kernel
-        def update_block(w, g, s, v, count, c, l2):
-            c, l2 = _coefficients(c), broadcast(l2, 0)
-            for i in range(0, count, width(w)):
-                weight = load(w, i)
-                weight, slot = step(weight, fma(l2, weight, load(g, i)), load(s, i), c)
-                store(w, i, weight)
-                store(s, i, slot)
-
-    else:
-
-        @kernel
-        def update_block(w, g, s, v, count, c, l2):
-            c, l2 = _coefficients(c), broadcast(l2, 0)
-            for i in range(0, count, width(w)):
-                weight = load(w, i)
-                weight, slot, second = step(weight, fma(l2, weight, load(g, i)), load(s, i), load(v, i), c)
-                store(w, i, weight)
-                store(s, i, slot)
-                store(v, i, second)
-
-    return update_block
-
-
-_choose_update = switch_over(OPTIMIZERS, _sweep)
-_choose_prepare = switch_over(OPTIMIZERS, lambda cls: inline(cls.prepare))
-
-
-@kernel
-def update(code, w, g, s, v, count, c, l2):
-    """One step of a rule on `count` parameters, a multiple of W.
-
-    w, s, v (weights and slots) are overwritten; slots a rule lacks are not touched. c points to the step's coefficients, l2 to the
-    factor of the weights that is added to the gradient g.
-    """
-    _choose_update(code, w, g, s, v, count, c, l2)
-
-
-@kernel
-def prepare(code, h, c):
-    """Coefficients c (float64) of the next step from the hyper-parameters h (float64), which keep running products."""
-    _choose_prepare(code, h, c)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
-    from fastbp.engine.training import History
+    from fastbp.engine.history import History
     from fastbp.network import Network
 
 

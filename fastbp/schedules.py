@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastbp.arguments import positive, real
-from fastbp.compiler.registry import Described, Registry
+from fastbp.compiler import Described, Registry
 
 SCHEDULES = Registry("schedule")
 

@@ -20,7 +20,7 @@ ROOMS = {
     "compiler": "compiler",
     "simd": "simd",
     "classes": "arguments activations losses optimizers initializers schedules",
-    "kernels": "kernels layout",
+    "kernels": "kernels",
     "engine": "engine gradcheck",
     "files": "files",
     "network": "network",
@@ -74,7 +74,7 @@ def _run_on_import(tree):
 
 def wrong_arrows(module, tree):
     for _, target in arrows(tree):
-        name = target if target in FILES else target.rpartition(".")[0]
+        name = target if {target, f"{target}.__init__"} & FILES.keys() else target.rpartition(".")[0]
         if rank(name) > rank(module):
             yield f"{module} -> {name}"
 
@@ -95,7 +95,7 @@ def test_imports_point_one_way():
         ("files.checkpoint", "def f():\n    from fastbp.network import Network"),
         ("network", "def f():\n    from fastbp.estimators import MLPClassifier"),
         ("engine.training", "from fastbp.bench import comparison"),
-        ("layout", "import fastbp.engine.validation"),
+        ("kernels.plan", "import fastbp.engine.validation"),
         ("plotting", "def f():\n    from fastbp.cli import main"),
     ],
 )
@@ -149,13 +149,55 @@ def test_who_imports_what(library, users):
     assert {module for module in found if not re.fullmatch(users, module)} == set()
 
 
+def insides(tree):
+    """Imports of what Numba does not offer: its core, LLVM's, and names with an underscore of either."""
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            library, _, rest = name.partition(".")
+            if library == "llvmlite" or (library == "numba" and (rest.partition(".")[0] == "core" or f".{rest}".find("._") >= 0)):
+                yield name
+        if isinstance(node, ast.Attribute) and ast.unparse(node).startswith(("numba.core", "numba._", "llvmlite.")):
+            yield ast.unparse(node)
+
+
+def test_numba_is_behind_one_door():
+    users = {module for module, tree in TREES.items() if list(insides(tree))}
+    assert users
+    assert {module for module in users if not module.startswith(("compiler.", "simd."))} == set()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from numba.core import cgutils",
+        "from numba.core.cgutils import pack_array",
+        "from numba import core",
+        "import numba.core.types",
+        "from llvmlite import ir",
+        "import llvmlite.binding as llvm",
+        "from numba.np._ufunc import f",
+        "from numba import _dispatcher",
+        "def f():\n    from numba.core import config",
+        "import numba\nnumba.core.config.OPT = 0",
+    ],
+)
+def test_a_hand_on_the_insides_is_seen(source):
+    assert list(insides(ast.parse(source)))
+    assert not list(
+        insides(ast.parse("import numba\nfrom numba import types\nfrom numba.extending import intrinsic\nnumba.types.x"))
+    )
+
+
 def lines(path):
     return len(path.read_text(encoding="utf-8").splitlines())
 
 
 @pytest.mark.parametrize("module", FILES)
 def test_files_are_short(module):
-    assert lines(FILES[module]) <= (430 if module == "simd.register" else 280 if module.startswith(("kernels.", "simd.")) else 400)
+    assert lines(FILES[module]) <= (445 if module == "simd.register" else 280 if module.startswith(("kernels.", "simd.")) else 400)
 
 
 @pytest.mark.parametrize("module", [name for name in FILES if not FILES[name].name.startswith("__init__")])

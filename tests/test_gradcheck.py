@@ -6,7 +6,7 @@ from conftest import ACTIVATIONS, DTYPES, LOSSES, label, make_net, make_samples,
 
 import fastbp
 from fastbp import gradcheck
-from fastbp.layout import parameter_offsets
+from fastbp.engine.parameters import parameter_offsets
 
 LIMIT = {"float64": 1e-7, "float32": 1e-4}
 

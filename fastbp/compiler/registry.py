@@ -138,6 +138,7 @@ class Registry:
             raise ValueError(f"{self.argument} {cls.name!r} is the name of {known.__qualname__} already; choose another")
         if known is None and cls.common and self.classes and not self.classes[-1].common:
             raise ValueError(f"{cls.__qualname__} must not be common: the common classes are the first")
+        add_this_module()
         if cls.__init__ is not object.__init__ and not hasattr(cls.__init__, "fixes"):
             cls.__init__ = _fixing(cls.__init__)
         # when: of two definitions of a class, that tells every process which is the later

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastbp.engine import validation
+from fastbp.engine.planner import kept_of_words, round_up
 from fastbp.kernels.regularize import draw_mask
-from fastbp.layout import kept_of_words, round_up
 
 
 @dataclass(frozen=True)

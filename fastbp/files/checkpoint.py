@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbp import activations, losses
-from fastbp.layout import parameter_offsets
+from fastbp.engine.parameters import parameter_offsets
 
 MAGIC = b"\x89fastbp\n"
 VERSION = 1
