@@ -838,7 +838,8 @@ def test_a_constant_that_is_edited_between_two_entries_is_in_neither(edit, tmp_p
 
 def test_a_pickle_of_a_class_in_a_module_is_read_where_nothing_was_registered(tmp_path):
     (tmp_path / "mine.py").write_text("import numpy as np\n" + MINE)
-    write = "import pickle, sys, mine\nfrom fastbp import Network\nnet = Network([4, 5, 2], 'double', 'quartic', dtype='float64', rng=0)\n"
+    write = "import pickle, sys, mine\nfrom fastbp import Network\n"
+    write += "net = Network([4, 5, 2], 'double', 'quartic', dtype='float64', rng=0)\n"
     write += "pickle.dump(net, open(sys.argv[1], 'wb'))\nprint(*net([1, 2, 3, 4]))\n"
     read = "import pickle, sys\nnet = pickle.load(open(sys.argv[1], 'rb'))\nprint(*net([1, 2, 3, 4]))\n"
     outputs = []
