@@ -209,7 +209,9 @@ class Network(Parameters):
         if rows.ndim == 1:
             if rows.size != self.sizes[0]:
                 validation.matrix("X", rows[None], self.sizes[0])
-            return self._outputs(rows[None], n_threads)[0]
+            if n_threads is not None:
+                validation.integer("n_threads", n_threads)
+            return self._fill(rows, 1, self.sizes[-1])[0]
         return self._outputs(validation.matrix("X", rows, self.sizes[0]), n_threads)
 
     def _outputs(self, rows, n_threads=None):

@@ -696,7 +696,7 @@ def test_from_network_copies_settings_and_parameters():
     [
         (([3],), {}, "two positive widths"),
         (([3, 0, 1],), {}, "two positive widths"),
-        (([3, 4, 1], ["relu", "relu"]), {}, "one entry for each hidden layer"),
+        (([3, 4, 1], ["relu", "relu"]), {}, "one for each hidden layer"),
         (([3, 4, 1], "cube"), {}, "activation 'cube' is not known; choose from identity"),
         (([3, 4, 1], "softmax"), {}, "activation 'softmax' is not known"),
         (([3, 1], "relu", "hinge"), {}, "loss 'hinge' is not known; choose from squared"),

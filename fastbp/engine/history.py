@@ -14,7 +14,7 @@ from fastbp.engine.trainer import Stopping
 
 @dataclass
 class History:
-    """What happened in a fit; one entry an epoch in each list that was asked for.
+    """What happened in a fit; one item an epoch in each list that was asked for.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class History:
         return {name: value for name, value in vars(self).items() if value != []}
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write `to_dict` as JSON."""
+        """Write `to_dict` as JSON to `path`."""
         Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
 
 
