@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastbp import simd
-from fastbp.compiler.jit import entry
+from fastbp.compiler import entry
 
 
 @entry(lambda dtype: dtype(dtype[::1], dtype[::1]))

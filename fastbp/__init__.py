@@ -13,10 +13,12 @@ from fastbp._version import __version__ as __version__
 _MODULES = {
     "estimators": "MLPClassifier MLPRegressor",
     "gradcheck": "GradientReport",
-    "network": "Network",
+    "network": "Network load",
+    "engine.history": "History",
     "engine.regularization": "dropout_mask",
-    "engine.training": "DivergenceError History epoch_order",
-    "files.checkpoint": "ModelFormatError load",
+    "engine.trainer": "DivergenceError",
+    "engine.training": "epoch_order",
+    "files.checkpoint": "ModelFormatError",
 }
 _SUBMODULES = [
     *("activations", "baseline", "estimators", "gradcheck", "initializers", "losses", "optimizers", "plotting", "schedules"),
@@ -38,17 +40,17 @@ if TYPE_CHECKING:
     from fastbp import schedules as schedules
     from fastbp import textbook as textbook
     from fastbp.activations import *  # noqa: F403
+    from fastbp.engine.history import History as History
     from fastbp.engine.regularization import dropout_mask as dropout_mask
-    from fastbp.engine.training import DivergenceError as DivergenceError
-    from fastbp.engine.training import History as History
+    from fastbp.engine.trainer import DivergenceError as DivergenceError
     from fastbp.engine.training import epoch_order as epoch_order
     from fastbp.estimators import MLPClassifier as MLPClassifier
     from fastbp.estimators import MLPRegressor as MLPRegressor
     from fastbp.files.checkpoint import ModelFormatError as ModelFormatError
-    from fastbp.files.checkpoint import load as load
     from fastbp.gradcheck import GradientReport as GradientReport
     from fastbp.losses import *  # noqa: F403
     from fastbp.network import Network as Network
+    from fastbp.network import load as load
     from fastbp.optimizers import *  # noqa: F403
 else:
 

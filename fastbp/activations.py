@@ -8,7 +8,8 @@ of z and a is cheaper; a class that reads z sets ``needs_z``, and z is then kept
 them: slope is the derivative of value.
 """
 
-from fastbp.compiler.registry import Described, Registry, positive
+from fastbp.arguments import positive
+from fastbp.compiler import Described, Registry
 from fastbp.simd.register import floor_at, fma, like, minimum, select
 from fastbp.simd.vmath import erf, exp, expm1, sigmoid, softplus, tanh
 

@@ -9,7 +9,8 @@ targets, `count` rows each, `stride` numbers apart; it writes d = dl/dx and retu
 one hyper-parameter. The law the tests check: d is the derivative of l.
 """
 
-from fastbp.compiler.registry import Described, Registry, positive
+from fastbp.arguments import positive, real
+from fastbp.compiler import Described, Registry
 from fastbp.simd.register import absolute, fma, like, load, maximum, minimum, select, store
 from fastbp.simd.vmath import exp, log, sigmoid, softplus, tanh
 
@@ -102,7 +103,7 @@ class CrossEntropy(Loss):
     task = "labels"
 
     def __init__(self, smoothing: float = 0.0):
-        self.smoothing = positive("smoothing", smoothing, zero=True, below=1.0)
+        self.smoothing = real("smoothing", smoothing, below=1.0)
 
     def scale(self, n_out: int) -> float:
         """s."""
@@ -146,7 +147,7 @@ class BinaryCrossEntropy(Loss):
     task = "binary"
 
     def __init__(self, smoothing: float = 0.0):
-        self.smoothing = positive("smoothing", smoothing, zero=True, below=1.0)
+        self.smoothing = real("smoothing", smoothing, below=1.0)
 
     def scale(self, n_out: int) -> float:
         """s."""

@@ -9,7 +9,8 @@ g is the gradient of the mean loss of the mini-batch plus penalties. Slots start
 
 from math import sqrt
 
-from fastbp.compiler.registry import Described, Registry, boolean, positive
+from fastbp.arguments import boolean, positive, real
+from fastbp.compiler import Described, Registry
 from fastbp.simd import register
 from fastbp.simd.register import fma
 
@@ -17,6 +18,7 @@ __all__ = ["SGD", "Adam", "AdamW", "Momentum", "Nesterov", "RMSprop"]
 
 OPTIMIZERS = Registry("optimizer", "prepare", "step")
 N_HYPER = 8  # numbers in h; h[0] is the learning rate, set anew every epoch
+N_COEFFICIENTS = 8  # numbers in c
 
 
 class Optimizer(Described):
@@ -63,7 +65,7 @@ class _Momentum(Optimizer):
 
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.9):
         super().__init__(learning_rate)
-        self.momentum = positive("momentum", momentum, zero=True, most=1.0)
+        self.momentum = real("momentum", momentum, most=1.0)
 
     def hyper(self) -> tuple:
         return self.learning_rate, self.momentum
@@ -122,8 +124,8 @@ class _Adam(Optimizer):
 
     def __init__(self, learning_rate: float = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8):
         super().__init__(learning_rate)
-        self.beta_1 = positive("beta_1", beta_1, zero=True, below=1.0)
-        self.beta_2 = positive("beta_2", beta_2, zero=True, below=1.0)
+        self.beta_1 = real("beta_1", beta_1, below=1.0)
+        self.beta_2 = real("beta_2", beta_2, below=1.0)
         self.epsilon = positive("epsilon", epsilon)
 
     def hyper(self) -> tuple:
@@ -200,7 +202,7 @@ class RMSprop(Optimizer):
 
     def __init__(self, learning_rate: float = 0.001, rho: float = 0.9, epsilon: float = 1e-8):
         super().__init__(learning_rate)
-        self.rho = positive("rho", rho, zero=True, below=1.0)
+        self.rho = real("rho", rho, below=1.0)
         self.epsilon = positive("epsilon", epsilon)
 
     def hyper(self) -> tuple:
@@ -243,7 +245,7 @@ class AdamW(_Adam):
         weight_decay: float = 0.01,
     ):
         super().__init__(learning_rate, beta_1, beta_2, epsilon)
-        self.weight_decay = positive("weight_decay", weight_decay, zero=True)
+        self.weight_decay = real("weight_decay", weight_decay)
 
     def hyper(self) -> tuple:
         return self.learning_rate, self.beta_1, self.beta_2, self.epsilon, self.weight_decay, 1.0, 1.0, 0.0

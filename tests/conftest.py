@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from fastbp import activations, baseline, losses, optimizers
-from fastbp.compiler.jit import entry
+from fastbp.compiler import entry
 from fastbp.engine import threads
 from fastbp.engine.session import Session
 from fastbp.kernels.train import TRAIN

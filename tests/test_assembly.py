@@ -14,9 +14,9 @@ import llvmlite.binding as llvm
 import pytest
 
 from fastbp.compiler.cache import DiskCache, cache_directory
-from fastbp.kernels.products.tile_product import steps_in_turn
 from fastbp.kernels.train import run, run_narrow
-from fastbp.layout import SIDE_BY_SIDE
+from fastbp.kernels.tuning import SIDE_BY_SIDE
+from fastbp.simd.tile_product import steps_in_turn
 
 SCRIPT = r"""
 import sys
@@ -27,7 +27,7 @@ from fastbp.compiler.linker import all_parts, linked, optimise
 from fastbp.kernels.products import gemm
 from fastbp.simd import register
 from fastbp.kernels.products import sparse
-from fastbp.layout import SIDE_BY_SIDE
+from fastbp.kernels.tuning import SIDE_BY_SIDE
 
 dtype, triple, cpu = sys.argv[1:]
 rows, pointer, integer = register.tile_rows(), types.CPointer(getattr(types, dtype)), types.int64

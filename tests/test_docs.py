@@ -47,6 +47,23 @@ def test_links_lead_to_files(page):
         assert link.startswith("https://") or (PAGES[page].parent / link).is_file(), link
 
 
+PROSE = {name: path for name, path in PAGES.items() if name != "estimators.md"} | {
+    name: ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md")
+}
+
+
+@pytest.mark.parametrize("page", PROSE)
+def test_files_that_are_named_are_there(page):
+    """By the end of their path, or from the folder of the kernels on."""
+    text = re.sub(r"^```.*?^```$", "", PROSE[page].read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    named = set(re.findall(r"`((?:\.\./)*[a-z_]+(?:/[a-z_]+)*(?:\.py|/))`", text))
+    there = [f"/{path.relative_to(ROOT).as_posix()}{'/' * path.is_dir()}" for path in ROOT.glob("[a-z]*/**/*")]
+    there += [f"/{path.name}/" for path in ROOT.iterdir() if path.is_dir()]
+    ends = {name: f"/fastbp/{name[3:]}" if name.startswith("../") else f"/{name}" for name in named}
+    assert {name for name, end in ends.items() if not any(path.endswith(end) for path in there)} == set()
+    assert named or page == "README.md"
+
+
 def test_every_example_is_listed():
     for path in (ROOT / "examples").glob("plot_*.py"):
         assert f"(examples/{path.name})" in TEXT

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler, scale
 from sklearn.utils.class_weight import compute_sample_weight
 
 import fastbp
-from fastbp import MLPClassifier, MLPRegressor, Network, activations, baseline, layout, losses, optimizers, schedules
+from fastbp import MLPClassifier, MLPRegressor, Network, activations, baseline, losses, optimizers, schedules
 from fastbp.engine.regularization import dropout_mask
 from fastbp.engine.session import Session
 from fastbp.estimators import _parameters
@@ -259,7 +259,7 @@ def test_dropout_draws_on_and_does_not_depend_on_where_calls_of_the_kernel_end(m
 
     def seen(self, mode):
         if mode == TRAIN:
-            seeds.append((int(self.plan[layout.SEED]), int(self.plan[layout.EPOCH])))
+            seeds.append((self.plan.seed, self.plan.epoch))
         return call(self, mode)
 
     monkeypatch.setattr(Session, "call", seen)
@@ -591,7 +591,9 @@ def test_converters_to_onnx_find_what_they_read(targets):
 
 
 def test_the_converters_of_skl2onnx():
-    skl2onnx, reference = pytest.importorskip("skl2onnx"), pytest.importorskip("onnx.reference")
+    skl2onnx = pytest.importorskip("skl2onnx", reason="skl2onnx, of the extra `test`, is not installed")
+    from onnx import reference
+
     registration = re.search(r"^```text\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)[1]
     exec(registration, {"fastbp": fastbp})
     rows = X.astype(np.float32)

@@ -4,6 +4,7 @@ import ast
 import errno
 import itertools
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -21,10 +22,12 @@ from numba import types
 from numba.extending import intrinsic
 
 import fastbp
-from fastbp.compiler import jit
+from fastbp.compiler import Entry, kernel, switch
 from fastbp.compiler.cache import DiskCache, cache_directory
 from fastbp.compiler.choice import Level
-from fastbp.compiler.jit import Entry, kernel, switch
+from fastbp.compiler.linker import Linked
+from fastbp.compiler.plain import Plain
+from fastbp.compiler.tier import TIER
 from fastbp.engine.regularization import dropout_mask
 from fastbp.engine.training import epoch_order
 from fastbp.kernels.draws import philox as _philox
@@ -58,19 +61,23 @@ def compilers(node):
 
 
 def test_only_one_file_makes_dispatchers():
-    assert [path.name for path in PACKAGE.rglob("*.py") if set(compilers(tree(path)))] == []
-    users = {path.name for path in PACKAGE.rglob("*.py") if "KernelDispatcher(" in path.read_text(encoding="utf-8")}
-    assert users == {"jit.py", "target.py"}  # where it is called and where it is defined
+    assert [path.name for path in PACKAGE.rglob("*.py") if set(compilers(tree(path)))] == ["plain.py"]
+    call = re.compile(r"\bnjit\(|Dispatcher\(|dispatcher_class\(")
+    makers = {path.name for path in PACKAGE.rglob("*.py") if call.search(path.read_text(encoding="utf-8"))}
+    assert makers == {"plain.py", "linker.py", "target.py"}  # one for each tier
     assert set(compilers(ast.parse("import numba\n@numba.njit\ndef f(): pass"))) == {"njit"}
 
 
 def test_options_are_spelled_out():
-    for options in (jit.OPTIONS, jit.ENTRY_OPTIONS):
-        assert options["fastmath"] is False
-        assert options["nogil"] is True
-        assert options["error_model"] == "numpy"
-        assert options["debug"] is options["_dbg_extend_lifetimes"] is False
-        assert "parallel" not in options
+    for tier in (Plain, Linked):
+        assert tier.options["fastmath"] is False
+        assert tier.options["nogil"] is True
+        assert tier.options["error_model"] == "numpy"
+        assert "parallel" not in tier.options
+        # what a user sets for functions of his own is heeded where kernels are functions like any other
+        assert ("debug" in tier.options) is ("boundscheck" in tier.options) is (tier is Linked)
+    assert Linked.options["debug"] is Linked.options["_dbg_extend_lifetimes"] is False
+    assert Linked.options["boundscheck"] is None
     fast = [
         path.name
         for path in PACKAGE.rglob("*.py")
@@ -434,6 +441,7 @@ def test_a_compile_that_is_broken_off_does_no_harm_to_the_next(monkeypatch, tmp_
     assert Entry(twice.function, twice.signature)["float64"](1.5) == 3.0
 
 
+only_fast = pytest.mark.skipif(TIER != "fast", reason="the other tiers compile for Numba's own target")
 TARGETS = """
 from numba.core.registry import cpu_target
 from fastbp.kernels.train import draw_order
@@ -445,6 +453,7 @@ assert numba.njit(lambda x: numpy.sort(x)[0] + len("two"))(numpy.array([5, 4])) 
 """
 
 
+@only_fast
 def test_kernels_have_a_target_of_their_own_and_leave_numbas_alone():
     done = subprocess.run(
         [sys.executable, "-c", TARGETS], capture_output=True, text=True, cwd=PACKAGE.parent, env={**os.environ, "FASTBP_CACHE": "0"}
@@ -454,17 +463,19 @@ def test_kernels_have_a_target_of_their_own_and_leave_numbas_alone():
 
 NARROW = """
 from fastbp.compiler.choice import Level
-from fastbp.compiler.target import target
-from fastbp.kernels.train import run, run_narrow
-for entry in (run, run_narrow):
-    entry.over((), "float32", Level.EXTENDED)
+from fastbp.compiler.fast.target import target
+from fastbp.kernels.train import {0}
+{0}.over((), "float32", Level.EXTENDED)
 assert not target.target_context.is_wide, "a kernel asks for more of Numba than numbers, tuples and arrays: compiled twice"
 """
 
 
-def test_all_classes_are_compiled_without_the_rest_of_numba():
+@only_fast
+@pytest.mark.parametrize("name", ["run_narrow", pytest.param("run", marks=pytest.mark.slow)])
+def test_all_classes_are_compiled_without_the_rest_of_numba(name):
+    code = NARROW.format(name)
     done = subprocess.run(
-        [sys.executable, "-c", NARROW], capture_output=True, text=True, cwd=PACKAGE.parent, env={**os.environ, "FASTBP_CACHE": "0"}
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, env={**os.environ, "FASTBP_CACHE": "0"}
     )
     assert done.returncode == 0, done.stderr
 
@@ -484,8 +495,8 @@ def test_a_name_may_be_used_for_values_of_several_types():
 SETTINGS = """
 import numba
 from numba.extending import overload
-from fastbp.compiler.jit import Entry
-from fastbp.compiler.target import target
+from fastbp.compiler import Entry
+from fastbp.compiler.tier import compiler
 from fastbp.kernels.train import draw_order
 
 def doubled(x): pass
@@ -498,13 +509,14 @@ def quadrupled(x):
     return doubled(doubled(x))
 
 draw_order["float32"]
-assert not target.target_context.is_wide
+is_wide = lambda: getattr(compiler.target.target_context, "is_wide", None)
+assert not is_wide()
 entry = Entry(quadrupled, lambda dtype: numba.types.float64(numba.types.float64))
 assert entry["float64"](1.5) == 6.0
-assert target.target_context.is_wide, "nothing was asked of Numba's own functions"
+assert is_wide() is not False, "nothing was asked of Numba's own functions"
 """
 DUMPS = ("BYTECODE", "CFG", "IR", "SSA", "LLVM", "FUNC_OPT", "OPTIMIZED", "ASSEMBLY", "ANNOTATION")
-NUMBA_SETTINGS = [
+ALONE = [
     {"NUMBA_DEBUGINFO": "1"},
     {"NUMBA_ENABLE_PROFILING": "1"},
     {"VS_PROFILER": "1"},
@@ -515,6 +527,12 @@ NUMBA_SETTINGS = [
     {"NUMBA_CPU_NAME": "generic", "NUMBA_USE_LLVMLITE_MEMORY_MANAGER": "1"},
     {"NUMBA_DEVELOPER_MODE": "1", "NUMBA_JIT_COVERAGE": "1", "NUMBA_LLVM_PASS_TIMINGS": "1"},
     {"NUMBA_OPT": "max", "NUMBA_SLP_VECTORIZE": "1", "NUMBA_ENABLE_AVX": "0", "NUMBA_DISABLE_INTEL_SVML": "1"},
+]
+NUMBA_SETTINGS = [
+    ALONE[3],
+    ALONE[4] | ALONE[5] | ALONE[6],
+    ALONE[1] | ALONE[2] | ALONE[7] | ALONE[8] | ALONE[9],
+    *(pytest.param(settings, marks=pytest.mark.slow) for settings in ALONE if settings != ALONE[3]),
 ]
 
 

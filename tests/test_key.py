@@ -14,8 +14,9 @@ from types import ModuleType
 import pytest
 
 import fastbp
+import fastbp.compiler as compiler_
 from fastbp.compiler import cache as cache_
-from fastbp.compiler import choice
+from fastbp.compiler import choice, tier
 from fastbp.compiler import modules as modules_
 from fastbp.compiler.key import digest
 from fastbp.compiler.modules import Unseen, digest_of
@@ -28,7 +29,7 @@ PACKAGE = Path(fastbp.__file__).parent
 HELPERS = """
 from numba.extending import intrinsic
 
-from fastbp.compiler.jit import inline, kernel
+from fastbp.compiler import inline, kernel
 
 LIMIT, DEEP, UNUSED = 7.0, 1.5, 0.0
 
@@ -62,7 +63,7 @@ import numba
 import numpy as np
 
 import key_helpers
-from fastbp.compiler.jit import inline
+from fastbp.compiler import inline
 from fastbp.activations import Activation
 from fastbp.simd.register import horizontal_sum, like
 from fastbp.simd.vmath import exp
@@ -205,6 +206,21 @@ def test_what_cannot_be_followed_has_no_digest(kind, monkeypatch):
     assert digest(executed(monkeypatch, "key_function", source, given=2.0).f)
 
 
+def test_slices_are_constants_like_others():
+    """Compilers since Python 3.14 leave them in the code."""
+
+    module = compile("def f(x): return x[1:]", "f", "exec")
+    (code,) = (each for each in module.co_consts if hasattr(each, "co_code"))
+
+    def taking(constant):
+        function = code.replace(co_consts=(None, constant))
+        return modules_._digest(module.replace(co_consts=(function, None))), digest(constant)
+
+    found = [taking(each) for each in (slice(1, None), slice(1, 2), slice(None, 1), (slice(1, 2), 3), (slice(1, 3), 3))]
+    assert len({each for pair in found for each in pair}) == 10
+    assert taking(slice(1, 2)) == found[1]
+
+
 def test_an_object_without_a_value_yet_has_no_digest():
     def outer():
         def inner(x):
@@ -219,24 +235,19 @@ def test_an_object_without_a_value_yet_has_no_digest():
 
 
 SWEEP = '''
-import sys
-
 import numpy as np
 from numba import types
 
 import helpers
+from fastbp.compiler import linker
 from fastbp.compiler.choice import choose
-from fastbp.compiler.jit import Entry
+from fastbp.compiler import Entry
 from fastbp.activations import ACTIVATIONS, Activation
 from fastbp.kernels.sweeps import activate
 from fastbp.simd.register import pointer, width
 
-if sys.argv[1] == "warm":
-    def fail(*args):
-        raise AssertionError("compiled")
-
-    import fastbp.compiler.linker
-    fastbp.compiler.linker.CompilerBase.compile_extra = fail
+compile_extra, compiled = linker.CompilerBase.compile_extra, []
+linker.CompilerBase.compile_extra = lambda self, *args: (compiled.append(self), compile_extra(self, *args))[1]
 
 
 def values(code, z):
@@ -261,10 +272,10 @@ class Mine(Activation):
 FACTOR = 2.0
 choice, z = choose([Mine]), np.full(64, 1.0)
 Entry(values, lambda dtype: types.void(types.int64, dtype[::1])).compiled(choice, "float64")(choice.code(Mine), z)
-print(z[0])
+print(z[0], "compiled" if compiled else "loaded")
 '''
 IN_HELPERS = """
-from fastbp.compiler.jit import inline
+from fastbp.compiler import inline
 
 ADDED = {}
 
@@ -290,19 +301,19 @@ def output(path, *arguments, package=PACKAGE.parent, cache=None):
 
 def test_an_edit_that_a_class_depends_on_is_compiled_and_nothing_else_is(tmp_path):
     program, helpers, cache = tmp_path / "program.py", tmp_path / "helpers.py", tmp_path / "cache"
-    for factor, added, expected in (("2.0", "1.0", "4.0"), ("3.0", "1.0", "6.0"), ("3.0", "2.0", "9.0")):
-        program.write_text(SWEEP.replace("FACTOR = 2.0", f"FACTOR = {factor}"))
-        helpers.write_text(IN_HELPERS.format(added))
-        assert output(program, "warm", cache=cache) == "AssertionError: compiled"
-        assert output(program, "cold", cache=cache) == expected
-        assert output(program, "warm", cache=cache) == expected
+    states = ("2.0", "1.0", "4.0"), ("3.0", "1.0", "6.0"), ("3.0", "2.0", "9.0")
+    for way in ("compiled", "loaded"):
+        for factor, added, expected in states:
+            program.write_text(SWEEP.replace("FACTOR = 2.0", f"FACTOR = {factor}"))
+            helpers.write_text(IN_HELPERS.format(added))
+            assert output(program, cache=cache) == f"{expected} {way}"
     files = set(cache.rglob("*.bin"))
     for name in ("object_of", "abs"):
         text = SWEEP.replace("helpers.helper(z) * FACTOR", f"{name}(z)").replace("FACTOR = 2.0", OVERLOAD.replace("#", name))
         program.write_text(text)
         for added, expected in (("1.0", "2.0"), ("5.0", "6.0")):  # depends on what cannot be seen: right, and not kept
             helpers.write_text(IN_HELPERS.format(added))
-            assert output(program, "cold", cache=cache) == expected
+            assert output(program, cache=cache) == f"{expected} compiled"
             assert set(cache.rglob("*.bin")) == files
 
 
@@ -368,7 +379,10 @@ def test_it_does_not_matter_where_the_package_lies(orders, tmp_path):
 
 
 # what was loaded before the files were replaced: nothing, some, all
-@pytest.mark.parametrize("loaded", ["", "import fastbp.layout, fastbp.kernels.draws.philox", "import fastbp.engine.training"])
+LOADED = ["", "import fastbp.kernels.tuning, fastbp.kernels.draws.philox", "import fastbp.engine.training"]
+
+
+@pytest.mark.parametrize("loaded", LOADED)
 def test_a_package_that_is_replaced_while_a_program_runs(orders, tmp_path, loaded):
     """Machine code is stored as that of the functions that were loaded, whatever lies on disk when it is compiled."""
     program, old, new, (old_package, new_package) = orders
@@ -410,7 +424,12 @@ def imported_modules(name):
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "fastbp":
             inside = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from [each for each in inside if each in sys.modules] or [node.module]
+            if node.module == "fastbp.compiler":
+                yield from {compiler_.HOME.get(alias.name, f"{node.module}.{alias.name}") for alias in node.names}
+            else:
+                yield from [each for each in inside if each in sys.modules] or [node.module]
+    if name == "fastbp.compiler.tier":
+        yield f"fastbp.compiler.{tier.TIERS[tier.TIER][0]}"
 
 
 def behind(names, imported):
@@ -424,21 +443,22 @@ def behind(names, imported):
 
 
 def test_every_module_that_kernels_are_made_of_is_in_the_key(monkeypatch):
-    modules = behind(["fastbp.compiler.jit", "fastbp.kernels.train"], imported_modules)
-    assert modules == behind(["fastbp.compiler.jit", "fastbp.kernels.train"], modules_._imported)
+    modules = behind(["fastbp.compiler.entries", "fastbp.kernels.train"], imported_modules)
+    assert modules == behind(["fastbp.compiler.entries", "fastbp.kernels.train"], modules_._imported)
+    assert {"fastbp.compiler.plain", "fastbp.compiler.atomics", "fastbp.compiler.unboxing"} < modules
     assert len(modules) > 35
-    before, entry = digest_of("fastbp.compiler.jit", "fastbp.kernels.train"), digest(run.function)
+    before, entry = digest_of("fastbp.compiler.entries", "fastbp.kernels.train"), digest(run.function)
     assert entry == digest(run.function)
     for name in modules:
         monkeypatch.setitem(modules_._codes, name, [compile("x = 1", "<edited>", "exec"), *modules_._codes[name]])
         digest_of.cache_clear()
         modules_._digests.cache_clear()
-        assert digest_of("fastbp.compiler.jit", "fastbp.kernels.train") != before, name
+        assert digest_of("fastbp.compiler.entries", "fastbp.kernels.train") != before, name
         assert digest(run.function) != entry, name
         monkeypatch.undo()
     digest_of.cache_clear()
     modules_._digests.cache_clear()
-    assert digest_of("fastbp.compiler.jit", "fastbp.kernels.train") == before
+    assert digest_of("fastbp.compiler.entries", "fastbp.kernels.train") == before
 
 
 def test_flags_are_in_the_key(monkeypatch):

@@ -23,8 +23,8 @@ from conftest import (
 from numba import types
 
 from fastbp import SGD, CrossEntropy, Momentum, Nesterov, activations, baseline, losses
+from fastbp.engine.parameters import Gradients
 from fastbp.kernels import sweeps
-from fastbp.network import Gradients
 from fastbp.simd.register import pointer, register_bytes, store, width
 
 every_activation = pytest.mark.parametrize("activation", ACTIVATIONS, ids=label)

@@ -15,7 +15,7 @@ from numba.core.extending import _Intrinsic
 from test_package import HEAVY
 
 from fastbp import simd
-from fastbp.compiler.jit import entry
+from fastbp.compiler import entry
 from fastbp.simd import vmath
 from fastbp.simd.register import register_bytes
 

@@ -1,1 +1,59 @@
-"""Numba behind one door: what compiles kernels, links them, and keeps their machine code."""
+"""Numba behind one door: what compiles kernels, links them, and keeps their machine code.
+
+Other rooms import the names below from here, and nothing from the modules behind it. They are looked up when first used: the
+registries need no Numba.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+# The modules behind the door, and what they offer.
+MODULES = {
+    "atomics": "fetch_add give_way load_shared relax",
+    "cache": "cache_directory",
+    "choice": "Choice Level choose",
+    "entries": "Entry entry",
+    "modules": "add_this_module",
+    "operators": "lowered processor",
+    "parts": "inline kernel",
+    "registry": "Described Registry",
+    "switches": "known_codes switch switch_over when_extended when_sparse",
+}
+HOME = {name: f"{__name__}.{module}" for module, names in MODULES.items() for name in names.split()}
+
+__all__ = [*HOME]
+
+if TYPE_CHECKING:
+    from fastbp.compiler.atomics import fetch_add as fetch_add
+    from fastbp.compiler.atomics import give_way as give_way
+    from fastbp.compiler.atomics import load_shared as load_shared
+    from fastbp.compiler.atomics import relax as relax
+    from fastbp.compiler.cache import cache_directory as cache_directory
+    from fastbp.compiler.choice import Choice as Choice
+    from fastbp.compiler.choice import Level as Level
+    from fastbp.compiler.choice import choose as choose
+    from fastbp.compiler.entries import Entry as Entry
+    from fastbp.compiler.entries import entry as entry
+    from fastbp.compiler.modules import add_this_module as add_this_module
+    from fastbp.compiler.operators import lowered as lowered
+    from fastbp.compiler.operators import processor as processor
+    from fastbp.compiler.parts import inline as inline
+    from fastbp.compiler.parts import kernel as kernel
+    from fastbp.compiler.registry import Described as Described
+    from fastbp.compiler.registry import Registry as Registry
+    from fastbp.compiler.switches import known_codes as known_codes
+    from fastbp.compiler.switches import switch as switch
+    from fastbp.compiler.switches import switch_over as switch_over
+    from fastbp.compiler.switches import when_extended as when_extended
+    from fastbp.compiler.switches import when_sparse as when_sparse
+
+
+def __getattr__(name: str) -> Any:
+    if name in HOME:
+        value = globals()[name] = getattr(import_module(HOME[name]), name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

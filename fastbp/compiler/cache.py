@@ -2,8 +2,8 @@
 
 Numba's own does not see edits in other files or of flags, and a damaged file in it is an error for ever. Entries (the functions
 that Python calls) are therefore cached here: one file an entry, named by a digest of what it is compiled from
-(`fastbp.compiler.key`), in a private directory named by versions, flags and the target CPU; a file carries the digest of its
-content and is compiled anew if that is wrong.
+(`fastbp.compiler.key`), in a private directory named by the tier, versions, flags and the target CPU; a file carries the digest of
+its content and is compiled anew if that is wrong.
 
 Environment: ``FASTBP_CACHE_DIR`` moves the cache, ``FASTBP_CACHE=0`` switches it off.
 """
@@ -21,22 +21,22 @@ from pathlib import Path
 import llvmlite
 import numba
 import numpy as np
-from numba.core import compiler, config, serialize
+from numba.core import config, serialize
+from numba.core.compiler import CompileResult
 
 from fastbp.compiler.modules import add_this_module
-from fastbp.compiler.target import target
+from fastbp.compiler.tier import TIER, compiler
 
 add_this_module()
 
 
 @cache
 def environment_key() -> str:
-    """Hash of all that machine code depends on beside what it is compiled from: versions, flags, target CPU."""
+    """Hash of all that machine code depends on beside what it is compiled from: the tier, versions, flags, target CPU."""
     names = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")
     flags = [(name, repr(getattr(config, name))) for name in names]
     versions = [sys.version, *(library.__version__ for library in (numba, llvmlite, np))]
-    machine = target.target_context.codegen().magic_tuple()
-    return hashlib.sha256(repr((flags, versions, machine)).encode()).hexdigest()[:24]
+    return hashlib.sha256(repr((TIER, flags, versions, compiler.processor())).encode()).hexdigest()[:24]
 
 
 def _is_private(path: Path) -> bool:
@@ -98,7 +98,7 @@ class DiskCache:
         if blob[:start] != self.MAGIC + self._digest(blob[start:]):
             warnings.warn(f"{path} is damaged; compiling again", RuntimeWarning, stacklevel=2)
             return None
-        return compiler.CompileResult._rebuild(target_context, *pickle.loads(blob[start:]))
+        return CompileResult._rebuild(target_context, *pickle.loads(blob[start:]))
 
     def save_overload(self, sig, result):
         """Store a compile result; without a usable directory this does nothing."""

@@ -9,7 +9,7 @@ from typing import Any
 from fastbp.compiler.key import digest
 from fastbp.compiler.modules import Unseen, add_this_module
 from fastbp.compiler.registry import Described, Registry, is_own
-from fastbp.compiler.target import target
+from fastbp.compiler.tier import compiler
 
 add_this_module()
 
@@ -79,7 +79,7 @@ class Choice:
         for cls in self.changed():
             raise _has_changed(cls)
         if self is not Choice.current:
-            target.forget(switches)
+            compiler.forget(switches)
         Choice.current = self
 
 

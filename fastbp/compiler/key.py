@@ -39,7 +39,7 @@ def digest(*values: Any) -> str:
     for value in values:
         walk.follow(value, is_compiled=True)
     try:
-        walk.feed(digest_of(*sorted({f"{PACKAGE}compiler.jit", *walk.modules})))
+        walk.feed(digest_of(*sorted({f"{PACKAGE}compiler.entries", *walk.modules})))
     except Unseen as unseen:
         walk.unseen.append(str(unseen))
     if walk.unseen:
@@ -123,6 +123,10 @@ class _Walk:
         self.feed(type(value).__name__, len(value), *getattr(value, "_fields", ()))
         for each in value.items() if isinstance(value, dict) else value:
             self.follow(each, is_compiled)
+
+    def _slice(self, value: Any, is_compiled: bool) -> None:
+        self.feed("slice")
+        self._items((value.start, value.stop, value.step), is_compiled)
 
     def _set(self, value: Any, is_compiled: bool) -> None:
         self.feed(type(value).__name__, *sorted(map(str, (self._digest(each, is_compiled) for each in value))))
@@ -243,6 +247,7 @@ FOLLOWED: tuple[tuple[Any, Any], ...] = (
     (enum.Enum, _Walk._enum),
     (enum.EnumMeta, _Walk._members),
     (tuple | list | dict, _Walk._items),
+    (slice, _Walk._slice),
     (set | frozenset, _Walk._set),
     (np.ndarray | np.generic, _Walk._array),
     (Type | ir.Type | np.dtype, _Walk._type),

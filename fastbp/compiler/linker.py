@@ -6,25 +6,20 @@ LLVM may inline what is called once and drop what is not called) and runs LLVM o
 """
 
 import re
+import sys
 from collections import Counter
 from functools import cache
+from importlib import import_module
 
 import llvmlite.binding as llvm
+from numba.core import types
 from numba.core.codegen import CodeLibrary, JITCodeLibrary
-from numba.core.compiler import CompilerBase
-from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
-from numba.core.errors import ForceLiteralArg, TypingError
-from numba.core.interpreter import Interpreter, peep_hole_delete_with_exit, peep_hole_fuse_dict_add_updates
-from numba.core.ir_utils import build_definitions
-from numba.core.ssa import reconstruct_ssa
-from numba.core.transforms import canonicalize_cfg
-from numba.core.typed_passes import AnnotateTypes, NativeLowering, NoPythonBackend, NopythonTypeInference, PreLowerStripPhis
-from numba.core.typeinfer import CallConstraint, ConstraintNetwork, IntrinsicCallConstraint, TypeInferer
-from numba.core.untyped_passes import FixupArgs, TranslateByteCode
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.dispatcher import Dispatcher
+from numba.core.registry import cpu_target
 
-from fastbp.compiler.lowering import KernelLower
-from fastbp.compiler.modules import add_this_module
-from fastbp.compiler.target import target
+from fastbp.compiler import plain
+from fastbp.compiler.modules import PACKAGE, add_this_module
 
 add_this_module()
 
@@ -125,24 +120,28 @@ class PartLibrary(_LoweredLibrary):
         return 0
 
 
+def _attribute(text, mentions):
+    """What LLVM's inlining is to know of a function that is mentioned so many times, its definition included."""
+    if mentions == 2 and "switch i64" not in text:
+        # LLVM would inline what is called once, too, but optimise it before: once for each level of the calls above it. Not what
+        # chooses: the choice would be made one with the test before it, and that a jump through a table.
+        return " alwaysinline"
+    # unrolled, a loop is larger than it looks
+    return " noinline" if mentions != 2 and "!llvm.loop" in text else ""
+
+
 def linked(libraries):
     """LLVM's module of all functions in libraries, with what LLVM's inlining is to know of them."""
     lowered = [library for library in libraries if isinstance(library, _LoweredLibrary)]
     functions = {name: text for library in lowered for name, text in library.functions.items()}
-    shared = _shared(target.target_context.codegen())
-    values = [functions.get(name) or str(value) for name, value in shared.globals.items()]
-    text = "\n".join([f'target triple = "{shared.triple}"', *values, *map(str, shared.metadata)])
+    shared = _shared(lowered[0]._codegen)
+    texts = {name: functions.get(name) or str(value) for name, value in shared.globals.items()}
+    mentions = Counter(re.findall(r'@"([^"]*)"', "\n".join(texts.values())))
+    for name in functions:
+        # in the text: as LLVM's value, older versions of llvmlite take it for one of what is returned
+        texts[name] = texts[name].replace("\n{", f"{_attribute(texts[name], mentions[name])}\n{{", 1)
+    text = "\n".join([f'target triple = "{shared.triple}"', *texts.values(), *map(str, shared.metadata)])
     module = llvm.parse_assembly(text)
-    mentions = Counter(re.findall(r'@"([^"]*)"', text))
-    for function in module.functions:
-        body = functions.get(function.name, "")
-        if body and mentions[function.name] == 2:  # its definition and one call
-            # LLVM would inline it, too, but optimise it before: once for each level of the calls above it. Not what chooses: the
-            # choice would be made one with the test before it, and that a jump through a table.
-            if "switch i64" not in body:
-                function.add_function_attribute("alwaysinline")
-        elif "!llvm.loop" in body:
-            function.add_function_attribute("noinline")  # unrolled, it is larger than it looks
     for library in libraries:
         if library not in lowered:
             module.link_in(library._get_module_for_linking(), preserve=True)
@@ -174,163 +173,82 @@ class EntryLibrary(_LoweredLibrary):
         optimise(self._final_module, self._codegen._tm)
 
 
-class KernelInterpreter(Interpreter):
-    """Numba's reader of bytecode, without its search for dicts and `with` statements."""
+class _LinkingCompiler(CompilerBase):
+    """Numba's compiler with a library class of its own."""
 
-    def post_process(self, peepholes, func_ir):
-        """Numba's rewriting of calls."""
-        of_calls = [each for each in peepholes if each not in (peep_hole_delete_with_exit, peep_hole_fuse_dict_add_updates)]
-        return super().post_process(of_calls, func_ir)
+    library_class = PartLibrary
 
+    def define_pipelines(self):
+        self.state.library = self.library_class(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+        self.state.library.enable_object_caching()
+        return [self.passes()]
 
-@register_pass(mutates_CFG=True, analysis_only=False)
-class ReadBytecode(TranslateByteCode):
-    """Numba's first pass."""
-
-    _name = "fastbp_read_bytecode"
-
-    def run_pass(self, state):
-        self._drop_caches(state.bc.table)
-        state.func_ir = KernelInterpreter(state.func_id).interpret(state.bc)
-        return True
-
-    @staticmethod
-    def _drop_caches(table):
-        """Leave out the places that Python 3.11 lists as instructions of their own: half of what would be read."""
-        before = None
-        for offset, instruction in list(table.items()):
-            if instruction.opname == "CACHE":
-                before.next = instruction.next
-                del table[offset]
-            else:
-                before = instruction
+    def passes(self):
+        """What is done with a function, Numba's way."""
+        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes.finalize()
+        return passes
 
 
-@register_pass(mutates_CFG=True, analysis_only=False)
-class CanonicalLoops(FunctionPass):
-    """Numba's canonical loops, without the lifetimes of variables: nothing in a kernel is to be freed."""
-
-    _name = "fastbp_canonical_loops"
-
-    def __init__(self):
-        FunctionPass.__init__(self)
-
-    def run_pass(self, state):
-        state.func_ir.blocks = canonicalize_cfg(state.func_ir.blocks)
-        state.func_ir._definitions = build_definitions(state.func_ir.blocks)
-        return True
+class PartCompiler(_LinkingCompiler):
+    """What compiles a part."""
 
 
-class _Constraints(ConstraintNetwork):
-    """Numba's propagation of types, without a look for warnings at each, and a call again only if its arguments are others."""
+class EntryCompiler(_LinkingCompiler):
+    """What compiles an entry."""
+
+    library_class = EntryLibrary
+
+
+class LinkedDispatcher(Dispatcher):
+    """Numba's dispatcher of a function that is linked."""
+
+    targetdescr = cpu_target
+    parts: list = []  # noqa: RUF012 - one for the process: all that are called by others
+
+    def __init__(self, py_func, locals=None, targetoptions=None, pipeline_class=PartCompiler):
+        super().__init__(py_func, locals, targetoptions, pipeline_class)
+
+    def get_call_template(self, args, kws):
+        """Numba's, which would have a function compiled anew for each constant among its arguments: here one is like any other."""
+        if self.targetoptions.get("forceinline") is False:
+            args = tuple(types.unliteral(arg) for arg in args)
+        return super().get_call_template(args, kws)
+
+    def __reduce__(self):
+        module, name = self.py_func.__module__, self.py_func.__name__
+        if module.startswith(PACKAGE) and getattr(sys.modules[module], name, None) is self:
+            return _part_of_package, (module, name)
+        return super().__reduce__()
+
+    @classmethod
+    def _rebuild(cls, **state):
+        made = super()._rebuild(**state)
+        if made not in cls.parts:
+            cls.parts.append(made)
+        return made
+
+
+def _part_of_package(module, name):
+    """What a module of the package calls so, in a process that need not have imported it."""
+    return getattr(import_module(module), name)
+
+
+# what a user sets to debug functions of his own is not about these, whose code is not in memory one by one
+OPTIONS = {**plain.OPTIONS, "nopython": True, "_nrt": False, "debug": False, "_dbg_extend_lifetimes": False, "boundscheck": None}
+
+
+class Linked(plain.Plain):
+    """Kernels linked to entries, each part compiled as Numba would."""
+
+    options = OPTIONS
+    dispatcher_class = LinkedDispatcher
+    part_compiler, entry_compiler = PartCompiler, EntryCompiler
 
     def __init__(self):
         super().__init__()
-        self._seen = {}
+        self.parts = self.dispatcher_class.parts
 
-    def propagate(self, typeinfer):
-        errors = []
-        for constraint in self.constraints:
-            key = None
-            if isinstance(constraint, CallConstraint) and not (constraint.kws or constraint.vararg):
-                names = [] if isinstance(constraint, IntrinsicCallConstraint) else [constraint.func]
-                key = [typeinfer.typevars[name].type for name in (*names, *(var.name for var in constraint.args))]
-                if key == self._seen.get(constraint):
-                    continue
-            try:
-                constraint(typeinfer)
-            except (ForceLiteralArg, TypingError) as error:
-                errors.append(error)
-            else:
-                self._seen[constraint] = key
-        return errors
-
-
-@register_pass(mutates_CFG=True, analysis_only=False)
-class Inference(NopythonTypeInference):
-    """Numba's inference of types, before it gives each assignment a variable of its own: few kernels need that."""
-
-    _name = "fastbp_type_inference"
-
-    def run_pass(self, state):
-        try:
-            self._infer(state)
-        except TypingError:
-            # a variable of several types is several variables, one for each assignment
-            state.func_ir = reconstruct_ssa(state.func_ir)
-            state.func_ir._definitions = build_definitions(state.func_ir.blocks)
-            self._infer(state)
-        return True
-
-    def _infer(self, state):
-        code = state.func_ir
-        inferer = TypeInferer(state.typingctx, code, None)
-        inferer.constraints = _Constraints()
-        with state.typingctx.callstack.register(state.targetctx.target, inferer, code.func_id, state.args):
-            for index, (name, kind) in enumerate(zip(code.arg_names, state.args, strict=True)):
-                inferer.seed_argument(name, index, kind)
-            inferer.build_constraint()
-            inferer.propagate()
-            state.typemap, state.return_type, state.calltypes = inferer.unify()
-
-
-@register_pass(mutates_CFG=False, analysis_only=False)
-class StripPhis(PreLowerStripPhis):
-    """Numba's assignments for phis, again without lifetimes."""
-
-    _name = "fastbp_strip_phis"
-
-    def run_pass(self, state):
-        state.func_ir = self._strip_phi_nodes(state.func_ir)
-        return True
-
-
-@register_pass(mutates_CFG=True, analysis_only=False)
-class KernelLowering(NativeLowering):
-    """Numba's last pass, with a lowering of its own."""
-
-    _name = "fastbp_lowering"
-    lowering_class = KernelLower
-
-
-# Numba's pipeline less what kernels have no use for: object mode, closures, array expressions, overload inlining, lifetimes
-PASSES = (
-    ReadBytecode,
-    FixupArgs,
-    CanonicalLoops,
-    Inference,
-    AnnotateTypes,
-    StripPhis,
-    KernelLowering,
-    NoPythonBackend,
-)
-
-
-class KernelPasses(PassManager):
-    """Numba's manager of passes, without checks after each, and without telling listeners of it."""
-
-    def _runPass(self, index, pss, internal_state):
-        pss.run_pass(internal_state)
-
-
-passes = KernelPasses("fastbp")
-for each in PASSES:
-    passes.add_pass(each, each.__name__)
-passes.finalize()
-
-
-def _compiler(library_class):
-    class LinkedCompiler(CompilerBase):
-        """Numba's compiler with a library class of its own and a short pipeline."""
-
-        def define_pipelines(self):
-            codegen = target.target_context.codegen()
-            self.state.library = library_class(codegen, self.state.func_id.func_qualname)
-            self.state.library.enable_object_caching()
-            return [passes]
-
-    return LinkedCompiler
-
-
-PartCompiler = _compiler(PartLibrary)
-EntryCompiler = _compiler(EntryLibrary)
+    def dispatcher(self, function, options):
+        kind = self.part_compiler if options["no_cpython_wrapper"] else self.entry_compiler
+        return self.dispatcher_class(function, None, options, kind)

@@ -9,6 +9,7 @@ import marshal
 import sys
 from functools import cache
 from types import CodeType, ModuleType
+from typing import Any
 
 PACKAGE = __name__.partition(".")[0] + "."
 
@@ -36,9 +37,18 @@ def add_this_module() -> None:
             digest_of.cache_clear()
 
 
+def _stated(constant: Any) -> Any:
+    """A constant with slices, constants since Python 3.14, as what that version of the format has."""
+    if isinstance(constant, CodeType):
+        return constant.replace(co_consts=tuple(map(_stated, constant.co_consts)))
+    if isinstance(constant, slice):
+        return "slice", constant.start, constant.stop, constant.step
+    return tuple(map(_stated, constant)) if isinstance(constant, tuple) else constant
+
+
 def _digest(code: CodeType) -> str:
     # this version of the format does not depend on who else refers to a string; it does not matter where the module lies
-    content = marshal.dumps(code, 2).replace(marshal.dumps(code.co_filename, 2), b"")
+    content = marshal.dumps(_stated(code), 2).replace(marshal.dumps(code.co_filename, 2), b"")
     return hashlib.sha256(content).hexdigest()
 
 
@@ -70,13 +80,15 @@ def digest_of(*names: str) -> str:
 
 
 def _imported(name: str) -> list[str]:
-    """Modules of the package that a module imports when it is executed."""
+    """Modules of the package that a module imports when it is executed; of a package that is a door, those behind it."""
     mentioned = {each for code in _codes[name] for each in code.co_names}
     parents = {each for each in mentioned if f"{each}.".startswith(PACKAGE)}
     packages = {parent for parent in parents if hasattr(sys.modules[parent], "__path__")}
     values = vars(sys.modules[name])
     modules = {value.__name__ for each in mentioned if isinstance(value := values.get(each), ModuleType)}
-    return [*(parents - packages), *(each for each in modules if each.rpartition(".")[0] in packages)]
+    homes = [getattr(sys.modules[package], "HOME", {}) for package in packages]
+    doors = {home[each] for home in homes for each in mentioned if each in home}
+    return [*(parents - packages), *doors, *(each for each in modules if each.startswith(PACKAGE))]
 
 
 add_this_module()

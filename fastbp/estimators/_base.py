@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastbp import optimizers
-from fastbp.engine.training import History
+from fastbp.engine.history import History
 from fastbp.engine.turn import Turn
 from fastbp.engine.validation import finite_parameters, numbers
 from fastbp.estimators import _checks, _parameters

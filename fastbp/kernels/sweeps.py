@@ -4,7 +4,7 @@ Legend: W lanes of a register; a, z activations and raw outputs; d deltas; g gra
 """
 
 from fastbp.activations import ACTIVATIONS
-from fastbp.compiler.jit import inline, kernel, switch_over
+from fastbp.compiler import inline, kernel, switch_over
 from fastbp.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS
 from fastbp.simd.register import broadcast, fence, fma, like, load, maximum, select, store, width

@@ -7,87 +7,56 @@ gives way to the operating system when the others take long.
 Legend: meeting the counter that the team shares, and whether the call is off; T = members threads.
 """
 
-import sys
+from typing import Any, NamedTuple
 
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from fastbp.compiler import fetch_add, give_way, inline, kernel, load_shared, relax
+from fastbp.kernels.tuning import SPINS
 
-from fastbp.compiler.jit import kernel
-
-SPINS = 4096  # about 20 us of spinning before the first yield
 CALLED_OFF = 1  # place in `meeting` of what is not 0 once a member will never come, because Ctrl-C was heard before it set out
 
 
-@intrinsic
-def _fetch_add(typingctx, counter, value):
-    """Add to an integer that threads share; the value before."""
+class Team(NamedTuple):
+    """The threads that run a call together, as one of them sees it."""
 
-    def codegen(context, builder, signature, args):
-        return builder.atomic_rmw("add", args[0], args[1], "acq_rel")
-
-    return types.int64(counter, types.int64), codegen
+    member: int  # its number, from 0
+    members: int
+    meeting: Any  # pointer to the counter
 
 
-@intrinsic
-def load_shared(typingctx, counter):
-    """Read an integer that other threads write."""
-
-    def codegen(context, builder, signature, args):
-        return builder.load_atomic(args[0], "acquire", 8)
-
-    return types.int64(counter), codegen
+@inline
+def part(count, number, parts):
+    """[start, stop) of part `number` of `count` things that are divided as equally as can be."""
+    return count * number // parts, count * (number + 1) // parts
 
 
-@intrinsic
-def _relax(typingctx):
-    """Tell the core that this is a spin loop, where it has an instruction for that."""
-
-    def codegen(context, builder, signature, args):
-        triple = builder.module.triple
-        if triple.startswith(("x86_64", "i386", "i686")):
-            pause = ir.FunctionType(ir.VoidType(), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, pause, "llvm.x86.sse2.pause"), [])
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
-@intrinsic
-def _yield(typingctx):
-    """Let another thread have this core."""
-
-    def codegen(context, builder, signature, args):
-        name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
-        function = ir.FunctionType(ir.IntType(32), [])
-        builder.call(cgutils.get_or_insert_function(builder.module, function, name), [])
-        return context.get_dummy_value()
-
-    return types.void(), codegen
+@inline
+def share(count, team):
+    """The part [start, stop) of `count` equal pieces of work that falls to this member of a team."""
+    return part(count, team.member, team.members)
 
 
 @kernel
-def barrier(meeting, members):
+def barrier(team):
     """Wait until all members are here, or the call is off.
 
-    `meeting` points to a shared counter that only ever grows, 0 before the first meeting.
+    The counter only ever grows, and is 0 before the first meeting.
     """
-    if members == 1:
+    if team.members == 1:
         return
-    arrived = _fetch_add(meeting, 1)
+    meeting, members = team.meeting, team.members
+    arrived = fetch_add(meeting, 1)
     target = (arrived // members + 1) * members
     spins = 0
     while load_shared(meeting) < target and load_shared(meeting + CALLED_OFF) == 0:
         spins += 1
         if spins < SPINS:
-            _relax()
+            relax()
         else:
-            _yield()
+            give_way()
 
 
 @kernel
-def all_are_here(meeting, members):
+def all_are_here(team):
     """The first `barrier` of a call; whether the call is on."""
-    barrier(meeting, members)
-    return load_shared(meeting + CALLED_OFF) == 0
+    barrier(team)
+    return load_shared(team.meeting + CALLED_OFF) == 0

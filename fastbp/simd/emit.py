@@ -8,7 +8,7 @@ from functools import cache
 from llvmlite import ir
 from numba.core import cgutils
 
-from fastbp.compiler.modules import add_this_module
+from fastbp.compiler import add_this_module
 
 add_this_module()
 

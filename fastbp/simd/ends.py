@@ -6,7 +6,7 @@ Legend: W lanes of a register.
 from numba import types
 from numba.extending import intrinsic
 
-from fastbp.compiler.modules import add_this_module
+from fastbp.compiler import add_this_module
 from fastbp.simd.emit import emit_first_lanes, emit_store_first, vector_type
 from fastbp.simd.register import Vec, lanes
 

@@ -17,8 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
-from fastbp.compiler.modules import add_this_module
-from fastbp.compiler.target import lowered, target
+from fastbp.compiler import add_this_module, lowered, processor
 from fastbp.simd.emit import (
     I32,
     at,
@@ -42,7 +41,7 @@ WITH_AVX2 = ("x86-64-v3", "haswell", "skylake", "znver2", "znver3")
 @cache
 def register_bytes() -> int:
     """Bytes of the widest vector register of the target: 64, 32 or 16."""
-    _, cpu, features = target.target_context.codegen().magic_tuple()
+    _, cpu, features = processor()
     flags = set(features.split(","))
     for size, flag, names in ((64, "avx512f", WITH_AVX512), (32, "avx2", WITH_AVX2)):
         # a processor that is only named has the features of its name
@@ -53,7 +52,7 @@ def register_bytes() -> int:
 
 def tile_rows() -> int:
     """R of the largest tile of two columns that the register file holds beside its operands: 12 of 32 registers, 6 of 16."""
-    triple, *_ = target.target_context.codegen().magic_tuple()
+    triple, *_ = processor()
     return 12 if register_bytes() == 64 or triple.startswith(("aarch64", "arm64")) else 6
 
 
@@ -128,6 +127,22 @@ def prefetch(typingctx, ptr, offset):
         return context.get_dummy_value()
 
     return types.void(ptr, types.intp), codegen
+
+
+def on_stack(count):
+    """An intrinsic: (ptr) -> a pointer to ``count(W)`` numbers of the pointer's dtype, until the function returns."""
+
+    @intrinsic
+    def room(typingctx, ptr):
+        def codegen(context, builder, signature, args):
+            kind = ir.ArrayType(args[0].type.pointee, count(lanes(ptr.dtype)))
+            with builder.goto_entry_block():  # not Numba's alloca_once, which writes zeros to it at every call
+                place = builder.alloca(kind)
+            return builder.bitcast(place, args[0].type)
+
+        return ptr(ptr), codegen
+
+    return room
 
 
 # --- one register ------------------------------------------------------------------------------------------------------------

@@ -6,26 +6,28 @@ what :mod:`fastbp.simd.register` adds to them; the rest is learnt when something
 """
 
 import operator
-import sys
-from functools import partial
-from importlib import import_module
+from functools import cache, partial
+from types import FunctionType
 
 from numba.core import types, typing
 from numba.core.caching import NullCache
+from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu import CPUContext, CPUTargetOptions
 from numba.core.descriptors import TargetDescriptor
 from numba.core.dispatcher import Dispatcher
 from numba.core.imputils import lower_builtin
 from numba.core.sigutils import normalize_signature
-from numba.core.target_extension import CPU, dispatcher_registry, target_registry
+from numba.core.target_extension import CPU, dispatcher_registry, jit_registry, target_registry
 from numba.core.typing import mathdecl, templates
 from numba.cpython import builtins, mathimpl, numbers, rangeobj, tupleobj  # noqa: F401 - define what kernels use
 from numba.cpython.builtins import do_minmax
 from numba.np import arrayobj  # noqa: F401 - the arguments of entries
 
-from fastbp.compiler import lowering
-from fastbp.compiler.modules import PACKAGE, add_this_module
+from fastbp.compiler import linker
+from fastbp.compiler.fast import lowering
+from fastbp.compiler.fast.passes import EntryCompiler, PartCompiler
+from fastbp.compiler.modules import add_this_module
 
 add_this_module()
 
@@ -100,12 +102,9 @@ class _Typing(_OnlyNews, typing.Context):
             signature = self._resolved[key] = super().resolve_function_type(func, args, kws)
         return signature
 
-    def forget(self, intrinsics):
-        """Type these anew when they are next called, and what was typed with them."""
+    def forget(self):
+        """Ask functions anew what they make of their types."""
         self._resolved.clear()
-        for function in filter(None, map(self._lookup_global, intrinsics)):
-            for template in function.templates:
-                template._impl_cache.clear()
 
     def install_registry(self, registry):
         if self.is_wide:
@@ -194,47 +193,19 @@ class _Descriptor(TargetDescriptor):
             self.target_context.widen()
         return is_news
 
-    def has_foreign_overloads(self) -> bool:
-        """Whether kernels may call what others have taught Numba, of which a key could not tell."""
-        overloads = (getattr(each, "_overload_func", None) for each in templates.builtin_registry.functions)
-        foreign = (each for each in overloads if each is not None and not str(each.__module__ or "numba.").startswith("numba."))
-        return self.target_context.is_wide and any(True for _ in foreign)
-
-    def forget(self, intrinsics):
-        """Type these anew when they are next called, and compile anew all that may call them."""
-        for dispatcher in KernelDispatcher.parts:
-            dispatcher._reset_overloads()
-        self.typing_context.forget(intrinsics)
-
 
 target_registry[NAME] = KernelTarget
 target = _Descriptor()
 
 
-class KernelDispatcher(Dispatcher):
+class KernelDispatcher(linker.LinkedDispatcher):
     """Numba's dispatcher of functions compiled for this target."""
 
     targetdescr = target
-    parts: list = []  # noqa: RUF012 - one for the process: all that are called by others
+    parts: list = []  # noqa: RUF012 - as those of any target
 
-    def get_call_template(self, args, kws):
-        """Numba's, which would have a function compiled anew for each constant among its arguments: here one is like any other."""
-        if self.targetoptions.get("forceinline") is False:
-            args = tuple(types.unliteral(arg) for arg in args)
-        return super().get_call_template(args, kws)
-
-    def __reduce__(self):
-        module, name = self.py_func.__module__, self.py_func.__name__
-        if module.startswith(PACKAGE) and getattr(sys.modules[module], name, None) is self:
-            return _part_of_package, (module, name)
-        return super().__reduce__()
-
-    @classmethod
-    def _rebuild(cls, **state):
-        made = super()._rebuild(**state)
-        if made not in cls.parts:
-            cls.parts.append(made)
-        return made
+    def __init__(self, py_func, locals=None, targetoptions=None, pipeline_class=PartCompiler):
+        super().__init__(py_func, locals, targetoptions, pipeline_class)
 
     def compile(self, sig):
         """Numba's, which times each function and tells all that wait for it of every lock that it takes."""
@@ -247,19 +218,56 @@ class KernelDispatcher(Dispatcher):
             return self.overloads[tuple(args)].entry_point
 
 
-def _part_of_package(module, name):
-    """What a module of the package calls so, in a process that need not have imported it."""
-    return getattr(import_module(module), name)
-
-
 dispatcher_registry[KernelTarget] = KernelDispatcher
 
 
-def lowered(symbol, result):
-    """Decorator: emit code for an operator on the types for which ``result(*types)`` is not None.
+def _jit(*, pipeline_class=Compiler, **options):
+    """What Numba's `jit` makes of a function of its own that is written in Python, for this target."""
+    options = {"nopython": True, "debug": False, **options}
+    return lambda function: KernelDispatcher(function, None, options, pipeline_class)
 
-    Numba's `overload` would compile a function for each combination of types; this emits the instructions in place.
-    """
+
+jit_registry[KernelTarget] = _jit
+
+
+class Fast(linker.Linked):
+    """Kernels linked to entries, each part compiled for this target."""
+
+    target = target
+    dispatcher_class = KernelDispatcher
+    part_compiler, entry_compiler = PartCompiler, EntryCompiler
+
+    def __init__(self):
+        super().__init__()
+        target.typing_context.adopted = cache(self._adopted)
+
+    def _adopted(self, function):
+        """A helper that its user compiled by Numba's own `njit`, as one for this target."""
+        py = function.py_func
+        own = FunctionType(py.__code__, py.__globals__, py.__name__, py.__defaults__, py.__closure__)
+        own.__kwdefaults__, own.__module__, own.__qualname__ = py.__kwdefaults__, py.__module__, py.__qualname__
+        return self.part(own, inlined=True)
+
+    def entry(self, function, signature, cache):
+        """Compiled again with all that Numba knows if that fails: other people's classes may call what kernels do without."""
+        try:
+            return super().entry(function, signature, cache)
+        except Exception:
+            if not target.widen():
+                raise
+            self.forget_failures()
+            return super().entry(function, signature, None if self.knows_foreign_overloads() else cache)
+
+    def forget(self, intrinsics):
+        super().forget(intrinsics)
+        target.typing_context.forget()
+
+    def knows_foreign_overloads(self):
+        return target.target_context.is_wide and super().knows_foreign_overloads()
+
+
+def _lowered(symbol):
+    """Decorator: emit code for a function of numbers of one type, which in Numba is a function of Python."""
 
     def register(codegen):
         class Operator(templates.AbstractTemplate):
@@ -267,28 +275,24 @@ def lowered(symbol, result):
 
             def generic(self, args, kws):
                 args = tuple(types.unliteral(arg) for arg in args)
-                value = result(*args)
+                if len(args) < 2 or not all(isinstance(arg, types.Number) for arg in args):
+                    return None
+                value = self.context.unify_types(*args)
                 if value is None:
                     return None
                 lower_builtin(symbol, *args)(codegen)
                 return typing.signature(value, *args)
 
         templates.infer_global(symbol)(Operator)
-        return codegen
 
     return register
 
 
-def _unified(*args):
-    are_numbers = len(args) > 1 and all(isinstance(arg, types.Number) for arg in args)
-    return target.typing_context.unify_types(*args) if are_numbers else None
-
-
-@lowered(min, _unified)
+@_lowered(min)
 def _minimum(context, builder, signature, args):
     return do_minmax(context, builder, signature.args, args, operator.lt)
 
 
-@lowered(max, _unified)
+@_lowered(max)
 def _maximum(context, builder, signature, args):
     return do_minmax(context, builder, signature.args, args, operator.gt)

@@ -1,0 +1,111 @@
+"""The plain compiler: kernels by Numba's public interface alone.
+
+Each kernel is an `njit` function like any other, optimised by itself with a copy of all that it calls, so that compiling takes ten
+times as long. What is set to debug and profile functions of Numba (NUMBA_DEBUGINFO, NUMBA_BOUNDSCHECK, NUMBA_ENABLE_PROFILING) is
+heeded here, and nowhere else.
+"""
+
+import hashlib
+from contextlib import contextmanager
+from types import FunctionType
+
+import numba
+from numba.core import config
+from numba.core.registry import cpu_target
+from numba.core.typing import templates
+
+from fastbp.compiler.modules import add_this_module
+
+add_this_module()
+
+# Options are spelled out for every function: Numba lets an unset one be inherited from whichever caller compiles first.
+# No fast-math flag is set: the order of every sum is fixed by explicit vector code, and NaN and infinity are kept.
+OPTIONS = {
+    "error_model": "numpy",
+    "fastmath": False,
+    "nogil": True,
+    "no_cfunc_wrapper": True,
+    "no_cpython_wrapper": True,
+}
+OF_ENTRIES = {"no_cpython_wrapper": False, "forceinline": False}
+
+
+@contextmanager
+def _enabled():
+    """Compile though NUMBA_DISABLE_JIT is set: kernels are nothing but intrinsics in Python."""
+    before, config.DISABLE_JIT = config.DISABLE_JIT, 0
+    try:
+        yield
+    finally:
+        config.DISABLE_JIT = before
+
+
+def _name_uniquely(function: FunctionType) -> FunctionType:
+    """Put what a generated function closes over into its name.
+
+    Numba derives symbol names from it, and two functions of one name in two cached files are taken for the same one.
+    """
+    parts = []
+    for cell in function.__closure__ or ():
+        value = cell.cell_contents
+        inner = getattr(value, "py_func", None) or getattr(value, "_defn", None)
+        parts.append(inner.__qualname__ if inner is not None else repr(value))
+    if parts:
+        digest = hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]
+        function.__qualname__ = f"{function.__qualname__}_{digest}"
+    return function
+
+
+class Plain:
+    """How kernels are compiled; the other tiers replace some of it."""
+
+    options = OPTIONS
+    target = cpu_target
+
+    def __init__(self):
+        self.parts = []  # all that are called by others
+        self.refused = {}  # classes whose functions cannot be compiled, and why
+
+    def dispatcher(self, function, options):
+        """Numba's object for a function."""
+        with _enabled():
+            return numba.njit(**options)(function)
+
+    def part(self, function, *, inlined):
+        """A function that others may call."""
+        dispatcher = self.dispatcher(_name_uniquely(function), {**self.options, "forceinline": inlined})
+        self.parts.append(dispatcher)
+        return dispatcher
+
+    def entry(self, function, signature, cache):
+        """What Python calls: a function compiled for a signature, or loaded from a cache, if there is one."""
+        self.refused.clear()
+        dispatcher = self.dispatcher(function, {**self.options, **OF_ENTRIES})
+        if cache is not None:
+            dispatcher._cache = cache
+        with _enabled():  # functions of Numba's own that are written in Python
+            dispatcher.compile(signature)
+        # without the dispatcher, whose look-up of types costs more than a small network
+        return dispatcher.get_overload(signature.args)
+
+    def processor(self) -> tuple[str, str, str]:
+        """Triple, name and features of the processor that Numba compiles for."""
+        return self.target.target_context.codegen().magic_tuple()
+
+    def forget(self, intrinsics):
+        """Type these anew when they are next called, and compile anew all that may call them."""
+        for dispatcher in self.parts:
+            dispatcher._reset_overloads()
+        for function in filter(None, map(self.target.typing_context._lookup_global, intrinsics)):
+            for template in function.templates:
+                template._impl_cache.clear()
+
+    def forget_failures(self):
+        """Try again what could not be compiled: the next may ask for the same parts, called in another way."""
+        for dispatcher in self.parts:
+            dispatcher._compiler._failed_cache.clear()
+
+    def knows_foreign_overloads(self) -> bool:
+        """Whether kernels may call what others have taught Numba, of which a key could not tell."""
+        overloads = (getattr(each, "_overload_func", None) for each in templates.builtin_registry.functions)
+        return any(each is not None and not str(each.__module__ or "numba.").startswith("numba.") for each in overloads)
