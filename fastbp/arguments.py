@@ -6,6 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.compiler import add_this_module
+
+add_this_module()
+
 
 def is_boolean(value: Any) -> bool:
     """Whether `value` is True or False; numbers, words and None are not."""

@@ -26,7 +26,7 @@ from numba.core.registry import cpu_target
 from fastbp.compiler.linker import all_parts, linked, optimise
 from fastbp.kernels.products import gemm
 from fastbp.simd import register
-from fastbp.kernels.products import sparse
+from fastbp.kernels.sparse import first_layer as sparse
 from fastbp.kernels.tuning import SIDE_BY_SIDE
 
 dtype, triple, cpu = sys.argv[1:]

@@ -88,8 +88,8 @@ def make_plan(
     dropout : sequence of float, optional
         Probability that an input of each layer is dropped.
     entries : fastbp.engine.sparsity.Entries, optional
-        What there is in a sample, if the first layer is to leave out the zeros (see :mod:`fastbp.kernels.products.sparse`; with no
-        dropout of the inputs).
+        What there is in a sample, if the first layer is to leave out the zeros (see :mod:`fastbp.kernels.sparse.first_layer`); with
+        no dropout of the inputs.
 
     Returns
     -------

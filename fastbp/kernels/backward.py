@@ -7,7 +7,7 @@ from fastbp.compiler import inline, kernel
 from fastbp.kernels.forward import IDENTITY, RELU, TO_DIFFERENTIATE
 from fastbp.kernels.packing import clear_past, transposed_stride
 from fastbp.kernels.products.few import product_shallow
-from fastbp.kernels.products.gemm import Ends, Panels, panel_columns, panel_product, panel_width
+from fastbp.kernels.products.gemm import Ends, Panels, panel_product, panel_width, registers_of_panel
 from fastbp.kernels.products.ways import is_shallow
 from fastbp.kernels.regularize import drop_deltas
 from fastbp.kernels.sweeps import multiply_slope
@@ -34,21 +34,21 @@ def _backward_piece(plan, layer, work, piece, purpose):
     out = piece.panel * stride + piece.top * panel
     w = work + plan.transposed + layer.transpose + piece.panel * transposed_stride(n_out, work) + piece.k * panel
     d, a, z = work + below.delta + out, work + below.activation + out, work + below.raw + out
-    columns, left = panel_columns(piece.panel, n_in, work), n_in - piece.panel * panel
+    registers, left = registers_of_panel(piece.panel, n_in, work), n_in - piece.panel * panel
     # of a ReLU, f'(a) is a choice, made before the product is stored
     finish = WHERE_ABOVE if piece.is_last and below.code == RELU else STORE
     # D = D' W
     if is_shallow(n_out, count):
-        product_shallow(deltas, n_out, w, d, count, columns, finish, a)
+        product_shallow(deltas, n_out, w, d, count, registers, finish, a)
     else:
         ends = Ends(ZERO if piece.k == 0 else CONTINUE, w, finish, a)
         ahead = transposed_stride(n_out, work) if piece.is_followed else 0
-        panel_product(Panels(deltas, stride), piece.depth, w, d, count, columns, ends, ahead)
+        panel_product(Panels(deltas, stride), piece.depth, w, d, count, registers, ends, ahead)
     if piece.is_last:
         # D = D * f'(A)
         if below.code != RELU and below.code != IDENTITY:
             multiply_slope_of_panel(below.code, z, a, d, count, left, work + below.alpha)
-        elif columns != 2:
+        elif registers != 2:
             zero = like(load(work, 0), 0.0)
             for i in range(width(d), count * panel, panel):
                 store(d, i, zero)  # the register that no product writes

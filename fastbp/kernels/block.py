@@ -10,10 +10,10 @@ from fastbp.kernels.gradient import computes_deltas, gradient
 from fastbp.kernels.loss import add_losses, loss_and_delta
 from fastbp.kernels.packing import gather_rows
 from fastbp.kernels.plan import Layer, Plan, plan_at
-from fastbp.kernels.products.entries import gather_entries, sort_entries
-from fastbp.kernels.products.sparse import forward_entries, gradient_entries
 from fastbp.kernels.regularize import draw_masks
 from fastbp.kernels.samples import block_of
+from fastbp.kernels.sparse.entries import gather_entries, sort_entries
+from fastbp.kernels.sparse.first_layer import forward_entries, gradient_entries
 from fastbp.kernels.team import Team, barrier, share
 from fastbp.simd.record import numbers_of
 from fastbp.simd.register import load, store, width

@@ -6,7 +6,7 @@ Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P co
 from fastbp.activations import ACTIVATIONS, Identity, ReLU
 from fastbp.compiler import inline, kernel
 from fastbp.kernels.packing import clear_past, copy
-from fastbp.kernels.products.gemm import Ends, Panels, panel_columns, panel_product, panel_width
+from fastbp.kernels.products.gemm import Ends, Panels, panel_product, panel_width, registers_of_panel
 from fastbp.kernels.regularize import drop
 from fastbp.kernels.sweeps import activate
 from fastbp.kernels.walk import walk_over
@@ -55,12 +55,13 @@ def _forward_piece(plan, layer, work, piece, purpose):
     a = Panels(work + layer.input + piece.k // panel * stride + piece.top * panel, stride)
     w = work + plan.packed + layer.pack + piece.panel * (n_in + 1) * panel
     z = work + layer.activation + piece.panel * stride + piece.top * panel
-    b, columns = w + n_in * panel, panel_columns(piece.panel, layer.n_out, work)
+    b, registers = w + n_in * panel, registers_of_panel(piece.panel, layer.n_out, work)
     if purpose == TO_PREDICT:
-        columns = max(columns, 1)
+        registers = max(registers, 1)
     ends = Ends(BIAS if piece.k == 0 else CONTINUE, b, FLOOR if piece.is_last and is_floored(layer, purpose) else STORE, z)
+    ahead = (n_in + 1) * panel if piece.is_followed else 0
     # Z = A W^T + b
-    panel_product(a, piece.depth, w + piece.k * panel, z, piece.rows, columns, ends, (n_in + 1) * panel if piece.is_followed else 0)
+    panel_product(a, piece.depth, w + piece.k * panel, z, piece.rows, registers, ends, ahead)
     if piece.is_last:
         # A' = f(Z)
         finish_panel(plan, layer, work, piece.panel, piece.top, piece.rows, purpose)

@@ -11,7 +11,7 @@ from fastbp.kernels.forward import RELU
 from fastbp.kernels.packing import clear_past, fill, transpose_square, transposed_stride
 from fastbp.kernels.plan import step_at
 from fastbp.kernels.products.few import outer_few_with_deltas
-from fastbp.kernels.products.gemm import Ends, column_sums, count_panels, outer_product, panel_columns, panel_width
+from fastbp.kernels.products.gemm import Ends, column_sums, count_panels, outer_product, panel_width, registers_of_panel
 from fastbp.kernels.products.ways import go_deltas_along, is_gradient_turned
 from fastbp.kernels.regularize import complete
 from fastbp.kernels.sweeps import update
@@ -73,14 +73,14 @@ def _turned_product(a, d, rows, g, filled):
 
 
 @kernel
-def _long_product(a, d, rows, g, inputs, columns, start):
+def _long_product(a, d, rows, g, inputs, registers, start):
     """G (inputs, P) = start + A^T D for a panel each, of any number of samples."""
     panel = panel_width(g)
-    if columns == 1 and start == ZERO:
+    if registers == 1 and start == ZERO:
         fill(g, inputs * panel, 0.0)
     for b in range(0, rows, DEPTH):
         part, ends = b * panel, Ends(start if b == 0 else CONTINUE, g, STORE, g)
-        outer_product(a + part, d + part, min(DEPTH, rows - b), g, inputs, columns, ends)
+        outer_product(a + part, d + part, min(DEPTH, rows - b), g, inputs, registers, ends)
 
 
 @inline
@@ -112,7 +112,7 @@ def gradient(plan, layer, work, rows, is_first, is_last, team):
     first, last = share(panels_out * (panels_in + 1), team)
     for unit in range(first, last):
         p, q = unit // (panels_in + 1), unit % (panels_in + 1)
-        filled, columns = n_out - p * panel, panel_columns(p, n_out, work)
+        filled, registers = n_out - p * panel, registers_of_panel(p, n_out, work)
         offset = layer.pack + (p * (n_in + 1) + min(q * panel, n_in)) * panel
         w, d = work + plan.packed + offset, work + layer.delta + p * stride
         g = work + plan.gradient + offset if in_memory else scratch
@@ -131,13 +131,13 @@ def gradient(plan, layer, work, rows, is_first, is_last, team):
             outer_few_with_deltas(a, compact, rows, target, inputs, n_out, ends, m, below)
             if in_registers:
                 continue
-        elif not in_memory and is_gradient_turned(filled, columns, rows, panel):
+        elif not in_memory and is_gradient_turned(filled, registers, rows, panel):
             _turned_product(a, d, rows, g, filled)
         elif in_registers:
-            outer_product(a, d, rows, w, inputs, columns, ends)
+            outer_product(a, d, rows, w, inputs, registers, ends)
             continue
         else:
-            _long_product(a, d, rows, g, inputs, columns, start)
+            _long_product(a, d, rows, g, inputs, registers, start)
         if steps_now:
             update_part(plan, work, offset, g, inputs, filled, 0, 0)
 

@@ -8,9 +8,9 @@ from fastbp.kernels.check import are_finite
 from fastbp.kernels.forward import IDENTITY, TO_PREDICT, activate_panel, forward
 from fastbp.kernels.packing import from_lanes, gather_rows, rows_from_panels, to_lanes
 from fastbp.kernels.plan import SOFTMAX
-from fastbp.kernels.products.entries import gather_entries
 from fastbp.kernels.products.gemm import count_panels, panel_width
-from fastbp.kernels.products.sparse import forward_entries, forward_row_entries
+from fastbp.kernels.sparse.entries import gather_entries
+from fastbp.kernels.sparse.first_layer import forward_entries, forward_row_entries
 from fastbp.kernels.sweeps import softmax_block
 from fastbp.simd.register import all_lanes, load, load_first, store, width
 from fastbp.simd.transpose import square_times, square_times_first

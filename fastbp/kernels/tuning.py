@@ -5,6 +5,10 @@ A change of any of these may change the order of a sum, and with it the last bit
 Legend: P columns of a panel; W lanes of a register.
 """
 
+from fastbp.compiler import add_this_module
+
+add_this_module()
+
 # products (`products/`, `walk.py`, `gradient.py`)
 DEPTH = 256  # of a product in one go: so deep, a panel of either operand stays in the first-level cache (bits)
 GROUP = 1 << 11  # rows of panels of A, at full depth, that stay in the second-level cache while all panels of W pass over them
@@ -24,7 +28,7 @@ LEAST_TURNED_DEPTH, TURNED_DEPTH = (
 LEAST_TURNED_SAMPLES = 64  # that repay the transposition of a gradient
 SHALLOW_ROWS = 4  # of a product of small depth, at a time
 
-# samples without their zeros (`products/sparse.py`)
+# samples without their zeros (`sparse/first_layer.py`)
 PART = 64  # columns whose gradient is computed, and used, at a time
 SIDE_BY_SIDE = 4  # panels whose sums over the entries of a sample run side by side
 ENTRIES_OF_PIECE = 8  # of a sample, at least, in a piece of its columns whose weights stay in the first-level cache

@@ -206,6 +206,6 @@ _shallows = switch([_shallow(depth, columns) for columns in (1, 2) for depth in 
 
 
 @kernel
-def product_shallow(a, depth, m, c, rows, columns, finish, aux):
+def product_shallow(a, depth, m, c, rows, registers, finish, aux):
     """C = A M for a panel of C and a depth of at most FEW; see `gemm.panel_product`, whose sums have the same bits."""
-    _shallows((max(columns, 1) - 1) * FEW + depth - 1, a, m, c, rows, finish, aux)
+    _shallows((max(registers, 1) - 1) * FEW + depth - 1, a, m, c, rows, finish, aux)

@@ -60,8 +60,8 @@ def count_panels(columns, pointer):
 
 
 @inline
-def panel_columns(panel, columns, pointer):
-    """Registers that the numbers of a panel fill in each row, 1 or 2; -k where they are but k <= FEW numbers."""
+def registers_of_panel(panel, columns, pointer):
+    """Registers that a row of a panel of a matrix of so many columns fills, 1 or 2; -k where it is but k <= FEW numbers."""
     left = columns - panel * panel_width(pointer)
     if left <= min(FEW, width(pointer)):
         return -left
@@ -96,7 +96,7 @@ _strips = switch([_strip(rows, columns) for columns, most in ((1, TALL), (2, ROW
 
 
 @kernel
-def panel_product(a, depth, m, c, rows, columns, ends, ahead):
+def panel_product(a, depth, m, c, rows, registers, ends, ahead):
     """C = start + A M for one panel of C.
 
     Parameters
@@ -106,21 +106,21 @@ def panel_product(a, depth, m, c, rows, columns, ends, ahead):
         One panel.
     c : pointer, (rows, P)
         One panel, overwritten; read first if the product continues.
-    columns : int
-        What `panel_columns` tells.
+    registers : int
+        What `registers_of_panel` tells.
     ends : Ends
     ahead : int
         Numbers from m to the panel of the next product, 0 if there is none. It is asked for a few rows a tile: all at once, or
         when it is read, would hold up the first tiles.
     """
-    is_turned = columns < 0 and is_worth_turning(depth, -columns, c)
+    is_turned = registers < 0 and is_worth_turning(depth, -registers, c)
     if is_turned:
-        product_few(a.first, a.stride, depth, m, c, rows, -columns, ends.start, ends.bias)
+        product_few(a.first, a.stride, depth, m, c, rows, -registers, ends.start, ends.bias)
         if ends.finish == STORE:
             return
         depth, ends = 0, Ends(CONTINUE, ends.bias, ends.finish, ends.aux)
-    taller, lower, height = split(rows, ROWS if columns == 2 else TALL)
-    code = (max(columns, 1) - 1) * TALL + height - 1
+    taller, lower, height = split(rows, ROWS if registers == 2 else TALL)
+    code = (max(registers, 1) - 1) * TALL + height - 1
     lines = (depth + taller + lower - 1) // (taller + lower) if ahead != 0 else 0
     if taller > 0:
         _strips(code + 1, a, depth, m, c, taller, ends, ahead, lines)
@@ -147,7 +147,7 @@ _outers = switch([_outer(rows, columns) for columns, most in ((1, TALL), (2, ROW
 
 
 @kernel
-def outer_product(a, d, depth, g, rows, columns, ends):
+def outer_product(a, d, depth, g, rows, registers, ends):
     """G = start + A^T D: the sum over `depth` samples of the outer products of a row of A with a row of D.
 
     Parameters
@@ -158,15 +158,15 @@ def outer_product(a, d, depth, g, rows, columns, ends):
         One panel.
     g : pointer, (rows, P)
         Overwritten; read first if the product continues, or is added to it.
-    columns : int
-        What `panel_columns` tells of G.
+    registers : int
+        What `registers_of_panel` tells of G.
     ends : Ends
     """
-    if columns < 0:
-        outer_few(a, d, depth, g, rows, -columns, ends)
+    if registers < 0:
+        outer_few(a, d, depth, g, rows, -registers, ends)
         return
-    taller, lower, height = split(rows, ROWS if columns == 2 else TALL)
-    code = (columns - 1) * TALL + height - 1
+    taller, lower, height = split(rows, ROWS if registers == 2 else TALL)
+    code = (registers - 1) * TALL + height - 1
     if taller > 0:
         _outers(code + 1, a, d, depth, g, taller, ends)
     if lower > 0:

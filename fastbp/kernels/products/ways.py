@@ -37,13 +37,13 @@ def is_shallow(depth, rows):
 
 
 @inline
-def is_gradient_turned(filled, columns, rows, panel):
+def is_gradient_turned(filled, registers, rows, panel):
     """Whether G of a panel that is at most three quarters full is computed by way of its transpose.
 
     Its tiles are then as high as there are outputs, two registers wide, and no lane is idle, at the price of
-    turning P x P numbers. Of few columns (`columns` < 0), lanes run over the inputs in any case.
+    turning P x P numbers. Of few columns (`registers` < 0), lanes run over the inputs in any case.
     """
-    return columns > 0 and 4 * filled <= 3 * panel and rows >= LEAST_TURNED_SAMPLES
+    return registers > 0 and 4 * filled <= 3 * panel and rows >= LEAST_TURNED_SAMPLES
 
 
 @inline

@@ -1,7 +1,7 @@
 """Samples most of whose numbers are zero as entries: the other numbers, and where they stand.
 
 Row by row they are what the forward product of the first layer takes, column by column what its gradient does; see
-:mod:`fastbp.kernels.products.sparse`.
+:mod:`fastbp.kernels.sparse.first_layer`.
 
 Legend: B rows (samples) of the block; I inputs of the network; N samples.
 """

@@ -1,6 +1,6 @@
 """The first layer where most numbers of the samples are zero: products with the others only.
 
-A block of samples is kept as entries (:mod:`fastbp.kernels.products.entries`): row by row for the forward product, column by column
+A block of samples is kept as entries (:mod:`fastbp.kernels.sparse.entries`): row by row for the forward product, column by column
 for the gradient. The sums run over them in the order of the dense products, in which a zero changes no bit.
 
 Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P columns of a panel.
@@ -13,8 +13,8 @@ from fastbp.kernels.forward import IDENTITY, activate_panel, finish_panel, is_fl
 from fastbp.kernels.gradient import steps_in_place, update_part
 from fastbp.kernels.packing import copy, fill
 from fastbp.kernels.plan import step_at
-from fastbp.kernels.products.entries import by_columns, by_rows
 from fastbp.kernels.products.gemm import Ends, Panels, column_sums, count_panels, panel_width
+from fastbp.kernels.sparse.entries import by_columns, by_rows
 from fastbp.kernels.team import part, share
 from fastbp.kernels.tuning import PART, SIDE_BY_SIDE
 from fastbp.simd.register import broadcast, fma, like, load, store, width
