@@ -4,9 +4,9 @@ A loss with a link acts on the raw outputs z of the last layer and names the act
 and cross-entropy, sigmoid and binary cross-entropy cannot be paired wrongly, and the loss is computed without ever forming a
 probability close to 0. A loss without a link acts on the activations a of the last layer.
 
-``block(x, y, d, count, stride, scale)`` takes W samples side by side in the lanes: x the outputs (z or a) and y the targets,
-`count` rows each, `stride` numbers apart; it writes d = dl/dx and returns l of the W samples. ``scale`` is the loss's one
-hyper-parameter. The law the tests check: d is the derivative of l.
+``value_and_grad(x, y, d, count, stride, scale)`` takes W samples side by side in the lanes: x the outputs (z or a) and y the
+targets, `count` rows each, `stride` numbers apart; it writes d = dl/dx and returns l of the W samples. ``scale`` is the loss's
+one hyper-parameter. The law the tests check: d is the derivative of l.
 """
 
 from fastbp.arguments import positive, real
@@ -26,7 +26,7 @@ __all__ = [
     "SquaredError",
 ]
 
-LOSSES = Registry("loss", "block")
+LOSSES = Registry("loss", "value_and_grad")
 
 
 class Loss(Described):
@@ -50,7 +50,7 @@ class Loss(Described):
     zero_if_met = False
 
     def scale(self, n_out: int) -> float:
-        """The number given to ``block`` as `scale`."""
+        """The number given to ``value_and_grad`` as `scale`."""
         return 1.0
 
 
@@ -78,7 +78,7 @@ class SquaredError(Loss):
         return {"half_sum": 0.5, "sum": 1.0, "mean": 1.0 / n_out}[self.reduction]
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
         for k in range(count):
             error = load(x, k * stride) - load(y, k * stride)
@@ -110,7 +110,7 @@ class CrossEntropy(Loss):
         return self.smoothing
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         keep, rest = 1.0 - scale, scale * (1.0 / count)
         highest = load(x, 0)
         for k in range(1, count):
@@ -154,7 +154,7 @@ class BinaryCrossEntropy(Loss):
         return self.smoothing
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
         for k in range(count):
             z, target = load(x, k * stride), fma(1.0 - scale, load(y, k * stride), 0.5 * scale)
@@ -173,7 +173,7 @@ class Poisson(Loss):
     task = "not_negative"
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
         for k in range(count):
             z, target = load(x, k * stride), load(y, k * stride)
@@ -194,7 +194,7 @@ class Gamma(Loss):
     task = "positive"
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
         for k in range(count):
             z, target = load(x, k * stride), load(y, k * stride)
@@ -212,7 +212,7 @@ class AbsoluteError(Loss):
     zero_if_met = True
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         total, one = like(scale, 0.0), like(scale, 1.0)
         for k in range(count):
             error = load(x, k * stride) - load(y, k * stride)
@@ -242,7 +242,7 @@ class Huber(Loss):
         return self.delta
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
         for k in range(count):
             error = load(x, k * stride) - load(y, k * stride)
@@ -274,7 +274,7 @@ class Quantile(Loss):
         return self.quantile
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
         for k in range(count):
             error = load(y, k * stride) - load(x, k * stride)
@@ -291,7 +291,7 @@ class LogCosh(Loss):
     zero_if_met = True
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
         for k in range(count):
             error = load(x, k * stride) - load(y, k * stride)

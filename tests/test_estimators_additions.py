@@ -103,7 +103,7 @@ def test_label_smoothing_keeps_probabilities_from_the_ends():
 @pytest.mark.parametrize("solver", [name for name in optimizers.OPTIMIZERS.names if name not in ("adam", "sgd")])
 def test_solvers_that_scikit_learn_lacks(solver):
     model = MLPClassifier(**QUICK, solver=solver).fit(X, Y)
-    assert model.loss_curve_[-1] < 0.5 * model.loss_curve_[0]
+    assert model.loss_curve_[-1] < 0.7 * model.loss_curve_[0]
     for _ in range(3):
         model.partial_fit(X, Y)
 

@@ -14,6 +14,7 @@ from sklearn.base import clone
 import fastbp
 import fastbp.activations
 import fastbp.losses
+import fastbp.optimizers
 
 PROGRAM = '''
 import pickle
@@ -85,7 +86,7 @@ class Quartic(Loss):
     name = "quartic"
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
         for k in range(0, count * stride, stride):
             error = load(x, k) - load(y, k)
@@ -266,7 +267,7 @@ class Quartic(Loss):
     name = "quartic"
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
         for k in range(0, count * stride, stride):
             error = load(x, k) - load(y, k)
@@ -864,3 +865,14 @@ def test_what_is_no_class_of_the_kind_is_refused():
     with pytest.raises(TypeError, match="Loss must be a subclass of Activation"):
         fastbp.activations.ACTIVATIONS.register(Loss)
     assert copy.deepcopy(fastbp.activations.ACTIVATIONS) is fastbp.activations.ACTIVATIONS
+
+
+@pytest.mark.parametrize(
+    ("base", "missing"),
+    [(fastbp.activations.Activation, "value"), (fastbp.losses.Loss, "value_and_grad"), (fastbp.optimizers.Optimizer, "prepare")],
+)
+def test_a_class_without_its_formula_is_refused(base, missing):
+    before = list(base.registry.classes)
+    with pytest.raises(TypeError, match=f"Nothing must have a static method '{missing}'"):
+        base.registry.register(type("Nothing", (base,), {"name": "nothing", "common": True}))
+    assert base.registry.classes == before

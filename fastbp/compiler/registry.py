@@ -129,13 +129,16 @@ class Registry:
         ValueError
             If a class of that name is there already, and is another one.
         TypeError
-            If the class is not of this kind.
+            If the class is not of this kind, or lacks what kernels are compiled from.
         """
         if getattr(cls, "registry", None) is not self:
             raise TypeError(f"{cls.__qualname__} must be a subclass of {self.kind.__name__}")
         known = self._named(cls.name)
         if known is not None and not _is_again(cls, known):
             raise ValueError(f"{self.argument} {cls.name!r} is the name of {known.__qualname__} already; choose another")
+        for name in self.compiled:
+            if not callable(getattr(cls, name, None)):
+                raise TypeError(f"{cls.__qualname__} must have a static method {name!r}: kernels are compiled from it")
         if known is None and cls.common and self.classes and not self.classes[-1].common:
             raise ValueError(f"{cls.__qualname__} must not be common: the common classes are the first")
         add_this_module()

@@ -62,7 +62,7 @@ def multiply_slope(code, z, a, d, count, step, alpha):
 
 # --- losses -------------------------------------------------------------------------------------------------------------------
 
-_choose_loss = switch_over(LOSSES, lambda cls: kernel(cls.block))
+_choose_loss = switch_over(LOSSES, lambda cls: kernel(cls.value_and_grad))
 
 
 @kernel

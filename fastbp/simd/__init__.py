@@ -2,6 +2,7 @@
 
 `register` has the type and what is done to one register of numbers; `ends` what is left of an array at its end; `vmath` the
 elementary functions; `tile` blocks of registers, and `transpose` squares of them. `ieee754` and `emit` are what these are made of.
+`record`, `tile_product` and `philox` serve the kernels only: plans, their products, their random numbers.
 
 The names below are imported from here by who uses the library, and looked up when first used.
 """

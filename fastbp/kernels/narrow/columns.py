@@ -160,7 +160,7 @@ def finish(layer, work, a, count):
 
 
 def _loss_sweep(cls):
-    block = inline(cls.block)
+    value_and_grad = inline(cls.value_and_grad)
 
     @kernel
     def sweep(x, y, d, weights, n_out, samples, stride, scale, cap, rest):
@@ -168,7 +168,7 @@ def _loss_sweep(cls):
         zero = total = like(load(x, 0), 0.0)
         scale, cap, rest = like(zero, scale), like(zero, cap), like(zero, rest)
         for s in range(0, samples, width(x)):
-            losses, weight = block(x + s, y + s, d + s, n_out, stride, scale), load(weights, s)
+            losses, weight = value_and_grad(x + s, y + s, d + s, n_out, stride, scale), load(weights, s)
             losses = select(losses > cap, cap, losses)
             total = total + select(weight == 0.0, zero, losses * weight)
             factor = weight * rest
