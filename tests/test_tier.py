@@ -15,7 +15,7 @@ PACKAGE = Path(fastbp.__file__).parent
 
 
 @pytest.mark.parametrize("word", TIERS)
-@pytest.mark.parametrize("version", ["0.62.1", f"{TESTED[-1]}.0", "9.0"])
+@pytest.mark.parametrize("version", ["0.61.2", f"{TESTED[-1]}.0", "9.0"])
 def test_what_is_asked_for_is_taken_without_a_word(word, version):
     assert chosen({"FASTBP_COMPILER": word}, version) == word
 

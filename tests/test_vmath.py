@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numba import typeof
 
-from fastbp.compiler.jit import ENTRY_OPTIONS, jit
+from fastbp.compiler.plain import OF_ENTRIES
+from fastbp.compiler.tier import compiler
 from fastbp.simd import vmath
 from fastbp.simd.register import load, pointer, register_bytes, store, width
 
@@ -17,6 +18,11 @@ INF, NAN = np.inf, np.nan
 DTYPES = [np.float32, np.float64]
 WIDER = {np.float32: np.float64, np.float64: np.longdouble}
 FUSED = register_bytes() > 16 or platform.machine() in ("aarch64", "arm64")  # the target has an FMA unit
+
+
+def dispatcher(function):
+    """A function that takes arrays of Numba's own, compiled as an entry is when they are given."""
+    return compiler.dispatcher(function, {**compiler.options, **OF_ENTRIES})
 
 
 def sigmoid(x):
@@ -60,7 +66,7 @@ def driver(name):
     """Compiled: y = f(x) register by register, z = f(x) number by number."""
     function = getattr(vmath, name)
 
-    @jit(**ENTRY_OPTIONS)
+    @dispatcher
     def apply(x, y, z):
         source, target = pointer(x), pointer(y)
         for i in range(0, x.size, width(source)):
@@ -224,7 +230,7 @@ def test_machine_code_calls_no_library_and_converts_nothing(name, dtype):
     assert not CONVERSION.search(code)
 
 
-@jit(**ENTRY_OPTIONS)
+@dispatcher
 def calls_the_library(x):
     for i in range(x.size):
         x[i] = library_exp(x[i]) * 0.1

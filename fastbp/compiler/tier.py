@@ -17,7 +17,7 @@ add_this_module()
 
 VARIABLE = "FASTBP_COMPILER"
 TIERS = {"fast": ("fast.target", "Fast"), "linked": ("linker", "Linked"), "plain": ("plain", "Plain")}
-TESTED = ("0.68",)  # versions of Numba with which the tests pass in the fast tier
+TESTED = tuple(f"0.{minor}" for minor in range(62, 69))  # versions of Numba with which the tests pass in the fast tier
 
 
 def chosen(environment: Mapping[str, str], version: str) -> str:
@@ -38,7 +38,7 @@ def chosen(environment: Mapping[str, str], version: str) -> str:
     warnings.warn(
         f"fastbp was not tested with Numba {version}: its kernels are compiled without what relies on Numba's insides most. They"
         f" run as fast, but take three times as long to compile. Set {VARIABLE}=linked to choose this and silence the warning, or"
-        f" {VARIABLE}=fast to try what was tested with Numba {', '.join(TESTED)}.",
+        f" {VARIABLE}=fast to try what was tested with Numba {TESTED[0]} to {TESTED[-1]}.",
         RuntimeWarning,
         stacklevel=2,
     )
