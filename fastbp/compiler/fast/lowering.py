@@ -1,23 +1,19 @@
 """How kernels become LLVM's instructions: Numba's lowering, less what LLVM would have to take out again.
 
 Numba keeps variables in memory that it fills with zeros and reads before each write, makes loops over `range` from records of
-pointers, gives each call a place for its exception, and divides by a case for each sign: most of the instructions of a kernel, and
-of the time to compile it.
+pointers, and gives each call a place for its exception: most of the instructions of a kernel, and of the time to compile it.
 """
 
 import operator
 from collections import Counter
-from functools import partial
 
 from llvmlite.ir import Constant
 from numba.core import ir, types
 from numba.core.analysis import compute_use_defs
 from numba.core.cgutils import if_unlikely, pack_struct, unpack_tuple
-from numba.core.errors import LoweringError, new_error_context
 from numba.core.imputils import Registry
 from numba.core.lowering import Lower
 from numba.cpython.rangeobj import range_impl_map
-from numba.cpython.tupleobj import getitem_unituple
 
 from fastbp.compiler.modules import add_this_module
 
@@ -44,19 +40,6 @@ class KernelLower(Lower):
         }
         self._singly_assigned_vars = {name for name, count in counts.items() if count == 1} - early
         self._blk_local_varmap = {}
-
-    def lower_block(self, block):
-        """The statements of a block; Numba would look for a `try` first, and prepare a message for each statement."""
-        self._cur_ir_block = block
-        statement = None
-        try:
-            for statement in block.body:
-                self.loc = statement.loc
-                self.lower_inst(statement)
-        except Exception:
-            wrapped = partial(LoweringError, loc=self.loc)
-            with new_error_context('lowering "{inst}" at {loc}', inst=statement, loc=self.loc, errcls_=wrapped):
-                raise
 
     def lower_inst(self, inst):
         """A statement."""
@@ -205,41 +188,3 @@ def _lower_range(integer, state, iterator):
 
 for integer, (state, iterator) in range_impl_map.items():
     _lower_range(integer, state, iterator)
-
-
-def _emit_division(builder, a, b):
-    """a // b and a % b, rounded down, without a jump; 0 for b = 0."""
-    if isinstance(b, Constant) and b.constant > 0:
-        if b.constant & (b.constant - 1) == 0:
-            return builder.ashr(a, b.type(b.constant.bit_length() - 1)), builder.and_(a, b.type(b.constant - 1))
-        divisor, is_odd = b, None
-    else:
-        # 0 and -1, whose quotients a machine may refuse
-        is_odd = builder.icmp_unsigned("<", builder.add(b, b.type(1)), b.type(2))
-        divisor = builder.select(is_odd, b.type(1), b)
-    quotient, rest = builder.sdiv(a, divisor), builder.srem(a, divisor)
-    has_rest = builder.icmp_signed("!=", rest, b.type(0))
-    is_below = builder.and_(has_rest, builder.icmp_signed("<", builder.xor(rest, divisor), b.type(0)))
-    quotient = builder.add(quotient, builder.sext(is_below, b.type))
-    rest = builder.add(rest, builder.select(is_below, divisor, b.type(0)))
-    if is_odd is None:
-        return quotient, rest
-    return builder.select(is_odd, builder.mul(a, b), quotient), builder.select(is_odd, b.type(0), rest)
-
-
-@registry.lower(operator.getitem, types.UniTuple, types.intp)
-def _element(context, builder, signature, args):
-    value, index = args
-    if isinstance(index, Constant) and 0 <= index.constant < signature.args[0].count:
-        return builder.extract_value(value, index.constant)
-    return getitem_unituple(context, builder, signature, args)
-
-
-@registry.lower(operator.floordiv, types.int64, types.int64)
-def _floor_divide(context, builder, signature, args):
-    return _emit_division(builder, *args)[0]
-
-
-@registry.lower(operator.mod, types.int64, types.int64)
-def _remainder(context, builder, signature, args):
-    return _emit_division(builder, *args)[1]

@@ -1,8 +1,8 @@
 """What Numba compiles kernels for: its own CPU, with the few of its functions that kernels use.
 
-Numba's CPU target learns all that Numba knows (linear algebra, strings, typed dictionaries) when it is first used, and looks again
-for news at every call of an intrinsic; its operators are tried on dozens of types. Here they know numbers, tuples, arrays and
-what :mod:`fastbp.simd.register` adds to them; the rest is learnt when something that is being compiled asks for it.
+Numba's CPU target learns all that Numba knows (linear algebra, strings, typed dictionaries) when it is first used, and its
+operators are tried on dozens of types. Here they know numbers, tuples, arrays and what :func:`fastbp.compiler.lowered` adds to
+them; the rest is learnt when something that is being compiled asks for it.
 """
 
 import operator
@@ -10,14 +10,11 @@ from functools import cache, partial
 from types import FunctionType
 
 from numba.core import types, typing
-from numba.core.caching import NullCache
 from numba.core.compiler import Compiler
-from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu import CPUContext, CPUTargetOptions
 from numba.core.descriptors import TargetDescriptor
 from numba.core.dispatcher import Dispatcher
 from numba.core.imputils import lower_builtin
-from numba.core.sigutils import normalize_signature
 from numba.core.target_extension import CPU, dispatcher_registry, jit_registry, target_registry
 from numba.core.typing import mathdecl, templates
 from numba.cpython import builtins, mathimpl, numbers, rangeobj, tupleobj  # noqa: F401 - define what kernels use
@@ -38,11 +35,10 @@ class KernelTarget(CPU):
     """Numba's name of the target."""
 
 
-class _OnlyNews:
-    """A context that looks through its registries only when they have grown: Numba asks for that at every call of an intrinsic."""
+class _Narrow:
+    """A context that knows what kernels use, until it is told to learn the rest."""
 
     is_wide = False
-    _known = 0
     mathematics = None  # Numba's registry of Python's `math`
 
     def widen(self):
@@ -56,41 +52,22 @@ class _OnlyNews:
         else:
             self.install_registry(self.mathematics)
 
-    def _count(self):
-        return sum(len(items) for registry in self._registries for items in vars(registry).values() if isinstance(items, list))
-
-    def refresh(self):
-        if not self._registries or self._count() != self._known:
-            super().refresh()
-            self._known = self._count()
-
 
 def _is_not_overload(template) -> bool:
     return not {templates._OverloadFunctionTemplate, templates._OverloadAttributeTemplate}.intersection(template.__mro__)
 
 
-class _Typing(_OnlyNews, typing.Context):
+class _Typing(_Narrow, typing.Context):
     mathematics = mathdecl.registry
     adopted = None  # makes a function for this target of one that Numba compiles for its own
 
     def __init__(self):
         super().__init__()
-        self._resolved, self._kinds = {}, {}
+        self._resolved = {}
 
     def resolve_value_type(self, value):
-        # Numba would look at every mention of a function whether it is a list
-        if not callable(value):
-            return super().resolve_value_type(value)
-        if id(value) not in self._kinds:
-            ours = self.adopted(value) if isinstance(value, Dispatcher) and not isinstance(value, KernelDispatcher) else value
-            self._kinds[id(value)] = value, super().resolve_value_type(ours)
-        return self._kinds[id(value)][1]
-
-    def refresh(self):
-        known = self._known
-        super().refresh()
-        if self._known != known:
-            self._kinds.clear()
+        is_foreign = isinstance(value, Dispatcher) and not isinstance(value, KernelDispatcher)
+        return super().resolve_value_type(self.adopted(value) if is_foreign else value)
 
     def resolve_function_type(self, func, args, kws):
         # what a function makes of its types does not change but with the choice of classes
@@ -128,12 +105,8 @@ class _Typing(_OnlyNews, typing.Context):
             self._insert_global(value, existing.augment(kind) if existing is not None else kind)
 
 
-class _Lowering(_OnlyNews, CPUContext):
+class _Lowering(_Narrow, CPUContext):
     mathematics = mathimpl.registry
-
-    def __init__(self, typing_context, name):
-        super().__init__(typing_context, name)
-        self._sizes, self._emitters = {}, {}
 
     def refresh(self):
         super().refresh()
@@ -152,28 +125,6 @@ class _Lowering(_OnlyNews, CPUContext):
         call = partial(lowering.call_part, fndesc, libs[0].may_raise)
         call.libs = tuple(libs)
         self._defns[func].append(call, fndesc.argtypes)
-
-    def get_function(self, fn, sig, _firstcall=True):
-        """What emits a function's code; Numba would look into its parameters each time."""
-        sig = sig.as_function()
-        key = fn.get_impl_key(sig) if isinstance(fn, types.Callable) else fn, sig
-        if key not in self._emitters:
-            self._emitters[key] = super().get_function(fn, sig, _firstcall)
-        return self._emitters[key]
-
-    def pair_first(self, builder, val, ty):
-        """A record's first field, which Numba would read from memory."""
-        return builder.extract_value(val, 0)
-
-    def pair_second(self, builder, val, ty):
-        """A record's second field."""
-        return builder.extract_value(val, 1)
-
-    def get_abi_sizeof(self, ty):
-        """Bytes of an LLVM type, for which a module is parsed."""
-        if ty not in self._sizes:
-            self._sizes[ty] = super().get_abi_sizeof(ty)
-        return self._sizes[ty]
 
 
 class _Descriptor(TargetDescriptor):
@@ -206,16 +157,6 @@ class KernelDispatcher(linker.LinkedDispatcher):
 
     def __init__(self, py_func, locals=None, targetoptions=None, pipeline_class=PartCompiler):
         super().__init__(py_func, locals, targetoptions, pipeline_class)
-
-    def compile(self, sig):
-        """Numba's, which times each function and tells all that wait for it of every lock that it takes."""
-        if target.target_context.is_wide or not isinstance(self._cache, NullCache):
-            return super().compile(sig)
-        args, return_type = normalize_signature(sig)
-        with global_compiler_lock, self._compiling_counter:
-            if tuple(args) not in self.overloads:
-                self.add_overload(self._compiler.compile(args, return_type))
-            return self.overloads[tuple(args)].entry_point
 
 
 dispatcher_registry[KernelTarget] = KernelDispatcher
