@@ -87,7 +87,7 @@ def test_imports_point_one_way():
     ("module", "source"),
     [
         ("simd.register", "from fastbp.kernels.products.gemm import split"),
-        ("compiler.jit", "from fastbp.simd.register import load"),
+        ("compiler.parts", "from fastbp.simd.register import load"),
         ("kernels.products.gemm", "from fastbp import network"),
         ("losses", "from fastbp.kernels.packing import fill"),
         ("engine.session", "def f():\n    from fastbp.network import Network"),

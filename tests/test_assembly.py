@@ -32,10 +32,12 @@ from fastbp.kernels.tuning import SIDE_BY_SIDE
 dtype, triple, cpu = sys.argv[1:]
 rows, pointer, integer = register.tile_rows(), types.CPointer(getattr(types, dtype)), types.int64
 strip, outer, sums = gemm._strip(rows, 2), gemm._outer(rows, 2), sparse._sums(SIDE_BY_SIDE)
-strip.compile((pointer, integer, integer, pointer, pointer, integer, integer, pointer, integer, pointer, integer, integer))
-outer.compile((pointer, pointer, integer, pointer, integer, integer, integer, pointer))
-places = [types.CPointer(types.int32)] * 3
-sums.compile((pointer, *places, integer, integer, pointer, integer, pointer, integer, integer, pointer, integer, pointer))
+panels = types.NamedTuple((pointer, integer), gemm.Panels)
+ends = types.NamedTuple((integer, pointer, integer, pointer), gemm.Ends)
+entries = types.NamedTuple((pointer, *[types.CPointer(types.int32)] * 3), sparse.Entries)
+strip.compile((panels, integer, pointer, pointer, integer, ends, integer, integer))
+outer.compile((pointer, pointer, integer, pointer, integer, ends))
+sums.compile((entries, integer, integer, panels, panels, ends))
 module = linked(all_parts([f.overloads[f.signatures[0]].library for f in (strip, outer, sums)]))
 machine = cpu_target.target_context.codegen()._tm
 if triple != "host":

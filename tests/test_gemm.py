@@ -419,7 +419,7 @@ def session_of(net, mode, options, x, y, labels, weights, order, out, side):
             setattr(session, name, guarded(getattr(session, name), side))
         for name in ("plan", "reals"):
             record = getattr(session, name)
-            setattr(session, name, type(record)(guarded(record.numbers, side)))
+            setattr(session, name, type(record).of(guarded(record.numbers, side)))
         net._vector = session._params = guarded(net._vector, side)
     return session
 

@@ -223,10 +223,11 @@ def test_classes_of_a_user_that_make_something_of_zeros():
 
 
 CONTROL = """
-from fastbp.compiler import jit
+import fastbp.compiler
 
-kernel = jit.kernel
-jit.kernel = lambda function: kernel(lambda x, rows, columns: None) if function.__name__ == "clear_past" else kernel(function)
+kernel = fastbp.compiler.kernel
+nothing = lambda x, rows, columns: None
+fastbp.compiler.kernel = lambda function: kernel(nothing if function.__name__ == "clear_past" else function)
 """
 
 

@@ -31,8 +31,8 @@ def test_fields_follow_each_other():
 
 def test_a_view_sets_the_array_by_name():
     numbers = np.zeros(Plan.length(2), np.int64)
-    plan = Plan.view(numbers)
-    plan.n_layers, plan.batch, plan.separate = 2, np.int64(7), True
+    plan = Plan.view.of(numbers)
+    plan.n_layers, plan.batch, plan.separate = 2, 7, True
     plan.layers["n_in"] = 3, 5
     plan.layers[1]["alpha"] = 11
     expected = {Plan.places["n_layers"]: 2, Plan.places["batch"]: 7, Plan.places["separate"]: 1}
@@ -62,7 +62,7 @@ def read_and_write(plan_numbers, real_numbers, work):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_kernels_see_what_python_sees(dtype):
-    plan, reals = Plan.view(np.zeros(Plan.length(3), np.int64)), Reals.view(np.zeros(Reals.size))
+    plan, reals = Plan.view.of(np.zeros(Plan.length(3), np.int64)), Reals.view.of(np.zeros(Reals.size))
     work = np.zeros(9 + Step.size, dtype)
     plan.n_layers, plan.batch, plan.status, plan.step = 3, 12, 2, 9
     plan.layers["number"], plan.layers["n_in"], plan.layers["n_out"] = range(3), [4, 5, 6], [5, 6, 7]

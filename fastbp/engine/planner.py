@@ -100,7 +100,7 @@ def make_plan(
     """
     lanes = panel // 2
     n_layers = len(sizes) - 1
-    plan = Plan.view(np.zeros(Plan.length(n_layers), np.int64))
+    plan = Plan.view.of(np.zeros(Plan.length(n_layers), np.int64))
     plan.n_layers = n_layers
     layers = plan.layers
     layers["number"] = range(n_layers)
@@ -166,13 +166,13 @@ def make_plan(
         return plan, work.total
     plan.area = work.total - shared
     numbers = plan.numbers
-    return Plan.view(np.concatenate([numbers, np.zeros(members * len(numbers), np.int64)])), shared + members * plan.area
+    return Plan.view.of(np.concatenate([numbers, np.zeros(members * len(numbers), np.int64)])), shared + members * plan.area
 
 
 def make_narrow_plan(sizes, activations, *, lanes: int, batch: int, slots: int, itemsize: int):
     """Like `make_plan`, for :mod:`fastbp.kernels.narrow.minibatch`."""
     n_layers = len(sizes) - 1
-    plan = Plan.view(np.zeros(Plan.length(n_layers), np.int64))
+    plan = Plan.view.of(np.zeros(Plan.length(n_layers), np.int64))
     plan.n_layers = n_layers
     layers = plan.layers
     layers["number"] = range(n_layers)

@@ -115,7 +115,7 @@ class Session:
         output = type(net.output) if loss.link else Identity  # without a link, the last layer applies it as all others do
         self.plan.output = SOFTMAX if loss.link == "softmax" else choice.code(output)
         self.plan.steps = MAX_STEPS
-        self.reals = Reals.view(np.zeros(Reals.size))
+        self.reals = Reals.view.of(np.zeros(Reals.size))
         self.reals.unit = 1.0
         if optimizer:
             hyper = optimizer.hyper()

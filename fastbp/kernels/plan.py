@@ -8,6 +8,8 @@ Legend: L layers; I inputs and O outputs of a layer; W lanes of a register; P = 
 are processed together: a whole mini-batch, or a part.
 """
 
+import numpy as np
+
 from fastbp.compiler import add_this_module
 from fastbp.optimizers import N_COEFFICIENTS, N_HYPER
 from fastbp.simd.record import Record
@@ -98,6 +100,7 @@ Plan = Record(
 
 Reals = Record(
     "Reals",
+    np.float64,
     hyper=(N_HYPER, "of the rule, the learning rate first; it may keep running products there"),
     l2="lambda of the penalty lambda / 2 sum W^2, or that times the weight of a mini-batch",
     l1="factor of sum |W|, or that times the weight of a mini-batch",

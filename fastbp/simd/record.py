@@ -5,6 +5,7 @@ load, or for a field of several numbers, and for rows of records that follow it,
 array that the kernel is given.
 """
 
+import ctypes
 import operator
 from functools import cached_property
 
@@ -45,13 +46,15 @@ class Record:
     Parameters
     ----------
     name : str
+    number : {np.int64, np.float64}
+        What its numbers are, where Python sees them.
     **fields : str, (int, str) or (Record, str)
         What a field means; of several numbers after how many there are. The last may be records of another kind, with the name of
         the field that holds their number.
     """
 
-    def __init__(self, name: str, **fields):
-        self.name, self.size = name, 0
+    def __init__(self, name: str, number: type = np.int64, /, **fields):
+        self.name, self.number, self.size = name, number, 0
         self.places, self.counts, self.meanings, self.rows = {}, {}, {}, {}
         for field, told in fields.items():
             count, meaning = (1, told) if isinstance(told, str) else told
@@ -74,34 +77,30 @@ class Record:
 
     @cached_property
     def view(self) -> type:
-        """The class of a view of a record in an array, by ``view(numbers)``: its attributes are the fields."""
-        fields = {field: _attribute(self, field) for field in self.places}
-        return type(self.name, (_View,), {"__slots__": (), "__doc__": f"A {self.name} in an array.", **fields})
+        """The class of a view of a record in an array, ``view.of(numbers)``: its attributes are the fields.
+
+        They are fields of C, as a call of Python for each would be felt by who trains a small network.
+        """
+        own = {f"_{field}" if field in self.rows or self.counts[field] > 1 else field: n for field, n in self.counts.items()}
+        scalar = {np.int64: ctypes.c_int64, np.float64: ctypes.c_double}[self.number]
+        kinds = [(field, scalar if n == 1 else scalar * n) for field, n in own.items() if not isinstance(n, Record)]
+        several = {field: _part(self, field) for field in self.counts if f"_{field}" in own}
+        members = {"__slots__": ("numbers",), "__doc__": f"A {self.name} in an array, its `numbers`.", "of": classmethod(_of)}
+        return type(self.name, (ctypes.Structure,), {**members, "_fields_": kinds, **several})
 
 
-class _View:
-    """A record in an array of 64-bit numbers, `numbers`, that kernels are given."""
-
-    __slots__ = ("_memory", "numbers")
-
-    def __init__(self, numbers):
-        self.numbers, self._memory = numbers, memoryview(numbers)
+def _of(cls, numbers):
+    """The record that an array of 64-bit numbers begins with."""
+    view = cls.from_buffer(numbers)
+    view.numbers = numbers
+    return view
 
 
-def _attribute(record, field):
+def _part(record, field):
     place, count, meaning = record.places[field], record.counts[field], record.meanings[field]
     if isinstance(count, Record):
         return property(lambda view: view.numbers[place : record.length(getattr(view, meaning))].view(count.dtype))
-    if count > 1:
-        return property(lambda view: view.numbers[place : place + count], doc=meaning)
-
-    def get(view):
-        return view._memory[place]
-
-    def put(view, value):
-        view._memory[place] = value
-
-    return property(get, put, doc=meaning)
+    return property(lambda view: view.numbers[place : place + count], doc=meaning)
 
 
 def _at(record):
