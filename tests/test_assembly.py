@@ -14,9 +14,14 @@ import llvmlite.binding as llvm
 import pytest
 
 from fastbp.compiler.cache import DiskCache, cache_directory
+from fastbp.compiler.tier import TIER
 from fastbp.kernels.train import run, run_narrow
 from fastbp.kernels.tuning import SIDE_BY_SIDE
 from fastbp.simd.tile_product import steps_in_turn
+
+# LLVM 20 and 21 leave the roots of negative numbers to the library, which notes that there are none, and unroll a loop less
+OLDER = llvm.llvm_version_info < (22,)
+linked_only = pytest.mark.skipif(TIER == "plain", reason="parts of the plain tier are optimised one by one")
 
 SCRIPT = r"""
 import sys
@@ -113,6 +118,7 @@ TARGETS = {
 
 
 @pytest.mark.skipif(not re.search("x86|AMD64", os.uname().machine if hasattr(os, "uname") else ""), reason="names x86 targets")
+@linked_only
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_inner_loops_are_multiply_adds_and_loads(target, dtype):
@@ -124,7 +130,8 @@ def test_inner_loops_are_multiply_adds_and_loads(target, dtype):
     loops = inner_loops(lines, multiply_add)
     steps = steps_in_turn(rows * 2, lanes)
     main = [loop for loop in loops if count(loop, multiply_add) == steps * rows * 2]
-    assert len(main) == 2, "one loop of each product takes several steps in a turn"
+    if not OLDER or len(main) != 1:
+        assert len(main) == 2, "one loop of each product takes several steps in a turn"
     sums = 2 * SIDE_BY_SIDE  # of sparse samples, a register of each half of a panel
     assert sums in [count(loop, multiply_add) for loop in loops]
     for loop in loops:
@@ -173,4 +180,4 @@ def test_an_entry_calls_nothing_but_the_scheduler(entry, dtype):
         called = undefined_symbols(machine_code)
         assert "sched_yield" in called
         own = {name for name in called if not name.startswith(("Py", "_Py"))} - WRAPPER
-        assert own <= {"sched_yield", "memset", "memcpy", "memmove"}
+        assert own <= {"sched_yield", "memset", "memcpy", "memmove"} | ({"sqrt"} if OLDER else set())

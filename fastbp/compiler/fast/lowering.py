@@ -1,7 +1,7 @@
 """How kernels become LLVM's instructions: Numba's lowering, less what LLVM would have to take out again.
 
-Numba keeps variables in memory that it fills with zeros and reads before each write, makes loops over `range` from records of
-pointers, and gives each call a place for its exception: most of the instructions of a kernel, and of the time to compile it.
+Numba keeps variables in memory, and reads them before each write, makes loops over `range` from records of pointers, and gives each
+call a place for its exception: most of the instructions of a kernel, and of the time to compile it.
 """
 
 import operator
@@ -81,11 +81,6 @@ class KernelLower(Lower):
         if isinstance(fields, tuple):
             return STEPS_OF_LOOPS[expr.op](self.builder, fields)
         return super().lower_expr(resty, expr)
-
-    def alloca_lltype(self, name, lltype, datamodel=None):
-        """Memory for a variable."""
-        with self.builder.goto_entry_block():
-            return self.builder.alloca(lltype, name=name)
 
     def lower_binop(self, resty, expr, op):
         """An operator; of constants among its operands Numba would try other ways first."""

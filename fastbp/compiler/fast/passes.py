@@ -4,11 +4,10 @@ from numba.core.compiler_machinery import FunctionPass, PassManager, register_pa
 from numba.core.errors import ForceLiteralArg, TypingError
 from numba.core.interpreter import Interpreter, peep_hole_delete_with_exit, peep_hole_fuse_dict_add_updates
 from numba.core.ir_utils import build_definitions
-from numba.core.ssa import reconstruct_ssa
 from numba.core.transforms import canonicalize_cfg
 from numba.core.typed_passes import AnnotateTypes, NativeLowering, NoPythonBackend, NopythonTypeInference, PreLowerStripPhis
 from numba.core.typeinfer import CallConstraint, ConstraintNetwork, IntrinsicCallConstraint, TypeInferer
-from numba.core.untyped_passes import FixupArgs, TranslateByteCode
+from numba.core.untyped_passes import FixupArgs, ReconstructSSA, TranslateByteCode
 
 from fastbp.compiler import linker
 from fastbp.compiler.fast.lowering import KernelLower
@@ -33,20 +32,8 @@ class ReadBytecode(TranslateByteCode):
     _name = "fastbp_read_bytecode"
 
     def run_pass(self, state):
-        self._drop_caches(state.bc.table)
         state.func_ir = KernelInterpreter(state.func_id).interpret(state.bc)
         return True
-
-    @staticmethod
-    def _drop_caches(table):
-        """Leave out the places that Python 3.11 lists as instructions of their own: half of what would be read."""
-        before = None
-        for offset, instruction in list(table.items()):
-            if instruction.opname == "CACHE":
-                before.next = instruction.next
-                del table[offset]
-            else:
-                before = instruction
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
@@ -91,21 +78,11 @@ class _Constraints(ConstraintNetwork):
 
 @register_pass(mutates_CFG=True, analysis_only=False)
 class Inference(NopythonTypeInference):
-    """Numba's inference of types, before it gives each assignment a variable of its own: few kernels need that."""
+    """Numba's inference of types, in fewer rounds."""
 
     _name = "fastbp_type_inference"
 
     def run_pass(self, state):
-        try:
-            self._infer(state)
-        except TypingError:
-            # a variable of several types is several variables, one for each assignment
-            state.func_ir = reconstruct_ssa(state.func_ir)
-            state.func_ir._definitions = build_definitions(state.func_ir.blocks)
-            self._infer(state)
-        return True
-
-    def _infer(self, state):
         code = state.func_ir
         inferer = TypeInferer(state.typingctx, code, None)
         inferer.constraints = _Constraints()
@@ -115,6 +92,7 @@ class Inference(NopythonTypeInference):
             inferer.build_constraint()
             inferer.propagate()
             state.typemap, state.return_type, state.calltypes = inferer.unify()
+        return True
 
 
 @register_pass(mutates_CFG=False, analysis_only=False)
@@ -141,6 +119,7 @@ PASSES = (
     ReadBytecode,
     FixupArgs,
     CanonicalLoops,
+    ReconstructSSA,
     Inference,
     AnnotateTypes,
     StripPhis,
