@@ -8,6 +8,7 @@ array that the kernel is given.
 import ctypes
 import operator
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numba import types
@@ -76,7 +77,7 @@ class Record:
         return self.size + n_rows * sum(record.size for record in self.rows.values())
 
     @cached_property
-    def view(self) -> type:
+    def view(self) -> Any:
         """The class of a view of a record in an array, ``view.of(numbers)``: its attributes are the fields.
 
         They are fields of C, as a call of Python for each would be felt by who trains a small network.
