@@ -136,7 +136,7 @@ def at_peak(name, rounds):
     For dense data without many zeros, solvers "sgd" and "adam", and no early stopping: then every epoch has all products.
     """
     from fastbp.bench.machine import Machine
-    from fastbp.engine.runner import flop_of_sample
+    from fastbp.engine.threads import flop_of_sample
 
     threadpool_limits(1)
     theirs, ours, (X, y) = estimators(name)

@@ -13,7 +13,8 @@ import time
 import numpy as np
 from numba import njit
 
-from fastbp.compiler.jit import ENTRY_OPTIONS, jit
+from fastbp.compiler.plain import OF_ENTRIES
+from fastbp.compiler.tier import compiler
 from fastbp.simd import vmath
 from fastbp.simd.register import load, pointer, store, width
 
@@ -59,13 +60,12 @@ def ulps(value, exact):
 def of_block(function):
     """A kernel: y (BLOCK,) = the function of x (BLOCK,), register by register."""
 
-    @jit(**ENTRY_OPTIONS)
     def apply(x, y):
         source, target = pointer(x), pointer(y)
         for i in range(0, BLOCK, width(source)):
             store(target, i, function(load(source, i)))
 
-    return apply
+    return compiler.dispatcher(apply, {**compiler.options, **OF_ENTRIES})
 
 
 def checker(reference, flushed):

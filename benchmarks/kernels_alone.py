@@ -10,14 +10,13 @@ from time import process_time
 
 import numpy as np
 
-from fastbp import layout
 from fastbp.bench.machine import Machine, cores, cpu
 from fastbp.bench.measure import Reference
 from fastbp.bench.report import number, table
 from fastbp.bench.statistics import median_interval
 from fastbp.bench.worker import Turns
-from fastbp.engine.runner import Runner, open_session
-from fastbp.kernels.train import TRAIN
+from fastbp.engine.session import Session
+from fastbp.engine.trainer import Trainer
 
 from . import common
 
@@ -39,22 +38,22 @@ class Burst:
         self.contestant = contestant = common.ready(name, dtype=dtype)
         self.workload, data = contestant.workload, contestant.data
         rule = contestant.rule(self.workload.learning_rate)
-        self.session = session = open_session(contestant.net, self.workload.batch_size, rule, 1)
+        self.session = session = Session.open(contestant.net, self.workload.batch_size, rule, 1)
         labels = data.y if data.y.ndim == 1 else None
         session.set_data(data.X, data.y if labels is None else None, labels, order=data.order)
-        self.epochs = max(1, Runner(session).steps // self.workload.steps_per_epoch)
+        self.epochs = max(1, Trainer(session).steps // self.workload.steps_per_epoch)
         session.set_rates(np.full(self.epochs, rule.learning_rate))
-        session.record = np.zeros(self.epochs * (1 + 4 * len(contestant.net.weights)))
-        session.plan[[layout.ORDER, layout.EPOCHS]] = layout.GIVEN, self.epochs
+        session.set_record(self.epochs)
+        session.set_order(False)
         self.first = session.rule_state()
 
     def seconds(self):
         """Time of the processor for one burst, by step."""
         self.contestant.reset()
         self.session.set_rule_state(self.first)
-        self.session.plan[[layout.EPOCH, layout.FIRST]] = 0
+        self.session.begin()
         start = process_time()
-        self.session.call(TRAIN)
+        self.session.train(self.epochs)
         return (process_time() - start) / (self.epochs * self.workload.steps_per_epoch)
 
 

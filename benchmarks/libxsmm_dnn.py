@@ -132,15 +132,15 @@ def compare(name, threads, settings):
     contestants = {"fastbp": Turns("fastbp", threads), LibxsmmDNN.name: theirs}
     result = measure(workloads.get(name), "float32", contestants, Turns("machine", threads), settings)
     say(f"{name}: blocks of {theirs.current.blocks} samples and units at most")
-    entries = result["contestants"]
+    outcomes = result["contestants"]
     figures = []
-    for entry in entries.values():
-        if entry["status"] == "ok":
-            time, share = entry["microseconds"]["estimate"], 100 * entry["peak_fraction"]["estimate"]
-            figures += [f"{number(time)} us", number(entry["gflops"]), f"{number(share)} %"]
+    for outcome in outcomes.values():
+        if outcome["status"] == "ok":
+            time, share = outcome["microseconds"]["estimate"], 100 * outcome["peak_fraction"]["estimate"]
+            figures += [f"{number(time)} us", number(outcome["gflops"]), f"{number(share)} %"]
         else:
-            figures += [entry["status"], "", ""]
-    return [name, str(threads), *figures, cell(entries["libxsmm-dnn"])]
+            figures += [outcome["status"], "", ""]
+    return [name, str(threads), *figures, cell(outcomes["libxsmm-dnn"])]
 
 
 def main():

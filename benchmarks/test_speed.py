@@ -3,7 +3,7 @@
     python -m pytest benchmarks                        # times
     python -m pytest benchmarks --benchmark-disable    # correctness only, each once
 
-The ratio NumPy / fastbp, from interleaved rounds, is in `extra_info` of the fastbp entry.
+The ratio NumPy / fastbp, from interleaved rounds, is in `extra_info` of the fastbp case.
 """
 
 from statistics import median

@@ -8,18 +8,43 @@ of z and a is cheaper; a class that reads z sets ``needs_z``, and z is then kept
 them: slope is the derivative of value.
 """
 
-from fastbp.compiler.jit import inline, kernel, switch_over
-from fastbp.compiler.registry import Described, Registry, positive
-from fastbp.simd.register import broadcast, fence, floor_at, fma, like, load, minimum, select, store
+from fastbp.arguments import positive
+from fastbp.compiler import Described, Registry
+from fastbp.simd.register import floor_at, fma, like, minimum, select
 from fastbp.simd.vmath import erf, exp, expm1, sigmoid, softplus, tanh
+
+__all__ = [
+    "ELU",
+    "GELU",
+    "SELU",
+    "Exp",
+    "HardSigmoid",
+    "Identity",
+    "LeakyReLU",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+]
 
 ACTIVATIONS = Registry("activation", "value", "slope")
 
 
 class Activation(Described):
-    """Base: an elementwise function of the raw output z of a layer, with an optional shape parameter ``alpha``."""
+    """Base: an elementwise function of the raw output z of a layer, with an optional shape parameter ``alpha``.
+
+    Attributes
+    ----------
+    init : str
+        Name of the initialiser of the weights of layers that have this activation, where a network is given none.
+    needs_z : bool
+        Whether `slope` reads z.
+    """
 
     registry = ACTIVATIONS
+    init = "glorot_uniform"
     needs_z = False
     alpha = 0.0
 
@@ -45,6 +70,7 @@ class ReLU(Activation):
     """f(z) = max(z, 0); f' = 1 for z > 0, else 0 (also at 0)."""
 
     name = "relu"
+    init = "he_normal"
     common = True
 
     @staticmethod
@@ -115,6 +141,7 @@ class LeakyReLU(Activation):
     """
 
     name = "leaky_relu"
+    init = "he_normal"
 
     def __init__(self, alpha: float = 0.01):
         self.alpha = positive("alpha", alpha)
@@ -139,6 +166,7 @@ class ELU(Activation):
     """
 
     name = "elu"
+    init = "he_normal"
 
     def __init__(self, alpha: float = 1.0):
         self.alpha = positive("alpha", alpha)
@@ -161,6 +189,7 @@ class SELU(Activation):
     """f(z) = s z for z > 0, else s alpha (exp(z) - 1), with s = 1.0507... and alpha = 1.6732... (Klambauer et al., 2017)."""
 
     name = "selu"
+    init = "lecun_normal"
 
     @staticmethod
     def value(z, alpha):
@@ -176,6 +205,7 @@ class Softplus(Activation):
     """f(z) = log(1 + exp(z)), f' = sigmoid(z) = 1 - exp(-a)."""
 
     name = "softplus"
+    init = "he_normal"
     needs_z = True
 
     @staticmethod
@@ -192,6 +222,7 @@ class SiLU(Activation):
     """f(z) = z sigmoid(z), f' = s + a (1 - s) with s = sigmoid(z) (Elfwing et al., 2018)."""
 
     name = "silu"
+    init = "he_normal"
     needs_z = True
 
     @staticmethod
@@ -209,6 +240,7 @@ class GELU(Activation):
     """f(z) = z Phi(z), f' = Phi(z) + z phi(z), Phi and phi of the standard normal distribution (Hendrycks & Gimpel, 2016)."""
 
     name = "gelu"
+    init = "he_normal"
     needs_z = True
 
     @staticmethod
@@ -246,53 +278,3 @@ class Softmax(Activation):
 def get(value, argument: str = "activation") -> Activation:
     """The activation meant by a name, class or instance; see `Registry.get`."""
     return ACTIVATIONS.get(value, argument)
-
-
-# --- over memory: the choice is made once a block, outside the loop ----------------------------------------------------------
-
-
-def _value_sweep(cls):
-    value = inline(cls.value)
-
-    @kernel
-    def value_block(z, count, step, alpha):
-        # no ranges: with a step that is no constant they divide
-        alpha, i = broadcast(alpha, 0), 0
-        while i + step < count:
-            # two at a time: their latencies overlap, and they share the loads of the constants
-            first, second = value(load(z, i), alpha), value(load(z, i + step), alpha)
-            store(z, i, fence(first))
-            store(z, i + step, fence(second))
-            i += 2 * step
-        if i < count:
-            store(z, i, fence(value(load(z, i), alpha)))
-
-    return value_block
-
-
-def _slope_sweep(cls):
-    slope = inline(cls.slope)
-
-    @kernel
-    def slope_block(z, a, d, count, step, alpha):
-        alpha, i = broadcast(alpha, 0), 0
-        while i < count:
-            store(d, i, load(d, i) * slope(load(z, i), load(a, i), alpha))
-            i += step
-
-    return slope_block
-
-
-_choose_value, _choose_slope = switch_over(ACTIVATIONS, _value_sweep), switch_over(ACTIVATIONS, _slope_sweep)
-
-
-@kernel
-def activate(code, z, count, step, alpha):
-    """a = f(z) in place on the registers at 0, `step`, 2 `step` ... below `count`; `alpha` points to the shape parameter."""
-    _choose_value(code, z, count, step, alpha)
-
-
-@kernel
-def multiply_slope(code, z, a, d, count, step, alpha):
-    """d = d f'(z) in place on registers as for `activate`; z is read only by activations with ``needs_z``."""
-    _choose_slope(code, z, a, d, count, step, alpha)

@@ -131,7 +131,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
     from fastbp import optimizers, plotting
     from fastbp.bench.comparison import compare
-    from fastbp.engine.training import flop_of_sample
+    from fastbp.engine.threads import flop_of_sample
     from fastbp.network import Network
 
     validation.integer("--seed", arguments.seed, least=0)
@@ -242,8 +242,9 @@ def _speed(comparison: Comparison, n_rows: int, flop: int) -> list[tuple[str, st
 def _saved(path: Path) -> tuple[Network, dict[str, Any]]:
     """A network and what `_train` saved with it."""
     from fastbp.files import checkpoint
+    from fastbp.network import load
 
-    net, extra = checkpoint.load(path), checkpoint.read_header(path)["extra"]
+    net, extra = load(path), checkpoint.read_header(path)["extra"]
     if "preprocessor" not in extra:
         raise ValueError(
             f"{path} was not saved by 'fastbp train', so how to prepare the data is not known; use fastbp.load in Python"
@@ -306,7 +307,7 @@ def _prepared(source: str, extra: dict[str, Any], command: str) -> tuple[NDArray
 
 def _info(arguments: argparse.Namespace) -> None:
     from fastbp.bench.machine import cores, cpu, installed_version
-    from fastbp.compiler.cache import cache_directory
+    from fastbp.compiler import cache_directory
     from fastbp.simd.register import register_bytes
 
     width, directory, files = 8 * register_bytes(), cache_directory(), _cached_kernels()
@@ -337,7 +338,7 @@ def _info(arguments: argparse.Namespace) -> None:
 
 def _cached_kernels() -> list[Path]:
     """Files of kernels that were compiled in this environment."""
-    from fastbp.compiler.cache import cache_directory
+    from fastbp.compiler import cache_directory
 
     directory = cache_directory()
     return list(directory.glob("*.bin")) if directory else []

@@ -1,10 +1,11 @@
 """Checking gradients: backpropagation against finite differences of the loss, one parameter at a time.
 
-Three things come between a right gradient and a finite difference of step h, and each has its remedy here:
+The design: a difference and a gradient are compared layer by layer, and what may come between them although both are right is
+measured first, by the loss of a copy of the network in float64 at the same numbers. There are three such things:
 
-- rounding: a loss computed to u times its terms gives a difference to u / h times them. Below this floor nothing can be told from
-  zero; where a fit is perfect, gradient and difference are nothing but rounding, and agree. Where the terms are large beside the
-  gradient, as for targets that are not standardised, the step is longer;
+- rounding: a loss computed to u times its terms gives a difference of step h to u / h times them. Below this floor nothing can be
+  told from zero; where a fit is perfect, gradient and difference are nothing but rounding, and agree. Where the terms are large
+  beside the gradient, as for targets that are not standardised, the step is longer;
 - curvature, h^2 times the third derivative: a difference that is off is taken again with smaller steps;
 - kinks: where a sample lies on one (z = 0 under relu, a target met under the absolute error) its loss has no derivative along some
   parameters, and backpropagation gives one of several slopes. Such samples are told by the loss alone: its slopes on both sides of
@@ -13,6 +14,8 @@ Three things come between a right gradient and a finite difference of step h, an
 
 A wrong gradient is none of these: it stays as wrong for every step, and on the samples that are not left out. Where these excuse so
 much that it would pass, nothing is said of the layer: its tolerance is nan.
+
+What is checked has the methods and attributes of `fastbp.Network` that are used here; this module knows no network.
 """
 
 from dataclasses import dataclass
@@ -21,9 +24,8 @@ from itertools import pairwise
 import numpy as np
 
 from fastbp.engine import sparsity, validation
-from fastbp.layout import parameter_offsets
+from fastbp.engine.parameters import parameter_offsets
 
-SCHEMES = ("central", "forward")
 STEPS = {"central": 1e-5, "forward": 1e-7}  # near the best for float64
 LONGEST = 5e-3  # that a step is made for rounding
 TOLERANCES = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-7}
@@ -113,14 +115,13 @@ def check_gradients(net, X, y, eps=None, scheme="central") -> GradientReport:
 
     Parameters
     ----------
-    net : Network
     X : array_like or sparse matrix (n_samples, n_inputs)
     y : array_like
         Targets; see `Network.loss`.
     eps : float, optional
         Step. By default 1e-5 (central) or 1e-7 (forward), longer where these would be lost in the rounding of the loss, and shorter
         ones where a difference is off.
-    scheme : {"central", "forward"}
+    scheme : {"central", "forward"}, default "central"
 
     Returns
     -------
@@ -131,55 +132,46 @@ def check_gradients(net, X, y, eps=None, scheme="central") -> GradientReport:
     ValueError
         If `scheme` or `eps` is not valid, or as `Network.loss`.
     """
-    if scheme not in SCHEMES:
+    if scheme not in STEPS:
         raise ValueError(f"scheme must be 'central' or 'forward', got {scheme!r}")
-    eps = None if eps is None else validation.real("eps", eps, open_end=True)
-    _, gradients = net.value_and_grad(X, y)
+    eps = None if eps is None else validation.real("eps", eps, above=0.0)
+    gradient = net.value_and_grad(X, y)[1].params.astype(np.float64)
     X = X.tocsr() if hasattr(X, "tocsr") else validation.samples("X", X, net.sizes[0], net.dtype)
     rows = sparsity.dense(validation.samples("X", X, net.sizes[0], net.dtype)).astype(np.float64)
     values, labels = validation.targets("y", y, len(rows), net.sizes[-1], net.loss_function.task, net.dtype)
     y = labels if labels.size else values.astype(np.float64)
-    probe = _in_float64(net)
-    gradient = gradients.params.astype(np.float64)
-    judge = _Judge(net, probe, rows, y, gradient, eps, scheme)
-    steps = [judge.step * factor for factor in FINER] if eps is None else [judge.step]
-    difference, bend = _differences(probe, rows, y, gradient, steps, scheme, judge)
-    report = judge.report(gradient, difference, bend)
+    check = _Check(net, rows, y, gradient, eps, scheme)
+    report = check.report(gradient, *check.differences(rows, y, gradient))
     if report.passed and scheme == "central":  # forward differences are given the change of slope, which may be a kink's
         return report
-    kinked = _samples_on_kinks(probe, rows, y, judge)
-    if not kinked.any():
+    left_out = {r: along for r in range(len(rows)) if (along := check.kinks(rows[[r]], y[[r]])) is not None}
+    if not left_out:
         return report
-    gradient, difference, bend = (np.zeros(probe.params.size) for _ in range(3))
-    count = np.zeros(probe.params.size, np.int64)  # of samples that are compared
-    together = [] if kinked.all() else [np.flatnonzero(~kinked)]
-    for part in [*together, *np.flatnonzero(kinked)[:, None]]:
-        share = len(part) / len(rows)
+    together = [r for r in range(len(rows)) if r not in left_out]
+    sums, compared = np.zeros((3, gradient.size)), np.zeros(gradient.size, bool)
+    for part in [together] * bool(together) + [[r] for r in left_out]:
+        used = ~left_out.get(part[0], np.zeros(gradient.size, bool))
         slopes = net.value_and_grad(X[part], y[part])[1].params.astype(np.float64)
-        along, bends = _differences(probe, rows[part], y[part], slopes, steps, scheme, judge)
-        used = ~_kinks(probe, rows[part], y[part], judge) if kinked[part[0]] else np.ones(slopes.size, bool)
-        gradient += np.where(used, slopes * share, 0.0)
-        difference += np.where(used, along * share, 0.0)
-        bend += np.where(used, bends * share, 0.0)
-        count += np.where(used, len(part), 0)
-    return judge.report(gradient, difference, bend, count > 0, int(kinked.sum()))
+        parts = np.array([slopes, *check.differences(rows[part], y[part], slopes)])
+        sums += np.where(used, parts * (len(part) / len(rows)), 0.0)
+        compared |= used
+    gradient, difference, bend = sums
+    return check.report(gradient, difference, bend, compared, len(left_out))
 
 
-class _Judge:
-    """What differences of a network's loss can tell at all, and the verdict."""
+class _Check:
+    """Finite differences of a network's loss, what they can tell at all, and the verdict."""
 
-    def __init__(self, net, probe, X, y, gradient, eps, scheme):
-        self.sizes, self.scheme = net.sizes, scheme
+    def __init__(self, net, X, y, gradient, eps, scheme):
+        self.net, self.scheme = net.copy("float64"), scheme
         longest = STEPS["central"] * (1024 if net.dtype == np.float32 else 1)  # further than rounding may go past a kink
         self.sides = [longest * factor for factor in FINER]
         self.tolerance, self.limit, self.unit = TOLERANCES[net.dtype], LIMITS[net.dtype], float(np.finfo(net.dtype).eps)
-        self.noise = MARGIN * UNIT * _magnitude(probe, X, y)  # of a loss
-        condition = _condition(probe, X, y)
+        self.noise, condition, elsewhere = _magnitudes(self.net, X, y)
         self.rounding = MARGIN * self.unit * condition  # of each number of the gradient
-        other = probe.value_and_grad(X, _others(probe, y))[1].params  # where the fit is perfect, its own is nothing
-        self.whole = float(sum(map(np.linalg.norm, (condition, gradient, other))))
-        self.best = {name: self._best(STEPS[name], order) for name, order in (("central", 3), ("forward", 2))}
-        self.step = self.best[scheme] if eps is None else eps
+        self.whole = float(sum(map(np.linalg.norm, (condition, gradient, elsewhere))))
+        self.best = {name: self._best(step, 3 if name == "central" else 2) for name, step in STEPS.items()}
+        self.steps = [self.best[scheme] * factor for factor in FINER] if eps is None else [eps]
 
     def _best(self, step, order) -> float:
         """`step`, or a longer one, at which rounding and what is left of the series are as large."""
@@ -187,116 +179,85 @@ class _Judge:
         return max(step, min(relative ** (1 / order), LONGEST)) if relative > self.tolerance * step else step
 
     def slack(self, step) -> np.ndarray:
-        """By how much gradient and difference may be apart for rounding alone."""
+        """By how much each number of gradient and difference may be apart for rounding alone."""
         return self.noise / step + self.rounding
+
+    def differences(self, X, y, gradient):
+        """Numerical gradient (n_params,), and the slope above less the slope below; of several steps the one nearest to `gradient`.
+
+        A shorter step counts only where it is nearer by more than its own rounding, which is larger. Beside it counts what it and
+        the one before lead to at step 0, for an error in proportion to the step (where the second derivative jumps) or its square.
+        """
+        difference, bend = self._slopes(X, y, self.steps[0], range(gradient.size))
+        distance, scale = np.abs(difference - gradient), np.linalg.norm(gradient) + np.linalg.norm(difference)
+        off = np.flatnonzero(distance > self.slack(self.steps[0]) + 0.1 * self.tolerance * scale / gradient.size**0.5)
+        least, last = distance[off], difference[off]
+        for longer, step in pairwise(self.steps):
+            finer, bends = self._slopes(X, y, step, off)
+            for ratio in (0.0, step / longer, (step / longer) ** 2):
+                candidate = finer + (finer - last) * ratio / (1 - ratio)
+                distance = np.abs(candidate - gradient[off])
+                nearer = distance + self.slack(step)[off] / MARGIN < least
+                difference[off[nearer]], bend[off[nearer]], least[nearer] = candidate[nearer], bends[nearer], distance[nearer]
+            last = finer
+        return difference, bend
+
+    def _slopes(self, X, y, step, where):
+        """Differences of the loss, and the slopes above less those below, of the parameters `where`."""
+        params, centre, slopes = self.net.params, self.net.loss(X, y), np.empty((len(where), 2))
+        for pair, i in zip(slopes, where, strict=True):
+            value = params[i]
+            width = max(step, 4 * np.spacing(abs(value)))
+            for side, place in enumerate((value + width, value - width)):
+                params[i] = place
+                pair[side] = (self.net.loss(X, y) - centre) / (params[i] - value)
+            params[i] = value
+        up, down = slopes.T
+        return (up + down) / 2 if self.scheme == "central" else up.copy(), up - down
+
+    def kinks(self, X, y):
+        """Along which parameters (n_params,) a sample has no derivative, because it lies on a kink of its loss; None if on none.
+
+        That it does is told by its loss alone, along lines that change all parameters. Along which parameters is told by where its
+        gradient jumps: relu(t) - relu(-t) has a derivative at 0 and yet is no sum of functions that have one.
+        """
+        centre, here = self.net.value_and_grad(X, y)
+        noise = 4 * _magnitudes(self.net, X, y)[0] / self.sides[-1]
+        on_kink, jumping = False, np.zeros(here.params.size, bool)
+        for direction in _directions(here.params.size):
+            moves = [[_moved(self.net, sign * step * direction, X, y) for step in self.sides] for sign in (1, -1)]
+            losses, gradients = (np.array([[move[i] for move in side] for side in moves]) for i in (0, 1))
+            on_kink |= bool(_is_kink((losses.sum(axis=0) - 2 * centre) / self.sides, self.sides, noise))
+            for side in gradients - here.params:
+                size = np.linalg.norm(side + here.params, axis=1).max()
+                jumping |= _is_kink(side, self.sides, 1e-3 * self.tolerance * size)
+        return jumping if on_kink else None
 
     def report(self, gradient, difference, bend, compared=None, kinks=0) -> GradientReport:
         """The verdict on what was compared; `bend` is the slope above less that below."""
-        compared = np.ones(gradient.size, bool) if compared is None else compared
-        offsets = parameter_offsets(self.sizes)
-        arrays = [np.where(compared, array, 0.0) for array in (difference, gradient, bend, difference - gradient)]
-        whole = float(np.linalg.norm(gradient[compared]) + np.linalg.norm(difference[compared]))
-        told = compared.copy()
-        errors: list[float] = []
-        tolerances: list[float] = []
-        for start, _, end in offsets:
-            d, g, b, distance = (float(np.linalg.norm(array[start:end])) for array in arrays)
-            used = compared[start:end]
-            floor, noise = (
-                float(np.linalg.norm(self.slack(step)[start:end][used])) + MARGIN * self.unit * whole
-                for step in (self.best["central"], self.step)
-            )
-            # the same floor for every step, so that steps compare
-            size = d + g + b
-            scale = size + floor / self.tolerance
-            excess = max(0.0, CURVATURE * self.step * self.step - self.tolerance) if self.scheme == "central" else 0.0
-            extra = excess * size + max(0.0, noise - floor) + (b if self.scheme == "forward" else 0.0)
-            tolerance = float(self.tolerance + extra / (scale or 1.0))
+        told = np.ones(gradient.size, bool) if compared is None else compared.copy()
+        arrays = [np.where(told, array, 0.0) for array in (difference, gradient, bend, difference - gradient)]
+        worst = int(np.argmax(np.abs(arrays[-1])))
+        whole = float(np.linalg.norm(arrays[0]) + np.linalg.norm(arrays[1]))
+        # the same floor for every step, so that errors of different steps compare
+        slacks = [np.where(told, self.slack(step), 0.0) for step in (self.best["central"], self.steps[0])]
+        step = self.steps[0]
+        factor = max(self.tolerance, CURVATURE * step * step) if self.scheme == "central" else self.tolerance
+        errors, tolerances = [], []
+        for start, _, end in parameter_offsets(self.net.sizes):
+            d, g, b, distance, floor, noise = (float(np.linalg.norm(array[start:end])) for array in [*arrays, *slacks])
+            floor, noise = (each + MARGIN * self.unit * whole for each in (floor, noise))
+            scale = d + g + b + floor / self.tolerance
+            allowed = factor * (d + g + b) + max(floor, noise) + (b if self.scheme == "forward" else 0.0)
             enough = max(self.limit * (d + g), max(self.tolerance, NEGLIGIBLE) * self.whole)
-            is_told = np.isfinite([self.whole, whole]).all() and tolerance * scale <= enough
-            told[start:end] &= is_told
+            error, tolerance = distance / (scale or 1.0), max(self.tolerance, allowed / (scale or 1.0))
+            is_told = np.isfinite(self.whole + whole) and allowed <= enough
+            errors.append((error if np.isfinite(error) else np.inf) if told[start:end].any() else np.nan)
             tolerances.append(tolerance if is_told else np.nan)
-            error = distance / scale if scale else 0.0
-            errors.append((error if np.isfinite(error) else np.inf) if used.any() else np.nan)
-        max_error = float(np.nanmax(errors)) if compared.any() else np.nan
-        worst = _place(self.sizes, offsets, int(np.argmax(np.abs(arrays[-1]))), gradient, difference)
-        return GradientReport(errors, tolerances, max_error, worst, gradient, difference, kinks, int((~told).sum()))
-
-
-def _differences(probe, X, y, gradient, steps, scheme, judge):
-    """Numerical gradient (n_params,), and the slope above less the slope below; of several steps the one nearest to `gradient`.
-
-    A shorter step counts only where it is nearer by more than its own rounding, which is larger. Beside it counts what it and the
-    one before lead to at step 0, for an error in proportion to the step (where the second derivative jumps) or to its square.
-    """
-    difference, bend = _slopes(probe, X, y, steps[0], scheme)
-    last = difference.copy()
-    for longer, step in pairwise(steps):
-        distance = np.abs(difference - gradient)
-        scale = np.linalg.norm(gradient) + np.linalg.norm(difference)
-        off = np.flatnonzero(distance > judge.slack(steps[0]) + 0.1 * judge.tolerance * scale / gradient.size**0.5)
-        finer, bends = _slopes(probe, X, y, step, scheme, off)
-        ratios = 0.0, step / longer, (step / longer) ** 2
-        candidates = np.array([finer + (finer - last) * ratio / (1 - ratio) for ratio in ratios])
-        candidate = np.take_along_axis(candidates, np.abs(candidates - gradient).argmin(axis=0)[None], axis=0)[0]
-        nearer = off[(np.abs(candidate - gradient) + judge.slack(step) / MARGIN < distance)[off]]
-        difference[nearer], bend[nearer] = candidate[nearer], bends[nearer]
-        last[off] = finer[off]
-    return difference, bend
-
-
-def _slopes(probe, X, y, step, scheme="central", where=None):
-    """Central or forward differences of the loss, and the slopes above less those below, of the parameters `where`."""
-    params, centre = probe.params, probe.loss(X, y)
-    difference, bend = np.zeros((2, params.size))
-    for i in range(params.size) if where is None else where:
-        value = params[i]
-        width = max(step, 4 * np.spacing(abs(value)))
-        params[i] = value + width
-        above, high = probe.loss(X, y), params[i]
-        params[i] = value - width
-        below, low = probe.loss(X, y), params[i]
-        params[i] = value
-        up, down = (above - centre) / (high - value), (centre - below) / (value - low)
-        difference[i], bend[i] = (above - below) / (high - low) if scheme == "central" else up, up - down
-    return difference, bend
-
-
-def _kinks(probe, X, y, judge):
-    """Along which parameters a sample that lies on a kink has no derivative: where its gradient jumps.
-
-    The slopes on both sides would not do: relu(t) - relu(-t) has a derivative at 0 and yet is no sum of functions that have one.
-    """
-    params, before = probe.params, probe.params.copy()
-    here = probe.value_and_grad(X, y)[1].params
-    jumping = np.zeros(params.size, bool)
-    for direction in [sign * direction for direction in _directions(params.size) for sign in (1, -1)]:
-        changes, size = [], float(np.linalg.norm(here))
-        for step in judge.sides:
-            params[:] = before + step * direction
-            there = probe.value_and_grad(X, y)[1].params
-            changes.append(there - here)
-            size = max(size, float(np.linalg.norm(there)))
-        jumping |= _is_kink(changes, judge.sides, 1e-3 * judge.tolerance * size)
-    params[:] = before
-    return jumping
-
-
-def _samples_on_kinks(probe, X, y, judge):
-    """Which samples lie on a kink: their loss has one along lines that change all parameters."""
-    params, before, samples = probe.params, probe.params.copy(), [[r] for r in range(len(X))]
-    noise = np.array([MARGIN * UNIT * _magnitude(probe, X[r], y[r]) for r in samples])
-    found = np.zeros(len(X), bool)
-    for direction in _directions(params.size):
-        losses = []
-        for move in (0.0, *(sign * step for step in judge.sides for sign in (1, -1))):
-            params[:] = before + move * direction
-            losses.append([probe.loss(X[r], y[r]) for r in samples])
-        params[:] = before
-        centre, sides = np.array(losses[0]), np.array(losses[1:]).reshape(len(judge.sides), 2, -1)
-        bends = [(above - 2 * centre + below) / step for (above, below), step in zip(sides, judge.sides, strict=True)]
-        found |= _is_kink(bends, judge.sides, 4 * noise / judge.sides[-1])
-    return found
+            told[start:end] &= is_told
+        place = *_place(self.net.sizes, worst), float(gradient[worst]), float(difference[worst])
+        max_error = np.nan if np.isnan(errors).all() else float(np.nanmax(errors))
+        return GradientReport(errors, tolerances, max_error, place, gradient, difference, kinks, int((~told).sum()))
 
 
 def _is_kink(changes, steps, noise):
@@ -305,46 +266,44 @@ def _is_kink(changes, steps, noise):
         near - (far - near) * shorter / (longer - shorter)
         for (far, near), (longer, shorter) in zip(pairwise(changes), pairwise(steps), strict=True)
     )
-    far, _, near = (np.abs(change) for change in changes)
     left = np.abs(last)
-    return (left > noise) & (left > 1e-3 * far) & (left > 0.5 * np.abs(first)) & (near > 0.5 * left)
+    return (left > noise) & (left > 1e-3 * np.abs(changes[0])) & (left > 0.5 * np.abs(first))
 
 
-def _magnitude(probe, X, y) -> float:
-    """How large the terms are of which a loss is the sum: its own size, that for other targets, its change with every number."""
-    params, before, loss = probe.params, probe.params.copy(), probe.loss(X, y)
-    changes = []
-    for direction in _directions(params.size):
-        params[:] = before * (1 + NUDGE * direction)
-        above = probe.loss(X, y)
-        params[:] = before * (1 - NUDGE * direction)
-        changes.append(abs(above - probe.loss(X, y)) / (2 * NUDGE))
-    params[:] = before
-    return max(abs(loss), abs(probe.loss(X, _others(probe, y))), *changes)
+def _magnitudes(net, X, y):
+    """Rounding of the loss, what that of each number of the gradient is in proportion to, and the gradient for targets not met.
 
-
-def _others(probe, y) -> np.ndarray:
-    """Targets that a network which meets these does not meet."""
-    task = probe.loss_function.task
-    if task == "labels":
-        return (y + 1) % probe.sizes[-1] if y.ndim == 1 else np.roll(y, 1, axis=1)
-    return 1 - y if task == "binary" else 2 * y
-
-
-def _condition(probe, X, y) -> np.ndarray:
-    """How much each number of the gradient changes with all parameters and targets, relative to their change: rounding is one."""
-    params, before = probe.params, probe.params.copy()
-    targets = y if y.dtype == np.float64 else np.eye(probe.sizes[-1])[y]
+    A sum is rounded in proportion to its terms: to its own size, to that for other targets where these cancel, and to how much it
+    changes with all parameters and targets, relative to their change.
+    """
+    other, elsewhere = net.value_and_grad(X, _others(net, y))
+    targets = y if y.dtype == np.float64 else np.eye(net.sizes[-1])[y]
     lowered = np.random.default_rng(1).integers(2, size=targets.shape)  # targets may have an upper bound
-    changes = []
-    for direction in _directions(params.size):
-        gradients = []
-        for nudge in (NUDGE, 2 * NUDGE):  # on the same side of a kink
-            params[:] = before * (1 + nudge * direction)
-            gradients.append(probe.value_and_grad(X, targets * (1 - nudge * lowered))[1].params)
-        changes.append(np.abs(gradients[1] - gradients[0]) / NUDGE)
-    params[:] = before
-    return np.median(changes, axis=0)
+    sizes, changes = [abs(net.loss(X, y)), abs(other)], []
+    for direction in _directions(net.params.size):
+        (near, slopes), (far, others) = (  # on the same side of a kink
+            _moved(net, nudge * direction * net.params, X, targets * (1 - nudge * lowered)) for nudge in (NUDGE, 2 * NUDGE)
+        )
+        sizes.append(abs(far - near) / NUDGE)
+        changes.append(np.abs(others - slopes) / NUDGE)
+    return MARGIN * UNIT * max(sizes), np.median(changes, axis=0), elsewhere.params
+
+
+def _moved(net, change, X, y):
+    """Loss and gradient where the parameters are changed by so much."""
+    before = net.params.copy()
+    net.params[:] = before + change
+    loss, gradient = net.value_and_grad(X, y)
+    net.params[:] = before
+    return loss, gradient.params
+
+
+def _others(net, y) -> np.ndarray:
+    """Targets that a network which meets these does not meet."""
+    task = net.loss_function.task
+    if task == "labels":
+        return (y + 1) % net.sizes[-1] if y.ndim == 1 else np.roll(y, 1, axis=1)
+    return 1 - y if task == "binary" else 2 * y
 
 
 def _directions(size):
@@ -352,26 +311,11 @@ def _directions(size):
     return np.random.default_rng(0).normal(size=(N_NUDGES, size))
 
 
-def _in_float64(net):
-    from fastbp.network import Network
-
-    return Network(
-        net.sizes,
-        list(net.hidden),
-        net.loss_function,
-        output=net.output,
-        dtype="float64",
-        weights=net.weights,
-        biases=net.biases,
-    )
-
-
-def _place(sizes, offsets, position, gradient, difference):
-    for layer, (start, biases, end) in enumerate(offsets, 1):
-        if position < end:
-            if position >= biases:
-                kind, index = "biases", (position - biases,)
-            else:
-                kind, index = "weights", divmod(position - start, sizes[layer - 1])
-            return layer, kind, index, float(gradient[position]), float(difference[position])
-    raise AssertionError("position is past the last parameter")
+def _place(sizes, position):
+    """Layer, kind and index of a parameter."""
+    offsets = parameter_offsets(sizes)
+    layer = next(layer for layer, (_, _, end) in enumerate(offsets) if position < end)
+    start, biases, _ = offsets[layer]
+    if position < biases:
+        return layer + 1, "weights", divmod(position - start, sizes[layer])
+    return layer + 1, "biases", (position - biases,)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp.compiler.registry import Described, Registry, positive
+from fastbp.arguments import positive, real
+from fastbp.compiler import Described, Registry
 
 INITIALIZERS = Registry("init")
 
@@ -191,29 +192,15 @@ class Uniform(_Plain):
     name = "uniform"
 
     def __init__(self, low: float = -0.05, high: float = 0.05):
-        self.low, self.high = float(low), float(high)
-        if not -np.inf < self.low < self.high < np.inf:
-            raise ValueError(f"low and high must be finite with low < high, got low={low!r}, high={high!r}")
+        self.low, self.high = real("low", low, least=-np.inf), real("high", high, least=-np.inf)
+        if not self.low < self.high:
+            raise ValueError(f"low must be less than high, got low={low!r}, high={high!r}")
 
     def _draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
         return rng.uniform(self.low, self.high, shape)
-
-
-_DEFAULTS: dict[str, type[Initializer]] = {"selu": LeCunNormal} | dict.fromkeys(
-    ("relu", "leaky_relu", "elu", "softplus", "silu", "gelu"), HeNormal
-)
 
 
 def get(value: Any) -> Initializer:
     """The initialiser meant by a name, class or instance; see `Registry.get`."""
     initializer: Initializer = INITIALIZERS.get(value)
     return initializer
-
-
-def default_for(activation: str) -> Initializer:
-    """The initialiser used when none is given for a layer with the activation of this name.
-
-    He (normal) for the rectifiers relu, leaky_relu, elu, softplus, silu and gelu; LeCun (normal) for selu; Glorot (uniform) for
-    all others.
-    """
-    return _DEFAULTS.get(activation, GlorotUniform)()

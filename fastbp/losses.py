@@ -4,17 +4,29 @@ A loss with a link acts on the raw outputs z of the last layer and names the act
 and cross-entropy, sigmoid and binary cross-entropy cannot be paired wrongly, and the loss is computed without ever forming a
 probability close to 0. A loss without a link acts on the activations a of the last layer.
 
-``block(x, y, d, count, stride, scale)`` takes W samples side by side in the lanes: x the outputs (z or a) and y the targets,
-`count` rows each, `stride` numbers apart; it writes d = dl/dx and returns l of the W samples. ``scale`` is the loss's one
-hyper-parameter. The law the tests check: d is the derivative of l.
+``value_and_grad(x, y, d, count, stride, scale)`` takes W samples side by side in the lanes: x the outputs (z or a) and y the
+targets, `count` rows each, `stride` numbers apart; it writes d = dl/dx and returns l of the W samples. ``scale`` is the loss's
+one hyper-parameter. The law the tests check: d is the derivative of l.
 """
 
-from fastbp.compiler.jit import kernel, switch_over
-from fastbp.compiler.registry import Described, Registry, positive
-from fastbp.simd.register import absolute, fma, like, load, maximum, minimum, select, store, width
+from fastbp.arguments import positive, real
+from fastbp.compiler import Described, Registry
+from fastbp.simd.register import absolute, fma, like, load, maximum, minimum, select, store
 from fastbp.simd.vmath import exp, log, sigmoid, softplus, tanh
 
-LOSSES = Registry("loss", "block")
+__all__ = [
+    "AbsoluteError",
+    "BinaryCrossEntropy",
+    "CrossEntropy",
+    "Gamma",
+    "Huber",
+    "LogCosh",
+    "Poisson",
+    "Quantile",
+    "SquaredError",
+]
+
+LOSSES = Registry("loss", "value_and_grad")
 
 
 class Loss(Described):
@@ -38,7 +50,7 @@ class Loss(Described):
     zero_if_met = False
 
     def scale(self, n_out: int) -> float:
-        """The number given to ``block`` as `scale`."""
+        """The number given to ``value_and_grad`` as `scale`."""
         return 1.0
 
 
@@ -66,7 +78,7 @@ class SquaredError(Loss):
         return {"half_sum": 0.5, "sum": 1.0, "mean": 1.0 / n_out}[self.reduction]
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
         for k in range(count):
             error = load(x, k * stride) - load(y, k * stride)
@@ -91,14 +103,14 @@ class CrossEntropy(Loss):
     task = "labels"
 
     def __init__(self, smoothing: float = 0.0):
-        self.smoothing = positive("smoothing", smoothing, zero=True, below=1.0)
+        self.smoothing = real("smoothing", smoothing, below=1.0)
 
     def scale(self, n_out: int) -> float:
         """s."""
         return self.smoothing
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         keep, rest = 1.0 - scale, scale * (1.0 / count)
         highest = load(x, 0)
         for k in range(1, count):
@@ -135,14 +147,14 @@ class BinaryCrossEntropy(Loss):
     task = "binary"
 
     def __init__(self, smoothing: float = 0.0):
-        self.smoothing = positive("smoothing", smoothing, zero=True, below=1.0)
+        self.smoothing = real("smoothing", smoothing, below=1.0)
 
     def scale(self, n_out: int) -> float:
         """s."""
         return self.smoothing
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
         for k in range(count):
             z, target = load(x, k * stride), fma(1.0 - scale, load(y, k * stride), 0.5 * scale)
@@ -161,7 +173,7 @@ class Poisson(Loss):
     task = "not_negative"
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
         for k in range(count):
             z, target = load(x, k * stride), load(y, k * stride)
@@ -182,7 +194,7 @@ class Gamma(Loss):
     task = "positive"
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
         for k in range(count):
             z, target = load(x, k * stride), load(y, k * stride)
@@ -200,7 +212,7 @@ class AbsoluteError(Loss):
     zero_if_met = True
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         total, one = like(scale, 0.0), like(scale, 1.0)
         for k in range(count):
             error = load(x, k * stride) - load(y, k * stride)
@@ -230,7 +242,7 @@ class Huber(Loss):
         return self.delta
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
         for k in range(count):
             error = load(x, k * stride) - load(y, k * stride)
@@ -262,7 +274,7 @@ class Quantile(Loss):
         return self.quantile
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
         for k in range(count):
             error = load(y, k * stride) - load(x, k * stride)
@@ -279,7 +291,7 @@ class LogCosh(Loss):
     zero_if_met = True
 
     @staticmethod
-    def block(x, y, d, count, stride, scale):
+    def value_and_grad(x, y, d, count, stride, scale):
         total = like(scale, 0.0)
         for k in range(count):
             error = load(x, k * stride) - load(y, k * stride)
@@ -293,29 +305,3 @@ class LogCosh(Loss):
 def get(value) -> Loss:
     """The loss meant by a name, class or instance; see `Registry.get`."""
     return LOSSES.get(value)
-
-
-_choose = switch_over(LOSSES, lambda cls: kernel(cls.block))
-
-
-@kernel
-def loss_block(code, x, y, d, count, stride, scale, cap):
-    """min(l, cap) of W samples (nan stays nan), and d = dl/dx, for the loss of a code; see the module's docstring."""
-    losses, cap = _choose(code, x, y, d, count, stride, like(load(x, 0), scale)), like(load(x, 0), cap)
-    return select(losses > cap, cap, losses)
-
-
-@kernel
-def softmax_block(x, count):
-    """x = softmax(x) over the outputs of W samples, in place."""
-    end = count * width(x)
-    highest = load(x, 0)
-    for k in range(width(x), end, width(x)):
-        highest = maximum(highest, load(x, k))
-    total = like(highest, 0.0)
-    for k in range(0, end, width(x)):
-        term = exp(load(x, k) - highest)
-        store(x, k, term)
-        total = total + term
-    for k in range(0, end, width(x)):
-        store(x, k, load(x, k) / total)

@@ -1,34 +1,23 @@
 """`Network`: a fully connected network whose every computation is a compiled kernel."""
 
-from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from itertools import pairwise
 
 import numpy as np
 
-from fastbp import activations, initializers, layout, losses
-from fastbp.engine import memory, metrics, sparsity, threads, validation
-from fastbp.engine.parameters import Parameters
+from fastbp import activations, gradcheck, initializers, losses
+from fastbp.engine import memory, metrics, sparsity, threads, training, validation
+from fastbp.engine.parameters import Gradients, Parameters, Trace, parameter_offsets
 from fastbp.engine.session import Session
 from fastbp.engine.turn import Turn
+from fastbp.files import checkpoint
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE
 
 SPARE_BYTES = 1 << 24  # of the work buffer that a network keeps between calls
 CACHED_BYTES = 1 << 18  # of the activations of rows that are predicted together
 
 FIXED = ("sizes", "hidden", "output", "loss_function", "dtype")  # what the buffers of the kernels are laid out for
-
-Trace = namedtuple("Trace", "a z delta")
-Trace.__doc__ = """The quantities of backpropagation, a row for each sample.
-
-``a[0]`` is the input and ``a[l]`` the activations of layer l; ``z[l - 1]`` its raw outputs a[l-1] W^T + b; ``delta[l - 1]`` the
-derivative of the mean loss with respect to them (None without targets).
-"""
-
-
-class Gradients(Parameters):
-    """Gradient of the mean loss: `params` (n_params,), `weights` and `biases`, laid out like those of the network."""
 
 
 class Network(Parameters):
@@ -42,7 +31,7 @@ class Network(Parameters):
         Activation of the hidden layers: one for all, or one each.
     loss : str or Loss, default "squared"
         "squared", "absolute", "huber", "quantile", "log_cosh"; "cross_entropy" (owns softmax), "binary_cross_entropy" (owns
-        sigmoid), "poisson" and "gamma" (own exp).
+        sigmoid), "poisson" and "gamma" (own exp). Kept as `loss_function`; `loss` is the method.
     output : str or Activation, optional
         Activation of the output layer, for a loss without a link of its own; default identity.
     dtype : {"float32", "float64"}, default "float32"
@@ -94,9 +83,9 @@ class Network(Parameters):
         self.loss_function = losses.get(loss)
         self.hidden = self._hidden_activations(hidden)
         self.output = self._output_activation(output)
-        self.dtype = _dtype(dtype)
+        self.dtype = validation.precision(dtype)
         self.rng = validation.generator(rng)
-        count = layout.parameter_offsets(self.sizes)[-1][2]
+        count = parameter_offsets(self.sizes)[-1][2]
         memory.check_room(f"sizes={self.sizes}", count * self.dtype.itemsize)
         self._vector = memory.zeros(count, self.dtype)
         wide = max(n_in + n_out for n_in, n_out in pairwise(self.sizes))
@@ -132,7 +121,7 @@ class Network(Parameters):
         if weights is not None:
             return
         for w, b, activation in zip(self.weights, self.biases, (*self.hidden, self.output), strict=True):
-            initializer = shared or initializers.default_for(activation.name)
+            initializer = shared or initializers.get(activation.init)
             w[:] = initializer.weights(self.rng, *w.shape)
             if biases is None:
                 b[:] = initializer.biases(self.rng, b.size)
@@ -162,25 +151,28 @@ class Network(Parameters):
         return {name: value for name, value in self.__dict__.items() if name not in ("_idle", "_spare", "_turn")}
 
     def __setstate__(self, state):
-        count, vector = layout.parameter_offsets(state["sizes"])[-1][2], state["_vector"]
+        count, vector = parameter_offsets(state["sizes"])[-1][2], state["_vector"]
         if vector.shape != (count,) or vector.dtype != state["dtype"]:
             raise ValueError(f"the pickle is damaged: it has {vector.shape} parameters of {vector.dtype} for {state['sizes']}")
         own = memory.zeros(count, vector.dtype)  # joblib maps large arrays into its workers read-only
         own[:] = vector
         self.__dict__.update(state, _vector=own, _idle=[], _spare=[], _turn=Turn("network"))
 
-    def copy(self) -> "Network":
-        """A network with equal settings and parameters of its own."""
-        return Network(
-            self.sizes,
-            list(self.hidden),
-            self.loss_function,
-            output=self.output,
-            dtype=self.dtype,
-            weights=self.weights,
-            biases=self.biases,
-            rng=deepcopy(self.rng),
-        )
+    def _settings(self) -> dict:
+        """Arguments that make a network of this kind."""
+        output = None if self.loss_function.link else self.output
+        return {"sizes": self.sizes, "hidden": list(self.hidden), "loss": self.loss_function, "output": output, "dtype": self.dtype}
+
+    def copy(self, dtype=None) -> "Network":
+        """A network with equal settings and parameters of its own.
+
+        Parameters
+        ----------
+        dtype : {"float32", "float64"}, optional
+            By default the same.
+        """
+        settings = self._settings() | ({} if dtype is None else {"dtype": dtype})
+        return Network(**settings, weights=self.weights, biases=self.biases, rng=deepcopy(self.rng))
 
     # --- outputs ---------------------------------------------------------------------------------------------------------
 
@@ -217,6 +209,8 @@ class Network(Parameters):
         if rows.ndim == 1:
             if rows.size != self.sizes[0]:
                 validation.matrix("X", rows[None], self.sizes[0])
+            if n_threads is not None:
+                validation.integer("n_threads", n_threads)
             return self._fill(rows, 1, self.sizes[-1])[0]
         return self._outputs(validation.matrix("X", rows, self.sizes[0]), n_threads)
 
@@ -224,7 +218,7 @@ class Network(Parameters):
         """Outputs for rows that have passed validation; many rows are divided among threads."""
         if n_threads is not None:
             validation.integer("n_threads", n_threads)
-        members = threads.members_for(2.0 * self._vector.size * len(rows), n_threads, threads.FLOP_PER_START)
+        members = min(len(rows), threads.members_for(2.0 * self._vector.size * len(rows), n_threads, threads.FLOP_PER_START))
         if members == 1:
             return self._forward(rows)[0]
         bounds = [len(rows) * member // members for member in range(members + 1)]
@@ -245,7 +239,7 @@ class Network(Parameters):
             session = self._idle.pop()
         except IndexError:
             session = None
-        if session is None or (session.block < count and session.block < self._together) or not session.takes(rows):
+        if session is None or (session.batch < count and session.batch < self._together) or not session.takes(rows):
             session = Session(self, min(count, self._together), entries=self._entries(rows))
         out = np.empty(shape, self.dtype)
         try:
@@ -259,7 +253,7 @@ class Network(Parameters):
         return None if type(rows) is np.ndarray else sparsity.entries(rows, self.sizes[1])
 
     def predict(self, X, n_threads=None) -> np.ndarray:
-        """Predictions; parameters as for `__call__`, of several rows.
+        """Predictions; X and n_threads as for `__call__`, of several rows.
 
         Returns
         -------
@@ -278,7 +272,8 @@ class Network(Parameters):
     def score(self, X, y) -> float:
         """Accuracy of the predictions (all outputs right, if there are several), or R^2 where targets are numbers.
 
-        R^2 is averaged over the outputs; an output whose targets are all equal counts 1 if it is met exactly, else 0.
+        X and y are as for `loss`. R^2 is averaged over the outputs; an output whose targets are all equal counts 1 if it is met
+        exactly, else 0.
         """
         rows = validation.samples("X", X, self.sizes[0], self.dtype)
         task = self.loss_function.task
@@ -302,7 +297,7 @@ class Network(Parameters):
             session = self._spare.pop()
         except IndexError:
             session = None
-        if session is None or session.block != count or session.differentiate < differentiate or not session.takes(rows):
+        if session is None or session.batch != count or session.differentiate < differentiate or not session.takes(rows):
             session = Session(self, count, differentiate=differentiate, entries=self._entries(rows))
         mode = DIFFERENTIATE if differentiate else EVALUATE
         loss = session.compute(mode, count, rows, values, labels, weights, out if differentiate else session.out)
@@ -325,13 +320,13 @@ class Network(Parameters):
         return self._evaluate(X, y, sample_weight, None)
 
     def value_and_grad(self, X, y, sample_weight=None) -> tuple[float, Gradients]:
-        """The loss, and its gradient with respect to every weight and bias; parameters as for `loss`."""
+        """The loss, and its gradient with respect to every weight and bias; X, y and sample_weight as for `loss`."""
         gradient = np.empty(self._vector.size, self.dtype)
         loss = self._evaluate(X, y, sample_weight, gradient)
         return loss, Gradients(gradient, self.sizes)
 
     def trace(self, X, y=None) -> Trace:
-        """a, z and delta of every layer for the samples of X: the quantities in the four equations of backpropagation."""
+        """a, z and delta of every layer for X (and y) as for `loss`: the quantities in the four equations of backpropagation."""
         rows = sparsity.dense(validation.samples("X", X, self.sizes[0], self.dtype))
         dummy = np.zeros(len(rows)) if self.loss_function.task == "labels" else np.ones((len(rows), self.sizes[-1]))
         values, labels = validation.targets(
@@ -341,47 +336,65 @@ class Network(Parameters):
         out = np.empty(self._vector.size, self.dtype)
         session.compute(DIFFERENTIATE, len(rows), rows, values, labels, validation.NO_WEIGHTS, out)
         layers = range(len(self.weights))
-        a = [session.matrix(layer, layout.ACTIVATION) for layer in layers]
+        a = [session.matrix(layer, "activation") for layer in layers]
         if self.loss_function.link:
             a[-1] = self._forward(rows)[0]
-        delta = None if y is None else [session.matrix(layer, layout.DELTA) for layer in layers]
-        return Trace([rows, *a], [session.matrix(layer, layout.RAW) for layer in layers], delta)
+        delta = None if y is None else [session.matrix(layer, "delta") for layer in layers]
+        return Trace([rows, *a], [session.matrix(layer, "raw") for layer in layers], delta)
 
-    def check_gradients(self, X, y, eps=None, scheme="central"):
-        """Compare backpropagation with finite differences; see `fastbp.gradcheck.check_gradients`."""
-        from fastbp.gradcheck import check_gradients
-
-        return check_gradients(self, X, y, eps=eps, scheme=scheme)
+    check_gradients = gradcheck.check_gradients
 
     # --- training --------------------------------------------------------------------------------------------------------
 
-    def fit(self, X, y, **options):
-        """Train from the present parameters; see `fastbp.engine.training.fit` for the options.
-
-        Other threads may predict meanwhile, by parameters of any moment of the training; a second `fit` is a RuntimeError.
-
-        Returns
-        -------
-        History
-        """
-        from fastbp.engine.training import fit
-
-        return fit(self, X, y, **options)
+    fit = training.fit  # the function itself, as above, so that editors, type checkers and help() show every option
 
     def save(self, path, extra=None) -> None:
-        """Write the network to a file; see `fastbp.files.checkpoint.save`."""
-        from fastbp.files.checkpoint import save
+        """Write the network to a file, replacing it in one step.
 
-        save(self, path, extra)
+        Its sizes, activations, loss, dtype and parameters are kept to the bit. `fastbp.load` reads it.
+
+        Parameters
+        ----------
+        path : str or path
+        extra : dict, optional
+            More to keep with the network: anything JSON can hold exactly. `fastbp.files.checkpoint.read_header` gives it back.
+
+        Raises
+        ------
+        ValueError
+            If `extra` holds NaN or infinity.
+        TypeError
+            If `extra` holds what JSON cannot.
+        OSError
+            If the file cannot be written; a file that was there before is still there.
+        """
+        checkpoint.write(path, self._settings(), self._vector, extra)
 
 
-def _dtype(value) -> np.dtype:
-    if value is None:
-        raise TypeError("dtype must be 'float32' or 'float64', got None")
+def load(path) -> Network:
+    """Read a network from a file.
+
+    Parameters
+    ----------
+    path : str or path
+        What `Network.save` wrote.
+
+    Returns
+    -------
+    Network
+        Equal to the saved one to the bit. The state of an optimiser is not part of it.
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is damaged in any way, is of a newer format, or is no model file.
+    OSError
+        If the file cannot be read.
+    """
+    settings, params = checkpoint.read(path)
     try:
-        dtype = np.dtype(value)
-    except TypeError as error:
-        raise TypeError(f"dtype must be 'float32' or 'float64', got {value!r}") from error
-    if dtype not in (np.float32, np.float64):
-        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype.name!r}")
-    return dtype
+        net = Network(**settings)
+    except (ValueError, TypeError) as error:
+        raise checkpoint.cannot_be_built(path, error) from error
+    net.params[:] = params
+    return net

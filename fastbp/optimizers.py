@@ -9,14 +9,16 @@ g is the gradient of the mean loss of the mini-batch plus penalties. Slots start
 
 from math import sqrt
 
-from fastbp.compiler.jit import inline, kernel, switch_over
-from fastbp.compiler.registry import Described, Registry, boolean, positive
+from fastbp.arguments import boolean, positive, real
+from fastbp.compiler import Described, Registry
 from fastbp.simd import register
-from fastbp.simd.register import broadcast, fma, load, store, width
+from fastbp.simd.register import fma
+
+__all__ = ["SGD", "Adam", "AdamW", "Momentum", "Nesterov", "RMSprop"]
 
 OPTIMIZERS = Registry("optimizer", "prepare", "step")
 N_HYPER = 8  # numbers in h; h[0] is the learning rate, set anew every epoch
-N_COEFFICIENTS = 8
+N_COEFFICIENTS = 8  # numbers in c
 
 
 class Optimizer(Described):
@@ -63,7 +65,7 @@ class _Momentum(Optimizer):
 
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.9):
         super().__init__(learning_rate)
-        self.momentum = positive("momentum", momentum, zero=True, most=1.0)
+        self.momentum = real("momentum", momentum, most=1.0)
 
     def hyper(self) -> tuple:
         return self.learning_rate, self.momentum
@@ -122,8 +124,8 @@ class _Adam(Optimizer):
 
     def __init__(self, learning_rate: float = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8):
         super().__init__(learning_rate)
-        self.beta_1 = positive("beta_1", beta_1, zero=True, below=1.0)
-        self.beta_2 = positive("beta_2", beta_2, zero=True, below=1.0)
+        self.beta_1 = real("beta_1", beta_1, below=1.0)
+        self.beta_2 = real("beta_2", beta_2, below=1.0)
         self.epsilon = positive("epsilon", epsilon)
 
     def hyper(self) -> tuple:
@@ -200,7 +202,7 @@ class RMSprop(Optimizer):
 
     def __init__(self, learning_rate: float = 0.001, rho: float = 0.9, epsilon: float = 1e-8):
         super().__init__(learning_rate)
-        self.rho = positive("rho", rho, zero=True, below=1.0)
+        self.rho = real("rho", rho, below=1.0)
         self.epsilon = positive("epsilon", epsilon)
 
     def hyper(self) -> tuple:
@@ -243,7 +245,7 @@ class AdamW(_Adam):
         weight_decay: float = 0.01,
     ):
         super().__init__(learning_rate, beta_1, beta_2, epsilon)
-        self.weight_decay = positive("weight_decay", weight_decay, zero=True)
+        self.weight_decay = real("weight_decay", weight_decay)
 
     def hyper(self) -> tuple:
         return self.learning_rate, self.beta_1, self.beta_2, self.epsilon, self.weight_decay, 1.0, 1.0, 0.0
@@ -258,77 +260,3 @@ class AdamW(_Adam):
 def get(value) -> Optimizer:
     """The rule meant by a name, class or instance; see `Registry.get`."""
     return OPTIMIZERS.get(value)
-
-
-# --- over memory: the choice is made once a block, outside the loop ----------------------------------------------------------
-
-
-@inline
-def _coefficients(c):
-    return (
-        broadcast(c, 0),
-        broadcast(c, 1),
-        broadcast(c, 2),
-        broadcast(c, 3),
-        broadcast(c, 4),
-        broadcast(c, 5),
-        broadcast(c, 6),
-        broadcast(c, 7),
-    )
-
-
-def _sweep(cls):
-    step = inline(cls.step)
-    if cls.slots == 0:
-
-        @kernel
-        def update_block(w, g, s, v, count, c, l2):
-            c, l2 = _coefficients(c), broadcast(l2, 0)
-            for i in range(0, count, width(w)):
-                weight = load(w, i)
-                store(w, i, step(weight, fma(l2, weight, load(g, i)), c))
-
-    elif cls.slots == 1:
-
-        @kernel
-        def update_block(w, g, s, v, count, c, l2):
-            c, l2 = _coefficients(c), broadcast(l2, 0)
-            for i in range(0, count, width(w)):
-                weight = load(w, i)
-                weight, slot = step(weight, fma(l2, weight, load(g, i)), load(s, i), c)
-                store(w, i, weight)
-                store(s, i, slot)
-
-    else:
-
-        @kernel
-        def update_block(w, g, s, v, count, c, l2):
-            c, l2 = _coefficients(c), broadcast(l2, 0)
-            for i in range(0, count, width(w)):
-                weight = load(w, i)
-                weight, slot, second = step(weight, fma(l2, weight, load(g, i)), load(s, i), load(v, i), c)
-                store(w, i, weight)
-                store(s, i, slot)
-                store(v, i, second)
-
-    return update_block
-
-
-_choose_update = switch_over(OPTIMIZERS, _sweep)
-_choose_prepare = switch_over(OPTIMIZERS, lambda cls: inline(cls.prepare))
-
-
-@kernel
-def update(code, w, g, s, v, count, c, l2):
-    """One step of a rule on `count` parameters, a multiple of W.
-
-    w, s, v (weights and slots) are overwritten; slots a rule lacks are not touched. c points to the step's coefficients, l2 to the
-    factor of the weights that is added to the gradient g.
-    """
-    _choose_update(code, w, g, s, v, count, c, l2)
-
-
-@kernel
-def prepare(code, h, c):
-    """Coefficients c (float64) of the next step from the hyper-parameters h (float64), which keep running products."""
-    _choose_prepare(code, h, c)

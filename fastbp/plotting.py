@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
-    from fastbp.engine.training import History
+    from fastbp.engine.history import History
     from fastbp.network import Network
 
 
@@ -70,7 +70,7 @@ def loss_curve(history: History, ax: Axes | None = None) -> Axes:
 
 
 def save_loss_curve(history: History, path: str | Path) -> None:
-    """Write the picture of `loss_curve` to a file, whose ending gives the format: png, svg, pdf, ..."""
+    """Write `loss_curve` of a history to the file `path`, whose ending gives the format: png, svg, pdf, ..."""
     figure = _figure()
     loss_curve(history, figure.subplots())
     figure.savefig(path)

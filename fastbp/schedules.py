@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.compiler.registry import Described, Registry, positive
+from fastbp.arguments import positive, real
+from fastbp.compiler import Described, Registry
 
 SCHEDULES = Registry("schedule")
 
@@ -119,7 +120,7 @@ class Cosine(Schedule):
     per_step = True
 
     def __init__(self, final: float = 0.0):
-        self.final = positive("final", final, zero=True, most=1.0)
+        self.final = real("final", final, most=1.0)
 
     def factor(self, t: np.ndarray, epochs: float) -> np.ndarray:
         """The formula of the class."""
@@ -146,8 +147,8 @@ class OneCycle(Schedule):
 
     def __init__(self, peak: float = 0.3, start: float = 0.04, end: float = 4e-6):
         self.peak = positive("peak", peak, below=1.0)
-        self.start = positive("start", start, zero=True, most=1.0)
-        self.end = positive("end", end, zero=True, most=1.0)
+        self.start = real("start", start, most=1.0)
+        self.end = real("end", end, most=1.0)
 
     def factor(self, t: np.ndarray, epochs: float) -> np.ndarray:
         """The formula of the class."""
@@ -176,7 +177,7 @@ class WarmUp(Schedule):
 
     def __init__(self, epochs: float = 5, then: "str | Schedule" = "constant", start: float = 0.0):
         self.epochs, self.then = positive("epochs", epochs), get(then, "then")
-        self.start = positive("start", start, zero=True, most=1.0)
+        self.start = real("start", start, most=1.0)
 
     def factor(self, t: np.ndarray, epochs: float) -> np.ndarray:
         """The formula of the class."""

@@ -154,7 +154,7 @@ class Network:
             self._answers(tests)
         fused = not self._replaced("update_mini_batch", "backprop", "cost_derivative")
         if fused:
-            eta = validation.real("eta", eta, open_end=True)
+            eta = validation.real("eta", eta, above=0.0)
             X, Y = self._rows(_pairs("training_data", pairs))
         order = list(range(len(pairs)))
         originals = list(pairs)
@@ -183,7 +183,7 @@ class Network:
             Learning rate, > 0.
         """
         pairs = _pairs("mini_batch", mini_batch)
-        eta = validation.real("eta", eta, open_end=True)
+        eta = validation.real("eta", eta, above=0.0)
         if self._replaced("backprop"):
             gradients = [self.backprop(x, y) for x, y in pairs]
             steps = eta / len(pairs)

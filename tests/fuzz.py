@@ -28,6 +28,7 @@ SMOOTH = ("sigmoid", "tanh", "elu", "selu", "silu", "gelu")  # whose slopes are 
 LEAST = 1e-30, 1.0, 1e-30, 1.0  # sizes of results that are sums of no larger terms: a loss of 0 is a difference
 CHAOS = 1e-3  # of the largest number of a result: what rounding alone may have done to it, for a case to prove anything
 STEPS = 20
+FAULTS = "mismatch", "diverges alone"
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 23, 24, 25, 31, 32, 33, 47)
 LARGE = {"float32": 1e17, "float64": 1e150}  # a number on the way above this may overflow, or its square
 
@@ -322,22 +323,27 @@ class Case:
         )
 
 
-def run(cases, seed=0, first=0):
-    """(outcomes and how many there are, mismatches as text, ratios of those that are equal) of so many cases."""
-    outcomes, mismatches, ratios = Counter(), [], []
+def verdicts(cases, seed=0, first=0):
+    """(case, outcome, ratio) of so many cases, one after the other."""
     members_for = threads.members_for
     threads.members_for = lambda flop, limit, *start: 1 if start else limit or 1  # teams, however little the work
     try:
         for number in range(first, first + cases):
             case = Case(seed, number)
-            outcome, ratio = case.verdict()
-            outcomes[outcome] += 1
-            if outcome == "equal":
-                ratios.append(ratio)
-            elif outcome in ("mismatch", "diverges alone"):
-                mismatches.append(f"{outcome}, {ratio:.3g} times the bound: {case}")
+            yield case, *case.verdict()
     finally:
         threads.members_for = members_for
+
+
+def run(cases, seed=0, first=0):
+    """(outcomes and how many there are, mismatches as text, ratios of those that are equal) of so many cases."""
+    outcomes, mismatches, ratios = Counter(), [], []
+    for case, outcome, ratio in verdicts(cases, seed, first):
+        outcomes[outcome] += 1
+        if outcome == "equal":
+            ratios.append(ratio)
+        elif outcome in FAULTS:
+            mismatches.append(f"{outcome}, {ratio:.3g} times the bound: {case}")
     return outcomes, mismatches, np.array(ratios)
 
 

@@ -19,17 +19,16 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 ROOMS = {
     "compiler": "compiler",
     "simd": "simd",
-    "classes": "activations losses optimizers initializers schedules",
-    "kernels": "kernels layout",
-    "engine": "engine",
+    "classes": "arguments activations losses optimizers initializers schedules",
+    "kernels": "kernels",
+    "engine": "engine gradcheck",
+    "files": "files",
     "network": "network",
     "tools": "",
     "command line": "cli __main__",
 }
 RANK = {name: rank for rank, names in enumerate(ROOMS.values()) for name in names.split()}
 TOOLS = list(ROOMS).index("tools")
-# imported when a method is called, so that a network offers what is built on it
-DELEGATES = {("network", "gradcheck"), ("network", "files.checkpoint")}
 
 
 def rank(module):
@@ -74,9 +73,9 @@ def _run_on_import(tree):
 
 
 def wrong_arrows(module, tree):
-    for at_once, target in arrows(tree):
+    for _, target in arrows(tree):
         name = target if {target, f"{target}.__init__"} & FILES.keys() else target.rpartition(".")[0]
-        if rank(name) > rank(module) and (at_once or (module, name) not in DELEGATES):
+        if rank(name) > rank(module):
             yield f"{module} -> {name}"
 
 
@@ -88,13 +87,15 @@ def test_imports_point_one_way():
     ("module", "source"),
     [
         ("simd.register", "from fastbp.kernels.products.gemm import split"),
-        ("compiler.jit", "from fastbp.simd.register import load"),
+        ("compiler.parts", "from fastbp.simd.register import load"),
         ("kernels.products.gemm", "from fastbp import network"),
         ("losses", "from fastbp.kernels.packing import fill"),
         ("engine.session", "def f():\n    from fastbp.network import Network"),
-        ("network", "from fastbp.gradcheck import check_gradients"),
+        ("gradcheck", "def f():\n    from fastbp.network import Network"),
+        ("files.checkpoint", "def f():\n    from fastbp.network import Network"),
+        ("network", "def f():\n    from fastbp.estimators import MLPClassifier"),
         ("engine.training", "from fastbp.bench import comparison"),
-        ("layout", "import fastbp.engine.validation"),
+        ("kernels.plan", "import fastbp.engine.validation"),
         ("plotting", "def f():\n    from fastbp.cli import main"),
     ],
 )
@@ -107,12 +108,29 @@ def test_listed_modules_exist():
     assert len([name for name in FILES if rank(name) < TOOLS]) > 50
 
 
-def test_modules_import_each_other_in_no_circle():
-    graph = {module: {name for at_once, name in arrows(tree) if at_once and name in FILES} for module, tree in TREES.items()}
+def circle(graph):
+    """The nodes that wait for each other."""
     done: set[str] = set()
-    while ready := {module for module, needed in graph.items() if module not in done and needed <= done}:
+    while ready := {node for node, needed in graph.items() if node not in done and needed <= done}:
         done |= ready
-    assert set(graph) - done == set()
+    return set(graph) - done
+
+
+# files; folders inside rooms and the files beside them
+@pytest.mark.parametrize("depth", [9, 2])
+def test_modules_import_each_other_in_no_circle(depth):
+    def place(module):
+        return ".".join(module.split(".")[:depth])
+
+    graph: dict[str, set[str]] = {}
+    for module, tree in TREES.items():
+        needed = {place(name) for at_once, name in arrows(tree) if at_once and name in FILES}
+        graph.setdefault(place(module), set()).update(needed - {place(module)})
+    assert circle(graph) == set()
+
+
+def test_a_circle_is_seen():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == {"a", "b", "c"}
 
 
 STANDARD = {"__future__", "collections", "types", "typing", "itertools", "functools", "math"}
@@ -148,10 +166,6 @@ def test_who_imports_what(library, users):
     assert {module for module in found if not re.fullmatch(users, module)} == set()
 
 
-# what emits instructions of its own, until it is in one of the two rooms that do
-EMITTING = {"kernels.draws.philox", "kernels.products.few", "kernels.products.tile_product"}
-
-
 def insides(tree):
     """Imports of what Numba does not offer: its core, LLVM's, and names with an underscore of either."""
     for node in ast.walk(tree):
@@ -168,7 +182,8 @@ def insides(tree):
 
 def test_numba_is_behind_one_door():
     users = {module for module, tree in TREES.items() if list(insides(tree))}
-    assert {module for module in users if not module.startswith(("compiler.", "simd."))} == EMITTING
+    assert users
+    assert {module for module in users if not module.startswith(("compiler.", "simd."))} == set()
 
 
 @pytest.mark.parametrize(
@@ -199,7 +214,7 @@ def lines(path):
 
 @pytest.mark.parametrize("module", FILES)
 def test_files_are_short(module):
-    assert lines(FILES[module]) <= (430 if module == "simd.register" else 280 if module.startswith(("kernels.", "simd.")) else 420)
+    assert lines(FILES[module]) <= (445 if module == "simd.register" else 280 if module.startswith(("kernels.", "simd.")) else 400)
 
 
 @pytest.mark.parametrize("module", [name for name in FILES if not FILES[name].name.startswith("__init__")])

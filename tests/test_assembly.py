@@ -15,9 +15,9 @@ import pytest
 
 from fastbp.compiler.cache import DiskCache, cache_directory
 from fastbp.compiler.tier import TIER
-from fastbp.kernels.products.tile_product import steps_in_turn
 from fastbp.kernels.train import run, run_narrow
-from fastbp.layout import SIDE_BY_SIDE
+from fastbp.kernels.tuning import SIDE_BY_SIDE
+from fastbp.simd.tile_product import steps_in_turn
 
 # LLVM 20 and 21 leave the roots of negative numbers to the library, which notes that there are none, and unroll a loop less
 OLDER = llvm.llvm_version_info < (22,)
@@ -31,16 +31,18 @@ from numba.core.registry import cpu_target
 from fastbp.compiler.linker import all_parts, linked, optimise
 from fastbp.kernels.products import gemm
 from fastbp.simd import register
-from fastbp.kernels.products import sparse
-from fastbp.layout import SIDE_BY_SIDE
+from fastbp.kernels.sparse import first_layer as sparse
+from fastbp.kernels.tuning import SIDE_BY_SIDE
 
 dtype, triple, cpu = sys.argv[1:]
 rows, pointer, integer = register.tile_rows(), types.CPointer(getattr(types, dtype)), types.int64
 strip, outer, sums = gemm._strip(rows, 2), gemm._outer(rows, 2), sparse._sums(SIDE_BY_SIDE)
-strip.compile((pointer, integer, integer, pointer, pointer, integer, integer, pointer, integer, pointer, integer, integer))
-outer.compile((pointer, pointer, integer, pointer, integer, integer, integer, pointer))
-places = [types.CPointer(types.int32)] * 3
-sums.compile((pointer, *places, integer, integer, pointer, integer, pointer, integer, integer, pointer, integer, pointer))
+panels = types.NamedTuple((pointer, integer), gemm.Panels)
+ends = types.NamedTuple((integer, pointer, integer, pointer), gemm.Ends)
+entries = types.NamedTuple((pointer, *[types.CPointer(types.int32)] * 3), sparse.Entries)
+strip.compile((panels, integer, pointer, pointer, integer, ends, integer, integer))
+outer.compile((pointer, pointer, integer, pointer, integer, ends))
+sums.compile((entries, integer, integer, panels, panels, ends))
 module = linked(all_parts([f.overloads[f.signatures[0]].library for f in (strip, outer, sums)]))
 machine = cpu_target.target_context.codegen()._tm
 if triple != "host":

@@ -14,7 +14,7 @@ import pytest
 
 import fastbp
 from fastbp.files import checkpoint
-from fastbp.files.checkpoint import ModelFormatError, read_header, save
+from fastbp.files.checkpoint import ModelFormatError, read_header
 
 HEAD = struct.Struct("<8sIIQ")
 
@@ -33,7 +33,7 @@ def net():
 
 @pytest.fixture
 def path(net, tmp_path):
-    save(net, tmp_path / "net.fastbp")
+    net.save(tmp_path / "net.fastbp")
     return tmp_path / "net.fastbp"
 
 
@@ -64,13 +64,13 @@ def test_round_trip_is_exact(tmp_path, settings, dtype):
 
 
 def test_same_network_same_bytes(net, path, tmp_path):
-    save(net.copy(), tmp_path / "copy.fastbp")
+    net.copy().save(tmp_path / "copy.fastbp")
     assert (tmp_path / "copy.fastbp").read_bytes() == path.read_bytes()
 
 
 def test_extra_comes_back(net, tmp_path):
     extra = {"classes": ["ä", "b"], "mean": [0.1, 1 / 3, 5e-324], "columns": {"n": 3, "none": None, "yes": True}}
-    save(net, tmp_path / "net.fastbp", extra)
+    net.save(tmp_path / "net.fastbp", extra)
     assert read_header(tmp_path / "net.fastbp")["extra"] == extra
     assert set(read_header(tmp_path / "net.fastbp")) == checkpoint.HEADER_KEYS
 
@@ -230,7 +230,7 @@ def test_a_failed_save_leaves_the_old_file(net, path, monkeypatch, function):
     monkeypatch.setattr(os, function, fail)
     net.params[:] = 7.0
     with pytest.raises(OSError, match="No space left"):
-        save(net, path)
+        net.save(path)
     assert path.read_bytes() == old
     assert os.listdir(path.parent) == [path.name]
 
@@ -239,14 +239,14 @@ def test_a_failed_save_leaves_the_old_file(net, path, monkeypatch, function):
 def test_what_json_cannot_hold_is_refused(net, path, extra, error):
     old = path.read_bytes()
     with pytest.raises(error):
-        save(net, path, extra)
+        net.save(path, extra)
     assert path.read_bytes() == old
     assert os.listdir(path.parent) == [path.name]
 
 
 def test_missing_directory_and_file(net, tmp_path):
     with pytest.raises(FileNotFoundError):
-        save(net, tmp_path / "absent" / "net.fastbp")
+        net.save(tmp_path / "absent" / "net.fastbp")
     with pytest.raises(FileNotFoundError):
         fastbp.load(tmp_path / "absent.fastbp")
 
@@ -255,14 +255,14 @@ def test_missing_directory_and_file(net, tmp_path):
 def test_mode_and_links_are_those_of_an_ordinary_file(net, tmp_path):
     (tmp_path / "real").mkdir()
     target = tmp_path / "real" / "net.fastbp"
-    save(net, target)
+    net.save(target)
     plain = tmp_path / "plain"
     plain.touch()
     assert stat.S_IMODE(target.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
     link = tmp_path / "link.fastbp"
     link.symlink_to(target)
     net.params[:] = 1.0
-    save(net, link)
+    net.save(link)
     assert link.is_symlink()
     assert (fastbp.load(target).params == 1.0).all()
 
@@ -270,19 +270,18 @@ def test_mode_and_links_are_those_of_an_ordinary_file(net, tmp_path):
 KILL_DURING_SAVES = """
 import os, random, signal, sys, time
 import fastbp
-from fastbp.files.checkpoint import save
 
 path = sys.argv[1]
 net = fastbp.Network([300, 200, 1], rng=0)
 net.params[:] = 0.0
-save(net, path)
+net.save(path)
 random.seed(0)
 for attempt in range(30):
     child = os.fork()
     if child == 0:
         while True:
             net.params += 1.0
-            save(net, path)
+            net.save(path)
     time.sleep(random.uniform(0.0, 0.05))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)

@@ -1,9 +1,12 @@
 """The Python blocks of the README and of docs/ run, their links lead somewhere, and the commands are the command line's."""
 
 import re
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
+
+from fastbp import activations, losses, optimizers
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,6 +47,23 @@ def test_links_lead_to_files(page):
         assert link.startswith("https://") or (PAGES[page].parent / link).is_file(), link
 
 
+PROSE = {name: path for name, path in PAGES.items() if name != "estimators.md"} | {
+    name: ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md")
+}
+
+
+@pytest.mark.parametrize("page", PROSE)
+def test_files_that_are_named_are_there(page):
+    """By the end of their path, or from the folder of the kernels on."""
+    text = re.sub(r"^```.*?^```$", "", PROSE[page].read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    named = set(re.findall(r"`((?:\.\./)*[a-z_]+(?:/[a-z_]+)*(?:\.py|/))`", text))
+    there = [f"/{path.relative_to(ROOT).as_posix()}{'/' * path.is_dir()}" for path in ROOT.glob("[a-z]*/**/*")]
+    there += [f"/{path.name}/" for path in ROOT.iterdir() if path.is_dir()]
+    ends = {name: f"/fastbp/{name[3:]}" if name.startswith("../") else f"/{name}" for name in named}
+    assert {name for name, end in ends.items() if not any(path.endswith(end) for path in there)} == set()
+    assert named or page == "README.md"
+
+
 def test_every_example_is_listed():
     for path in (ROOT / "examples").glob("plot_*.py"):
         assert f"(examples/{path.name})" in TEXT
@@ -59,14 +79,18 @@ def test_commands_are_understood():
         _parser().parse_args(command.split())
 
 
-def test_lists_are_those_of_the_registries():
-    from fastbp import activations, losses, optimizers
+def test_the_page_of_classes_is_that_of_the_registries():
+    spec = spec_from_file_location("classes", ROOT / "docs" / "classes.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert PAGES["classes.md"].read_text(encoding="utf-8") == module.page(), "run python docs/classes.py"
+    assert module.page().count("\n| `") >= 27
 
+
+def test_the_readme_names_no_class_that_is_not_there():
     row = {name: line.split("|")[2] for line in TEXT.splitlines() if line.startswith("| ") for name in [line.split("|")[1].strip()]}
-    for name in activations.ACTIVATIONS.names:
-        assert re.search(rf"\b{name}\b", row["Activations"]), name
-    for cls in optimizers.OPTIMIZERS.classes:
-        assert re.search(rf"\b{cls.__name__}\b", row["Update rules"], flags=re.IGNORECASE), cls
-    for name in losses.LOSSES.names:
-        shown = "squared error" if name == "squared" else name.replace("_entropy", "-entropy").replace("binary_", "binary ")
-        assert re.search(rf"\b{shown}\b", row["Losses"]), name
+    for title, registry in (("Activations", activations.ACTIVATIONS), ("Update rules", optimizers.OPTIMIZERS)):
+        named = re.findall(r"\w+", row[title].partition(";")[0].lower())
+        assert len(named) >= 6
+        assert set(named) <= set(registry.names)
+    assert set(re.findall(r"\b[a-z]+_[a-z]+\b", row["Losses"])) <= set(losses.LOSSES.names)

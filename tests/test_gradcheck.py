@@ -6,7 +6,7 @@ from conftest import ACTIVATIONS, DTYPES, LOSSES, label, make_net, make_samples,
 
 import fastbp
 from fastbp import gradcheck
-from fastbp.layout import parameter_offsets
+from fastbp.engine.parameters import parameter_offsets
 
 LIMIT = {"float64": 1e-7, "float32": 1e-4}
 
@@ -118,7 +118,7 @@ def test_kinks_that_are_not_told_apart_are_errors(monkeypatch):
     net, X = with_zero_rows("relu")
     y = make_targets("squared", 20, 2)
     assert net.check_gradients(X, y).passed
-    monkeypatch.setattr(gradcheck, "_is_kink", lambda bends, *_: np.zeros(bends[0].shape, bool))
+    monkeypatch.setattr(gradcheck, "_is_kink", lambda changes, *_: np.zeros(changes[0].shape, bool))
     report = net.check_gradients(X, y)
     assert not report.passed
     assert report.max_error > 1e-3
@@ -127,8 +127,7 @@ def test_kinks_that_are_not_told_apart_are_errors(monkeypatch):
 def test_rounding_without_a_floor_is_an_error(monkeypatch):
     net, X, labels = saturated()
     assert net.check_gradients(X, labels).passed
-    monkeypatch.setattr(gradcheck, "_magnitude", lambda *_: 0.0)
-    monkeypatch.setattr(gradcheck, "_condition", lambda probe, *_: np.zeros(probe.params.size))
+    monkeypatch.setattr(gradcheck, "_magnitudes", lambda net, *_: (0.0, *np.zeros((2, net.params.size))))
     assert not net.check_gradients(X, labels).passed
 
 

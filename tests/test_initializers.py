@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from fastbp.initializers import INITIALIZERS, Initializer, Normal, Uniform, default_for, get
+from fastbp import Network
+from fastbp.initializers import INITIALIZERS, Initializer, Normal, Uniform, get
 
 N_OUT, N_IN = 300, 500
 VARIANCE = {
@@ -100,10 +101,18 @@ def test_std_must_be_positive(std):
         Normal(std)
 
 
-@pytest.mark.parametrize(("low", "high"), [(1, 1), (1, 0), (float("nan"), 1), (0, float("inf")), (-float("inf"), 0)])
+@pytest.mark.parametrize(("low", "high"), [(1, 1), (1, 0), (-1, -2)])
 def test_bounds_must_be_in_order(low, high):
-    with pytest.raises(ValueError, match="low < high"):
+    with pytest.raises(ValueError, match="low must be less than high"):
         Uniform(low, high)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), "1", True, None, [0.5], 10**400])
+def test_bounds_must_be_finite_numbers(value):
+    with pytest.raises((ValueError, TypeError), match=r"^low must be (finite|a number), got"):
+        Uniform(low=value)
+    with pytest.raises((ValueError, TypeError), match=r"^high must be (finite|a number), got"):
+        Uniform(high=value)
 
 
 def test_get_takes_names_classes_and_instances():
@@ -126,7 +135,9 @@ def test_get_takes_names_classes_and_instances():
     ],
 )
 def test_default_for_an_activation(activation, expected):
-    assert default_for(activation) == get(expected)
+    net = Network([5, 7], loss="cross_entropy", rng=3) if activation == "softmax" else Network([5, 7], output=activation, rng=3)
+    assert net.output.init == expected
+    assert_array_equal(net.weights[0], get(expected).weights(np.random.default_rng(3), 7, 5).astype(np.float32))
 
 
 @pytest.mark.parametrize("cls", INITIALIZERS.classes)

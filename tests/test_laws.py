@@ -23,7 +23,8 @@ from conftest import (
 from numba import types
 
 from fastbp import SGD, CrossEntropy, Momentum, Nesterov, activations, baseline, losses
-from fastbp.network import Gradients
+from fastbp.engine.parameters import Gradients
+from fastbp.kernels import sweeps
 from fastbp.simd.register import pointer, register_bytes, store, width
 
 every_activation = pytest.mark.parametrize("activation", ACTIVATIONS, ids=label)
@@ -53,8 +54,8 @@ def _sweep_signature(dtype):
 
 @compiled(_sweep_signature)
 def sweep(code, z, a, d, alpha):
-    activations.activate(code, pointer(a), a.size, width(pointer(a)), pointer(alpha))
-    activations.multiply_slope(code, pointer(z), pointer(a), pointer(d), d.size, width(pointer(a)), pointer(alpha))
+    sweeps.activate(code, pointer(a), a.size, width(pointer(a)), pointer(alpha))
+    sweeps.multiply_slope(code, pointer(z), pointer(a), pointer(d), d.size, width(pointer(a)), pointer(alpha))
 
 
 def value_and_slope(activation, z):
@@ -149,7 +150,7 @@ def _loss_signature(dtype):
 
 @compiled(_loss_signature)
 def losses_of_lanes(code, x, y, d, out, count, stride, scale):
-    store(pointer(out), 0, losses.loss_block(code, pointer(x), pointer(y), pointer(d), count, stride, scale, np.inf))
+    store(pointer(out), 0, sweeps.loss_block(code, pointer(x), pointer(y), pointer(d), count, stride, scale, np.inf))
 
 
 def loss_and_delta(loss, x, y):

@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import fastbp
 from fastbp import MLPClassifier, MLPRegressor
-from fastbp.engine import runner
+from fastbp.engine import trainer
 from fastbp.engine.session import Session
 from fastbp.engine.turn import Turn
 
@@ -66,7 +66,7 @@ def test_another_thread_may_not_write_what_is_not_finite_either(monkeypatch):
         return answer
 
     monkeypatch.setattr(Session, "is_finite", meanwhile)
-    monkeypatch.setattr(runner, "CALL_SECONDS", 1e-9)  # calls of one step
+    monkeypatch.setattr(trainer, "CALL_SECONDS", 1e-9)  # calls of one step
     with pytest.raises(fastbp.DivergenceError, match="not by training"):
         net.fit(X, y, epochs=50, batch_size=2)
     np.testing.assert_array_equal(net.params, seen[1])

@@ -10,6 +10,7 @@ import joblib
 import numpy as np
 import pytest
 from conftest import ACTIVATIONS, DTYPES, LOSSES, PAIRS, WIDTHS, error, flat, label, make_net, make_samples, make_targets, oracle
+from scipy.sparse import csr_matrix
 from sklearn.metrics import accuracy_score, r2_score
 
 from fastbp import SGD, Adam, BinaryCrossEntropy, CrossEntropy, Network, Sigmoid, SquaredError, Tanh
@@ -159,13 +160,11 @@ def test_predict(loss, n_out):
     X = make_samples(50, 4)
     out, predicted = net(X), net.predict(X)
     if loss.task == "labels":
-        assert predicted.shape == (50,)
-        assert predicted.dtype.kind == "i"
-        np.testing.assert_array_equal(predicted, out.argmax(axis=1))
-        return
-    expected = (out > 0.5).astype(int) if loss.task == "binary" else out
-    np.testing.assert_array_equal(predicted, expected[:, 0] if n_out == 1 else expected)
-    assert predicted.dtype.kind == ("i" if loss.task == "binary" else "f")
+        expected = out.argmax(axis=1)
+    else:
+        expected = (out > 0.5).astype(int) if loss.task == "binary" else out
+        expected = expected[:, 0] if n_out == 1 else expected
+    np.testing.assert_array_equal(predicted, expected, strict=True)
     assert loss.task != "binary" or 0 < predicted.mean() < 1
 
 
@@ -232,6 +231,29 @@ def test_many_rows_are_divided_among_threads(cores, monkeypatch):
     assert parts == [3]
     with pytest.raises(ValueError, match="n_threads must be at least 1"):
         net(X, n_threads=0)
+
+
+def test_more_threads_than_rows(monkeypatch):
+    monkeypatch.setattr(threads, "usable_threads", lambda: 3)
+    net, X = make_net((4, 20, 3)), make_samples(2, 4)
+    expected = net(X)
+    monkeypatch.setattr(threads, "FLOP_PER_START", 10.0)  # one row is work for all
+    for rows in (X.tolist(), X[:1].tolist()):
+        assert same_bits(net(rows), expected[: len(rows)])
+        assert same_bits(net.predict(rows), expected[: len(rows)])
+    assert same_bits(net(X[0].tolist()), expected[0])
+
+
+@pytest.mark.parametrize("n_threads", [0, -1, 1.5, "all", True])
+@pytest.mark.parametrize(
+    "convert",
+    [lambda X: X, lambda X: X[0], lambda X: X.tolist(), lambda X: X[0].tolist(), lambda X: csr_matrix(X)],
+    ids=["rows", "a row", "lists", "a list", "sparse"],
+)
+def test_a_number_of_threads_that_is_none_is_refused_for_any_rows(convert, n_threads):
+    net, X = make_net((4, 3)), make_samples(2, 4)
+    with pytest.raises((TypeError, ValueError), match=r"^n_threads must be"):
+        net(convert(X), n_threads=n_threads)
 
 
 def test_one_dimensional_targets_of_one_output():

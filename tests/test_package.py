@@ -25,7 +25,7 @@ def imported_by(statement):
 
 def test_import_is_light():
     assert "fastbp" in imported_by("import fastbp")
-    assert imported_by("import fastbp; dir(fastbp); fastbp.__version__").isdisjoint(HEAVY)
+    assert imported_by("import fastbp; fastbp.__version__; hasattr(fastbp, 'a_name'), fastbp.schedules").isdisjoint(HEAVY)
 
 
 def test_a_network_needs_neither_sklearn_nor_matplotlib():
@@ -40,7 +40,9 @@ def test_public_name_resolves(name):
     if name != "__version__":
         assert value.__name__ == name
         assert value.__doc__
-        assert value is getattr(import_module(fastbp._HOME[name]), name)
+        home = fastbp._HOME.get(name, value.__module__)
+        assert home in {*fastbp._HOME.values(), "fastbp.activations", "fastbp.losses", "fastbp.optimizers"}
+        assert value is getattr(import_module(home), name)
 
 
 def test_modules_that_users_name_are_there_once_they_are_named():
@@ -62,6 +64,8 @@ def test_star_import_gives_the_public_names():
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match=r"module 'fastbp' has no attribute 'network_'"):
         _ = fastbp.network_
+    with pytest.raises(AttributeError, match=r"module 'fastbp' has no attribute 'Networks'"):
+        _ = fastbp.Networks
     with pytest.raises(ImportError, match="network_"):
         exec("from fastbp import network_")
 
@@ -70,7 +74,13 @@ def test_type_checkers_see_the_same_names():
     module = ast.parse(Path(fastbp.__file__).read_text(encoding="utf-8"))
     (block,) = [node for node in module.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     expected = {**fastbp._HOME, **dict.fromkeys(fastbp._SUBMODULES, "fastbp")}
-    assert {alias.asname: node.module for node in block.body for alias in node.names} == expected
+    found = [(node.module, alias) for node in block.body for alias in node.names]
+    assert {alias.asname: module for module, alias in found if alias.name != "*"} == expected
+    assert [module for module, alias in found if alias.name == "*"] == [f"fastbp.{module}" for module in fastbp._CLASSES]
+    for module in fastbp._CLASSES:  # a list that they can read: of nothing but strings
+        tree = ast.parse(Path(import_module(f"fastbp.{module}").__file__).read_text(encoding="utf-8"))
+        (listed,) = [node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets) == "__all__"]
+        assert ast.literal_eval(listed) == import_module(f"fastbp.{module}").__all__
 
 
 def test_tools_that_freeze_a_program_see_what_it_may_import(tmp_path):
@@ -79,15 +89,17 @@ def test_tools_that_freeze_a_program_see_what_it_may_import(tmp_path):
     finder = ModuleFinder([str(Path(fastbp.__file__).parents[1]), *sys.path], excludes=["numpy", "scipy", *HEAVY])
     finder.run_script(str(program))
     assert {"fastbp.network", "fastbp.kernels.train", "fastbp.estimators.classifier"} <= set(finder.modules)
-    assert set(fastbp._HOME.values()) <= set(finder.modules)
+    assert {*fastbp._HOME.values(), *(f"fastbp.{module}" for module in fastbp._CLASSES)} <= set(finder.modules)
 
 
 @pytest.mark.parametrize(
     ("module", "registry"), [("activations", "ACTIVATIONS"), ("losses", "LOSSES"), ("optimizers", "OPTIMIZERS")]
 )
 def test_every_registered_class_is_public(module, registry):
-    classes = getattr(import_module(f"fastbp.{module}"), registry).classes
-    assert {cls.__name__ for cls in classes} <= set(fastbp._MODULES[module].split())
+    module = import_module(f"fastbp.{module}")
+    registered = {cls.__name__ for cls in getattr(module, registry).classes}
+    assert registered == set(module.__all__) - {"Softmax"}, f"__all__ of {module.__name__} must have every class"
+    assert set(module.__all__) <= set(fastbp.__all__)
 
 
 # --- dependencies ------------------------------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ from conftest import (
 )
 
 import fastbp
-from fastbp import SGD, Adam, layout, schedules
+from fastbp import SGD, Adam, schedules
 from fastbp.compiler.choice import Level
-from fastbp.engine import runner, training
+from fastbp.engine import planner, trainer, training
 from fastbp.engine.regularization import NOTHING, Regularization, checked, dropout_mask
 from fastbp.engine.session import Session
 from fastbp.kernels.train import TRAIN
@@ -112,7 +112,7 @@ def test_a_long_mini_batch_in_parts(monkeypatch):
     for extra in ({"dropout": 0.5, "input_dropout": 0.1}, {"l1": 3.0, "clip_value": 0.01}, {"clip_norm": 0.01, "max_norm": 0.5}):
         results = []
         for rows in (96, 256):
-            monkeypatch.setattr(layout, "block_rows", lambda batch, sizes, itemsize, rows=rows: min(batch, rows))
+            monkeypatch.setattr(planner, "block_rows", lambda batch, sizes, itemsize, rows=rows: min(batch, rows))
             net, X, y = problem((9, 30, 3), n=256)
             params, losses = fit_both(net, X, y, epochs=2, batch_size=256, optimizer=SGD(0.1), **extra)
             assert error(*params) < 1e-12
@@ -166,7 +166,7 @@ def test_l1_per_mini_batch_is_divided_by_its_weight(weighted):
     session.set_data(X, y, None, w)
     session.set_penalty(0.0, per_batch=True)
     session.rates, session.record = np.array([0.1]), np.zeros(9)
-    session.plan[layout.EPOCHS] = 1
+    session.plan.epochs = 1
     session.call(fastbp.kernels.train.TRAIN)
     for weight, other, start in zip(net.weights, plain.weights, before, strict=True):
         np.testing.assert_allclose(weight, other - 0.1 * 0.6 / w.sum() * np.sign(start), rtol=1e-12, atol=1e-14)
@@ -277,13 +277,13 @@ def test_masks_do_not_depend_on_how_many_are_drawn():
 @pytest.mark.parametrize("block", [60, 5], ids=["one block", "blocks"])
 @every_dtype
 def test_neither_threads_nor_calls_of_the_kernel_change_a_bit(extra, dtype, block, teams, monkeypatch):
-    monkeypatch.setattr(layout, "block_rows", lambda batch, sizes, itemsize: min(batch, block))
+    monkeypatch.setattr(planner, "block_rows", lambda batch, sizes, itemsize: min(batch, block))
     net, X, y = problem((20, 33, 40, 5), 60, dtype=dtype)
     options = {"epochs": 3, "batch_size": 17, "optimizer": "adam", "rng": 1, **extra}
     results, losses = set(), set()
     for n_threads in (1, 2, 3):
         for seconds in (1e9, 0.0):  # all epochs in one call, and one step in each
-            monkeypatch.setattr(runner, "CALL_SECONDS", seconds)
+            monkeypatch.setattr(trainer, "CALL_SECONDS", seconds)
             again = net.copy()
             losses.add(tuple(again.fit(X, y, n_threads=n_threads, **options).loss))
             results.add(again.params.tobytes())
@@ -358,7 +358,7 @@ def test_divergence_with_extras():
     net, X, y = problem((4, 20, 3), hidden="relu")
     seen = []
     keep = [lambda epoch, net, history: seen.append(net.params.copy())]
-    with pytest.raises(training.DivergenceError):
+    with pytest.raises(trainer.DivergenceError):
         net.fit(X, y, epochs=1000, optimizer=SGD(5.0), dropout=0.2, l1=0.1, callbacks=keep)
     np.testing.assert_array_equal(net.params, seen[-1])
 
@@ -366,7 +366,7 @@ def test_divergence_with_extras():
 def test_clipping_keeps_from_diverging():
     net, X, y = problem((4, 20, 3), hidden="relu")
     X = X * 100
-    with pytest.raises(training.DivergenceError):
+    with pytest.raises(trainer.DivergenceError):
         net.copy().fit(X, y, epochs=100, optimizer=SGD(0.01))
     assert np.isfinite(net.fit(X, y, epochs=100, optimizer=SGD(0.01), clip_norm=1.0).loss).all()
 
@@ -462,7 +462,7 @@ def test_where_a_call_ends_does_not_change_the_rates(monkeypatch, teams, n_threa
     other = net.copy()
     options = {"epochs": 4, "batch_size": 9, "optimizer": "adam", "schedule": "one_cycle", "rng": 0}
     history = net.fit(X, y, **options)
-    monkeypatch.setattr(runner, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "CALL_SECONDS", 0.0)
     calls = count_calls(monkeypatch)
     assert other.fit(X, y, n_threads=n_threads, **options).loss == history.loss
     assert len(calls) == 4 * 5
@@ -519,7 +519,7 @@ def test_gradients_whose_squares_overflow_are_clipped(dtype):
                 session = Session(net.copy(), 12, optimizer=SGD(1.0), members=members, extra=Regularization(clip_norm=limit))
                 session.set_data(X, y)
                 session.set_report(0.0)  # the loss itself is infinite
-                session.rates, session.plan[layout.EPOCHS] = np.ones(1), 1
+                session.rates, session.plan.epochs = np.ones(1), 1
                 session.record = np.full(1 + 4 * len(net.weights), np.nan)
                 session.call(TRAIN)
                 session.close()
@@ -541,7 +541,7 @@ def test_weights_whose_squares_overflow_are_limited(dtype):
         session.set_data(X, np.zeros((12, sizes[-1]), dtype))
         session.set_report(0.0)
         session.rates, session.record = np.zeros(1), np.full(1 + 4 * len(net.weights), np.nan)
-        session.plan[layout.EPOCHS] = 1
+        session.plan.epochs = 1
         session.call(TRAIN)
         for weight, direction in zip(net.weights, expected, strict=True):
             np.testing.assert_allclose(weight[::2], direction[::2], rtol=1e-5)
@@ -554,10 +554,10 @@ def test_norms_of_large_numbers_are_recorded(dtype):
     net, X, y = problem((4, 20, 3), dtype=dtype)
     _, gradient = net.value_and_grad(X, np.asarray(large, dtype) * y)
     session = Session(net, len(X), optimizer=SGD(1e-30))
-    session.plan[layout.SEPARATE] = 1
+    session.plan.separate = 1
     session.set_data(X, np.asarray(large, dtype) * y)
     session.rates, session.record = np.zeros(1), np.full(1 + 4 * len(net.weights), np.nan)
-    session.plan[layout.EPOCHS] = 1
+    session.plan.epochs = 1
     session.call(TRAIN)
     expected = [
         np.linalg.norm(part / large) * large for pair in zip(gradient.weights, gradient.biases, strict=True) for part in pair

@@ -93,7 +93,7 @@ def test_estimators_divide_by_the_sum_of_weights_of_any_size(solver, dtype, is_s
         (1e-200, 1e-200, "too small or too large"),
         (1e200, 1e200, "too small or too large"),
         (0.0, 1.0, "leave no sample a weight"),
-        (-1.0, 1.0, r"class_weight\[0\] must be finite and at least 0"),
+        (-1.0, 1.0, r"class_weight\[0\] must be finite and >= 0"),
         (np.nan, 1.0, r"class_weight\[0\] must be finite"),
         (None, 1.0, r"class_weight\[0\] must be a number"),
         ("a", 1.0, r"class_weight\[0\] must be a number"),

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from conftest import RULES, error, flat, label, make_net, make_samples, make_targets, oracle
 
-from fastbp import SGD, HardSigmoid, Network, layout
+from fastbp import SGD, HardSigmoid, Network
 from fastbp.activations import ACTIVATIONS
 from fastbp.compiler import choice as choice_
+from fastbp.engine import planner
 from fastbp.engine.session import Session
+from fastbp.engine.trainer import Stopping
+from fastbp.kernels.plan import RUNNING, STOPPED, Layer, Plan
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, TRAIN, run, run_narrow
 
 KINDS = pytest.mark.parametrize("kind", ["narrow", "one thread", "two threads"])
@@ -20,10 +23,10 @@ def start(net, X, y, epochs, *, batch, rule=None, kind="one thread", weights=Non
     rule = rule or SGD(0.01)
     session = Session(net, batch, optimizer=rule, narrow=kind == "narrow", members=2 if kind == "two threads" else 1)
     session.set_data(X, y, None, weights, order)
-    session.plan[layout.ORDER_STRIDE] = 0 if order is None else order.shape[1]
+    session.plan.order_stride = 0 if order is None else order.shape[1]
     session.rates = np.full(epochs, rule.learning_rate)
     session.record = np.full(epochs * (1 + 4 * len(net.weights)), np.nan)
-    session.plan[layout.EPOCHS] = epochs
+    session.plan.epochs = epochs
     return session
 
 
@@ -66,7 +69,7 @@ def test_a_penalty_per_mini_batch_is_divided_by_the_weight_of_each(kind, weighte
 @pytest.mark.parametrize("block", [23, 5], ids=["one block", "blocks"])
 @pytest.mark.parametrize("members", [1, 2])
 def test_the_gradient_of_a_penalised_loss_holds_that_of_the_penalty(members, block, per_batch, monkeypatch):
-    monkeypatch.setattr(layout, "block_rows", lambda batch, sizes, itemsize: min(batch, block))
+    monkeypatch.setattr(planner, "block_rows", lambda batch, sizes, itemsize: min(batch, block))
     net, X, y = problem((4, 40, 3))
     w = np.random.default_rng(0).uniform(0.1, 2, 23)
     session = Session(net, 23, differentiate=True, members=members)
@@ -117,10 +120,10 @@ def test_the_reported_loss_of_a_sample_is_capped_and_its_gradient_is_not(kind):
 # --- stopping ----------------------------------------------------------------------------------------------------------------
 
 
-def python_rule(losses, tol, limit, best=float("inf"), waited=0):
+def python_rule(losses, tol, limit, best=float("inf"), waited=0, *, strict=False):
     """Epochs until the stop (all, without one), whether it stopped, and the state then."""
     for epoch, loss in enumerate(losses, 1):
-        waited = waited + 1 if loss > best - tol else 0
+        waited = waited + 1 if loss > best - tol or (strict and loss == best - tol) else 0
         best = min(best, loss)
         if waited >= limit:
             return epoch, True, best, waited
@@ -140,38 +143,58 @@ def session_of_losses(losses, kind):
 
 
 @KINDS
-def test_stopping_is_the_rule_in_python(kind):
-    stops = 0
+@pytest.mark.parametrize("strict", [False, True])
+def test_stopping_is_the_rule_in_python(kind, strict):
+    stops = ties = 0
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        count, limit, tol = rng.integers(1, 30), int(rng.integers(1, 6)), float(rng.choice([0.0, 0.25, 0.5, -0.1]))
-        # few different values: many ties
-        given = rng.integers(1, 6, count) / 4 + (0.0 if seed % 2 else np.linspace(3, 0, count))
+        count, limit, tol = rng.integers(1, 30), int(rng.integers(1, 6)), float(rng.choice([0.0, 0.375, 0.5, -0.125]))
+        # few different values, whose differences are exact: many ties
+        given = rng.integers(1, 6, count) ** 2 / 8 + (0.0 if seed % 2 else np.linspace(3, 0, count))
         session, losses = session_of_losses(given, kind)
-        session.set_stop(tol, limit)
+        rule, by_hand = (Stopping(tol, limit, strict=strict) for _ in range(2))
+        session.set_stop(rule)
         recorded = train(session)
-        epochs, stopped, best, waited = python_rule(losses, tol, limit)
-        assert session.plan[layout.EPOCH] == epochs
-        assert session.plan[layout.STATUS] == (layout.STOPPED if stopped else layout.RUNNING)
+        epochs, stopped, best, waited = python_rule(losses, tol, limit, strict=strict)
+        assert session.plan.epoch == epochs
+        assert session.plan.status == (STOPPED if stopped else RUNNING)
         assert session.stop_state() == (best, waited)
+        lowest = [by_hand.follow(loss) for loss in losses[:epochs]]
+        assert lowest == [loss < min(losses[:epoch], default=np.inf) for epoch, loss in enumerate(losses[:epochs])]
+        assert (by_hand.best, by_hand.waited, by_hand.is_over()) == (best, waited, stopped)
+        ties += python_rule(losses, tol, limit, strict=not strict) != (epochs, stopped, best, waited)
         np.testing.assert_array_equal(recorded[:epochs], losses[:epochs])
         assert np.isnan(recorded[epochs:]).all()
         stops += stopped and epochs < count
     assert stops > 15
+    assert ties > 2
+
+
+def test_a_rule_without_a_limit_and_losses_that_are_no_numbers():
+    session, _ = session_of_losses([0.5] * 50, "one thread")
+    rule = Stopping(0.0, float("inf"))
+    session.set_stop(rule)
+    train(session)
+    assert (session.epoch, session.stop_state()) == (50, (0.5, 49))
+    by_score = Stopping(0.25, 2, strict=False)
+    for score, waited in ((float("nan"), 1), (0.5, 0), (0.75, 0), (float("nan"), 1), (0.99, 2)):
+        assert by_score.follow(-score) == (score in (0.5, 0.75, 0.99))
+        assert by_score.waited == waited
+    assert by_score.is_over()
 
 
 def test_stopping_goes_on_from_a_state():
     given = [3, 2, 2, 1, 1, 1, 1, 1]
     first, _ = session_of_losses(given[:5], "one thread")
-    first.set_stop(0.0, 3)
+    first.set_stop(Stopping(0.0, 3))
     train(first)
-    assert first.plan[layout.STATUS] == layout.RUNNING
+    assert first.plan.status == RUNNING
     second, losses = session_of_losses(given[5:], "one thread")
-    second.set_stop(0.5, 3, *first.stop_state())
+    second.set_stop(Stopping(0.5, 3, *first.stop_state()))
     train(second)
     epochs, stopped, best, waited = python_rule(losses, 0.5, 3, *first.stop_state())
     assert stopped
-    assert (second.plan[layout.EPOCH], second.stop_state()) == (epochs, (best, waited))
+    assert (second.plan.epoch, second.stop_state()) == (epochs, (best, waited))
 
 
 def test_stopping_of_a_real_fit_whatever_the_threads():
@@ -180,10 +203,10 @@ def test_stopping_of_a_real_fit_whatever_the_threads():
         net, X, y = problem()
         untouched = net.copy()
         session = start(net, X, y, 300, batch=6, rule=SGD(0.2), kind=kind)
-        session.set_stop(1e-4, 4)
+        session.set_stop(Stopping(1e-4, 4))
         losses = train(session)
-        epochs = int(session.plan[layout.EPOCH])
-        assert session.plan[layout.STATUS] == layout.STOPPED
+        epochs = session.plan.epoch
+        assert session.plan.status == STOPPED
         assert python_rule(losses[:epochs], 1e-4, 4)[:2] == (epochs, True)
         without = start(untouched, X, y, epochs, batch=6, rule=SGD(0.2))
         np.testing.assert_array_equal(train(without), losses[:epochs])
@@ -208,9 +231,9 @@ def test_a_fit_goes_on_in_a_new_session_with_other_mini_batches(rule, kind):
     second.set_rule_state(first.rule_state())
 
     whole = start(once, X, y, 5, batch=16, rule=rule, kind=kind)
-    whole.plan[layout.EPOCHS] = 2
+    whole.plan.epochs = 2
     whole.call(TRAIN)
-    whole.plan[layout.BATCH], whole.plan[layout.EPOCHS] = 5, 5  # the same session with shorter mini-batches
+    whole.plan.batch, whole.plan.epochs = 5, 5  # the same session with shorter mini-batches
     losses = train(whole)
     np.testing.assert_array_equal(train(second), losses[2:])
     np.testing.assert_array_equal(twice.params, once.params)
@@ -246,12 +269,18 @@ def test_nobody_waits_for_a_member_that_never_comes(mode, monkeypatch):
 
 
 CODES = {
-    "loss": layout.LOSS,
-    "rule": layout.RULE,
-    "output": layout.OUTPUT,
-    "first layer": layout.TABLE + layout.CODE,
-    "last layer": layout.TABLE + layout.COLUMNS + layout.CODE,
+    "loss": (Plan, 0),
+    "rule": (Plan, 0),
+    "output": (Plan, 0),
+    "first layer": (Layer, 0),
+    "last layer": (Layer, 1),
 }
+
+
+def place_of(name):
+    """Where the number of a plan is that tells which loss, rule or activation it is."""
+    record, layer = CODES[name]
+    return record.places[name] if record is Plan else Plan.length(layer) + record.places["code"]
 
 
 @pytest.fixture
@@ -270,12 +299,12 @@ def no_more_than_asked(monkeypatch):
 def test_a_code_that_the_kernel_lacks_is_an_error(kind, place, code):
     net, X, y = problem()
     session = start(net, X, y, 2, batch=9, kind=kind)
-    before, good = net.params.copy(), int(session.plan[CODES[place]])
-    session.plan[CODES[place]] = code
+    before, good = net.params.copy(), int(session.plan.numbers[place_of(place)])
+    session.plan.numbers[place_of(place)] = code
     with pytest.raises(RuntimeError, match="nothing was computed"):
         session.call(TRAIN)
     np.testing.assert_array_equal(net.params, before)
-    session.plan[CODES[place]], session.plan[layout.STATUS] = good, layout.RUNNING
+    session.plan.numbers[place_of(place)], session.plan.status = good, RUNNING
     assert np.isfinite(train(session)).all()
     assert (net.params != before).any()
 
@@ -285,12 +314,12 @@ def test_a_code_that_the_kernel_lacks_is_an_error_of_predictions_and_gradients(p
     net, X, y = problem()
     session = Session(net, len(X), differentiate=True)
     empty, out = session.labels, np.empty_like(net.params)
-    session.plan[CODES[place]] = 99
+    session.plan.numbers[place_of(place)] = 99
     for mode in (EVALUATE, DIFFERENTIATE):
         with pytest.raises(RuntimeError, match="nothing was computed"):
             session.compute(mode, len(X), X, y, empty, session.sample_weight, out)
     net(X)
-    net._idle[0].plan[CODES[place]] = 99
+    net._idle[0].plan.numbers[place_of(place)] = 99
     for rows in (X, X[0]):
         with pytest.raises(RuntimeError, match="nothing was computed"):
             net(rows)
@@ -303,6 +332,6 @@ def test_a_class_of_another_level_is_a_code_that_the_kernel_lacks():
     """The position of a class in its registry is its code at every level, so that no level can take one for another."""
     net, X, y = problem()
     common, gelu = start(net, X, y, 1, batch=9), start(make_net((4, 20, 3), "gelu"), X, y, 1, batch=9)
-    common.plan[CODES["first layer"]] = gelu.plan[CODES["first layer"]]
+    common.plan.numbers[place_of("first layer")] = gelu.plan.numbers[place_of("first layer")]
     with pytest.raises(RuntimeError, match="nothing was computed"):
         common.call(TRAIN)

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from fastbp import SGD, Adam, Network, layout
+from fastbp import SGD, Adam, Network
 from fastbp.engine import sparsity
 from fastbp.engine.session import Session
-from fastbp.kernels.products.few import FEW
 from fastbp.kernels.products.gemm import ROWS
+from fastbp.kernels.tuning import FEW
 from fastbp.simd.register import register_bytes
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -337,12 +337,10 @@ def test_the_work_buffer_does_not_leak():
         rows = sparsity.CompressedRows.of(csr_array(X))
         session = Session(net, 9, optimizer=Adam(0.1), entries=sparsity.entries(rows, 20))
         session.set_data(rows, y)
-        session.plan[layout.EPOCHS], session.rates = 2, np.full(2, 0.1)
+        session.plan.epochs, session.rates = 2, np.full(2, 0.1)
         session.record = np.zeros(2 * 9)
         if poison:
-            slots = slice(
-                int(session.plan[layout.SLOT_1]), int(session.plan[layout.SLOT_1]) + 2 * int(session.plan[layout.N_PACKED])
-            )
+            slots = slice(session.plan.slot_1, session.plan.slot_1 + 2 * session.plan.n_packed)
             kept = session.work[slots].copy()
             session.work[session.work == 0] = 777.0
             session.work[slots] = kept

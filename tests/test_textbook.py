@@ -270,7 +270,7 @@ CALLS = {
     "no tests": (lambda net: net.evaluate(5), TypeError, "test_data must be a list of pairs, got int"),
     "an empty mini-batch": (lambda net: net.update_mini_batch([], 0.1), ValueError, "mini_batch is empty"),
     "a flat mini-batch": (lambda net: net.update_mini_batch((X, LABELS), 0.1), TypeError, "mini_batch must be a list of pairs"),
-    "eta of a mini-batch": (lambda net: net.update_mini_batch(PAIRS, -1), ValueError, "eta must be finite and more than 0"),
+    "eta of a mini-batch": (lambda net: net.update_mini_batch(PAIRS, -1), ValueError, "eta must be finite and > 0"),
     "other columns": (lambda net: net.feedforward(TARGET), ValueError, r"a must hold columns: shape \(2, m\), got \(3, 1\)"),
     "a word as columns": (lambda net: net.feedforward("a"), ValueError, "a must hold numbers"),
     "a size": (lambda net: type(net)(5), TypeError, "sizes must be a sequence of integers, got 5"),

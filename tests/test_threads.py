@@ -148,12 +148,12 @@ os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
 import joblib, numba, numpy, threadpoolctl
 import fastbp
 from fastbp.optimizers import SGD
-from fastbp.engine.runner import open_session
+from fastbp.engine.session import Session
 from numba.np.ufunc import parallel
 
 def members(_=None, n_threads=None):
     net = fastbp.Network([500, 500, 10], rng=0)
-    return open_session(net, 512, SGD(0.1), n_threads).members
+    return Session.open(net, 512, SGD(0.1), n_threads).members
 
 def by_joblib(n_jobs, backend="loky", **options):
     with joblib.parallel_config(backend, **options):
@@ -164,14 +164,24 @@ def expect(count, *found):
     assert set(found) == {count}
 """
 LIMITS = {
-    "none": "expect(2, members(), members(n_threads=2), members(n_threads=9)); assert not parallel._is_initialized",
-    "n_threads": "expect(1, members(n_threads=1))",
-    "variables": """
+    "none, n_threads, variables and Numba": """
+expect(2, members(), members(n_threads=2), members(n_threads=9))
+expect(1, members(n_threads=1))
+assert not parallel._is_initialized
 for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[name] = "1"
     expect(1, members(), members(n_threads=2))
     del os.environ[name]
     expect(2, members())
+numba.config.NUMBA_NUM_THREADS = 1
+expect(1, members(), members(n_threads=2))
+assert not parallel._is_initialized
+numba.config.NUMBA_NUM_THREADS = 2
+expect(2, members())
+numba.set_num_threads(1)
+expect(1, members(), members(n_threads=2))
+numba.set_num_threads(2)
+expect(2, members())
 """,
     "threadpool_limits": """
 with threadpoolctl.threadpool_limits(1):
@@ -186,17 +196,6 @@ with threadpoolctl.threadpool_limits(1, user_api="openmp"):
 expect(2, members())
 threadpoolctl.threadpool_limits(1)
 expect(1, members())
-""",
-    "Numba": """
-numba.config.NUMBA_NUM_THREADS = 1
-expect(1, members(), members(n_threads=2))
-assert not parallel._is_initialized
-numba.config.NUMBA_NUM_THREADS = 2
-expect(2, members())
-numba.set_num_threads(1)
-expect(1, members(), members(n_threads=2))
-numba.set_num_threads(2)
-expect(2, members())
 """,
     "joblib": """
 expect(1, *by_joblib(2))

@@ -26,9 +26,18 @@ from conftest import (
 
 import fastbp
 from fastbp import SGD, Adam, History, Network
-from fastbp.engine import runner
-from fastbp.engine.training import DivergenceError, epoch_order, flop_of_sample
-from fastbp.layout import NARROW_LIMIT
+from fastbp.engine import trainer
+from fastbp.engine.threads import flop_of_sample
+from fastbp.engine.trainer import DivergenceError
+from fastbp.engine.training import epoch_order
+from fastbp.kernels.tuning import NARROW_LIMIT
+
+
+@pytest.fixture
+def one_call(monkeypatch):
+    """No call is cut short because the machine is busy."""
+    monkeypatch.setattr(trainer, "CALL_SECONDS", 1e9)
+
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_rule = pytest.mark.parametrize("rule", RULES, ids=label)
@@ -266,7 +275,7 @@ def test_where_a_call_of_the_kernel_ends_changes_no_bit(monkeypatch, teams, size
     options = {"epochs": 4, "batch_size": 7, "optimizer": "adam", "shuffle": shuffle, "rng": 3}
     history = net.fit(X, y, **options)
     calls = count_calls(monkeypatch)
-    monkeypatch.setattr(runner, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "CALL_SECONDS", 0.0)
     cut = other.fit(X, y, n_threads=n_threads, **options)
     assert len(calls) == 4 * 5  # one step each
     np.testing.assert_array_equal(net.params, other.params)
@@ -351,6 +360,67 @@ def test_tol_of_zero_needs_some_improvement():
     history = net.fit(X, y, epochs=50, batch_size=40, optimizer=SGD(0.05), tol=0.0, n_iter_no_change=2)
     assert history.stopped_by is None
     assert len(history.loss) == 50
+    history = net.fit(X, y, epochs=50, batch_size=40, optimizer=SGD(1e-300), tol=0.0, n_iter_no_change=2)
+    assert len(set(history.loss)) == 1
+    assert (history.stopped_by, len(history.loss)) == ("tol", 3)
+
+
+def stopped(history, tol, n_iter_no_change, patience):
+    """Epochs until the rules of the docstring end a fit with this history, why they do, and the epoch of the best parameters."""
+    lowest = best = float("inf")
+    waited = waited_for_better = chosen = 0
+    for epoch, loss in enumerate(history.loss):
+        waited = 0 if loss < lowest - tol else waited + 1
+        lowest = min(lowest, loss)
+        if waited >= n_iter_no_change:
+            return epoch + 1, "tol", chosen
+        if patience is not None:
+            waited_for_better += 1
+            if history.validation_loss[epoch] < best:
+                best, chosen, waited_for_better = history.validation_loss[epoch], epoch, 0
+            if waited_for_better >= patience:
+                return epoch + 1, "patience", chosen
+    return len(history.loss), None, chosen
+
+
+@pytest.mark.parametrize("patience", [None, 4])
+@pytest.mark.parametrize("sizes", [(4, 6, 3), (4, 20, 3)], ids=str)
+def test_the_kernel_stops_where_a_loop_of_one_epoch_each_does(sizes, patience, monkeypatch, one_call):
+    net, X, y = problem(sizes, 12)
+    options = {"epochs": 80, "batch_size": 5, "optimizer": Adam(0.02), "rng": 3}
+    options |= {"validation_data": (make_samples(30, 4, seed=8), make_targets("squared", 30, 3, seed=8))} if patience else {}
+    seen, calls, reasons = [], count_calls(monkeypatch), set()
+    whole = net.copy().fit(X, y, callbacks=[lambda epoch, net, history: seen.append(net.params.copy())], **options)
+    for tol in (0.0, 1e-4, 1e-3, 1e-2, 0.1):
+        for n_iter_no_change in (1, 3, 7):
+            again = net.copy()
+            del calls[:]
+            history = again.fit(X, y, tol=tol, n_iter_no_change=n_iter_no_change, patience=patience, **options)
+            epochs, reason, chosen = stopped(whole, tol, n_iter_no_change, patience)
+            assert (history.stopped_by, history.loss) == (reason, whole.loss[:epochs])
+            assert history.validation_loss == whole.validation_loss[:epochs]
+            assert len(history.time) == len(history.learning_rate) == epochs
+            assert len(calls) == (epochs if patience else 1)
+            np.testing.assert_array_equal(again.params, seen[chosen if patience else epochs - 1])
+            reasons.add((reason, 2 < epochs < 80))
+    assert ("tol", True) in reasons
+    assert patience is None or ("patience", True) in reasons
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_the_rule_of_the_kernel_goes_on_where_an_epoch_takes_several_calls(monkeypatch, teams, n_threads):
+    net, X, y = problem((4, 20, 3))
+    options = {"epochs": 300, "batch_size": 7, "optimizer": SGD(0.2), "tol": 1e-3, "n_iter_no_change": 3, "rng": 0}
+    options["n_threads"] = n_threads
+    other = net.copy()
+    history = net.fit(X, y, **options)
+    assert history.stopped_by == "tol"
+    monkeypatch.setattr(trainer, "CALL_SECONDS", 0.0)
+    calls = count_calls(monkeypatch)
+    cut = other.fit(X, y, **options)
+    assert len(calls) == 6 * len(history.loss)
+    assert (cut.loss, cut.stopped_by) == (history.loss, "tol")
+    np.testing.assert_array_equal(net.params, other.params)
 
 
 def test_gradient_tol():
@@ -694,12 +764,6 @@ def test_one_call_an_epoch_where_somebody_watches(monkeypatch):
     assert 50 <= len(calls) <= 60
 
 
-@pytest.fixture
-def one_call(monkeypatch):
-    """No call is cut short because the machine is busy."""
-    monkeypatch.setattr(runner, "CALL_SECONDS", 1e9)
-
-
 def python_calls(net, X, y, **options):
     """How many Python functions of the package run during a fit."""
     package, count = str(Path(fastbp.__file__).parent), 0
@@ -717,12 +781,15 @@ def python_calls(net, X, y, **options):
 
 
 @pytest.mark.parametrize("sizes", [(2, 3, 1), (2, 20, 1)], ids=str)
-def test_python_runs_once_an_epoch_whatever_the_number_of_steps(one_call, sizes):
+def test_python_runs_once_an_epoch_that_somebody_watches_and_never_for_others(one_call, sizes):
     net, X, y = problem(sizes, 1000)
-    few, many = (python_calls(net, X, y, epochs=20, batch_size=batch) for batch in (1000, 1))
-    assert many == few
-    twice = python_calls(net, X, y, epochs=40, batch_size=1000)
-    assert 0 < twice - few <= 20 * 10
+    net.fit(X, y, epochs=1)  # what is done once a process
+    by_kernel = {"tol": 0.0, "n_iter_no_change": 1000}
+    for options, least, most in (({}, 0, 0), (by_kernel, 0, 0), ({"callbacks": [lambda *_: None]}, 5, 20)):
+        few, many = (python_calls(net, X, y, epochs=20, batch_size=batch, **options) for batch in (1000, 1))
+        assert many == few
+        twice = python_calls(net, X, y, epochs=40, batch_size=1000, **options)
+        assert 20 * least <= twice - few <= 20 * most
 
 
 def test_gradients_of_the_fitted_network_vanish():

@@ -234,7 +234,7 @@ RULES = {
 
 
 def lookup(table, argument, spec):
-    """Return the table's entry for a name, or for an instance with a ``name``, and its hyper-parameters."""
+    """Return what the table has for a name, or for an instance with a ``name``, and its hyper-parameters."""
     name = spec if isinstance(spec, str) else getattr(spec, "name", None)
     if name not in table:
         raise ValueError(f"{argument} {spec!r} is not known; choose from {', '.join(table)}")

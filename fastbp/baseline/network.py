@@ -48,7 +48,7 @@ class Network:
         self.sizes, self.dtype = [int(n) for n in sizes], np.dtype(dtype)
         hidden = list(hidden) if isinstance(hidden, list | tuple) else [hidden] * (len(self.sizes) - 2)
         if len(self.sizes) < 2 or min(self.sizes) < 1 or len(hidden) != len(self.sizes) - 2:
-            raise ValueError(f"sizes must be at least two positive widths, hidden one entry for each hidden layer; got {sizes}")
+            raise ValueError(f"sizes must be at least two positive widths, hidden one for each hidden layer; got {sizes}")
         self._loss, self._loss_options = lookup(LOSSES, "loss", loss)
         self._loss_options.ones = np.ones((self.sizes[-1], 1), self.dtype)
         link = self._loss.link

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fastbp.arguments import integer, real
 from fastbp.bench import workloads
 
 LATENCY, START = "latency", "start"
@@ -50,12 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
     ValueError
         Naming the option at fault.
     """
-    if arguments.threads < 1:
-        raise ValueError(f"--threads must be at least 1, got {arguments.threads}")
-    if arguments.rounds is not None and arguments.rounds < 1:
-        raise ValueError(f"--rounds must be at least 1, got {arguments.rounds}")
-    if not arguments.tolerance >= 0:
-        raise ValueError(f"--tolerance must not be negative, got {arguments.tolerance:g}")
+    integer("--threads", arguments.threads)
+    if arguments.rounds is not None:
+        integer("--rounds", arguments.rounds)
+    real("--tolerance", arguments.tolerance)
     if arguments.plot is not None and not arguments.plot.is_dir():
         raise ValueError(f"--plot: there is no directory {arguments.plot}")
     return _against(arguments) if arguments.against is not None else _contest(arguments)

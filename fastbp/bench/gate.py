@@ -139,7 +139,7 @@ def build(source: Path, label: str, key: str) -> Side:
 
 def _home() -> Path:
     """Directory of the environments: beside the kernel cache, or a temporary one that is kept."""
-    from fastbp.compiler.cache import cache_directory
+    from fastbp.compiler import cache_directory
 
     kernels = cache_directory()
     return kernels.parent / "revisions" if kernels else Path(tempfile.mkdtemp(prefix="fastbp-revisions-"))

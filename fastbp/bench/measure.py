@@ -109,36 +109,36 @@ def measure(workload: Workload, dtype: str, contestants: Mapping[str, Any], mach
         Ready for JSON. Under "contestants", for each its "status": "ok", "wrong", "failed" or "unable".
     """
     reference, data = Reference(workload), tuple(workload.load(dtype))
-    entries: dict[str, dict[str, Any]] = {}
+    outcomes: dict[str, dict[str, Any]] = {}
     for name, contestant in contestants.items():
-        entries[name] = entry = _open(contestant, workload, dtype, data)
-        if "status" in entry:
+        outcomes[name] = outcome = _open(contestant, workload, dtype, data)
+        if "status" in outcome:
             continue
-        entry["epochs"] = choose_epochs(contestant, workload, settings)
-        contestant.turn(entry["epochs"])
-        _verify(entry, reference, contestant)
+        outcome["epochs"] = choose_epochs(contestant, workload, settings)
+        contestant.turn(outcome["epochs"])
+        _verify(outcome, reference, contestant)
 
-    timed = [name for name, entry in entries.items() if entry["status"] == "ok"]
-    turns = {name: lambda name=name: contestants[name].turn(entries[name]["epochs"]) for name in timed}
+    timed = [name for name, outcome in outcomes.items() if outcome["status"] == "ok"]
+    turns = {name: lambda name=name: contestants[name].turn(outcomes[name]["epochs"]) for name in timed}
     # right before or after ours, which come first: a peak of another moment is that of another machine
     times = interleave({"machine": lambda: machine.flops(dtype, settings.seconds / 2)} | turns, settings.rounds)
     peaks = np.array(times.pop("machine"))
     for name in timed:
-        _verify(entries[name], reference, contestants[name])
+        _verify(outcomes[name], reference, contestants[name])
     per_step = {
-        name: np.array(times[name]) / (entries[name]["epochs"] * workload.steps_per_epoch)
+        name: np.array(times[name]) / (outcomes[name]["epochs"] * workload.steps_per_epoch)
         for name in timed
-        if entries[name]["status"] == "ok"
+        if outcomes[name]["status"] == "ok"
     }
     flop = workload.flop_per_epoch / workload.steps_per_epoch
     for name, seconds in per_step.items():
-        entries[name] |= {
+        outcomes[name] |= {
             "microseconds": _rounded(median_interval(1e6 * seconds)),
             "gflops": float(np.median(flop / seconds / 1e9)),
             "peak_fraction": _rounded(median_interval(flop / seconds / peaks)),
         }
         if OURS in per_step and name != OURS:
-            entries[name]["ratio"] = _rounded(ratio_interval(seconds, per_step[OURS]))
+            outcomes[name]["ratio"] = _rounded(ratio_interval(seconds, per_step[OURS]))
     return {
         "name": workload.name,
         "sizes": list(workload.sizes),
@@ -147,12 +147,12 @@ def measure(workload: Workload, dtype: str, contestants: Mapping[str, Any], mach
         "dtype": dtype,
         "intensity": workload.flop_per_epoch / workload.bytes_per_epoch,
         "peak_gflops": float(np.median(peaks)) / 1e9,
-        "contestants": entries,
+        "contestants": outcomes,
     }
 
 
 def _open(contestant: Any, workload: Workload, dtype: str, data: tuple[Any, ...]) -> dict[str, Any]:
-    """Let a contestant prepare a workload; its entry, which has a "status" if that is not possible."""
+    """Let a contestant prepare a workload; its outcome, which has a "status" if that is not possible."""
     try:
         reason, tolerance = contestant.open(workload.name, dtype, data)
         if reason is not None:
@@ -165,31 +165,31 @@ def _open(contestant: Any, workload: Workload, dtype: str, data: tuple[Any, ...]
     return {"tolerance": tolerance}
 
 
-def _verify(entry: dict[str, Any], reference: Reference, contestant: Any) -> None:
-    entry["difference"] = reference.difference(contestant, entry["epochs"])
-    entry["status"] = "ok" if entry["difference"] <= entry["tolerance"] else "wrong"
+def _verify(outcome: dict[str, Any], reference: Reference, contestant: Any) -> None:
+    outcome["difference"] = reference.difference(contestant, outcome["epochs"])
+    outcome["status"] = "ok" if outcome["difference"] <= outcome["tolerance"] else "wrong"
 
 
 def latency(dtype: str, contestants: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """Verify and time the outputs for one sample at a time; the result is like that of `measure`."""
     workload = workloads.get(LATENCY_WORKLOAD)
     expected, data = Reference(workload).baseline.outputs(5), tuple(workload.load(dtype))
-    entries: dict[str, dict[str, Any]] = {}
+    outcomes: dict[str, dict[str, Any]] = {}
     for name, contestant in contestants.items():
-        entries[name] = entry = _open(contestant, workload, dtype, data)
-        if "status" in entry:
+        outcomes[name] = outcome = _open(contestant, workload, dtype, data)
+        if "status" in outcome:
             continue
         contestant.latency(5)
         error = float(np.abs(contestant.outputs(5) - expected).max())
-        entry |= {"difference": error, "tolerance": LATENCY_TOLERANCE, "status": "ok" if error <= LATENCY_TOLERANCE else "wrong"}
-    timed = [name for name, entry in entries.items() if entry["status"] == "ok"]
+        outcome |= {"difference": error, "tolerance": LATENCY_TOLERANCE, "status": "ok" if error <= LATENCY_TOLERANCE else "wrong"}
+    timed = [name for name, outcome in outcomes.items() if outcome["status"] == "ok"]
     calls = max(10, int(LATENCY_CALLS * settings.seconds / Settings.seconds))
     times = interleave({name: lambda name=name: contestants[name].latency(calls) for name in timed}, settings.rounds)
     for name in timed:
-        entries[name]["microseconds"] = _rounded(median_interval(1e6 * np.array(times[name])))
+        outcomes[name]["microseconds"] = _rounded(median_interval(1e6 * np.array(times[name])))
         if OURS in timed and name != OURS:
-            entries[name]["ratio"] = _rounded(ratio_interval(times[name], times[OURS]))
-    return {"name": "latency", "sizes": list(workload.sizes), "dtype": dtype, "contestants": entries}
+            outcomes[name]["ratio"] = _rounded(ratio_interval(times[name], times[OURS]))
+    return {"name": "latency", "sizes": list(workload.sizes), "dtype": dtype, "contestants": outcomes}
 
 
 def _rounded(interval: Interval) -> dict[str, float]:
@@ -202,6 +202,6 @@ def unsound(results: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     return [
         (name, result["name"])
         for result in results
-        for name, entry in result["contestants"].items()
-        if entry["status"] == "wrong" or (name == OURS and entry["status"] == "failed")
+        for name, outcome in result["contestants"].items()
+        if outcome["status"] == "wrong" or (name == OURS and outcome["status"] == "failed")
     ]

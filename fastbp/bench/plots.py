@@ -34,13 +34,13 @@ def save(results: dict[str, Any], directory: Path) -> None:
 
 def ratio_chart(results: dict[str, Any], ax: Axes) -> None:
     """For each workload, the time of every contestant divided by that of fastbp, with its interval."""
-    rows = [result for result in results["workloads"] if any("ratio" in entry for entry in result["contestants"].values())]
+    rows = [result for result in results["workloads"] if any("ratio" in outcome for outcome in result["contestants"].values())]
     low, high, seen = 1.0, 1.0, set()
     for position, result in enumerate(rows):
-        for name, entry in result["contestants"].items():
-            if "ratio" not in entry:
+        for name, outcome in result["contestants"].items():
+            if "ratio" not in outcome:
                 continue
-            ratio = entry["ratio"]
+            ratio = outcome["ratio"]
             colour, marker = STYLES[name]
             label = None if name in seen else name
             seen.add(name)

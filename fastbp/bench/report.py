@@ -79,13 +79,13 @@ def _row(result: dict[str, Any], others: Sequence[str]) -> Row:
     return row + [cell(result["contestants"].get(other)) for other in others]
 
 
-def cell(entry: dict[str, Any] | None) -> str:
+def cell(outcome: dict[str, Any] | None) -> str:
     """Ratio of a contestant's time to ours, with its interval; or why there is none."""
-    if entry is None or entry["status"] == "unable":
+    if outcome is None or outcome["status"] == "unable":
         return "-"
-    if entry["status"] != "ok":
-        return str(entry["status"])
-    ratio = entry["ratio"]
+    if outcome["status"] != "ok":
+        return str(outcome["status"])
+    ratio = outcome["ratio"]
     return f"{number(ratio['estimate'])} ({number(ratio['low'])} to {number(ratio['high'])})"
 
 
@@ -102,16 +102,16 @@ def _remarks(results: dict[str, Any]) -> list[str]:
     lines = [f"{name}: left out, {reason}." for name, reason in results["left_out"].items()]
     reasons: dict[tuple[str, str], list[str]] = {}
     for result in results["workloads"]:
-        for name, entry in result["contestants"].items():
-            if entry["status"] == "unable":
-                reasons.setdefault((name, entry["reason"]), []).append(result["name"])
-            if entry["status"] == "wrong":
+        for name, outcome in result["contestants"].items():
+            if outcome["status"] == "unable":
+                reasons.setdefault((name, outcome["reason"]), []).append(result["name"])
+            if outcome["status"] == "wrong":
                 lines.append(
-                    f"{name} is wrong on {result['name']}: it ends {entry['difference']:.1e} from the float64 baseline,"
-                    f" {entry['tolerance']:.0e} is tolerated. It was not timed."
+                    f"{name} is wrong on {result['name']}: it ends {outcome['difference']:.1e} from the float64 baseline,"
+                    f" {outcome['tolerance']:.0e} is tolerated. It was not timed."
                 )
-            if entry["status"] == "failed":
-                lines.append(f"{name} failed on {result['name']}: {entry['reason']}")
+            if outcome["status"] == "failed":
+                lines.append(f"{name} failed on {result['name']}: {outcome['reason']}")
     lines += [f"{name} {reason}: not in {', '.join(where)}." for (name, reason), where in reasons.items()]
     if results["workloads"]:
         lines.append(

@@ -16,7 +16,7 @@ MODULES = {
     "modules": "add_this_module",
     "operators": "lowered processor",
     "parts": "inline kernel",
-    "registry": "Described Registry boolean is_boolean positive",
+    "registry": "Described Registry",
     "switches": "known_codes switch switch_over when_extended when_sparse",
 }
 HOME = {name: f"{__name__}.{module}" for module, names in MODULES.items() for name in names.split()}
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     from fastbp.compiler.parts import kernel as kernel
     from fastbp.compiler.registry import Described as Described
     from fastbp.compiler.registry import Registry as Registry
-    from fastbp.compiler.registry import boolean as boolean
-    from fastbp.compiler.registry import is_boolean as is_boolean
-    from fastbp.compiler.registry import positive as positive
     from fastbp.compiler.switches import known_codes as known_codes
     from fastbp.compiler.switches import switch as switch
     from fastbp.compiler.switches import switch_over as switch_over

@@ -9,6 +9,7 @@ import dis
 import enum
 import functools
 import hashlib
+from importlib import import_module
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -20,6 +21,7 @@ from numba.core.types import Type
 
 from fastbp.compiler.modules import PACKAGE, Unseen, add_this_module, digest_of
 
+ENTRIES = f"{PACKAGE}compiler.entries"  # what compiles, by the modules that it imports
 VERSIONED = {"builtins", "math", "cmath", "operator", "_operator", "functools", "itertools", "types", "typing"}
 VERSIONED |= {"numba", "llvmlite", "numpy"}
 PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), type(Ellipsis)})
@@ -35,11 +37,12 @@ def digest(*values: Any) -> str:
     Unseen
         If that cannot be told.
     """
+    import_module(ENTRIES)  # whoever asks first: a digest must not depend on what has been used so far
     walk = _Walk()
     for value in values:
         walk.follow(value, is_compiled=True)
     try:
-        walk.feed(digest_of(*sorted({f"{PACKAGE}compiler.entries", *walk.modules})))
+        walk.feed(digest_of(*sorted({ENTRIES, *walk.modules})))
     except Unseen as unseen:
         walk.unseen.append(str(unseen))
     if walk.unseen:

@@ -4,8 +4,6 @@ import functools
 import inspect
 from time import time_ns
 
-import numpy as np
-
 from fastbp.compiler.modules import PACKAGE, add_this_module
 
 NEW_OBJECT = object().__reduce_ex__(2)[0]  # what makes an instance from a pickle
@@ -131,15 +129,19 @@ class Registry:
         ValueError
             If a class of that name is there already, and is another one.
         TypeError
-            If the class is not of this kind.
+            If the class is not of this kind, or lacks what kernels are compiled from.
         """
         if getattr(cls, "registry", None) is not self:
             raise TypeError(f"{cls.__qualname__} must be a subclass of {self.kind.__name__}")
         known = self._named(cls.name)
         if known is not None and not _is_again(cls, known):
             raise ValueError(f"{self.argument} {cls.name!r} is the name of {known.__qualname__} already; choose another")
+        for name in self.compiled:
+            if not callable(getattr(cls, name, None)):
+                raise TypeError(f"{cls.__qualname__} must have a static method {name!r}: kernels are compiled from it")
         if known is None and cls.common and self.classes and not self.classes[-1].common:
             raise ValueError(f"{cls.__qualname__} must not be common: the common classes are the first")
+        add_this_module()
         if cls.__init__ is not object.__init__ and not hasattr(cls.__init__, "fixes"):
             cls.__init__ = _fixing(cls.__init__)
         # when: of two definitions of a class, that tells every process which is the later
@@ -191,41 +193,6 @@ class Registry:
         if getattr(cls, "registry", None) is self and is_registered(cls):
             return value() if cls is value else value
         raise TypeError(f"{argument} must be a name ({', '.join(self.names)}) or an instance of such a class, got {value!r}")
-
-
-def is_boolean(value) -> bool:
-    """Whether `value` is True or False; numbers, words and None are not."""
-    return isinstance(value, bool | np.bool_)
-
-
-def boolean(name: str, value) -> bool:
-    """`value`, True or False, as a bool."""
-    if not is_boolean(value):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return bool(value)
-
-
-def positive(name: str, value, *, zero: bool = False, below: float = float("inf"), most: float = float("inf")) -> float:
-    """`value` as a float after checking that it is a finite number in (0, below), or [0, below) if `zero`, and at most `most`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument `name`.
-    """
-    if isinstance(value, bool | str) or not hasattr(value, "__float__"):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    try:
-        number = float(value)
-    except TypeError as error:
-        raise TypeError(f"{name} must be one number, got {value!r}") from error
-    except OverflowError as error:
-        raise ValueError(f"{name} must be finite, got a number that no float holds") from error
-    if not (number >= 0.0 if zero else number > 0.0) or not number < below or number > most:
-        upper = f" and < {below:g}" if below < float("inf") else f" and <= {most:g}" if most < float("inf") else ""
-        bounds = f"{'>= 0' if zero else '> 0'}{upper}"
-        raise ValueError(f"{name} must be finite and {bounds}, got {value!r}")
-    return number
 
 
 add_this_module()

@@ -9,8 +9,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastbp.layout import ALIGNMENT
-
+ALIGNMENT = 64  # bytes: a line of the cache, and the widest register
 HUGE_PAGE = 1 << 21  # bytes
 LARGE = 1 << 20  # bytes from which a buffer gets pages of its own
 KEPT = 1 << 27  # bytes at most that wait for the next buffer

@@ -1,17 +1,37 @@
-"""The parameters of a network, or a gradient by them: a flat vector, and its parts by layers, which are set by copying."""
+"""The parameters of a network, or a gradient by them: a flat vector, and its parts by layers, set by copying; and a trace."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from functools import cache
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp import layout
 from fastbp.engine import validation
 
 Array = NDArray[Any]
+
+
+def parameter_offsets(sizes: Sequence[int]) -> list[tuple[int, int, int]]:
+    """(offset of W, offset of b, end) of each layer in the flat parameter vector."""
+    offsets, start = [], 0
+    for n_in, n_out in pairwise(sizes):
+        biases = start + n_in * n_out
+        offsets.append((start, biases, biases + n_out))
+        start = biases + n_out
+    return offsets
+
+
+@cache
+def places(sizes: tuple[int, ...]) -> tuple[Any, Any]:
+    """Where the weights (n_out, n_in), and the biases (n_out,), of each layer are in the flat vector: slices and shapes."""
+    shapes = [(n_out, n_in) for n_in, n_out in pairwise(sizes)]
+    offsets = list(zip(parameter_offsets(sizes), shapes, strict=True))
+    weights = tuple((slice(w, b), shape) for (w, b, _), shape in offsets)
+    return weights, tuple((slice(b, end), shape[:1]) for (_, b, end), shape in offsets)
 
 
 class LayerArrays(Sequence[Array]):
@@ -100,7 +120,7 @@ class Parameters:
     @property
     def weights(self) -> LayerArrays:
         """Views (n_out, n_in), one a layer."""
-        return LayerArrays("weights", self._vector, layout.places(self.sizes)[0])
+        return LayerArrays("weights", self._vector, places(self.sizes)[0])
 
     @weights.setter
     def weights(self, value: Any) -> None:
@@ -109,7 +129,7 @@ class Parameters:
     @property
     def biases(self) -> LayerArrays:
         """Views (n_out,), one a layer."""
-        return LayerArrays("biases", self._vector, layout.places(self.sizes)[1])
+        return LayerArrays("biases", self._vector, places(self.sizes)[1])
 
     @biases.setter
     def biases(self, value: Any) -> None:
@@ -131,3 +151,19 @@ def fitting(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any])
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     return array
+
+
+class Gradients(Parameters):
+    """Gradient of the mean loss: `params` (n_params,), `weights` and `biases`, laid out like those of the network."""
+
+
+class Trace(NamedTuple):
+    """The quantities of backpropagation, a row for each sample.
+
+    ``a[0]`` is the input and ``a[l]`` the activations of layer l; ``z[l - 1]`` its raw outputs a[l-1] W^T + b; ``delta[l - 1]`` the
+    derivative of the mean loss with respect to them (None without targets).
+    """
+
+    a: list[Array]
+    z: list[Array]
+    delta: list[Array] | None

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastbp.engine import validation
+from fastbp.engine.planner import kept_of_words, round_up
 from fastbp.kernels.regularize import draw_mask
-from fastbp.layout import kept_of_words, round_up
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def checked(
 ) -> Regularization:
     """The options of these names of `fastbp.engine.training.fit`; an error names the one at fault."""
     limits = {"clip_norm": clip_norm, "clip_value": clip_value, "max_norm": max_norm}
-    given = {name: validation.real(name, value, open_end=True) for name, value in limits.items() if value is not None}
+    given = {name: validation.real(name, value, above=0.0) for name, value in limits.items() if value is not None}
     return Regularization(l1=validation.real("l1", l1), dropout=_of_layers(dropout, input_dropout, n_hidden), **given)
 
 
@@ -58,20 +58,13 @@ def _of_layers(hidden: Any, inputs: Any, n_hidden: int) -> tuple[float, ...]:
     if isinstance(hidden, list | tuple) or (isinstance(hidden, np.ndarray) and hidden.ndim):
         if len(hidden) != n_hidden:
             raise ValueError(f"dropout must be a number, or one for each of the {n_hidden} hidden layers, got {hidden!r}")
-        each = [_probability(f"dropout[{i}]", value) for i, value in enumerate(hidden)]
+        each = [validation.real(f"dropout[{i}]", value, below=1.0) for i, value in enumerate(hidden)]
     else:
-        each = [_probability("dropout", hidden)] * n_hidden
+        each = [validation.real("dropout", hidden, below=1.0)] * n_hidden
         if n_hidden == 0 and hidden != 0:
             raise ValueError(f"dropout needs a hidden layer, got {hidden!r}; input_dropout drops inputs")
-    dropped = (_probability("input_dropout", inputs), *each)
+    dropped = (validation.real("input_dropout", inputs, below=1.0), *each)
     return dropped if any(dropped) else ()
-
-
-def _probability(name: str, value: Any) -> float:
-    number = validation.real(name, value)
-    if number >= 1:
-        raise ValueError(f"{name} must be less than 1, got {value!r}")
-    return number
 
 
 def dropout_mask(seed: int, epoch: int, layer: int, n_rows: int, n_units: int, dropout: float) -> np.ndarray:

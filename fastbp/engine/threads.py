@@ -8,12 +8,16 @@ worker processes their share in variables; its worker threads have one thread ea
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from threading import current_thread, main_thread
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastbp.engine.sparsity import Entries
 
 FLOP_PER_MEMBER = 2e7  # of one mini-batch (about 0.2 ms): less does not repay the meetings of the team
 FLOP_PER_START = 2e8  # of work that is done once: less does not repay the start of a thread
@@ -21,6 +25,17 @@ VARIABLES = ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "NUMBA_NUM_THREADS", "LOKY_M
 POOLS = ("openblas", "mkl", "openmp")  # BLIS has one thread until it is told otherwise: that is no limit
 WITHOUT_THREADS = ("disabled", "sequential")  # nor is the one thread of a library that was built without
 PROC = Path("/proc/self")
+
+
+def flop_of_sample(sizes: Sequence[int], entries: "Entries | None" = None) -> int:
+    """Floating-point operations of one step on one sample: 6 P - 2 P_1.
+
+    P weights take 2 P forward, 2 P in the gradient and 2 P in the delta recursion, which the first layer's P_1 do not need; of
+    these only those of the `entries` of a sample, if its zeros are left out.
+    """
+    weights = [a * b for a, b in pairwise(sizes)]
+    first = weights[0] if entries is None else round(entries.average * sizes[1])
+    return 6 * sum(weights[1:]) + 4 * first
 
 
 def members_for(flop: float, limit: int | None, least: float = FLOP_PER_MEMBER) -> int:

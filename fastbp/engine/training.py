@@ -1,64 +1,19 @@
-"""Supervises a fit: epochs, stopping, callbacks, History. The arithmetic is in the kernels."""
+"""`fit`: what its options are, their checks, and a training by them."""
 
-import json
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from time import perf_counter
+from dataclasses import replace
 
 import numpy as np
 
-from fastbp import layout, optimizers, schedules
-from fastbp.compiler.registry import boolean, is_boolean
+from fastbp import optimizers, schedules
+from fastbp.arguments import boolean, is_boolean
 from fastbp.engine import memory, regularization, sparsity, validation
-from fastbp.engine.runner import DivergenceError as DivergenceError
-from fastbp.engine.runner import Runner, open_session
-from fastbp.engine.runner import flop_of_sample as flop_of_sample
-
-
-@dataclass
-class History:
-    """What happened in a fit; one entry an epoch in each list that was asked for.
-
-    Attributes
-    ----------
-    loss : list of float
-        Mean over the epoch's samples of the loss each mini-batch had before its step, penalty included.
-    validation_loss, validation_score : list of float
-        After the epoch, on the validation data.
-    score : list of float
-        After the epoch, on the training data, with ``record_score=True``.
-    learning_rate : list of float
-        At the beginning of the epoch.
-    time : list of float
-        Seconds since the fit began.
-    weight_norms, gradient_norms : list of list of float
-        Euclidean norm of each layer's weights after the epoch and of their gradient, as clipped, at its last step, with
-        ``record_norms=True``.
-    stopped_by : str or None
-        "tol", "gradient_tol", "patience", "callback", or None if all epochs were run.
-    """
-
-    loss: list = field(default_factory=list)
-    validation_loss: list = field(default_factory=list)
-    score: list = field(default_factory=list)
-    validation_score: list = field(default_factory=list)
-    learning_rate: list = field(default_factory=list)
-    time: list = field(default_factory=list)
-    weight_norms: list = field(default_factory=list)
-    gradient_norms: list = field(default_factory=list)
-    stopped_by: str | None = None
-
-    def to_dict(self) -> dict:
-        """The lists that were filled, and why the fit stopped."""
-        return {name: value for name, value in vars(self).items() if value != []}
-
-    def save(self, path) -> None:
-        """Write `to_dict` as JSON."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+from fastbp.engine.history import History, Watch
+from fastbp.engine.session import Session
+from fastbp.engine.trainer import Stopping, Trainer
 
 
 def epoch_order(seed: int, epoch: int, n_samples: int) -> np.ndarray:
-    """The order in which `fit` visits the rows in an epoch (from 0) when it shuffles with this seed."""
+    """The order in which `fit` visits `n_samples` rows in an epoch (from 0) when it shuffles with this seed."""
     from fastbp.kernels.train import draw_order
 
     order = np.empty(n_samples, np.int64)
@@ -100,9 +55,10 @@ def fit(
 ) -> History:
     """Train a network by mini-batch gradient descent, from its present parameters.
 
+    Other threads may predict meanwhile, by parameters of any moment of the training.
+
     Parameters
     ----------
-    net : Network
     X : array_like or sparse matrix (n_samples, n_inputs)
         Where most of it is zero, the zeros are left out of the first layer; the result is the same.
     y : array_like
@@ -111,6 +67,7 @@ def fit(
     batch_size : int, default 32
         At most n_samples is used. A last, shorter mini-batch is used too, and divided by its own size.
     optimizer : str or Optimizer, default "sgd"
+        What it keeps from step to step (velocities, moving averages, the count of steps) begins at zero with every fit.
     shuffle : bool or "replacement", default True
         Visit the rows in a new order every epoch; False keeps theirs; "replacement" draws each row anew.
     order : array_like of int, (epochs, m) or (m,), optional
@@ -143,6 +100,7 @@ def fit(
         Without `validation_data`, keep this part of the rows, drawn at random, for validation.
     tol : float, optional
         Stop when the loss has not improved on its best by more than `tol` for `n_iter_no_change` epochs running.
+    n_iter_no_change : int, default 10
     gradient_tol : float, optional
         Stop after an epoch in whose last step the norms of all weight and bias gradients add up to at most this.
     patience : int, optional
@@ -211,128 +169,36 @@ def fit(
         if held_count:
             rows, values, labels, weights, held_out = _split(rng, rows, values, labels, weights, held_count)
         batch_size = min(batch_size, len(rows) if given is None else given.shape[1])
-        separate = record_norms or gradient_tol is not None
-        extra = replace(extra, l1=extra.l1 / len(rows))
+        if extra.l1:
+            extra = replace(extra, l1=extra.l1 / len(rows))
         if regularization.drops_inputs(extra):
             rows, entries = sparsity.dense(rows), None
         else:
             entries = sparsity.entries(rows, net.sizes[1])
-        plain = not separate and l2 == 0
-        session = open_session(net, batch_size, rule, n_threads, plain=plain, extra=extra, entries=entries)
-        plan = session.plan
+        norms = record_norms or gradient_tol is not None
+        plain = not norms and l2 == 0
+        session = Session.open(net, batch_size, rule, n_threads, plain=plain, extra=extra, entries=entries)
         session.set_data(rows, values, labels, weights, given)
         session.set_penalty(l2 / len(rows))
-        plan[layout.SEPARATE] |= separate
-        if given is not None:
-            plan[layout.ORDER], plan[layout.ORDER_STRIDE] = layout.GIVEN, given.shape[1] if len(given) > 1 else 0
-        else:
-            plan[layout.ORDER] = {True: layout.SHUFFLED, False: layout.GIVEN, "replacement": layout.WITH_REPLACEMENT}[shuffle]
-        if (shuffle and given is None) or extra.dropout:
-            plan[layout.SEED] = rng.integers(1 << 63)
-        session.set_rates(schedule.rates(rule.learning_rate, epochs, -(-int(plan[layout.ROWS]) // batch_size)))
-        session.record = np.full((epochs, 1 + 4 * (len(net.sizes) - 1)), np.nan).reshape(-1)
+        session.set_order(shuffle if given is None else False, 0 if given is None or len(given) == 1 else given.shape[1])
+        session.set_rates(schedule.rates(rule.learning_rate, epochs, steps))
+        session.set_record(epochs, norms=norms)
+        session.begin(rng.integers(1 << 63) if (shuffle and given is None) or extra.dropout else 0)
 
-        watch = _Watch(net, rows, values, labels, weights, held_out, tol, n_iter_no_change, gradient_tol, patience)
-        watch.record_norms, watch.record_score, watch.callbacks = record_norms, record_score, callbacks
+        loss_rule = None if tol is None else Stopping(tol, n_iter_no_change)
+        held_out_rule = None if patience is None else Stopping(0.0, patience)
+        scored = (rows, labels if labels.size else values) if record_score else None
         bar = _bar(epochs, progress)
+        watch = Watch(session, loss_rule, gradient_tol, held_out, held_out_rule, scored, record_norms, callbacks, bar)
         try:
-            _run(session, watch, epochs, bar)
+            trainer = Trainer(session)
+            trainer.run(epochs, watch.after, each=watch.is_needed_every_epoch())
+            watch.restore_best()
+            trainer.require_finite(len(watch.history.loss))
         finally:
             session.close()
-            if bar is not None:
-                bar.close()
+            watch.close()
         return watch.history
-
-
-def _run(session, watch, epochs, bar):
-    """Run all epochs, or until the watch says stop."""
-    plan, begin = session.plan, perf_counter()
-    runner = Runner(session)
-    for first, last, start, seconds in runner.run(epochs, each=watch.is_needed_every_epoch()):
-        for epoch in range(first, last):
-            elapsed = start - begin + seconds * (epoch + 1 - first) / (last - first)
-            if watch.after(epoch, session, elapsed):
-                plan[layout.EPOCH] = epochs
-        if bar is not None and last > first:
-            bar.set_postfix(watch.summary(), refresh=False)
-            bar.update(last - first)
-    if watch.best is not None:
-        session.net.params[:] = watch.best
-    runner.require_finite(len(watch.history.loss))
-
-
-class _Watch:
-    """Looks at each epoch: fills the history and decides whether to stop."""
-
-    def __init__(self, net, rows, values, labels, weights, held_out, tol, n_iter_no_change, gradient_tol, patience):
-        self.net, self.history = net, History()
-        self.training = rows, labels if labels.size else values
-        self.held_out, self.tol, self.n_iter_no_change = held_out, tol, n_iter_no_change
-        self.gradient_tol, self.patience = gradient_tol, patience
-        self.record_norms = self.record_score = False
-        self.callbacks: tuple = ()
-        self.best = None
-        self.best_loss = self.best_validation_loss = float("inf")
-        self.without_progress = self.without_better = 0
-
-    def is_needed_every_epoch(self) -> bool:
-        """Whether anything has to be looked at, or may stop the fit, between two epochs."""
-        return bool(
-            self.held_out is not None
-            or self.tol is not None
-            or self.gradient_tol is not None
-            or self.record_score
-            or self.callbacks
-        )
-
-    def after(self, epoch, session, elapsed) -> bool:
-        """Record an epoch; True to stop."""
-        history, n_layers = self.history, len(self.net.sizes) - 1
-        loss, *norms = session.record.reshape(-1, 1 + 4 * n_layers)[epoch].tolist()
-        history.loss.append(loss)
-        history.learning_rate.append(session.rate(epoch))
-        history.time.append(elapsed)
-        if self.record_norms:
-            history.weight_norms.append(norms[: 2 * n_layers : 2])
-            history.gradient_norms.append(norms[2 * n_layers :: 2])
-        if self.record_score:
-            history.score.append(self.net.score(*self.training))
-        if self.held_out is not None:
-            history.validation_loss.append(self.net.loss(*self.held_out))
-            history.validation_score.append(self.net.score(*self.held_out))
-        history.stopped_by = self._reason(loss, sum(norms[2 * n_layers :]))
-        for callback in self.callbacks:
-            if callback(epoch, self.net, history) is True and history.stopped_by is None:
-                history.stopped_by = "callback"
-        return history.stopped_by is not None
-
-    def _reason(self, loss, gradient_norm):
-        if self.gradient_tol is not None and gradient_norm <= self.gradient_tol:
-            return "gradient_tol"
-        if self.tol is not None:
-            self.without_progress = 0 if loss < self.best_loss - self.tol else self.without_progress + 1
-            self.best_loss = min(loss, self.best_loss)
-            if self.without_progress >= self.n_iter_no_change:
-                return "tol"
-        if self.patience is not None:
-            validation_loss = self.history.validation_loss[-1]
-            if validation_loss < self.best_validation_loss:
-                self.best_validation_loss, self.best, self.without_better = validation_loss, self.net.params.copy(), 0
-            else:
-                self.without_better += 1
-            if self.without_better >= self.patience:
-                return "patience"
-        return None
-
-    def summary(self) -> dict:
-        """What the progress bar shows."""
-        shown = {"loss": self.history.loss[-1]}
-        if self.record_score:
-            shown["score"] = self.history.score[-1]
-        if self.held_out is not None:
-            shown["validation loss"] = self.history.validation_loss[-1]
-            shown["validation score"] = self.history.validation_score[-1]
-        return {name: f"{value:.4g}" for name, value in shown.items()}
 
 
 def _validation_data(net, data):

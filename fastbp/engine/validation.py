@@ -1,39 +1,17 @@
 """Checks of what users pass in: every message names the argument and what to do, and nothing is changed before all have passed."""
 
 from collections.abc import Sequence
-from numbers import Integral, Real
 
 import numpy as np
 
-from fastbp.compiler.registry import is_boolean
+from fastbp.arguments import integer as integer
+from fastbp.arguments import real as real
 from fastbp.engine import sparsity
 from fastbp.kernels.check import all_finite
 
 NOTHING = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
 NO_LABELS, NO_WEIGHTS = np.empty(0, np.int64), np.empty(0, np.float64)
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-100, 1e100  # that the largest weight of a sample may be as it is
-
-
-def integer(name: str, value, *, least: int = 1) -> int:
-    """`value` as an int of at least `least`."""
-    if is_boolean(value) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-    return int(value)
-
-
-def real(name: str, value, *, least: float = 0.0, open_end: bool = False) -> float:
-    """`value` as a finite float, at least (or, with `open_end`, more than) `least`."""
-    if is_boolean(value) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    try:
-        number = float(value)
-    except OverflowError as error:
-        raise ValueError(f"{name} must be finite, got a number that no float holds") from error
-    if not np.isfinite(number) or number < least or (open_end and number == least):
-        raise ValueError(f"{name} must be finite and {'more than' if open_end else 'at least'} {least:g}, got {value!r}")
-    return number
 
 
 def layer_sizes(sizes) -> tuple[int, ...]:
@@ -43,6 +21,19 @@ def layer_sizes(sizes) -> tuple[int, ...]:
     if len(sizes) < 2:
         raise ValueError(f"sizes must name at least an input and an output layer, got {list(sizes)}")
     return tuple(integer(f"sizes[{i}]", size) for i, size in enumerate(sizes))
+
+
+def precision(value) -> np.dtype:
+    """The dtype, float32 or float64, that is meant by a name, a type or a dtype."""
+    if value is None:
+        raise TypeError("dtype must be 'float32' or 'float64', got None")
+    try:
+        dtype = np.dtype(value)
+    except TypeError as error:
+        raise TypeError(f"dtype must be 'float32' or 'float64', got {value!r}") from error
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype.name!r}")
+    return dtype
 
 
 def is_plain(array: np.ndarray) -> bool:

@@ -11,7 +11,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastbp.engine.training import History
+from fastbp import optimizers
+from fastbp.engine.history import History
 from fastbp.engine.turn import Turn
 from fastbp.engine.validation import finite_parameters, numbers
 from fastbp.estimators import _checks, _parameters
@@ -30,7 +31,7 @@ PENDING = ("_network", "_views", "_turn")  # attributes that are made again when
 
 def is_stochastic(estimator) -> bool:
     """Whether the solver takes mini-batches; else what needs them is not there."""
-    if estimator.solver not in _parameters.STOCHASTIC_SOLVERS:
+    if estimator.solver not in optimizers.OPTIMIZERS.names:
         raise AttributeError(f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic.")
     return True
 

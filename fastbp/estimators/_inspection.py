@@ -30,11 +30,11 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         ndarray (n_samples, n_units)
         """
-        net, blocks = self._net_and_rows(X)
+        net, parts = self._net_and_rows(X)
         count = len(net.sizes) - 2
         if not -count <= layer < count:
             raise ValueError(f"layer must be one of the {count} hidden layers, got {layer}.")
-        return np.concatenate([net.trace(rows).a[1:-1][layer] for rows in blocks])
+        return np.concatenate([net.trace(rows).a[1:-1][layer] for rows in parts])
 
     def input_gradient(self, X) -> np.ndarray:
         """Derivatives of the predictions with respect to the features (scikit-learn#27996).
@@ -49,10 +49,10 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             Regressor: the slopes of ``predict``, (n_samples, n_features), or (n_samples, n_outputs, n_features) with several
             outputs. Classifier: those of ``predict_proba``, (n_samples, n_columns, n_features).
         """
-        net, blocks = self._net_and_rows(X)
+        net, parts = self._net_and_rows(X)
         # targets one below the raw outputs make the derivative of half the squared error 1
         linear = Network(net.sizes, net.hidden, dtype=net.dtype, weights=net.weights, biases=net.biases)
-        return np.concatenate([self._slopes(_jacobian(linear, rows), net._forward(rows)[0]) for rows in blocks])
+        return np.concatenate([self._slopes(_jacobian(linear, rows), net._forward(rows)[0]) for rows in parts])
 
     def _net_and_rows(self, X):
         self._require_fitted()

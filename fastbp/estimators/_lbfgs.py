@@ -5,7 +5,6 @@ from scipy.optimize import minimize
 from sklearn.utils.optimize import _check_optimize_result
 
 from fastbp.engine import memory, threads
-from fastbp.engine.runner import flop_of_sample
 from fastbp.engine.session import Session
 from fastbp.engine.validation import with_finite_sums
 from fastbp.estimators._checks import NOT_FINITE
@@ -18,7 +17,7 @@ def fit_lbfgs(estimator, net, data, held_out, tasks):
     watch, first_params = _Watch(estimator, net, held_out, tasks), net.params.copy()
     n_samples = len(data)
     entries = data.entries(net)
-    members = threads.members_for(n_samples * flop_of_sample(net.sizes, entries), estimator.n_threads)
+    members = threads.members_for(n_samples * threads.flop_of_sample(net.sizes, entries), estimator.n_threads)
     session = Session(net, n_samples, differentiate=True, members=members, entries=entries)
     try:
         function = _Objective(net, session, data, estimator.alpha)

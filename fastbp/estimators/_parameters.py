@@ -1,5 +1,6 @@
 """The parameters that classifier and regressor share: what values they may have, and what they mean to the kernels."""
 
+from inspect import signature
 from itertools import pairwise
 from numbers import Integral, Real
 
@@ -11,7 +12,8 @@ from sklearn.utils._param_validation import Options, StrOptions
 from fastbp import activations, optimizers, schedules
 from fastbp.engine import memory, regularization, validation
 
-STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "rmsprop")
+# the parameters of the estimators that are arguments of update rules under another name
+ARGUMENTS = {"learning_rate": "learning_rate_init", "rho": "beta_2", "weight_decay": "alpha"}
 SGD_SCHEDULES = ("constant", "invscaling", "adaptive")  # scikit-learn's, of which the other solvers take no notice
 
 
@@ -40,7 +42,7 @@ class Names(StrOptions):
 CONSTRAINTS: dict = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     "activation": [Names(lambda: ["logistic", *activations.ACTIVATIONS.names]), activations.Activation, list, tuple],
-    "solver": [StrOptions({"lbfgs", *STOCHASTIC_SOLVERS})],
+    "solver": [Names(lambda: ["lbfgs", *optimizers.OPTIMIZERS.names])],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     "learning_rate": [Names(lambda: [*SGD_SCHEDULES, *schedules.SCHEDULES.names]), schedules.Schedule],
@@ -139,25 +141,22 @@ def regularization_of(estimator, n_hidden: int) -> regularization.Regularization
     """What is done to training beyond loss, `alpha` and rule; an error names the parameter at fault."""
     extra = regularization.checked(n_hidden, *(getattr(estimator, name) for name in REGULARIZATION))
     is_scheduled = schedule(estimator) is not None
-    if estimator.solver not in STOCHASTIC_SOLVERS and (is_scheduled or extra != regularization.NOTHING):
+    if estimator.solver == "lbfgs" and (is_scheduled or extra != regularization.NOTHING):
         at_fault = [name for name in REGULARIZATION if np.any(getattr(estimator, name))]
         name = "learning_rate" if is_scheduled else at_fault[0]
         raise ValueError(
-            f"{name}={getattr(estimator, name)!r} needs a solver that takes mini-batches ({', '.join(STOCHASTIC_SOLVERS)}),"
-            f" not {estimator.solver!r}."
+            f"{name}={getattr(estimator, name)!r} needs a solver that takes mini-batches"
+            f" ({', '.join(optimizers.OPTIMIZERS.names)}), not {estimator.solver!r}."
         )
     return extra
 
 
 def update_rule(estimator) -> optimizers.Optimizer:
-    """The rule that ``solver`` and its parameters mean."""
-    rate = estimator.learning_rate_init
-    if estimator.solver == "adam":
-        return optimizers.Adam(rate, estimator.beta_1, estimator.beta_2, estimator.epsilon, epsilon_hat=True)
-    if estimator.solver == "adamw":
-        return optimizers.AdamW(rate, estimator.beta_1, estimator.beta_2, estimator.epsilon, weight_decay=estimator.alpha)
-    if estimator.solver == "rmsprop":
-        return optimizers.RMSprop(rate, estimator.beta_2, estimator.epsilon)
-    if estimator.momentum == 0:
-        return optimizers.SGD(rate)
-    return (optimizers.Nesterov if estimator.nesterovs_momentum else optimizers.Momentum)(rate, estimator.momentum)
+    """The rule that ``solver`` means, "sgd" being the one with the momentum asked for; parameters are its arguments by name."""
+    rule = type(optimizers.get(estimator.solver))
+    if estimator.solver == "sgd" and estimator.momentum != 0:
+        rule = optimizers.Nesterov if estimator.nesterovs_momentum else optimizers.Momentum
+    arguments = {name: ARGUMENTS.get(name, name) for name in signature(rule).parameters}
+    given = {name: getattr(estimator, parameter) for name, parameter in arguments.items() if hasattr(estimator, parameter)}
+    # scikit-learn's Adam has the paper's other epsilon
+    return rule(**given, **{name: True for name in ("epsilon_hat",) if name in arguments})

@@ -6,11 +6,10 @@ from time import perf_counter
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastbp import layout
 from fastbp.engine import sparsity
 from fastbp.engine.regularization import NOTHING, drops_inputs
-from fastbp.engine.runner import OVERWRITTEN, DivergenceError, OverwrittenError, Runner, open_session
 from fastbp.engine.session import Session
+from fastbp.engine.trainer import OVERWRITTEN, DivergenceError, OverwrittenError, Stopping, Trainer
 from fastbp.estimators._checks import NOT_FINITE
 from fastbp.estimators._orders import draw_orders
 from fastbp.estimators._parameters import schedule, update_rule
@@ -53,7 +52,7 @@ class Optimizer:
         if (
             session is None
             or session.net is not net
-            or session.block != batch_size
+            or session.batch != batch_size
             or self.extra != extra
             or not session.takes(data.X)
         ):
@@ -61,7 +60,7 @@ class Optimizer:
             self.extra = extra
             # never the plan of narrow networks: it has no place for a penalty, and its slots lie elsewhere
             options = {"plain": False, "extra": extra, "entries": None if drops_inputs(extra) else data.entries(net)}
-            self.session = session = open_session(net, batch_size, self.rule, n_threads, **options)
+            self.session = session = Session.open(net, batch_size, self.rule, n_threads, **options)
             if self.state is not None:
                 session.set_rule_state(self.state)
         return session
@@ -86,8 +85,8 @@ class Optimizer:
 
 
 def penalises(estimator) -> bool:
-    """Whether alpha is a penalty in the loss; AdamW takes it as its weight decay."""
-    return bool(estimator.solver != "adamw")
+    """Whether alpha is a penalty in the loss; rules that decay weights, as AdamW, take it for that."""
+    return not update_rule(estimator).decays
 
 
 def prepare_stochastic(estimator, net, data, held_out, rng, tasks, incremental, extra):
@@ -136,10 +135,9 @@ class _Fit:
         self.early_stopping = estimator.early_stopping
         self.max_iter = 1 if incremental else estimator.max_iter
         self.each = bool(estimator.verbose or held_out is not None or tasks.is_watched)
-        together = min(EPOCHS_TOGETHER, self.max_iter, max(1, ORDER_NUMBERS // len(rows)))
-        self.orders = np.empty((together if estimator.shuffle else 1, len(rows)), np.int64)
+        self.together = min(EPOCHS_TOGETHER, self.max_iter, max(1, ORDER_NUMBERS // len(rows)))
+        self.orders = np.empty((self.together if estimator.shuffle else 1, len(rows)), np.int64)
         self.orders[0] = rows
-        self.together = together
         self.schedule = schedule(estimator)
         # drawn where it is needed only: the random numbers of the defaults are scikit-learn's
         self.seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64)) if self.optimizer.extra.dropout else 0
@@ -164,6 +162,10 @@ class _Fit:
                     )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
+        except OverwrittenError:
+            raise
+        except DivergenceError as error:
+            self._diverged(error)
         if self.early_stopping:
             self.net.params[:] = estimator._best_params
         if not self.incremental:
@@ -171,78 +173,53 @@ class _Fit:
         session.order = np.empty(0, np.int64)
 
     def _prepare(self):
-        estimator, session, plan = self.estimator, self.session, self.session.plan
+        estimator, session = self.estimator, self.session
         self.data.give(session, self.orders)
-        plan[layout.ORDER] = layout.GIVEN
-        plan[layout.ORDER_STRIDE] = self.orders.shape[1] if estimator.shuffle else 0
-        plan[layout.FIRST] = 0
+        session.set_order(False, self.orders.shape[1] if estimator.shuffle else 0)
         session.set_penalty(estimator.alpha if penalises(estimator) else 0.0, per_batch=True)
         session.set_report(*report(self.net))
-        self.steps = -(-len(self.rows) // session.block)
+        self.steps = -(-len(self.rows) // session.batch)
         is_per_step = self.schedule is not None and self.schedule.per_step
         session.set_rates(np.empty((self.together, self.steps if is_per_step else 1)))
-        session.record = np.empty(self.together * (1 + 4 * len(self.net.weights)))
-        self.runner = Runner(session)
-
-    def _watch_loss(self):
-        """Let the kernel follow the rule of stopping that looks at the training loss."""
-        estimator = self.estimator
+        session.set_record(self.together)
+        best = -estimator.best_validation_score_ if self.early_stopping else estimator.best_loss_
+        limit = estimator.n_iter_no_change + 1
+        self.rule = Stopping(estimator.tol, limit, best, estimator._no_improvement_count, strict=False)
         if not self.early_stopping:
-            limit = int(min(estimator.n_iter_no_change, layout.MAX_STEPS)) + 1
-            self.session.set_stop(estimator.tol, limit, estimator.best_loss_, estimator._no_improvement_count)
+            session.set_stop(self.rule)
+        self.trainer = Trainer(session)
 
     def _epochs(self, count) -> bool:
         """Up to `count` more epochs; True to stop."""
-        plan = self.session.plan
         state, order = self.rng.get_state(), self.rows.copy()
         if self.estimator.shuffle:
             draw_orders(self.rng, self.rows, self.orders[:count])
-        plan[layout.EPOCH] = 0
         # masks are a function of the seed and the epoch in this call: the samples seen so far make another seed of one random_state
-        plan[layout.SEED] = (self.seed + int(self.estimator.t_)) % (1 << 63)
-        stop, harvested = False, 0
+        self.session.begin((self.seed + int(self.estimator.t_)) % (1 << 63))
+        self.count, self.taken = count, 0
         try:
-            while plan[layout.EPOCH] < count and not stop:
-                self._set_rates(int(plan[layout.EPOCH]), count)
-                self._watch_loss()
-                plan[layout.STATUS] = layout.RUNNING
-                self.tasks.begin_epoch()
-                for first, last, _, _ in self.runner.run(count, each=self.each):
-                    if last > first:
-                        harvested = last
-                        stop = self._after(first, last)
-                        if stop or self._rates_changed or last == count:
-                            break
-                        self.tasks.begin_epoch()
-        except KeyboardInterrupt:
-            if plan[layout.EPOCH] > harvested:
-                self._count(harvested, int(plan[layout.EPOCH]))
-            raise
-        except OverwrittenError:
-            raise
-        except DivergenceError as error:
-            self._diverged(error, harvested)
-            stop = True
+            self._set_rates()
+            self.tasks.begin_epoch()
+            return self.trainer.run(count, self._after, each=self.each)
         finally:
-            if self.estimator.shuffle and plan[layout.EPOCH] < count:
+            self._take()  # also what was complete before an interruption or a divergence
+            if self.estimator.shuffle and self.taken < count:
                 self.rng.set_state(state)
                 self.rows = order
-                draw_orders(self.rng, self.rows, self.orders[: plan[layout.EPOCH]])
-        return stop
+                draw_orders(self.rng, self.rows, self.orders[: self.taken])
 
-    def _set_rates(self, first, count):
-        """Learning rates of the epochs from `first` on."""
-        estimator, optimizer = self.estimator, self.optimizer
-        self._rates_changed = False
-        rates = self.session.rates.reshape(self.together, -1)
+    def _set_rates(self):
+        """Learning rates of the epochs to come."""
+        estimator, optimizer, first = self.estimator, self.optimizer, self.taken
+        rates = self.session.rates.reshape(self.together, -1)[first : self.count]
         if self.schedule is not None:
             init, start = float(estimator.learning_rate_init), optimizer.epochs
-            rates[first:count] = self.schedule.rates(init, estimator.max_iter, self.steps, start, start + count - first)
+            rates[:] = self.schedule.rates(init, estimator.max_iter, self.steps, start, start + len(rates))
             return
-        rates[first:count] = optimizer.learning_rate
+        rates[:] = optimizer.learning_rate
         if self._is_scheduled("invscaling"):
-            for k in range(first + 1, count):
-                rates[k] = self._inverse_scaling(estimator.t_ + (k - first) * len(self.rows))
+            for k in range(1, len(rates)):
+                rates[k] = self._inverse_scaling(estimator.t_ + k * len(self.rows))
 
     def _is_scheduled(self, name) -> bool:
         return bool(self.estimator.solver == "sgd" and self.estimator.learning_rate == name)
@@ -253,38 +230,42 @@ class _Fit:
         except OverflowError:
             return 0.0
 
-    def _count(self, first, last):
-        """Take over the losses of the epochs that a call completed."""
-        estimator, session = self.estimator, self.session
-        losses, rates = (a.reshape(self.together, -1)[first:last, 0].tolist() for a in (session.record, session.rates))
+    def _take(self, times=None):
+        """Take over the epochs that calls have completed since the last time."""
+        estimator, session, first, last = self.estimator, self.session, self.taken, self.session.epoch
+        if last <= first:
+            return
+        self.taken, count = last, last - first
+        losses, rates = session.losses_and_rates(first, last)
         estimator.loss_curve_ += losses
         estimator.loss_ = losses[-1]
         estimator.history_.learning_rate += rates
-        estimator.history_.time += [perf_counter() - self.start] * (last - first)
-        estimator.n_iter_ += last - first
-        self.optimizer.epochs += last - first
-        estimator.t_ += (last - first) * len(self.rows)
+        estimator.history_.time += [time - self.start for time in times or [perf_counter()] * count]
+        estimator.n_iter_ += count
+        self.optimizer.epochs += count
+        estimator.t_ += count * len(self.rows)
         if self._is_scheduled("invscaling"):
             self.optimizer.learning_rate = self._inverse_scaling(estimator.t_)
         if not self.early_stopping:
-            estimator.best_loss_, estimator._no_improvement_count = session.stop_state()
+            self.rule.best, self.rule.waited = session.stop_state()
+            estimator.best_loss_, estimator._no_improvement_count = self.rule.best, self.rule.waited
         if estimator.verbose:
             print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
 
-    def _after(self, first, last) -> bool:
+    def _after(self, first, last, times) -> bool:
         """Look at the epochs that a call completed; True to stop."""
         estimator = self.estimator
-        self._count(first, last)
+        self._take(times)
         if self.held_out is not None:
             self._validate()
-        is_asked_to_stop = self.tasks.end_epoch()
-        if is_asked_to_stop or estimator._no_improvement_count <= estimator.n_iter_no_change:
-            return is_asked_to_stop
-        watched = "Validation score" if self.early_stopping else "Training loss"
-        message = (
-            f"{watched} did not improve more than tol={estimator.tol:f} for {int(estimator.n_iter_no_change)} consecutive epochs."
-        )
-        return self._stop_or_slow_down(message)
+        stop = self.tasks.end_epoch()
+        if self.rule.is_over() and not stop:
+            watched = "Validation score" if self.early_stopping else "Training loss"
+            gain = f"did not improve more than tol={estimator.tol:f} for {int(estimator.n_iter_no_change)} consecutive epochs."
+            stop = self._stop_or_slow_down(f"{watched} {gain}")
+        if last < self.count and not stop:
+            self.tasks.begin_epoch()
+        return stop
 
     def _stop_or_slow_down(self, message) -> bool:
         optimizer, ending = self.optimizer, " Stopping."
@@ -295,8 +276,10 @@ class _Fit:
             else:
                 stop = False
                 optimizer.learning_rate /= 5.0
-                self.estimator._no_improvement_count = 0
-                self._rates_changed = True
+                self._set_rates()
+                self.rule.waited = self.estimator._no_improvement_count = 0
+                if not self.early_stopping:
+                    self.session.set_stop(self.rule)
                 ending = f" Setting learning rate to {optimizer.learning_rate:f}"
         if self.estimator.verbose:
             print(message + ending)
@@ -304,7 +287,7 @@ class _Fit:
 
     def _validate(self):
         """Score the held-out samples, and keep the best parameters if training stops by them."""
-        estimator, history = self.estimator, self.estimator.history_
+        estimator, history, rule = self.estimator, self.estimator.history_, self.rule
         score = self.held_out.score(estimator, self.net)
         history.validation_score.append(score)
         history.validation_loss.append(self.held_out.loss(self.net))
@@ -312,19 +295,14 @@ class _Fit:
             return
         if estimator.verbose:
             print(f"Validation score: {score:f}")
-        if score >= estimator.best_validation_score_ + estimator.tol:
-            estimator._no_improvement_count = 0
-        else:  # also where the score is NaN
-            estimator._no_improvement_count += 1
-        if score > estimator.best_validation_score_:
+        if rule.follow(-score):
             estimator.best_validation_score_ = score
             estimator._best_params = self.net.params.copy()
+        estimator._no_improvement_count = rule.waited
 
-    def _diverged(self, error, harvested):
-        """Take over the epochs before the one at fault; go on with the best parameters where there are any, else raise."""
+    def _diverged(self, error):
+        """Go on with the best parameters where there are any, else raise."""
         estimator = self.estimator
-        if error.epoch > harvested:
-            self._count(harvested, error.epoch)
         epoch = estimator.n_iter_ + 1
         if self.early_stopping and np.isfinite(estimator.best_validation_score_):
             estimator.n_iter_, estimator.loss_ = epoch, float("nan")
@@ -334,7 +312,7 @@ class _Fit:
                 f"Training diverged in epoch {epoch}: the loss or a weight is not finite. The weights of the best epoch are kept;"
                 " lower learning_rate_init, or scale X.",
                 ConvergenceWarning,
-                stacklevel=6,
+                stacklevel=5,
             )
             return
         raise DivergenceError(

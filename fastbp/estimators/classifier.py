@@ -30,9 +30,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     activation : str, Activation, or list of them, default "relu"
         "identity", "logistic", "tanh" or "relu" of scikit-learn, or any other of `fastbp.activations` (#10665), also those
         that you register; a list has one for each hidden layer (#10097).
-    solver : {"adam", "sgd", "lbfgs", "adamw", "rmsprop"}, default "adam"
-        Adam (Kingma & Ba, 2015), stochastic gradient descent, SciPy's L-BFGS-B on all samples at once, AdamW with `alpha` as its
-        weight decay instead of a penalty (#6780), or RMSprop with `beta_2` as its decay. The last two are not in scikit-learn.
+    solver : str, default "adam"
+        "adam" (Kingma & Ba, 2015), "sgd" or "lbfgs" (SciPy's L-BFGS-B on all samples at once) of scikit-learn, or any other rule of
+        `fastbp.optimizers`, also those that you register, with the parameters below as its arguments: "adamw" has `alpha` for its
+        weight decay instead of a penalty (#6780), "rmsprop" `beta_2` for its decay.
     alpha : float, default 0.0001
         Penalty: alpha / (2 w) times the sum of the squared weights, w being the weight of the mini-batch (its samples, if they
         are not weighted), is added to the loss. Intercepts are not penalised.

@@ -1,4 +1,4 @@
-"""Model files: one network, readable without running anything that is in the file.
+"""Model files: what makes a network, and its parameters, readable without running anything that is in the file.
 
 Layout, all numbers little-endian: `MAGIC`, format version (u32), length of the header (u32), length of the data (u64), header
 (JSON, UTF-8), data (the flat parameter vector), SHA-256 of everything before it. The header holds exactly `HEADER_KEYS`.
@@ -6,22 +6,20 @@ Layout, all numbers little-endian: `MAGIC`, format version (u32), length of the 
 A file appears under its name complete or not at all: it is written beside it, synced, and renamed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
 import secrets
 import struct
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fastbp.layout import parameter_offsets
-
-if TYPE_CHECKING:
-    from fastbp.network import Network
+from fastbp import activations, losses
+from fastbp.engine.parameters import parameter_offsets
 
 MAGIC = b"\x89fastbp\n"
 VERSION = 1
@@ -35,53 +33,33 @@ class ModelFormatError(ValueError):
     """A model file that is damaged, is of a newer format, or is no model file."""
 
 
-def save(net: Network, path: str | Path, extra: dict[str, Any] | None = None) -> None:
-    """Write a network to a file, replacing it in one step.
+def write(path: str | Path, settings: Mapping[str, Any], params: NDArray[Any], extra: dict[str, Any] | None = None) -> None:
+    """Write a model file, replacing it in one step; see `Network.save`.
 
     Parameters
     ----------
-    net : Network
-        Its sizes, activations, loss, dtype and parameters are kept to the bit.
     path : str or path
-        Where to write.
+    settings : mapping
+        Arguments of a network: sizes, dtype, hidden (a list), loss, and output or None.
+    params : ndarray (n_params,)
     extra : dict, optional
-        More to keep with the network: anything JSON can hold exactly. `read_header` gives it back.
-
-    Raises
-    ------
-    ValueError
-        If `extra` holds NaN or infinity.
-    TypeError
-        If `extra` holds what JSON cannot.
-    OSError
-        If the file cannot be written; a file that was there before is still there.
+        More to keep: anything JSON can hold exactly.
     """
-    loss = net.loss_function
     header = {
-        "sizes": [int(size) for size in net.sizes],
-        "dtype": np.dtype(net.dtype).name,
-        "hidden": [_describe(activation) for activation in net.hidden],
-        "output": None if loss.link else _describe(net.output),
-        "loss": _describe(loss),
+        "sizes": [int(size) for size in settings["sizes"]],
+        "dtype": np.dtype(settings["dtype"]).name,
+        "hidden": [_describe(activation) for activation in settings["hidden"]],
+        "output": None if settings["output"] is None else _describe(settings["output"]),
+        "loss": _describe(settings["loss"]),
         "extra": {} if extra is None else extra,
     }
     text = json.dumps(header, allow_nan=False, sort_keys=True, separators=(",", ":")).encode()
-    data = np.ascontiguousarray(net.params, dtype=np.dtype(net.dtype).newbyteorder("<"))
+    data = np.ascontiguousarray(params, dtype=np.dtype(header["dtype"]).newbyteorder("<"))
     _replace(Path(path), _sealed(text, data.tobytes()))
 
 
-def load(path: str | Path) -> Network:
-    """Read a network from a file.
-
-    Parameters
-    ----------
-    path : str or path
-        What `Network.save` wrote.
-
-    Returns
-    -------
-    Network
-        Equal to the saved one to the bit. The state of an optimiser is not part of it.
+def read(path: str | Path) -> tuple[dict[str, Any], NDArray[Any]]:
+    """The `settings` and `params` of a model file as `write` was given them; see `fastbp.load`.
 
     Raises
     ------
@@ -90,9 +68,6 @@ def load(path: str | Path) -> Network:
     OSError
         If the file cannot be read.
     """
-    from fastbp import activations, losses
-    from fastbp.network import Network
-
     header, data = _read(path)
     sizes = header["sizes"]
     if not (isinstance(sizes, list) and 2 <= len(sizes) <= MAX_LAYERS and all(type(n) is int and n > 0 for n in sizes)):
@@ -103,21 +78,25 @@ def load(path: str | Path) -> Network:
     if len(data) != dtype.itemsize * parameter_offsets(sizes)[-1][-1]:
         raise ModelFormatError(f"{path} is damaged: its data do not fit its sizes {sizes}")
     try:
-        net = Network(
-            sizes,
-            hidden=[_build(activations, description) for description in header["hidden"]],
-            loss=_build(losses, header["loss"]),
-            output=None if header["output"] is None else _build(activations, header["output"]),
-            dtype=header["dtype"],
-        )
+        settings = {
+            "sizes": sizes,
+            "dtype": header["dtype"],
+            "hidden": [_build(activations, description) for description in header["hidden"]],
+            "output": None if header["output"] is None else _build(activations, header["output"]),
+            "loss": _build(losses, header["loss"]),
+        }
     except (ValueError, TypeError, KeyError) as error:
-        raise ModelFormatError(f"{path} describes a network that cannot be built: {error}") from error
-    net.params[:] = np.frombuffer(data, dtype)
-    return net
+        raise cannot_be_built(path, error) from error
+    return settings, np.frombuffer(data, dtype)
+
+
+def cannot_be_built(path: str | Path, error: Exception) -> ModelFormatError:
+    """What to raise where the parts that a file names are not known, or do not fit together."""
+    return ModelFormatError(f"{path} describes a network that cannot be built: {error}")
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """Read what a model file says about its network, and the ``extra`` it was saved with; raises as `load` does."""
+    """Read what a model file says about its network, and the ``extra`` it was saved with; raises as `read` does."""
     return _read(path)[0]
 
 

@@ -3,28 +3,16 @@
 Legend: B rows (samples) of the block; I inputs and O outputs of the layer that the deltas come from; P columns of a panel.
 """
 
-from fastbp.activations import multiply_slope
-from fastbp.compiler.jit import kernel
-from fastbp.kernels.forward import IDENTITY, RELU, depth_of_pieces, rows_in_group
+from fastbp.compiler import inline, kernel
+from fastbp.kernels.forward import IDENTITY, RELU, TO_DIFFERENTIATE
 from fastbp.kernels.packing import clear_past, transposed_stride
-from fastbp.kernels.products.few import is_shallow, product_shallow
-from fastbp.kernels.products.gemm import count_panels, panel_columns, panel_product, panel_width, share
+from fastbp.kernels.products.few import product_shallow
+from fastbp.kernels.products.gemm import Ends, Panels, panel_product, panel_width, registers_of_panel
+from fastbp.kernels.products.ways import is_shallow
 from fastbp.kernels.regularize import drop_deltas
-from fastbp.layout import (
-    ACTIVATION,
-    CODE,
-    COEFFICIENTS,
-    COLUMNS,
-    DELTA,
-    N_COEFFICIENTS,
-    N_IN,
-    N_OUT,
-    PANEL_STRIDE,
-    RAW,
-    TABLE,
-    TRANSPOSE,
-    TRANSPOSED,
-)
+from fastbp.kernels.sweeps import multiply_slope
+from fastbp.kernels.walk import walk_over
+from fastbp.simd.record import preceding
 from fastbp.simd.register import like, load, store, width
 from fastbp.simd.tile import CONTINUE, STORE, WHERE_ABOVE, ZERO
 
@@ -38,46 +26,42 @@ def multiply_slope_of_panel(code, z, a, d, rows, columns, alpha):
         clear_past(d, rows, columns)
 
 
+@inline
+def _backward_piece(plan, layer, work, piece, purpose):
+    below, n_in, n_out = preceding(layer), layer.n_in, layer.n_out
+    stride, panel, count = plan.panel_stride, panel_width(work), piece.rows
+    deltas = work + layer.delta + piece.k // panel * stride + piece.top * panel
+    out = piece.panel * stride + piece.top * panel
+    w = work + plan.transposed + layer.transpose + piece.panel * transposed_stride(n_out, work) + piece.k * panel
+    d, a, z = work + below.delta + out, work + below.activation + out, work + below.raw + out
+    registers, left = registers_of_panel(piece.panel, n_in, work), n_in - piece.panel * panel
+    # of a ReLU, f'(a) is a choice, made before the product is stored
+    finish = WHERE_ABOVE if piece.is_last and below.code == RELU else STORE
+    # D = D' W
+    if is_shallow(n_out, count):
+        product_shallow(deltas, n_out, w, d, count, registers, finish, a)
+    else:
+        ends = Ends(ZERO if piece.k == 0 else CONTINUE, w, finish, a)
+        ahead = transposed_stride(n_out, work) if piece.is_followed else 0
+        panel_product(Panels(deltas, stride), piece.depth, w, d, count, registers, ends, ahead)
+    if piece.is_last:
+        # D = D * f'(A)
+        if below.code != RELU and below.code != IDENTITY:
+            multiply_slope_of_panel(below.code, z, a, d, count, left, work + below.alpha)
+        elif registers != 2:
+            zero = like(load(work, 0), 0.0)
+            for i in range(width(d), count * panel, panel):
+                store(d, i, zero)  # the register that no product writes
+        drop_deltas(layer, work, out, count * panel)
+
+
+_walk = walk_over(_backward_piece)
+
+
 @kernel
-def backward(plan, layer, work, rows, member, members):
+def backward(plan, layer, work, rows, team):
     """D (B, I) = (D' W) * f'(A) from a layer to the one below, this member's share.
 
     Reads D' (B, O), the transposed weights and the activations below; overwrites the deltas below.
     """
-    row = plan + TABLE + layer * COLUMNS
-    below = row - COLUMNS
-    n_in, n_out, stride, panel = row[N_IN], row[N_OUT], plan[PANEL_STRIDE], panel_width(work)
-    panels = count_panels(n_in, work)
-    group, piece = rows_in_group(rows, n_out, panels, members, panel), depth_of_pieces(n_out, panel)
-    groups = (rows + group - 1) // group
-    zero = like(load(work, 0), 0.0)
-    code, alpha = below[CODE], work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer - 1
-    first, last = share(groups * panels, member, members)
-    while first < last:
-        top, begin = first // panels * group, first % panels
-        end = min(panels, begin + last - first)
-        first += end - begin
-        count = min(group, rows - top)
-        for k in range(0, n_out, piece):
-            deltas = work + row[DELTA] + k // panel * stride + top * panel
-            depth, is_last = min(piece, n_out - k), k + piece >= n_out
-            start = ZERO if k == 0 else CONTINUE
-            finish = WHERE_ABOVE if is_last and code == RELU else STORE
-            for p in range(begin, end):
-                out = p * stride + top * panel
-                w = work + plan[TRANSPOSED] + row[TRANSPOSE] + p * transposed_stride(n_out, work) + k * panel
-                d, a = work + below[DELTA] + out, work + below[ACTIVATION] + out
-                columns = panel_columns(p, n_in, work)
-                if is_shallow(n_out, count):
-                    product_shallow(deltas, n_out, w, d, count, columns, finish, a)
-                else:
-                    ahead = transposed_stride(n_out, work) if p + 1 < end else 0
-                    panel_product(deltas, stride, depth, w, d, count, columns, start, w, finish, a, ahead)
-                if not is_last:
-                    continue
-                if code != RELU and code != IDENTITY:
-                    multiply_slope_of_panel(code, work + below[RAW] + out, a, d, count, n_in - p * panel, alpha)
-                elif columns != 2:
-                    for i in range(width(d), count * panel, panel):
-                        store(d, i, zero)  # the register that no product writes
-                drop_deltas(plan, layer, work, out, count * panel)
+    _walk(plan, layer, work, rows, layer.n_out, layer.n_in, TO_DIFFERENTIATE, team)

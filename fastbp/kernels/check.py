@@ -5,7 +5,7 @@ Legend: W lanes of a register.
 
 from numba import types
 
-from fastbp.compiler.jit import entry, kernel
+from fastbp.compiler import entry, kernel
 from fastbp.simd.register import all_lanes, broadcast, fma, like, load, pointer, width
 
 

@@ -2,12 +2,12 @@
 
 Asked once a call, before anything is computed: a `switch` does nothing for a code that it does not know.
 
-Legend: see :mod:`fastbp.layout`.
+Legend: see :mod:`fastbp.kernels.plan`.
 """
 
 from fastbp.activations import ACTIVATIONS
-from fastbp.compiler.jit import inline, kernel, known_codes
-from fastbp.layout import CODE, COLUMNS, LOSS, N_LAYERS, NO_RULE, OUTPUT, RULE, SOFTMAX, STATUS, TABLE, UNKNOWN_CODE
+from fastbp.compiler import inline, kernel, known_codes
+from fastbp.kernels.plan import NO_RULE, SOFTMAX, UNKNOWN_CODE
 from fastbp.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS
 
@@ -22,11 +22,11 @@ def _is_below(code, count):
 @kernel
 def codes_are_known(plan):
     """Whether all codes of a plan are known; if not, STATUS tells."""
-    are_known = _is_below(plan[LOSS], _losses())
-    are_known &= plan[RULE] == NO_RULE or _is_below(plan[RULE], _rules())
-    are_known &= plan[OUTPUT] == SOFTMAX or _is_below(plan[OUTPUT], _activations())
-    for layer in range(plan[N_LAYERS]):
-        are_known &= _is_below((plan + TABLE + layer * COLUMNS)[CODE], _activations())
+    are_known = _is_below(plan.loss, _losses())
+    are_known &= plan.rule == NO_RULE or _is_below(plan.rule, _rules())
+    are_known &= plan.output == SOFTMAX or _is_below(plan.output, _activations())
+    for number in range(plan.n_layers):
+        are_known &= _is_below(plan.layers[number].code, _activations())
     if not are_known:
-        plan[STATUS] = UNKNOWN_CODE
+        plan.status = UNKNOWN_CODE
     return are_known

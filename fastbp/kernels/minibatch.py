@@ -3,127 +3,93 @@
 Legend: B samples of the mini-batch, taken S at a time; L layers; W lanes of a register.
 """
 
-from fastbp.compiler.jit import inline, kernel
-from fastbp.kernels.block import all_blocks, factor_of_weights
+from fastbp.compiler import kernel
+from fastbp.kernels.block import all_blocks
 from fastbp.kernels.gradient import add_decay, update_from_memory
 from fastbp.kernels.norms import squared_norm
 from fastbp.kernels.packing import transpose_weights
-from fastbp.kernels.products.gemm import count_panels, panel_width, share
+from fastbp.kernels.plan import NO_RULE, step_at
+from fastbp.kernels.products.gemm import count_panels, panel_width
 from fastbp.kernels.regularize import begin_step, complete_all, limit_norms, penalty_factor
-from fastbp.kernels.team import barrier
-from fastbp.layout import (
-    COEFFICIENTS,
-    COLUMNS,
-    L2,
-    LOSS_ROWS,
-    LOSS_SUM,
-    N_COEFFICIENTS,
-    N_IN,
-    N_LAYERS,
-    N_OUT,
-    NO_RULE,
-    PACK,
-    PACKED,
-    PENALISED,
-    REPORT,
-    RULE,
-    SEPARATE,
-    TABLE,
-    TRANSPOSE,
-    TRANSPOSED,
-    WEIGHTED,
-)
-from fastbp.optimizers import prepare
-
-LEAST_WEIGHT = 1e-300  # of a mini-batch that does not weigh nothing: the inverse of a smaller one might not be a number
+from fastbp.kernels.samples import factor_of_weights
+from fastbp.kernels.sweeps import prepare
+from fastbp.kernels.team import barrier, share
+from fastbp.optimizers import N_COEFFICIENTS
 
 
 @kernel
-def transpose_layers(plan, work, member, members):
+def transpose_layers(plan, work, team):
     """W^T of every layer but the first, for the delta recursion; a share of the panels of each."""
-    for layer in range(1, plan[N_LAYERS]):
-        row = plan + TABLE + layer * COLUMNS
-        first, last = share(count_panels(row[N_IN], work), member, members)
-        packed, transposed = work + plan[PACKED] + row[PACK], work + plan[TRANSPOSED] + row[TRANSPOSE]
-        transpose_weights(packed, transposed, row[N_IN], row[N_OUT], first, last)
+    for number in range(1, plan.n_layers):
+        layer = plan.layers[number]
+        first, last = share(count_panels(layer.n_in, work), team)
+        packed, transposed = work + plan.packed + layer.pack, work + plan.transposed + layer.transpose
+        transpose_weights(packed, transposed, layer.n_in, layer.n_out, first, last)
 
 
 @kernel
 def squared_weights(plan, packed):
     """Sum over all weights, not biases, of their squares."""
     total = 0.0
-    for layer in range(plan[N_LAYERS]):
-        row = plan + TABLE + layer * COLUMNS
-        for p in range(count_panels(row[N_OUT], packed)):
-            w = packed + row[PACK] + p * (row[N_IN] + 1) * panel_width(packed)
-            total += squared_norm(w, row[N_IN] * panel_width(packed))
+    for number in range(plan.n_layers):
+        layer = plan.layers[number]
+        for p in range(count_panels(layer.n_out, packed)):
+            w = packed + layer.pack + p * (layer.n_in + 1) * panel_width(packed)
+            total += squared_norm(w, layer.n_in * panel_width(packed))
     return total
 
 
 @kernel
-def add_penalty(plan, work, l2, member, members):
+def add_penalty(plan, work, l2, team):
     """G + l2 W of every layer, for gradients in memory that no rule will read; a share of the panels."""
-    for layer in range(plan[N_LAYERS]):
-        row = plan + TABLE + layer * COLUMNS
-        first, last = share(count_panels(row[N_OUT], work), member, members)
+    for number in range(plan.n_layers):
+        layer = plan.layers[number]
+        first, last = share(count_panels(layer.n_out, work), team)
         for p in range(first, last):
-            offset = row[PACK] + p * (row[N_IN] + 1) * panel_width(work)
-            add_decay(plan, work, offset, row[N_IN] * panel_width(work), l2)
-
-
-@inline
-def inverse_weight(plan, data, order, batch):
-    """1 over the sum of the weights of the samples order[:batch], or 0 if they weigh nothing."""
-    _, _, _, _, _, sample_weight = data
-    total = float(batch)
-    if plan[WEIGHTED] == 1:
-        total = 0.0
-        for j in range(batch):
-            total += sample_weight[order[j]]
-    return 0.0 if total < LEAST_WEIGHT else 1.0 / total
+            offset = layer.pack + p * (layer.n_in + 1) * panel_width(work)
+            add_decay(plan, work, offset, layer.n_in * panel_width(work), l2)
 
 
 @kernel
-def minibatch(plan, work, reals, rate, epoch, start, data, order, batch, differentiate, meeting, member, members):
-    """One step of training on the samples order[:batch], or (with NO_RULE) their loss and gradient.
+def prepare_step(plan, work, reals, rate, l2):
+    """The coefficients of this step, for weights and for biases, from the learning rate and what the rule keeps."""
+    step, hyper = step_at(work + plan.step), reals.hyper
+    of_weights, of_biases = step.rule, step.rule + N_COEFFICIENTS
+    hyper[0] = rate
+    prepare(plan.rule, hyper, of_weights)
+    for i in range(1, N_COEFFICIENTS):
+        of_biases[i] = of_weights[i]
+    of_weights[0], of_biases[0] = 1, 0
+    step.l2[0], step.l2[1] = l2, 0
 
-    They are the rows from `start` on of an epoch. `data`: x, columns, starts, y, labels and weights of the samples; see
-    :func:`fastbp.kernels.train.run`.
 
-    Adds the loss, penalty included, times `batch` to ``reals[LOSS_SUM]``, and `batch` to ``reals[LOSS_ROWS]``,
-    unless its weight is 0; `rate` is lr.
-    Everything in `work` may be overwritten but the packed weights and slots, which the rule changes.
+@kernel
+def minibatch(plan, work, reals, data, batch, rate, differentiate, team):
+    """One step of training on a mini-batch, or (with NO_RULE) its loss and gradient.
+
+    Adds the loss, penalty included, times its samples to ``reals.loss_sum``, and their number to ``reals.loss_rows``, unless it
+    weighs nothing; `rate` is lr. Everything in `work` may be overwritten but the packed weights and slots, which the rule changes.
     """
-    n_layers = plan[N_LAYERS]
-    inverse = inverse_weight(plan, data, order, batch)
-    l2 = penalty_factor(plan, reals, L2, inverse)
-    coefficients = work + plan[COEFFICIENTS]
-    if member == 0:
-        if plan[RULE] != NO_RULE:
-            reals[0] = rate
-            prepare(plan[RULE], reals, coefficients)
-            for i in range(1, N_COEFFICIENTS):
-                coefficients[N_COEFFICIENTS + i] = coefficients[i]
-            coefficients[0] = 1
-            coefficients[N_COEFFICIENTS] = 0
-            coefficients[2 * N_COEFFICIENTS] = l2
-            coefficients[2 * N_COEFFICIENTS + 1] = 0
-            begin_step(plan, work, reals, inverse, batch)
-        reals[LOSS_ROWS] += batch if inverse > 0.0 else 0
-        if plan[PENALISED] > 0 and inverse > 0.0:
-            reals[LOSS_SUM] += 0.5 * l2 * squared_weights(plan, work + plan[PACKED]) * batch
+    l2, weighs = penalty_factor(plan, reals, reals.l2, batch), batch.inverse > 0.0
+    if team.member == 0:
+        if plan.rule != NO_RULE:
+            prepare_step(plan, work, reals, rate, l2)
+            begin_step(plan, work, reals, batch)
+        reals.loss_rows += batch.count if weighs else 0
+        if plan.penalised > 0 and weighs:
+            reals.loss_sum += 0.5 * l2 * squared_weights(plan, work + plan.packed) * batch.count
     if differentiate:
-        transpose_layers(plan, work, member, members)
+        transpose_layers(plan, work, team)
 
-    loss = all_blocks(plan, work, reals, epoch, start, data, order, batch, inverse, differentiate, meeting, member, members)
-    if member == 0:
-        reals[LOSS_SUM] += reals[REPORT] * factor_of_weights(plan, inverse) * loss * batch
-    if plan[SEPARATE] == 1 and plan[RULE] != NO_RULE:
-        complete_all(plan, work, reals, meeting, member, members)
-        for layer in range(n_layers):
-            update_from_memory(plan, layer, work, member, members)
-        barrier(meeting, members)
-    elif differentiate and plan[RULE] == NO_RULE and plan[PENALISED] > 0 and inverse > 0.0:
-        add_penalty(plan, work, l2, member, members)
-        barrier(meeting, members)
-    limit_norms(plan, work, reals, meeting, member, members)
+    loss = all_blocks(plan, work, reals, data, batch, differentiate, team)
+    if team.member == 0:
+        reals.loss_sum += reals.report * factor_of_weights(plan, batch) * loss * batch.count
+    if plan.separate == 1 and plan.rule != NO_RULE:
+        complete_all(plan, work, reals, team)
+        for number in range(plan.n_layers):
+            update_from_memory(plan, plan.layers[number], work, team)
+        barrier(team)
+    elif differentiate and plan.rule == NO_RULE and plan.penalised > 0 and weighs:
+        add_penalty(plan, work, l2, team)
+        barrier(team)
+    limit_norms(plan, work, reals, team)

@@ -5,9 +5,8 @@ Legend: W lanes of a register; L layers.
 
 from math import inf, sqrt
 
-from fastbp.compiler.jit import inline, kernel
+from fastbp.compiler import inline, kernel
 from fastbp.kernels.products.gemm import count_panels, panel_width
-from fastbp.layout import COLUMNS, N_IN, N_LAYERS, N_OUT, PACK, TABLE
 from fastbp.simd.ieee754 import scale_of_squares
 from fastbp.simd.register import fma, horizontal_sum, like, load, width
 from fastbp.simd.register import sqrt as sqrt_of_lanes
@@ -75,11 +74,11 @@ def norm_of_norms(norms, count):
 @kernel
 def write_norms(plan, packed, out):
     """out (L, 2): Euclidean norms of each layer's weights and biases, or of their gradients."""
-    for layer in range(plan[N_LAYERS]):
-        row = plan + TABLE + layer * COLUMNS
+    for number in range(plan.n_layers):
+        layer = plan.layers[number]
         weights = biases = 0.0
-        for p in range(count_panels(row[N_OUT], packed)):
-            w, count = packed + row[PACK] + p * (row[N_IN] + 1) * panel_width(packed), row[N_IN] * panel_width(packed)
+        for p in range(count_panels(layer.n_out, packed)):
+            w, count = packed + layer.pack + p * (layer.n_in + 1) * panel_width(packed), layer.n_in * panel_width(packed)
             weights = norm_of_two(weights, norm(w, count))
             biases = norm_of_two(biases, norm(w + count, panel_width(packed)))
-        out[2 * layer], out[2 * layer + 1] = weights, biases
+        out[2 * number], out[2 * number + 1] = weights, biases

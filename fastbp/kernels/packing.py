@@ -3,16 +3,12 @@
 Legend: see :mod:`fastbp.kernels.products.gemm`. A lane block is (n, W): W samples side by side, one row a feature or output.
 """
 
-from fastbp.compiler.jit import inline, kernel
+from fastbp.compiler import inline, kernel
 from fastbp.kernels.products.gemm import count_panels, panel_width
+from fastbp.kernels.tuning import AHEAD, GATHERED
 from fastbp.simd.register import like, load, load_first, prefetch, store, width
 from fastbp.simd.tile import tile_store
 from fastbp.simd.transpose import column_load, column_store, square_load_transposed
-
-TOGETHER = 8  # rows that are gathered side by side: so many streams of reads, and writes of whole pieces of a panel
-AHEAD = (
-    8  # panels of each row that are asked for while the rows before it are copied; further on the processor foresees them itself
-)
 
 
 @inline
@@ -110,9 +106,9 @@ def transpose_weights(packed, transposed, n_in, n_out, first, last):
 def gather_rows(x, row_length, order, first, last, panels, panel_stride):
     """Rows order[first:last] of x (N, row_length) into rows first.. of panels, columns past the row zero."""
     panel, lanes = panel_width(x), width(x)
-    for b in range(first, last, TOGETHER):
-        end = min(b + TOGETHER, last)
-        for sample in range(end, min(end + TOGETHER, last)):
+    for b in range(first, last, GATHERED):
+        end = min(b + GATHERED, last)
+        for sample in range(end, min(end + GATHERED, last)):
             for i in range(0, min(row_length, AHEAD * panel), panel):
                 prefetch(x, order[sample] * row_length + i)
         for p in range(count_panels(row_length, x)):

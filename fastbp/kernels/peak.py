@@ -5,11 +5,11 @@ Legend: R rows of the largest tile; P = 2 W columns of a panel; K depth.
 
 from numba import types
 
-from fastbp.compiler.jit import entry
-from fastbp.kernels.products.tile_product import tile_product
+from fastbp.compiler import entry
 from fastbp.simd import register
 from fastbp.simd.register import fma, like, load, pointer, store, width
 from fastbp.simd.tile import tile_store, tile_zero
+from fastbp.simd.tile_product import tile_product
 
 ROWS = register.tile_rows()
 

@@ -3,36 +3,15 @@
 Legend: N rows predicted; S rows of a block; O outputs; L layers.
 """
 
-from fastbp.compiler.jit import kernel
+from fastbp.compiler import kernel
 from fastbp.kernels.check import are_finite
-from fastbp.kernels.forward import IDENTITY, activate_panel, forward
+from fastbp.kernels.forward import IDENTITY, TO_PREDICT, activate_panel, forward
 from fastbp.kernels.packing import from_lanes, gather_rows, rows_from_panels, to_lanes
-from fastbp.kernels.products.entries import gather_entries
+from fastbp.kernels.plan import SOFTMAX
 from fastbp.kernels.products.gemm import count_panels, panel_width
-from fastbp.kernels.products.sparse import forward_entries, forward_row_entries
-from fastbp.layout import (
-    ACTIVATION,
-    BIASES,
-    BLOCK,
-    CODE,
-    COEFFICIENTS,
-    COLUMNS,
-    COMPRESSED,
-    INPUT,
-    LANES,
-    MOST_ENTRIES,
-    N_COEFFICIENTS,
-    N_IN,
-    N_LAYERS,
-    N_OUT,
-    OUTPUT,
-    PANEL_STRIDE,
-    ROWS,
-    SOFTMAX,
-    TABLE,
-    WEIGHTS,
-)
-from fastbp.losses import softmax_block
+from fastbp.kernels.sparse.entries import gather_entries
+from fastbp.kernels.sparse.first_layer import forward_entries, forward_row_entries
+from fastbp.kernels.sweeps import softmax_block
 from fastbp.simd.register import all_lanes, load, load_first, store, width
 from fastbp.simd.transpose import square_times, square_times_first
 
@@ -111,50 +90,48 @@ def forward_row(plan, layer, params, work):
 
     Bits are those of `forward`.
     """
-    row = plan + TABLE + layer * COLUMNS
-    n_out, stride, panel = row[N_OUT], plan[PANEL_STRIDE], panel_width(work)
-    z, alpha = work + row[ACTIVATION], work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8 + layer
-    _layer_of_row(params + row[WEIGHTS], params + row[BIASES], row[N_IN], n_out, work + row[INPUT], z, stride)
-    if row[CODE] != IDENTITY:
+    n_out, stride, panel = layer.n_out, plan.panel_stride, panel_width(work)
+    z, alpha = work + layer.activation, work + layer.alpha
+    _layer_of_row(params + layer.weights, params + layer.biases, layer.n_in, n_out, work + layer.input, z, stride)
+    if layer.code != IDENTITY:
         for p in range(count_panels(n_out, work)):
-            activate_panel(row[CODE], z + p * stride, 1, n_out - p * panel, alpha)
+            activate_panel(layer.code, z + p * stride, 1, n_out - p * panel, alpha)
 
 
 @kernel
-def predict(plan, params, work, data, order, out):
-    """out (N, O) = the network's outputs for rows 0 to N of x, by one thread; the block and its activations are overwritten.
+def predict(plan, params, work, data, order, out, team):
+    """out (N, O) = the network's outputs for rows 0 to N of x, by a team of one; the block and its activations are overwritten.
 
     `order` are these numbers. Returns whether all numbers of the rows are finite; of rows without their zeros it is not asked.
     """
-    last = plan + TABLE + (plan[N_LAYERS] - 1) * COLUMNS
-    n_out, stride, panel, lanes = last[N_OUT], plan[PANEL_STRIDE], panel_width(work), width(work)
-    block, z = work + plan[LANES], work + last[ACTIVATION]
-    x, columns, starts, _, _, _ = data
-    is_sparse, is_finite = plan[MOST_ENTRIES] > 0, True
-    for top in range(0, plan[ROWS], plan[BLOCK]):
-        rows = min(plan[BLOCK], plan[ROWS] - top)
-        if plan[COMPRESSED] == 0:
-            is_finite &= are_finite(x + top * plan[TABLE + N_IN], rows * plan[TABLE + N_IN])
+    last = plan.layers[plan.n_layers - 1]
+    n_in, n_out, stride, panel, lanes = plan.layers[0].n_in, last.n_out, plan.panel_stride, panel_width(work), width(work)
+    block, z = work + plan.lanes, work + last.activation
+    is_sparse, is_finite = plan.most_entries > 0, True
+    for top in range(0, plan.n_rows, plan.block):
+        rows = min(plan.block, plan.n_rows - top)
+        if plan.compressed == 0:
+            is_finite &= are_finite(data.x + top * n_in, rows * n_in)
         if is_sparse:
-            gather_entries(plan, work, x, columns, starts, order + top, 0, rows)
+            gather_entries(plan, work, data, order + top, 0, rows)
         else:
-            gather_rows(x, plan[TABLE + N_IN], order + top, 0, rows, work + plan[TABLE + INPUT], stride)
-        for layer in range(plan[N_LAYERS]):
-            if is_sparse and layer == 0 and plan[ROWS] > 1:
-                forward_entries(plan, work, rows, False, 0, 1)
-            elif is_sparse and layer == 0:
+            gather_rows(data.x, n_in, order + top, 0, rows, work + plan.layers[0].input, stride)
+        for number in range(plan.n_layers):
+            if is_sparse and number == 0 and plan.n_rows > 1:
+                forward_entries(plan, work, rows, TO_PREDICT, team)
+            elif is_sparse and number == 0:
                 forward_row_entries(plan, params, work)
-            elif plan[ROWS] > 1:
-                forward(plan, layer, work, rows, False, True, 0, 1)
+            elif plan.n_rows > 1:
+                forward(plan, plan.layers[number], work, rows, TO_PREDICT, team)
             else:
-                forward_row(plan, layer, params, work)
-        if plan[OUTPUT] == SOFTMAX:
+                forward_row(plan, plan.layers[number], params, work)
+        if plan.output == SOFTMAX:
             for first in range(0, rows, lanes):
                 to_lanes(z, stride, first, n_out, block)
                 softmax_block(block, n_out)
                 from_lanes(block, n_out, z, stride, first)
-        elif plan[OUTPUT] != IDENTITY:
+        elif plan.output != IDENTITY:
             for p in range(count_panels(n_out, work)):
-                activate_panel(plan[OUTPUT], z + p * stride, rows, n_out - p * panel, work)
+                activate_panel(plan.output, z + p * stride, rows, n_out - p * panel, work)
         rows_from_panels(z, stride, rows, n_out, out + top * n_out)
     return is_finite

@@ -8,42 +8,15 @@ from math import inf
 
 from numba import types
 
-from fastbp.compiler.jit import entry, inline, when_extended
+from fastbp.compiler import entry, inline, when_extended
 from fastbp.kernels.draws.philox import mask_of_units
 from fastbp.kernels.norms import column_norms, norm, norm_of_norms
-from fastbp.kernels.products.gemm import count_panels, panel_width, share
-from fastbp.kernels.team import barrier
-from fastbp.layout import (
-    ACTIVATION,
-    CLIP_NORM,
-    CLIP_VALUE,
-    COEFFICIENTS,
-    COLUMNS,
-    COMPLETED,
-    DELTA,
-    GRADIENT,
-    INPUT,
-    KEEP,
-    L1,
-    LOSS_SUM,
-    MASK,
-    MAX_NORM,
-    N_COEFFICIENTS,
-    N_IN,
-    N_LAYERS,
-    N_OUT,
-    NORMS,
-    PACK,
-    PACKED,
-    PANEL_STRIDE,
-    PENALISED,
-    PER_BATCH,
-    SEED,
-    TABLE,
-    UNIT,
-)
+from fastbp.kernels.plan import PER_BATCH, step_at
+from fastbp.kernels.products.gemm import count_panels, panel_width
+from fastbp.kernels.team import barrier, share
 from fastbp.simd import register
 from fastbp.simd.ieee754 import scale_of_squares
+from fastbp.simd.record import following, preceding
 from fastbp.simd.register import (
     all_lanes,
     broadcast,
@@ -66,27 +39,27 @@ SMALLEST_SCALE = 1e-30  # of a gradient that is multiplied in one step: a smalle
 
 
 @when_extended
-def draw_masks(plan, work, epoch, position, rows, member, members):
+def draw_masks(plan, work, batch, team):
     """M (B, I) of every layer whose inputs are dropped, and X = X * M for those of the network; a share of the rows.
 
-    `position` is the place of the first row among those of the epoch: a mask depends on nothing but the place it is for.
+    A mask depends on nothing but the place among the rows of the epoch that it is for.
     """
-    stride, panel = plan[PANEL_STRIDE], panel_width(work)
-    first, last = share(rows, member, members)
-    for layer in range(plan[N_LAYERS]):
-        row = plan + TABLE + layer * COLUMNS
-        keep = row[KEEP]
+    stride, panel = plan.panel_stride, panel_width(work)
+    first, last = share(batch.count, team)
+    for number in range(plan.n_layers):
+        layer = plan.layers[number]
+        keep = layer.keep
         if keep == 0:
             continue
-        mask, x, end = work + row[MASK], work + row[INPUT], count_panels(row[N_IN], work) * panel
+        mask, x, end = work + layer.mask, work + layer.input, count_panels(layer.n_in, work) * panel
         for b in range(first, last):
             for i in range(0, end, 16):
                 k = i
-                for chunk in mask_of_units(mask, plan[SEED], epoch, position + b, layer, i // 16, keep):
+                for chunk in mask_of_units(mask, plan.seed, batch.epoch, batch.first + b, number, i // 16, keep):
                     if k < end:
                         store(mask, k // panel * stride + b * panel + k % panel, chunk)
                     k += 4
-            if layer == 0:
+            if number == 0:
                 for i in range(0, end, width(x)):
                     place = i // panel * stride + b * panel + i % panel
                     store(x, place, load(x, place) * load(mask, place))
@@ -105,19 +78,18 @@ def draw_mask(out, units, seed, epoch, layer, keep):
 @when_extended
 def drop(plan, layer, work, out, count):
     """What the next layer reads of `count` activations: A * M, `out` numbers into each matrix. The slope is taken of A itself."""
-    row = plan + TABLE + (layer + 1) * COLUMNS
-    if layer + 1 < plan[N_LAYERS] and row[KEEP] > 0:
-        a, mask, target = work + (row - COLUMNS)[ACTIVATION] + out, work + row[MASK] + out, work + row[INPUT] + out
+    above = following(layer)
+    if layer.number + 1 < plan.n_layers and above.keep > 0:
+        a, mask, target = work + layer.activation + out, work + above.mask + out, work + above.input + out
         for i in range(0, count, width(a)):
             store(target, i, load(a, i) * load(mask, i))
 
 
 @when_extended
-def drop_deltas(plan, layer, work, out, count):
+def drop_deltas(layer, work, out, count):
     """D = D * M for `count` deltas below a layer."""
-    row = plan + TABLE + layer * COLUMNS
-    if row[KEEP] > 0:
-        d, mask = work + (row - COLUMNS)[DELTA] + out, work + row[MASK] + out
+    if layer.keep > 0:
+        d, mask = work + preceding(layer).delta + out, work + layer.mask + out
         for i in range(0, count, width(d)):
             store(d, i, load(d, i) * load(mask, i))
 
@@ -126,39 +98,37 @@ def drop_deltas(plan, layer, work, out, count):
 
 
 @inline
-def penalty_factor(plan, reals, name, inverse):
-    """L1 or L2 of this mini-batch; `inverse` is 1 over the sum of its weights, in units of UNIT."""
-    return reals[name] / reals[UNIT] * inverse if plan[PENALISED] == PER_BATCH else reals[name]
+def penalty_factor(plan, reals, value, batch):
+    """L1 or L2, its `value`, in this mini-batch; the sum of the weights is in units of ``reals.unit``."""
+    return value / reals.unit * batch.inverse if plan.penalised == PER_BATCH else value
 
 
 @when_extended
-def begin_step(plan, work, reals, inverse, batch):
+def begin_step(plan, work, reals, batch):
     """The coefficients of this step, beside those of the rule, and the L1 penalty in the loss."""
-    c = work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS
-    l1 = penalty_factor(plan, reals, L1, inverse)
-    c[2] = l1
-    c[3] = 0  # of biases
-    c[4] = reals[CLIP_VALUE]
-    if l1 > 0.0 and inverse > 0.0:
+    step, l1 = step_at(work + plan.step), penalty_factor(plan, reals, reals.l1, batch)
+    step.l1[0], step.l1[1] = l1, 0
+    step.clip = reals.clip_value
+    if l1 > 0.0 and batch.inverse > 0.0:
         total = 0.0
-        for layer in range(plan[N_LAYERS]):
-            row = plan + TABLE + layer * COLUMNS
-            for p in range(count_panels(row[N_OUT], work)):
-                w = work + plan[PACKED] + row[PACK] + p * (row[N_IN] + 1) * panel_width(work)
+        for number in range(plan.n_layers):
+            layer = plan.layers[number]
+            for p in range(count_panels(layer.n_out, work)):
+                w = work + plan.packed + layer.pack + p * (layer.n_in + 1) * panel_width(work)
                 part = like(load(w, 0), 0.0)
-                for i in range(0, row[N_IN] * panel_width(work), width(w)):
+                for i in range(0, layer.n_in * panel_width(work), width(w)):
                     part = part + register.absolute(load(w, i))
                 total += horizontal_sum(part)
-        reals[LOSS_SUM] += l1 * total * batch
+        reals.loss_sum += l1 * total * batch.count
 
 
 @when_extended
 def complete(plan, work, offset, g, count, is_bias):
     """G = clip(G + l2 W + l1 sign(W)) for `count` packed parameters from `offset` on; sign(0) = 0."""
-    if plan[COMPLETED] == 0:
+    if plan.completed == 0:
         return
-    w, c = work + plan[PACKED] + offset, work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS
-    l2, l1, limit, zero = broadcast(c, is_bias), broadcast(c, 2 + is_bias), broadcast(c, 4), like(load(g, 0), 0.0)
+    w, step, zero = work + plan.packed + offset, step_at(work + plan.step), like(load(g, 0), 0.0)
+    l2, l1, limit = broadcast(step.l2, is_bias), broadcast(step.l1, is_bias), like(zero, step.clip)
     for i in range(0, count, width(g)):
         weight = load(w, i)
         sign = select(weight > 0.0, l1, select(weight < 0.0, -l1, zero))
@@ -166,37 +136,37 @@ def complete(plan, work, offset, g, count, is_bias):
 
 
 @when_extended
-def complete_all(plan, work, reals, meeting, member, members):
+def complete_all(plan, work, reals, team):
     """G, in memory, completed, and scaled down to the norm it is clipped at: G = G min(1, limit / |G|); a share of it.
 
     Pascanu et al. (2013), algorithm 1. Norms are taken panel by panel, and of these in their order by every member.
     """
-    if plan[COMPLETED] == 0:
+    if plan.completed == 0:
         return
-    panel, norms, before = panel_width(work), work + plan[NORMS], 0
-    for layer in range(plan[N_LAYERS]):
-        row = plan + TABLE + layer * COLUMNS
-        panels, inputs = count_panels(row[N_OUT], work), row[N_IN] * panel
-        first, last = share(panels, member, members)
+    panel, norms, before = panel_width(work), work + plan.norms, 0
+    for number in range(plan.n_layers):
+        layer = plan.layers[number]
+        panels, inputs = count_panels(layer.n_out, work), layer.n_in * panel
+        first, last = share(panels, team)
         for p in range(first, last):
-            offset = row[PACK] + p * (inputs + panel)
-            g = work + plan[GRADIENT] + offset
+            offset = layer.pack + p * (inputs + panel)
+            g = work + plan.gradient + offset
             complete(plan, work, offset, g, inputs, 0)
             complete(plan, work, offset + inputs, g + inputs, panel, 1)
             norms[before + p] = norm(g, inputs + panel)
         before += panels
-    barrier(meeting, members)
+    barrier(team)
     whole, unit = norm_of_norms(norms, before), 1.0
-    if not whole > reals[CLIP_NORM]:
+    if not whole > reals.clip_norm:
         return
-    if reals[CLIP_NORM] < SMALLEST_SCALE * whole:
+    if reals.clip_norm < SMALLEST_SCALE * whole:
         unit = scale_of_squares(work)
-    for layer in range(plan[N_LAYERS]):
-        row = plan + TABLE + layer * COLUMNS
-        panels, count = count_panels(row[N_OUT], work), (row[N_IN] + 1) * panel
-        first, last = share(panels, member, members)
-        g = work + plan[GRADIENT] + row[PACK]
-        scale = like(load(g, 0), reals[CLIP_NORM] / (whole * unit))
+    for number in range(plan.n_layers):
+        layer = plan.layers[number]
+        panels, count = count_panels(layer.n_out, work), (layer.n_in + 1) * panel
+        first, last = share(panels, team)
+        g = work + plan.gradient + layer.pack
+        scale = like(load(g, 0), reals.clip_norm / (whole * unit))
         for i in range(first * count, last * count, width(g)):
             store(g, i, scale * (load(g, i) * unit))
 
@@ -205,28 +175,28 @@ def complete_all(plan, work, reals, meeting, member, members):
 
 
 @when_extended
-def limit_norms(plan, work, reals, meeting, member, members):
+def limit_norms(plan, work, reals, team):
     """w = w min(1, limit / |w|) for the weights w of every unit, a column of W^T (I, O); a share of the panels.
 
     Srivastava et al. (2014), section 5.1.
     """
-    limit, panel = reals[MAX_NORM], panel_width(work)
+    limit, panel = reals.max_norm, panel_width(work)
     if limit == 0.0:
         return
-    for layer in range(plan[N_LAYERS]):
-        row = plan + TABLE + layer * COLUMNS
-        first, last = share(count_panels(row[N_OUT], work), member, members)
+    for number in range(plan.n_layers):
+        layer = plan.layers[number]
+        first, last = share(count_panels(layer.n_out, work), team)
         for p in range(first, last):
             for column in range(0, panel, width(work)):
-                w = work + plan[PACKED] + row[PACK] + p * (row[N_IN] + 1) * panel + column
+                w = work + plan.packed + layer.pack + p * (layer.n_in + 1) * panel + column
                 one = unit = like(load(w, 0), 1.0)
-                norms = column_norms(w, row[N_IN], panel, unit)
+                norms = column_norms(w, layer.n_in, panel, unit)
                 if not all_lanes(norms < like(one, inf)):
                     unit = select(norms < like(one, inf), one, like(one, scale_of_squares(w)))
-                    norms = column_norms(w, row[N_IN], panel, unit)
+                    norms = column_norms(w, layer.n_in, panel, unit)
                 above = norms > like(one, limit) * unit
                 if not all_lanes(norms <= like(one, limit) * unit):
                     unit, scale = select(above, unit, one), select(above, like(one, limit) / norms, one)
-                    for i in range(0, row[N_IN] * panel, panel):
+                    for i in range(0, layer.n_in * panel, panel):
                         store(w, i, scale * (load(w, i) * unit))
-    barrier(meeting, members)
+    barrier(team)

@@ -7,20 +7,43 @@ gives way to the operating system when the others take long.
 Legend: meeting the counter that the team shares, and whether the call is off; T = members threads.
 """
 
-from fastbp.compiler import fetch_add, give_way, kernel, load_shared, relax
+from typing import Any, NamedTuple
 
-SPINS = 4096  # about 20 us of spinning before the first yield
+from fastbp.compiler import fetch_add, give_way, inline, kernel, load_shared, relax
+from fastbp.kernels.tuning import SPINS
+
 CALLED_OFF = 1  # place in `meeting` of what is not 0 once a member will never come, because Ctrl-C was heard before it set out
 
 
+class Team(NamedTuple):
+    """The threads that run a call together, as one of them sees it."""
+
+    member: int  # its number, from 0
+    members: int
+    meeting: Any  # pointer to the counter
+
+
+@inline
+def part(count, number, parts):
+    """[start, stop) of part `number` of `count` things that are divided as equally as can be."""
+    return count * number // parts, count * (number + 1) // parts
+
+
+@inline
+def share(count, team):
+    """The part [start, stop) of `count` equal pieces of work that falls to this member of a team."""
+    return part(count, team.member, team.members)
+
+
 @kernel
-def barrier(meeting, members):
+def barrier(team):
     """Wait until all members are here, or the call is off.
 
-    `meeting` points to a shared counter that only ever grows, 0 before the first meeting.
+    The counter only ever grows, and is 0 before the first meeting.
     """
-    if members == 1:
+    if team.members == 1:
         return
+    meeting, members = team.meeting, team.members
     arrived = fetch_add(meeting, 1)
     target = (arrived // members + 1) * members
     spins = 0
@@ -33,7 +56,7 @@ def barrier(meeting, members):
 
 
 @kernel
-def all_are_here(meeting, members):
+def all_are_here(team):
     """The first `barrier` of a call; whether the call is on."""
-    barrier(meeting, members)
-    return load_shared(meeting + CALLED_OFF) == 0
+    barrier(team)
+    return load_shared(team.meeting + CALLED_OFF) == 0

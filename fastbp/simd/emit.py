@@ -8,7 +8,7 @@ from functools import cache
 from llvmlite import ir
 from numba.core import cgutils
 
-from fastbp.compiler.modules import add_this_module
+from fastbp.compiler import add_this_module
 
 add_this_module()
 
@@ -66,13 +66,23 @@ def emit_load(builder, pointer, offset, vector, bits):
     return builder.load(at(builder, pointer, offset), align=bits // 8, typ=vector)
 
 
+def emit_first_lanes(builder, count, lanes):
+    """The mask of the first `count` of so many lanes."""
+    index = ir.VectorType(count.type, lanes)
+    return builder.icmp_signed("<", ir.Constant(index, list(range(lanes))), emit_splat(builder, count, index))
+
+
 def emit_load_first(builder, pointer, count, vector, bits):
     """The first `count` numbers at a pointer, and zeros in the other lanes; nothing else is read."""
-    index = ir.VectorType(count.type, vector.count)
-    wanted = builder.icmp_signed("<", ir.Constant(index, list(range(vector.count))), emit_splat(builder, count, index))
     # the fourth argument is what other lanes hold
-    arguments = [pointer, I32(bits // 8), wanted, ir.Constant(vector, None)]
+    arguments = [pointer, I32(bits // 8), emit_first_lanes(builder, count, vector.count), ir.Constant(vector, None)]
     return call(builder, f"llvm.masked.load.{suffix(vector)}.p0", vector, arguments)
+
+
+def emit_store_first(builder, value, pointer, count, bits):
+    """Write the first `count` lanes of a vector to a pointer, and nothing else."""
+    arguments = [value, pointer, I32(bits // 8), emit_first_lanes(builder, count, value.type.count)]
+    call(builder, f"llvm.masked.store.{suffix(value.type)}.p0", ir.VoidType(), arguments)
 
 
 def emit_gather(builder, vector, pointers):

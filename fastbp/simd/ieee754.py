@@ -7,7 +7,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastbp.compiler.modules import add_this_module
+from fastbp.compiler import add_this_module
 from fastbp.simd.emit import I32, constant, emit_fma, emit_splat, integer_type, vector_type
 from fastbp.simd.register import Vec, is_vector, lanes
 

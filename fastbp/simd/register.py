@@ -11,14 +11,13 @@ Legend: W lanes of a register.
 """
 
 import operator
-from functools import cache
+from functools import cache, partial
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
-from fastbp.compiler.modules import add_this_module
-from fastbp.compiler.operators import lowered, processor
+from fastbp.compiler import add_this_module, lowered, processor
 from fastbp.simd.emit import (
     I32,
     at,
@@ -128,6 +127,22 @@ def prefetch(typingctx, ptr, offset):
         return context.get_dummy_value()
 
     return types.void(ptr, types.intp), codegen
+
+
+def on_stack(count):
+    """An intrinsic: (ptr) -> a pointer to ``count(W)`` numbers of the pointer's dtype, until the function returns."""
+
+    @intrinsic
+    def room(typingctx, ptr):
+        def codegen(context, builder, signature, args):
+            kind = ir.ArrayType(args[0].type.pointee, count(lanes(ptr.dtype)))
+            with builder.goto_entry_block():  # not Numba's alloca_once, which writes zeros to it at every call
+                place = builder.alloca(kind)
+            return builder.bitcast(place, args[0].type)
+
+        return ptr(ptr), codegen
+
+    return room
 
 
 # --- one register ------------------------------------------------------------------------------------------------------------
@@ -322,17 +337,14 @@ def fma(typingctx, a, b, c):
     return a(a, a, a), codegen
 
 
-def _choose(predicate):
+def _emit_choice(predicate, builder, a, b):
     # a NaN in either operand reaches the result: in b by the order of the operands, in a by the second select
-    def emit(builder, a, b):
-        chosen = builder.select(builder.fcmp_ordered(predicate, a, b), a, b)
-        return builder.select(builder.fcmp_unordered("uno", a, a), a, chosen)
-
-    return _binary(emit)
+    chosen = builder.select(builder.fcmp_ordered(predicate, a, b), a, b)
+    return builder.select(builder.fcmp_unordered("uno", a, a), a, chosen)
 
 
-minimum = _choose("<")
-maximum = _choose(">")
+minimum = _binary(partial(_emit_choice, "<"))
+maximum = _binary(partial(_emit_choice, ">"))
 
 
 @intrinsic
@@ -423,3 +435,4 @@ def _halve(reduce):
 
 
 horizontal_sum = _halve(lambda builder, a, b: builder.fadd(a, b))
+horizontal_max = _halve(partial(_emit_choice, ">"))

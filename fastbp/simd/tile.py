@@ -11,7 +11,7 @@ from numba import types
 from numba.core.cgutils import pack_array, unpack_tuple
 from numba.extending import intrinsic, models, register_model
 
-from fastbp.compiler.modules import add_this_module
+from fastbp.compiler import add_this_module
 from fastbp.simd.emit import I32, at, emit_fma, emit_load, emit_splat, emit_store, vector_type
 from fastbp.simd.register import lanes
 

@@ -8,7 +8,7 @@ from numba import types
 from numba.core.cgutils import pack_array
 from numba.extending import intrinsic
 
-from fastbp.compiler.modules import add_this_module
+from fastbp.compiler import add_this_module
 from fastbp.simd.emit import I32, at, emit_fma, emit_gather, emit_load, emit_load_first, emit_splat, vector_type
 from fastbp.simd.register import Vec, lanes
 from fastbp.simd.tile import Tile, emit_step

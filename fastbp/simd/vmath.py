@@ -18,7 +18,7 @@ Legend: x, r registers (or scalars); n integers held as floats.
 
 from functools import wraps
 
-from fastbp.compiler.jit import inline
+from fastbp.compiler import inline
 from fastbp.simd.ieee754 import as_argument, as_register, exponent, exponent_field, polynomial, power_of_two, significand
 from fastbp.simd.register import absolute, copysign, floor_at, fma, like, select
 

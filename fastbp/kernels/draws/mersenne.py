@@ -7,7 +7,7 @@ Legend: n rows; key the 624 words of the generator's state, and position that of
 
 from numba import types
 
-from fastbp.compiler.jit import entry, inline, kernel
+from fastbp.compiler import entry, inline, kernel
 from fastbp.simd.register import pointer
 
 WORDS, AHEAD = 624, 397

@@ -6,35 +6,18 @@ panel kernels, bit for bit.
 Legend: W lanes; S samples of a block, a multiple of W; I inputs and O outputs of a layer.
 """
 
-from fastbp.activations import activate
-from fastbp.compiler.jit import inline, kernel, switch, switch_over
+from fastbp.compiler import inline, kernel, switch, switch_over
 from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.packing import copy, fill
 from fastbp.kernels.products.gemm import ROWS, split
-from fastbp.layout import (
-    ACTIVATION,
-    BLOCK,
-    CAP,
-    CODE,
-    COLUMNS,
-    DELTA,
-    LABELS,
-    LOSS,
-    LOSS_SCALE,
-    N_IN,
-    N_LAYERS,
-    N_OUT,
-    NEEDS_Z,
-    RAW,
-    TABLE,
-    WEIGHTED,
-)
+from fastbp.kernels.samples import weight_of
+from fastbp.kernels.sweeps import activate
+from fastbp.kernels.tuning import NARROW_CHAINS, NARROW_ROWS
 from fastbp.losses import LOSSES
 from fastbp.simd.register import broadcast, fence, horizontal_sum, like, load, load_first, load_rows, select, store, width
 from fastbp.simd.tile import tile_accumulate, tile_load, tile_rank, tile_splat, tile_store, tile_sums, tile_zero
 from fastbp.simd.transpose import square_load
 
-HEIGHT, CHAINS = 3, 4  # of a tile of sums over the samples, which run side by side
 _next = tile_rank(1)
 
 
@@ -100,7 +83,7 @@ def _sums(rows, chains):
     return sums
 
 
-_sum_tiles = switch([_sums(rows, chains) for rows in (1, HEIGHT) for chains in range(2, CHAINS + 1)])
+_sum_tiles = switch([_sums(rows, chains) for rows in (1, NARROW_ROWS) for chains in range(2, NARROW_CHAINS + 1)])
 
 
 @kernel
@@ -109,15 +92,15 @@ def outer_sums(d, a, n_in, n_out, samples, stride, partial, is_first):
     row = (n_in + 1) * width(d)
     j = 0
     while j < n_out:
-        is_high = j + HEIGHT <= n_out
+        is_high = j + NARROW_ROWS <= n_out
         k = 0
         while k <= n_in:
-            chains = min(CHAINS, n_in + 1 - k)
+            chains = min(NARROW_CHAINS, n_in + 1 - k)
             chains -= k + chains == n_in  # not one alone at the end
-            code, target = chains - 2 + (CHAINS - 1) * is_high, partial + j * row + k * width(d)
+            code, target = chains - 2 + (NARROW_CHAINS - 1) * is_high, partial + j * row + k * width(d)
             _sum_tiles(code, d + j * stride, a + k * stride, samples, stride, target, row, is_first)
             k += chains
-        j += HEIGHT if is_high else 1
+        j += NARROW_ROWS if is_high else 1
 
 
 @kernel
@@ -143,40 +126,41 @@ def gather_columns(x, columns, order, count, out, stride):
 
 
 @kernel
-def gather(plan, x, y, labels, sample_weight, order, count, samples, inverse, a, targets, weights):
-    """Lanes of `count` samples: A (I, S), targets (O, S), weights (S,), for which see `factor_of_weights`.
+def gather(plan, data, batch, samples, a, targets, weights):
+    """Lanes of a block, `samples` with those past its last one: A (I, S), targets (O, S), weights (S,), for which see `weight_of`.
 
-    Lanes past them have the weight 0, and are the last sample once more: what is left of former ones might overflow where no sample
-    does, and infinity times 0 is in every sum.
+    Lanes past the last sample have the weight 0, and are the last sample once more: what is left of former ones might overflow
+    where no sample does, and infinity times 0 is in every sum.
     """
-    n_in, n_out, stride = plan[TABLE + N_IN], plan[TABLE + (plan[N_LAYERS] - 1) * COLUMNS + N_OUT], plan[BLOCK]
-    gather_columns(x, n_in, order, count, a, stride)
-    if plan[LABELS] == 1:
+    n_in, n_out, stride = plan.layers[0].n_in, plan.layers[plan.n_layers - 1].n_out, plan.block
+    order, count = batch.samples, batch.count
+    gather_columns(data.x, n_in, order, count, a, stride)
+    if plan.labelled == 1:
         fill(targets, n_out * stride, 0.0)
         for s in range(count):
-            targets[labels[order[s]] * stride + s] = 1
+            targets[data.labels[order[s]] * stride + s] = 1
     else:
-        gather_columns(y, n_out, order, count, targets, stride)
-    for s in range(count if plan[WEIGHTED] == 1 else 0):
-        weights[s] = sample_weight[order[s]] * inverse
-    if plan[WEIGHTED] == 0:
+        gather_columns(data.y, n_out, order, count, targets, stride)
+    for s in range(count if plan.weighted == 1 else 0):
+        weights[s] = weight_of(plan, data, batch, s)
+    if plan.weighted == 0:
         fill(weights, samples, 1.0)
     if count < samples:
-        last = samples - width(x)
+        last = samples - width(a)
         store(weights, last, load_first(weights + last, count - last))
 
 
 @kernel
-def finish(row, work, a, count, alpha):
+def finish(layer, work, a, count):
     """A = f(Z) in place, of one layer; Z is kept if the slope needs it."""
-    if row[NEEDS_Z] == 1:
-        copy(a, work + row[RAW], count)
-    if row[CODE] != IDENTITY:
-        activate(row[CODE], a, count, width(a), alpha)
+    if layer.needs_z == 1:
+        copy(a, work + layer.raw, count)
+    if layer.code != IDENTITY:
+        activate(layer.code, a, count, width(a), work + layer.alpha)
 
 
 def _loss_sweep(cls):
-    block = inline(cls.block)
+    value_and_grad = inline(cls.value_and_grad)
 
     @kernel
     def sweep(x, y, d, weights, n_out, samples, stride, scale, cap, rest):
@@ -184,7 +168,7 @@ def _loss_sweep(cls):
         zero = total = like(load(x, 0), 0.0)
         scale, cap, rest = like(zero, scale), like(zero, cap), like(zero, rest)
         for s in range(0, samples, width(x)):
-            losses, weight = block(x + s, y + s, d + s, n_out, stride, scale), load(weights, s)
+            losses, weight = value_and_grad(x + s, y + s, d + s, n_out, stride, scale), load(weights, s)
             losses = select(losses > cap, cap, losses)
             total = total + select(weight == 0.0, zero, losses * weight)
             factor = weight * rest
@@ -201,6 +185,6 @@ _loss_sweeps = switch_over(LOSSES, _loss_sweep)
 @kernel
 def loss_narrow(plan, work, reals, samples, stride, targets, weights, rest):
     """Sum of the weighted losses; D (O, S) = dC/dx of the last layer, the weights still to be multiplied by `rest`."""
-    row = plan + TABLE + (plan[N_LAYERS] - 1) * COLUMNS
-    x, d, scale, cap = work + row[ACTIVATION], work + row[DELTA], reals[LOSS_SCALE], reals[CAP]
-    return _loss_sweeps(plan[LOSS], x, targets, d, weights, row[N_OUT], samples, stride, scale, cap, rest)
+    layer = plan.layers[plan.n_layers - 1]
+    x, d, scale, cap = work + layer.activation, work + layer.delta, reals.loss_scale, reals.cap
+    return _loss_sweeps(plan.loss, x, targets, d, weights, layer.n_out, samples, stride, scale, cap, rest)

@@ -6,70 +6,40 @@ bias gradient is then one more column of the same sum. A mini-batch of one sampl
 Legend: W lanes; S samples of a block, a multiple of W; I inputs and O outputs of a layer; B samples of the mini-batch.
 """
 
-from fastbp.activations import multiply_slope
-from fastbp.compiler.jit import inline, kernel
-from fastbp.kernels.block import factor_of_weights
+from fastbp.compiler import inline, kernel
 from fastbp.kernels.forward import IDENTITY
-from fastbp.kernels.minibatch import inverse_weight
+from fastbp.kernels.minibatch import prepare_step
 from fastbp.kernels.narrow.columns import finish, gather, loss_narrow, outer_sums, product, sum_lanes
 from fastbp.kernels.packing import copy, fill
-from fastbp.layout import (
-    ACTIVATION,
-    BIASES,
-    BLOCK,
-    CODE,
-    COEFFICIENTS,
-    COLUMNS,
-    DELTA,
-    GRADIENT,
-    INPUT,
-    LABELS,
-    LANES,
-    LOSS_ROWS,
-    LOSS_SUM,
-    N_COEFFICIENTS,
-    N_IN,
-    N_LAYERS,
-    N_OUT,
-    N_PACKED,
-    PACK,
-    PACKED,
-    PARTIALS,
-    RAW,
-    REPORT,
-    RULE,
-    SLOT_1,
-    SLOT_2,
-    TABLE,
-    WEIGHTED,
-    WEIGHTS,
-)
-from fastbp.optimizers import prepare, update
+from fastbp.kernels.plan import step_at
+from fastbp.kernels.samples import block_of, factor_of_weights, weight_of
+from fastbp.kernels.sweeps import multiply_slope, update
+from fastbp.simd.record import preceding
 from fastbp.simd.register import broadcast, fence, fma, like, load, store, width
 
 
 @kernel
 def pack_narrow(plan, params, packed):
     """packed (O, I + 1) of each layer from the user's flat vector."""
-    for layer in range(plan[N_LAYERS]):
-        row = plan + TABLE + layer * COLUMNS
-        n_in = row[N_IN]
-        for j in range(row[N_OUT]):
-            target = packed + row[PACK] + j * (n_in + 1)
-            copy(params + row[WEIGHTS] + j * n_in, target, n_in)
-            target[n_in] = params[row[BIASES] + j]
+    for number in range(plan.n_layers):
+        layer = plan.layers[number]
+        n_in = layer.n_in
+        for j in range(layer.n_out):
+            target = packed + layer.pack + j * (n_in + 1)
+            copy(params + layer.weights + j * n_in, target, n_in)
+            target[n_in] = params[layer.biases + j]
 
 
 @kernel
 def unpack_narrow(plan, packed, params):
     """The user's flat vector from packed parameters."""
-    for layer in range(plan[N_LAYERS]):
-        row = plan + TABLE + layer * COLUMNS
-        n_in = row[N_IN]
-        for j in range(row[N_OUT]):
-            source = packed + row[PACK] + j * (n_in + 1)
-            copy(source, params + row[WEIGHTS] + j * n_in, n_in)
-            params[row[BIASES] + j] = source[n_in]
+    for number in range(plan.n_layers):
+        layer = plan.layers[number]
+        n_in = layer.n_in
+        for j in range(layer.n_out):
+            source = packed + layer.pack + j * (n_in + 1)
+            copy(source, params + layer.weights + j * n_in, n_in)
+            params[layer.biases + j] = source[n_in]
 
 
 @inline
@@ -101,109 +71,98 @@ def outer_one(d, inputs, n_in, n_out, g):
 
 
 @kernel
-def gather_one(plan, x, y, labels, sample_weight, sample, inverse, a, targets, weights):
+def gather_one(plan, data, batch, a, targets, weights):
     """One sample in every lane: A (I, W), targets (O, W), weights (W,).
 
     Whole registers are written: to read one of which a part has not yet reached the cache takes long.
     """
-    n_in, n_out, lanes = plan[TABLE + N_IN], plan[TABLE + (plan[N_LAYERS] - 1) * COLUMNS + N_OUT], width(a)
+    n_in, n_out, lanes = plan.layers[0].n_in, plan.layers[plan.n_layers - 1].n_out, width(a)
+    x, y, sample = data.x, data.y, batch.samples[0]
     for k in range(n_in):
         store(a, k * lanes, broadcast(x, sample * n_in + k))
     one = like(load(a, 0), 1.0)
-    if plan[LABELS] == 1:
+    if plan.labelled == 1:
         zero = fence(one - one)  # not a constant, of which LLVM would make a call of memset
         for k in range(n_out):
             store(targets, k * lanes, zero)
-        store(targets, labels[sample] * lanes, one)
+        store(targets, data.labels[sample] * lanes, one)
     else:
         for k in range(n_out):
             store(targets, k * lanes, broadcast(y, sample * n_out + k))
-    store(weights, 0, like(one, sample_weight[sample] * inverse) if plan[WEIGHTED] == 1 else one)
+    store(weights, 0, like(one, weight_of(plan, data, batch, 0)))
 
 
 @kernel
-def one_sample(plan, work, reals, data, sample, inverse):
+def one_sample(plan, work, reals, data, batch):
     """The loss of one sample, times its weight, and the gradient of a mini-batch of it alone."""
-    x, _, _, y, labels, sample_weight = data
-    lanes, alphas = width(work), work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8
-    packed, gradient, rows, weights = work + plan[PACKED], work + plan[GRADIENT], work + plan[PARTIALS], work + plan[LANES]
-    targets = weights + lanes
-    gather_one(plan, x, y, labels, sample_weight, sample, inverse, work + plan[TABLE + INPUT], targets, weights)
-    for layer in range(plan[N_LAYERS]):
-        row = plan + TABLE + layer * COLUMNS
-        n_in, n_out, below, a = row[N_IN], row[N_OUT], work + row[INPUT], work + row[ACTIVATION]
-        product_one(packed + row[PACK], n_in + 1, 1, n_out, n_in, below, a, n_in)
+    lanes, packed, gradient, rows = width(work), work + plan.packed, work + plan.gradient, work + plan.partials
+    weights, targets = work + plan.lanes, work + plan.lanes + lanes
+    gather_one(plan, data, batch, work + plan.layers[0].input, targets, weights)
+    for number in range(plan.n_layers):
+        layer = plan.layers[number]
+        n_in, n_out, below, a = layer.n_in, layer.n_out, work + layer.input, work + layer.activation
+        product_one(packed + layer.pack, n_in + 1, 1, n_out, n_in, below, a, n_in)
         # its inputs as a row, which `outer_one` reads: written here, so that it has reached the cache by then
-        inputs = rows + (row[PACK] + n_out * (n_in + 1)) * lanes - (n_in + 1)
+        inputs = rows + (layer.pack + n_out * (n_in + 1)) * lanes - (n_in + 1)
         for k in range(n_in):
             inputs[k] = below[k * lanes]
         inputs[n_in] = 1
-        finish(row, work, a, n_out * lanes, alphas + layer)
-    loss = loss_narrow(plan, work, reals, lanes, lanes, targets, weights, factor_of_weights(plan, inverse)) / lanes
-    for layer in range(plan[N_LAYERS] - 1, -1, -1):
-        row = plan + TABLE + layer * COLUMNS
-        n_in, n_out, d, w = row[N_IN], row[N_OUT], work + row[DELTA], packed + row[PACK]
-        if row[CODE] != IDENTITY:
-            multiply_slope(row[CODE], work + row[RAW], work + row[ACTIVATION], d, n_out * lanes, lanes, alphas + layer)
-        if layer > 0:
-            product_one(w, 1, n_in + 1, n_in, n_out, d, work + (row - COLUMNS)[DELTA], -1)
-        end = row[PACK] + n_out * (n_in + 1)
+        finish(layer, work, a, n_out * lanes)
+    loss = loss_narrow(plan, work, reals, lanes, lanes, targets, weights, factor_of_weights(plan, batch)) / lanes
+    for number in range(plan.n_layers - 1, -1, -1):
+        layer = plan.layers[number]
+        n_in, n_out, d, w = layer.n_in, layer.n_out, work + layer.delta, packed + layer.pack
+        if layer.code != IDENTITY:
+            multiply_slope(layer.code, work + layer.raw, work + layer.activation, d, n_out * lanes, lanes, work + layer.alpha)
+        if number > 0:
+            product_one(w, 1, n_in + 1, n_in, n_out, d, work + preceding(layer).delta, -1)
+        end = layer.pack + n_out * (n_in + 1)
         outer_one(d, rows + end * lanes, n_in, n_out, gradient + end)
     return loss
 
 
 @kernel
-def many_samples(plan, work, reals, data, order, batch, inverse):
+def many_samples(plan, work, reals, data, batch):
     """The sum of the weighted losses of a mini-batch, and its gradient."""
-    x, _, _, y, labels, sample_weight = data
-    stride, lanes, alphas = plan[BLOCK], width(work), work + plan[COEFFICIENTS] + 2 * N_COEFFICIENTS + 8
-    packed, partials, weights = work + plan[PACKED], work + plan[PARTIALS], work + plan[LANES]
-    targets, loss = weights + stride, 0.0
-    for top in range(0, batch, stride):
-        count = min(stride, batch - top)
-        samples = (count + lanes - 1) // lanes * lanes
-        a = work + plan[TABLE + INPUT]
-        gather(plan, x, y, labels, sample_weight, order + top, count, samples, inverse, a, targets, weights)
-        for layer in range(plan[N_LAYERS]):
-            row = plan + TABLE + layer * COLUMNS
-            n_in, n_out, a = row[N_IN], row[N_OUT], work + row[ACTIVATION]
-            product(packed + row[PACK], n_in + 1, 1, n_out, n_in, work + row[INPUT], a, samples, stride, n_in)
-            finish(row, work, a, n_out * stride, alphas + layer)
-        loss += loss_narrow(plan, work, reals, samples, stride, targets, weights, factor_of_weights(plan, inverse))
-        for layer in range(plan[N_LAYERS] - 1, -1, -1):
-            row = plan + TABLE + layer * COLUMNS
-            n_in, n_out, d, w = row[N_IN], row[N_OUT], work + row[DELTA], packed + row[PACK]
-            if row[CODE] != IDENTITY:
-                multiply_slope(row[CODE], work + row[RAW], work + row[ACTIVATION], d, n_out * stride, lanes, alphas + layer)
-            if layer > 0:
-                product(w, 1, n_in + 1, n_in, n_out, d, work + (row - COLUMNS)[DELTA], samples, stride, -1)
-            outer_sums(d, work + row[INPUT], n_in, n_out, samples, stride, partials + row[PACK] * lanes, top == 0)
-    sum_lanes(partials, plan[N_PACKED], work + plan[GRADIENT])
+    stride, lanes, packed, partials = plan.block, width(work), work + plan.packed, work + plan.partials
+    weights, targets, loss = work + plan.lanes, work + plan.lanes + stride, 0.0
+    for top in range(0, batch.count, stride):
+        block = block_of(batch, top, min(stride, batch.count - top))
+        samples = (block.count + lanes - 1) // lanes * lanes
+        a = work + plan.layers[0].input
+        gather(plan, data, block, samples, a, targets, weights)
+        for number in range(plan.n_layers):
+            layer = plan.layers[number]
+            n_in, n_out, a = layer.n_in, layer.n_out, work + layer.activation
+            product(packed + layer.pack, n_in + 1, 1, n_out, n_in, work + layer.input, a, samples, stride, n_in)
+            finish(layer, work, a, n_out * stride)
+        loss += loss_narrow(plan, work, reals, samples, stride, targets, weights, factor_of_weights(plan, batch))
+        for number in range(plan.n_layers - 1, -1, -1):
+            layer = plan.layers[number]
+            n_in, n_out, d, w = layer.n_in, layer.n_out, work + layer.delta, packed + layer.pack
+            if layer.code != IDENTITY:
+                multiply_slope(layer.code, work + layer.raw, work + layer.activation, d, n_out * stride, lanes, work + layer.alpha)
+            if number > 0:
+                product(w, 1, n_in + 1, n_in, n_out, d, work + preceding(layer).delta, samples, stride, -1)
+            outer_sums(d, work + layer.input, n_in, n_out, samples, stride, partials + layer.pack * lanes, top == 0)
+    sum_lanes(partials, plan.n_packed, work + plan.gradient)
     return loss
 
 
 @kernel
-def narrow_minibatch(plan, work, reals, rate, epoch, start, data, order, batch, differentiate, meeting, member, members):
-    """One step on the samples order[:batch], by one member alone, with the ones of `write_ones`; see `minibatch`."""
-    inverse = inverse_weight(plan, data, order, batch)
-    if batch == 1:
-        loss = one_sample(plan, work, reals, data, order[0], inverse)
-    else:
-        loss = many_samples(plan, work, reals, data, order, batch, inverse)
-    reals[LOSS_SUM] += reals[REPORT] * factor_of_weights(plan, inverse) * loss * batch
-    reals[LOSS_ROWS] += batch if inverse > 0.0 else 0
-    coefficients = work + plan[COEFFICIENTS]
-    reals[0] = rate
-    prepare(plan[RULE], reals, coefficients)
-    coefficients[0] = 1
-    coefficients[2 * N_COEFFICIENTS] = 0
-    l2, slot = coefficients + 2 * N_COEFFICIENTS, work + plan[SLOT_1]
-    update(plan[RULE], work + plan[PACKED], work + plan[GRADIENT], slot, work + plan[SLOT_2], plan[N_PACKED], coefficients, l2)
+def narrow_minibatch(plan, work, reals, data, batch, rate, differentiate, team):
+    """One step on a mini-batch, by one member alone, with the ones of `write_ones`; see `minibatch`."""
+    loss = one_sample(plan, work, reals, data, batch) if batch.count == 1 else many_samples(plan, work, reals, data, batch)
+    reals.loss_sum += reals.report * factor_of_weights(plan, batch) * loss * batch.count
+    reals.loss_rows += batch.count if batch.inverse > 0.0 else 0
+    prepare_step(plan, work, reals, rate, 0.0)
+    step, packed = step_at(work + plan.step), work + plan.packed
+    update(plan.rule, packed, work + plan.gradient, work + plan.slot_1, work + plan.slot_2, plan.n_packed, step.rule, step.l2)
 
 
 @kernel
 def write_ones(plan, work):
     """The last row of the input of every layer, which nothing overwrites."""
-    for layer in range(plan[N_LAYERS]):
-        row = plan + TABLE + layer * COLUMNS
-        fill(work + row[INPUT] + row[N_IN] * plan[BLOCK], plan[BLOCK], 1.0)
+    for number in range(plan.n_layers):
+        layer = plan.layers[number]
+        fill(work + layer.input + layer.n_in * plan.block, plan.block, 1.0)

@@ -9,13 +9,11 @@ Legend: W lanes of a register; P = 2 W columns of a panel; K depth of a product;
 :mod:`fastbp.kernels.products.gemm`.
 """
 
-from llvmlite import ir
-from numba.extending import intrinsic
-
-from fastbp.compiler.jit import inline, kernel, switch
+from fastbp.compiler import inline, kernel, switch
+from fastbp.kernels.tuning import FEW, FEWER, SHALLOW_ROWS, TURNED_DEPTH
 from fastbp.simd import register
 from fastbp.simd.ieee754 import as_argument
-from fastbp.simd.register import broadcast, fma, like, load, store, width
+from fastbp.simd.register import broadcast, fma, like, load, on_stack, store, width
 from fastbp.simd.tile import (
     ADD_SCALED,
     BIAS,
@@ -34,30 +32,11 @@ from fastbp.simd.tile import (
 )
 from fastbp.simd.transpose import square_load_transposed
 
-FEW = 3  # filled columns, at most
-FEWER = 2  # of which the deltas below are computed beside the gradient: there are registers for so many
-LEAST_DEPTH, DEPTH = 24, 512  # of a product that repays the transposition of its columns, and that there is room for
-TOGETHER = 4  # rows of a product of small depth
 SAMPLES = max(8, register.register_bytes() // 4)  # rows of A at a time: so many sums side by side
 
 
-@intrinsic
-def _room(typingctx, ptr):
-    """A pointer to `DEPTH` registers (and `SAMPLES` numbers) of the pointer's dtype, on the stack."""
-
-    def codegen(context, builder, signature, args):
-        kind = ir.ArrayType(args[0].type.pointee, DEPTH * register.lanes(ptr.dtype) + SAMPLES)
-        with builder.goto_entry_block():  # not Numba's alloca_once, which writes zeros to it at every call
-            room = builder.alloca(kind)
-        return builder.bitcast(room, args[0].type)
-
-    return ptr(ptr), codegen
-
-
-@inline
-def is_worth_turning(depth, columns, pointer):
-    """Whether `product_few` is the faster way: it takes a pass over A for each column."""
-    return LEAST_DEPTH <= depth <= DEPTH - DEPTH // 8 and 4 * columns <= width(pointer)
+# TURNED_DEPTH registers, and SAMPLES numbers, for the length of a call
+_room = on_stack(lambda lanes: TURNED_DEPTH * lanes + SAMPLES)
 
 
 def _dots(rows):
@@ -88,7 +67,7 @@ def product_few(a, a_panel, depth, m, c, rows, columns, start, bias):
     """C = start + A M for a panel of C of `columns` <= FEW columns, one sum for each, lane by lane, not yet finished."""
     lanes, panel = width(a), 2 * width(a)
     turned = _room(a)
-    sums = turned + DEPTH * lanes
+    sums = turned + TURNED_DEPTH * lanes
     # M^T: the registers of column j are rows j of squares
     whole = depth - depth % lanes
     for k in range(0, whole, lanes):
@@ -169,56 +148,56 @@ _turned_outer_with_deltas = switch([_turned_with_deltas(columns) for columns in 
 
 
 @kernel
-def _add_turned(turned, g, rows, columns, start, finish, scale):
+def _add_turned(turned, g, rows, columns, ends):
     """G = start + the transpose of turned (columns, P), for `rows` rows; see `gemm.outer_product`."""
     panel = 2 * width(g)
     for i in range(rows):
         row = g + i * panel
-        if start == ZERO and finish == STORE:
+        if ends.start == ZERO and ends.finish == STORE:
             store(row, 0, like(load(g, 0), 0.0))
             store(row, width(g), like(load(g, 0), 0.0))
         for j in range(columns):
-            if finish == ADD_SCALED:
+            if ends.finish == ADD_SCALED:
                 # rounded once, as in the other tiles
-                stepped = fma(broadcast(scale, 0), broadcast(turned + j * panel, i), broadcast(row, j))
+                stepped = fma(broadcast(ends.aux, 0), broadcast(turned + j * panel, i), broadcast(row, j))
                 row[j] = as_argument(stepped, row[j])
             else:
                 row[j] += turned[j * panel + i]
 
 
 @kernel
-def outer_few(a, d, depth, g, rows, columns, start, finish, scale):
+def outer_few(a, d, depth, g, rows, columns, ends):
     """G = start + A^T D for `rows` rows of a panel of G of `columns` <= FEW columns; see `gemm.outer_product`."""
     turned = _room(a)
     _turned_outer(columns - 1, a, d, depth, turned)
-    _add_turned(turned, g, rows, columns, start, finish, scale)
+    _add_turned(turned, g, rows, columns, ends)
 
 
 @kernel
-def outer_few_with_deltas(a, d, depth, g, rows, columns, start, finish, scale, m, below):
+def outer_few_with_deltas(a, d, depth, g, rows, columns, ends, m, below):
     """`outer_few` for D (depth, columns) of at most FEWER, and below (depth, P) = D M where A is above 0.
 
     Bits are those of `product_shallow`.
     """
     turned = _room(a)
     _turned_outer_with_deltas(columns - 1, a, d, depth, turned, m, below)
-    _add_turned(turned, g, rows, columns, start, finish, scale)
+    _add_turned(turned, g, rows, columns, ends)
 
 
 def _shallow(depth, columns):
-    zero, load_tile, multiply = tile_zero(TOGETHER, columns), tile_load(TOGETHER, columns), tile_rank(depth)
+    zero, load_tile, multiply = tile_zero(SHALLOW_ROWS, columns), tile_load(SHALLOW_ROWS, columns), tile_rank(depth)
 
     @kernel
     def shallow(a, m, c, rows, finish, aux):
         panel, row = 2 * width(a), 0
         while row < rows:
             # the last rows may be computed twice
-            i = min(row, rows - TOGETHER) * panel
+            i = min(row, rows - SHALLOW_ROWS) * panel
             tile = multiply(zero(a), a + i, panel, 1, m, panel)
             if finish == WHERE_ABOVE:
                 tile = tile_where_above(tile, load_tile(aux + i, panel), like(load(m, 0), 0.0))
             tile_store(tile, c + i, panel)
-            row += TOGETHER
+            row += SHALLOW_ROWS
 
     return shallow
 
@@ -226,13 +205,7 @@ def _shallow(depth, columns):
 _shallows = switch([_shallow(depth, columns) for columns in (1, 2) for depth in range(1, FEW + 1)])
 
 
-@inline
-def is_shallow(depth, rows):
-    """Whether `product_shallow` takes such a product."""
-    return depth <= FEW and rows >= TOGETHER
-
-
 @kernel
-def product_shallow(a, depth, m, c, rows, columns, finish, aux):
+def product_shallow(a, depth, m, c, rows, registers, finish, aux):
     """C = A M for a panel of C and a depth of at most FEW; see `gemm.panel_product`, whose sums have the same bits."""
-    _shallows((max(columns, 1) - 1) * FEW + depth - 1, a, m, c, rows, finish, aux)
+    _shallows((max(registers, 1) - 1) * FEW + depth - 1, a, m, c, rows, finish, aux)

@@ -12,17 +12,39 @@ the columns, whatever an activation or a rule makes of 0. In a register all of w
 A such a register is neither written nor read.
 """
 
+from typing import Any, NamedTuple
+
 from numba.extending import intrinsic
 
-from fastbp.compiler.jit import inline, kernel, switch
-from fastbp.kernels.products.few import FEW, is_worth_turning, outer_few, product_few
-from fastbp.kernels.products.tile_product import outer_tile, product_tile
+from fastbp.compiler import inline, kernel, switch
+from fastbp.kernels.products.few import outer_few, product_few
+from fastbp.kernels.products.ways import is_worth_turning
+from fastbp.kernels.tuning import FEW
 from fastbp.simd import register
 from fastbp.simd.register import like, load, number_of, prefetch, store, width
 from fastbp.simd.tile import CONTINUE, STORE
+from fastbp.simd.tile_product import outer_tile, product_tile
 
 ROWS = register.tile_rows()
 TALL = max(ROWS, 8)  # rows of a tile one register wide: two units, each with four sums under way, are busy then
+
+
+class Panels(NamedTuple):
+    """A matrix, or a part of one from some row and panel on."""
+
+    first: Any  # pointer to its first panel
+    stride: int  # numbers from one panel to the next
+
+
+class Ends(NamedTuple):
+    """How a product begins and what becomes of it."""
+
+    start: int  # ZERO, BIAS (every row is the one at `bias`), or CONTINUE from what is there
+    bias: Any
+    # STORE; FLOOR: max(c, 0); WHERE_ABOVE: 0 where not aux > 0, `aux` a panel like c; ADD_SCALED, with ZERO: what is there, and the
+    # number at `aux` times the product, the whole step of plain gradient descent
+    finish: int
+    aux: Any
 
 
 @intrinsic
@@ -38,8 +60,8 @@ def count_panels(columns, pointer):
 
 
 @inline
-def panel_columns(panel, columns, pointer):
-    """Registers that the numbers of a panel fill in each row, 1 or 2; -k where they are but k <= FEW numbers."""
+def registers_of_panel(panel, columns, pointer):
+    """Registers that a row of a panel of a matrix of so many columns fills, 1 or 2; -k where it is but k <= FEW numbers."""
     left = columns - panel * panel_width(pointer)
     if left <= min(FEW, width(pointer)):
         return -left
@@ -54,24 +76,18 @@ def split(rows, most):
     return rows - blocks * height, blocks * (height + 1) - rows, height
 
 
-@inline
-def share(count, member, members):
-    """The part [start, stop) of `count` equal pieces of work that falls to one member of a team."""
-    return count * member // members, count * (member + 1) // members
-
-
 def _strip(rows, columns):
     multiply = product_tile(rows, columns)
 
     @kernel
-    def strip(a, a_panel, depth, m, c, blocks, start, bias, finish, aux, ahead, lines):
+    def strip(a, depth, m, c, blocks, ends, ahead, lines):
         """C = start + A M for `blocks` blocks of rows of one panel of C; see `panel_product`."""
-        panel = panel_width(a)
+        panel = panel_width(c)
         for block in range(blocks):
             for line in range(block * lines, (block + 1) * lines):
                 prefetch(m, ahead + line * panel)
             first = block * rows * panel
-            multiply(a + first, a_panel, depth, m, c + first, start, bias, finish, aux + first)
+            multiply(a.first + first, a.stride, depth, m, c + first, ends.start, ends.bias, ends.finish, ends.aux + first)
 
     return strip
 
@@ -80,52 +96,49 @@ _strips = switch([_strip(rows, columns) for columns, most in ((1, TALL), (2, ROW
 
 
 @kernel
-def panel_product(a, a_panel, depth, m, c, rows, columns, start, bias, finish, aux, ahead):
+def panel_product(a, depth, m, c, rows, registers, ends, ahead):
     """C = start + A M for one panel of C.
 
     Parameters
     ----------
-    a : pointer, (rows, depth)
-        Panels, `a_panel` numbers apart, from the first row and column wanted.
+    a : Panels, (rows, depth)
     m : pointer, (depth, P)
         One panel.
     c : pointer, (rows, P)
-        One panel, overwritten; read first if `start` is CONTINUE.
-    columns : int
-        What `panel_columns` tells.
-    start : int
-        ZERO, BIAS (the row at `bias`), or CONTINUE from c.
-    finish : int
-        STORE; FLOOR: max(c, 0); WHERE_ABOVE: 0 where not aux > 0, `aux` a panel like c.
+        One panel, overwritten; read first if the product continues.
+    registers : int
+        What `registers_of_panel` tells.
+    ends : Ends
     ahead : int
         Numbers from m to the panel of the next product, 0 if there is none. It is asked for a few rows a tile: all at once, or
         when it is read, would hold up the first tiles.
     """
-    is_turned = columns < 0 and is_worth_turning(depth, -columns, a)
+    is_turned = registers < 0 and is_worth_turning(depth, -registers, c)
     if is_turned:
-        product_few(a, a_panel, depth, m, c, rows, -columns, start, bias)
-        if finish == STORE:
+        product_few(a.first, a.stride, depth, m, c, rows, -registers, ends.start, ends.bias)
+        if ends.finish == STORE:
             return
-    depth, start = 0 if is_turned else depth, CONTINUE if is_turned else start
-    taller, lower, height = split(rows, ROWS if columns == 2 else TALL)
-    code = (max(columns, 1) - 1) * TALL + height - 1
+        depth, ends = 0, Ends(CONTINUE, ends.bias, ends.finish, ends.aux)
+    taller, lower, height = split(rows, ROWS if registers == 2 else TALL)
+    code = (max(registers, 1) - 1) * TALL + height - 1
     lines = (depth + taller + lower - 1) // (taller + lower) if ahead != 0 else 0
     if taller > 0:
-        _strips(code + 1, a, a_panel, depth, m, c, taller, start, bias, finish, aux, ahead, lines)
+        _strips(code + 1, a, depth, m, c, taller, ends, ahead, lines)
     if lower > 0:
-        skip = taller * (height + 1) * panel_width(a)
-        ahead += taller * lines * panel_width(a)
-        _strips(code, a + skip, a_panel, depth, m, c + skip, lower, start, bias, finish, aux + skip, ahead, lines)
+        skip = taller * (height + 1) * panel_width(c)
+        ahead += taller * lines * panel_width(c)
+        ends = Ends(ends.start, ends.bias, ends.finish, ends.aux + skip)
+        _strips(code, Panels(a.first + skip, a.stride), depth, m, c + skip, lower, ends, ahead, lines)
 
 
 def _outer(rows, columns):
     multiply = outer_tile(rows, columns)
 
     @kernel
-    def outer(a, d, depth, g, blocks, start, finish, scale):
+    def outer(a, d, depth, g, blocks, ends):
         """G = start + A^T D for `blocks` blocks of rows of a panel of G; see `outer_product`."""
         for block in range(blocks):
-            multiply(a + block * rows, d, depth, g + block * rows * panel_width(a), start, finish, scale)
+            multiply(a + block * rows, d, depth, g + block * rows * panel_width(a), ends.start, ends.finish, ends.aux)
 
     return outer
 
@@ -134,7 +147,7 @@ _outers = switch([_outer(rows, columns) for columns, most in ((1, TALL), (2, ROW
 
 
 @kernel
-def outer_product(a, d, depth, g, rows, columns, start, finish, scale):
+def outer_product(a, d, depth, g, rows, registers, ends):
     """G = start + A^T D: the sum over `depth` samples of the outer products of a row of A with a row of D.
 
     Parameters
@@ -144,23 +157,21 @@ def outer_product(a, d, depth, g, rows, columns, start, finish, scale):
     d : pointer, (depth, P)
         One panel.
     g : pointer, (rows, P)
-        Overwritten; read first if `start` is CONTINUE or `finish` is ADD_SCALED.
-    columns : int
-        What `panel_columns` tells of G.
-    finish : int
-        STORE; ADD_SCALED (with start ZERO): g + scale * product is stored instead, the whole step of plain gradient descent.
-    scale : pointer to one number
+        Overwritten; read first if the product continues, or is added to it.
+    registers : int
+        What `registers_of_panel` tells of G.
+    ends : Ends
     """
-    if columns < 0:
-        outer_few(a, d, depth, g, rows, -columns, start, finish, scale)
+    if registers < 0:
+        outer_few(a, d, depth, g, rows, -registers, ends)
         return
-    taller, lower, height = split(rows, ROWS if columns == 2 else TALL)
-    code = (columns - 1) * TALL + height - 1
+    taller, lower, height = split(rows, ROWS if registers == 2 else TALL)
+    code = (registers - 1) * TALL + height - 1
     if taller > 0:
-        _outers(code + 1, a, d, depth, g, taller, start, finish, scale)
+        _outers(code + 1, a, d, depth, g, taller, ends)
     if lower > 0:
         skip = taller * (height + 1)
-        _outers(code, a + skip, d, depth, g + skip * panel_width(a), lower, start, finish, scale)
+        _outers(code, a + skip, d, depth, g + skip * panel_width(a), lower, ends)
 
 
 @kernel

@@ -1,42 +1,28 @@
 """Samples most of whose numbers are zero as entries: the other numbers, and where they stand.
 
 Row by row they are what the forward product of the first layer takes, column by column what its gradient does; see
-:mod:`fastbp.kernels.products.sparse`.
+:mod:`fastbp.kernels.sparse.first_layer`.
 
 Legend: B rows (samples) of the block; I inputs of the network; N samples.
 """
 
-from fastbp.compiler.jit import inline, when_sparse
-from fastbp.kernels.products.gemm import panel_width, share
-from fastbp.layout import (
-    BOUNDS,
-    COLUMN_BEGINS,
-    COLUMN_PLACES,
-    COLUMN_VALUES,
-    COMPRESSED,
-    MOST_ENTRIES,
-    N_IN,
-    PANEL_STRIDE,
-    PIECE,
-    PIECES,
-    PLACES,
-    TABLE,
-    VALUES,
-)
+from fastbp.compiler import inline, when_sparse
+from fastbp.kernels.products.gemm import panel_width
+from fastbp.kernels.team import share
 from fastbp.simd.register import all_lanes, integers, load, prefetch, width
 
 
 @inline
 def by_rows(plan, work):
     """Values, their columns, where those of each row in each piece of the columns begin, and rows from one piece to the next."""
-    capacity = plan[PANEL_STRIDE] // panel_width(work)
-    return work + plan[VALUES], integers(work + plan[PLACES]), integers(work + plan[BOUNDS]), capacity
+    capacity = plan.panel_stride // panel_width(work)
+    return work + plan.values, integers(work + plan.places), integers(work + plan.bounds), capacity
 
 
 @inline
 def by_columns(plan, work):
     """Values, their rows, and where those of each column begin."""
-    return work + plan[COLUMN_VALUES], integers(work + plan[COLUMN_PLACES]), integers(work + plan[COLUMN_BEGINS])
+    return work + plan.column_values, integers(work + plan.column_places), integers(work + plan.column_begins)
 
 
 @inline
@@ -72,19 +58,17 @@ def _copy_entries(x, columns, count, piece, values, places, bounds, capacity, e)
 
 
 @when_sparse
-def gather_entries(plan, work, x, columns, starts, order, first, last):
-    """Entries of the samples order[first:last], by rows.
-
-    x (N, I), or, of samples that come without their zeros, their numbers, which begin at `starts` and stand in `columns`.
-    """
-    n_in, pieces, piece = plan[TABLE + N_IN], plan[PIECES], plan[PIECE]
+def gather_entries(plan, work, data, order, first, last):
+    """Entries of the samples order[first:last], by rows."""
+    x, columns, starts = data.x, data.columns, data.starts
+    n_in, pieces, piece = plan.layers[0].n_in, plan.pieces, plan.piece
     values, places, bounds, capacity = by_rows(plan, work)
-    if plan[COMPRESSED] == 0:
+    if plan.compressed == 0:
         for b in range(first, last):
             if b + 1 < last:
                 for i in range(0, n_in, 2 * width(x)):
                     prefetch(x, order[b + 1] * n_in + i)
-            e = _entries_of_row(x + order[b] * n_in, n_in, piece, values, places, bounds + b, capacity, b * plan[MOST_ENTRIES])
+            e = _entries_of_row(x + order[b] * n_in, n_in, piece, values, places, bounds + b, capacity, b * plan.most_entries)
             bounds[pieces * capacity + b] = e
         return
     e = 0
@@ -98,13 +82,13 @@ def gather_entries(plan, work, x, columns, starts, order, first, last):
 
 
 @when_sparse
-def sort_entries(plan, work, rows, member, members):
+def sort_entries(plan, work, rows, team):
     """The entries by columns from those by rows: counted, and put one after another into the place of their column; a share."""
-    n_in, piece = plan[TABLE + N_IN], plan[PIECE]
+    n_in, piece = plan.layers[0].n_in, plan.piece
     values, places, bounds, capacity = by_rows(plan, work)
     sorted_values, sorted_places, column_begins = by_columns(plan, work)
     free = column_begins + 1  # while they are filled, those of column k go on at free[k]
-    first, last = share(plan[PIECES], member, members)
+    first, last = share(plan.pieces, team)
     begins, ends = bounds + first * capacity, bounds + last * capacity
     before = 0
     for b in range(rows):

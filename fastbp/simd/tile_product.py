@@ -13,7 +13,7 @@ from numba import types
 from numba.core.cgutils import pack_array, unpack_tuple
 from numba.extending import intrinsic
 
-from fastbp.compiler.modules import add_this_module
+from fastbp.compiler import add_this_module
 from fastbp.simd.emit import at, emit_fma, emit_load, emit_splat, emit_store, unrolled_loop, vector_type
 from fastbp.simd.register import lanes
 from fastbp.simd.tile import (

@@ -1,0 +1,208 @@
+"""From the sizes of a network to the places of its buffers: the plan that its kernels are given. Integer arithmetic only.
+
+Legend: L layers; W lanes of a register; P = 2 W columns of a panel; S samples processed together (a whole mini-batch, or a part).
+"""
+
+import numpy as np
+
+from fastbp.engine.memory import ALIGNMENT
+from fastbp.engine.parameters import parameter_offsets
+from fastbp.kernels.plan import Plan, Step
+from fastbp.kernels.tuning import (
+    BLOCK_BYTES,
+    BLOCK_ROWS,
+    COMPACT,
+    ENTRIES_OF_PIECE,
+    LONG_BATCH,
+    NARROW_BLOCK,
+    PART,
+    PIECE_BYTES,
+    SIDE_BY_SIDE,
+    SMALL_GRADIENT,
+)
+
+
+def round_up(count: int, unit: int) -> int:
+    """The smallest multiple of `unit` that is at least `count`."""
+    return -(-count // unit) * unit
+
+
+class Allocator:
+    """Hands out offsets into a buffer that does not exist yet."""
+
+    def __init__(self, unit: int):
+        self.unit, self.total = unit, 0
+
+    def take(self, count: int) -> int:
+        """Offset of `count` more numbers."""
+        start = self.total
+        self.total += round_up(count, self.unit)
+        return start
+
+
+def block_rows(batch: int, sizes, itemsize: int) -> int:
+    """S: the whole mini-batch, or a part whose activations and deltas stay in the cache when the mini-batch is long."""
+    row_bytes = 2 * itemsize * sum(round_up(n, ALIGNMENT // itemsize) for n in sizes)
+    if batch * row_bytes <= BLOCK_BYTES or batch <= LONG_BATCH:
+        return batch
+    return min(batch, max(BLOCK_ROWS, BLOCK_BYTES // row_bytes // BLOCK_ROWS * BLOCK_ROWS))
+
+
+def kept_of_words(dropout: float) -> int:
+    """Of 2^32 words, how many keep an input that is dropped with this probability."""
+    return max(1, round((1.0 - dropout) * 2**32)) if dropout > 0 else 0
+
+
+def make_plan(
+    sizes,
+    activations,
+    *,
+    panel: int,
+    batch: int,
+    rows_together: int,
+    slots: int,
+    members: int,
+    itemsize: int,
+    dropout=None,
+    entries=None,
+):
+    """The plan of a network and the length of its work buffer.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+    activations : sequence
+        Activation of each layer in training (identity where the loss owns the link).
+    panel : int
+        P.
+    batch : int
+        Samples in a mini-batch.
+    rows_together : int
+        S. If it is less, and the gradients are so small that to add them up costs little, each member has blocks of its own.
+    slots : int
+        Slots of the rule (0 to 2), or -1 if no gradient is ever needed.
+    members : int
+        Threads of the team.
+    itemsize : int
+        Bytes of a number.
+    dropout : sequence of float, optional
+        Probability that an input of each layer is dropped.
+    entries : fastbp.engine.sparsity.Entries, optional
+        What there is in a sample, if the first layer is to leave out the zeros (see :mod:`fastbp.kernels.sparse.first_layer`); with
+        no dropout of the inputs.
+
+    Returns
+    -------
+    plan : Plan
+        Settings that depend on anything else are left 0. Where members have blocks of their own, room for a copy for each follows.
+    length : int
+        Numbers in `work`.
+    """
+    lanes = panel // 2
+    n_layers = len(sizes) - 1
+    plan = Plan.view.of(np.zeros(Plan.length(n_layers), np.int64))
+    plan.n_layers = n_layers
+    layers = plan.layers
+    layers["number"] = range(n_layers)
+    work = Allocator(ALIGNMENT // itemsize)
+
+    packed, transposed = Allocator(ALIGNMENT // itemsize), Allocator(ALIGNMENT // itemsize)
+    for row, n_in, n_out, offsets in zip(layers, sizes[:-1], sizes[1:], parameter_offsets(sizes), strict=True):
+        row["n_in"], row["n_out"] = n_in, n_out
+        row["weights"], row["biases"] = offsets[:2]
+        row["pack"] = packed.take(round_up(n_out, panel) * (n_in + 1))
+        if row["weights"] > 0 and slots >= 0:
+            row["transpose"] = transposed.take(round_up(n_in, panel) * round_up(n_out, lanes))
+    plan.n_packed, plan.n_params = packed.total, parameter_offsets(sizes)[-1][2]
+    plan.packed = work.take(packed.total)
+    plan.transposed = work.take(transposed.total)
+    plan.gradient = work.take(packed.total) if slots >= 0 else 0
+    plan.slot_1 = work.take(packed.total) if slots >= 1 else plan.gradient
+    plan.slot_2 = work.take(packed.total) if slots >= 2 else plan.slot_1
+    plan.step = work.take(Step.size + n_layers)
+    layers["alpha"] = plan.step + Step.size + np.arange(n_layers)
+    plan.norms = work.take(sum(round_up(n, panel) // panel for n in sizes[1:]))
+    plan.copy = work.take(plan.n_params) if slots < 0 else 0
+
+    is_small = packed.total * itemsize <= SMALL_GRADIENT and entries is None
+    shared, alone = work.total, slots >= 0 and rows_together < batch and is_small
+    plan.partials = work.take(packed.total) if alone else 0
+    capacity = round_up(rows_together, lanes)
+    if capacity * panel * itemsize % 4096 == 0:
+        capacity += lanes  # panels a page apart would compete for the same cache lines
+    stride = capacity * panel
+    plan.block, plan.panel_stride = rows_together, stride
+
+    def take_matrix(columns: int) -> int:
+        return work.take(round_up(columns, panel) // panel * stride)
+
+    if entries:
+        bytes_of_column = SIDE_BY_SIDE * panel * itemsize
+        pieces = max(1, min(round(entries.average / ENTRIES_OF_PIECE), -(-sizes[0] * bytes_of_column // PIECE_BYTES)))
+        piece = round_up(-(-sizes[0] // pieces), lanes)
+        plan.most_entries, plan.pieces, plan.piece = entries.most, -(-sizes[0] // piece), piece
+        size = capacity * entries.most
+        plan.values, plan.places, plan.bounds = [work.take(count) for count in (size, size, (pieces + 1) * capacity)]
+        if slots >= 0:
+            plan.column_values, plan.column_places, plan.column_begins = [work.take(count) for count in (size, size, sizes[0] + 2)]
+    below = 0 if entries else take_matrix(sizes[0])
+    for layer, (row, n_out, activation) in enumerate(zip(layers, sizes[1:], activations, strict=True)):
+        row["input"] = below
+        row["keep"] = kept_of_words(dropout[layer]) if dropout else 0
+        if row["keep"]:
+            row["mask"] = take_matrix(sizes[layer])
+            if layer > 0:
+                row["input"] = take_matrix(sizes[layer])  # the slope of the layer below is taken of what was not dropped
+        row["activation"] = below = take_matrix(n_out)
+        row["needs_z"] = activation.needs_z
+        row["raw"] = take_matrix(n_out) if activation.needs_z and slots >= 0 else row["activation"]
+        row["delta"] = take_matrix(n_out) if slots >= 0 else 0
+
+    of_gradient = panel * max(2 * panel, SIDE_BY_SIDE * PART if entries else 0) + COMPACT
+    plan.lanes_stride = (4 * round_up(sizes[-1], panel) + 1) * lanes + of_gradient
+    plan.lanes = work.take((1 if alone else members) * plan.lanes_stride)
+    plan.losses = work.take(capacity)
+    if not alone:
+        return plan, work.total
+    plan.area = work.total - shared
+    numbers = plan.numbers
+    return Plan.view.of(np.concatenate([numbers, np.zeros(members * len(numbers), np.int64)])), shared + members * plan.area
+
+
+def make_narrow_plan(sizes, activations, *, lanes: int, batch: int, slots: int, itemsize: int):
+    """Like `make_plan`, for :mod:`fastbp.kernels.narrow.minibatch`."""
+    n_layers = len(sizes) - 1
+    plan = Plan.view.of(np.zeros(Plan.length(n_layers), np.int64))
+    plan.n_layers = n_layers
+    layers = plan.layers
+    layers["number"] = range(n_layers)
+    work = Allocator(ALIGNMENT // itemsize)
+    samples = min(round_up(batch, lanes), NARROW_BLOCK)
+    plan.block = samples
+
+    start = 0
+    for row, n_in, n_out, offsets in zip(layers, sizes[:-1], sizes[1:], parameter_offsets(sizes), strict=True):
+        row["n_in"], row["n_out"] = n_in, n_out
+        row["weights"], row["biases"] = offsets[:2]
+        row["pack"] = start
+        start += n_out * (n_in + 1)
+    packed = round_up(start, work.unit)  # so that one slot follows the other, as everywhere
+    plan.n_packed, plan.n_params = packed, parameter_offsets(sizes)[-1][2]
+    plan.packed = work.take(packed)
+    plan.gradient = work.take(work.unit + packed) + work.unit  # that of one sample is written from the end, a register too far
+    plan.slot_1 = work.take(packed) if slots >= 1 else plan.gradient
+    plan.slot_2 = work.take(packed) if slots >= 2 else plan.slot_1
+    plan.partials = work.take(packed * lanes)
+
+    below = work.take((sizes[0] + 1) * samples)
+    for row, n_out, activation in zip(layers, sizes[1:], activations, strict=True):
+        row["input"] = below
+        row["activation"] = below = work.take((n_out + 1) * samples)
+        row["needs_z"] = activation.needs_z
+        row["raw"] = work.take(n_out * samples) if activation.needs_z else row["activation"]
+        row["delta"] = work.take(n_out * samples)
+
+    plan.step = work.take(Step.size + n_layers)
+    layers["alpha"] = plan.step + Step.size + np.arange(n_layers)
+    plan.lanes = work.take(samples + sizes[-1] * samples)
+    return plan, work.total

@@ -1,0 +1,56 @@
+"""Which products go another way than tiles of R rows and a panel, and why: forward, backward and gradient ask here.
+
+Legend: W lanes of a register; P = 2 W columns of a panel; K depth of a product; B rows (samples) of the block.
+"""
+
+from fastbp.compiler import inline
+from fastbp.kernels.tuning import (
+    COMPACT,
+    DEPTH,
+    FEW,
+    FEWER,
+    LEAST_TURNED_DEPTH,
+    LEAST_TURNED_SAMPLES,
+    SHALLOW_ROWS,
+    TURNED_DEPTH,
+)
+from fastbp.simd.register import width
+
+
+@inline
+def is_worth_turning(depth, columns, pointer):
+    """Whether C of few columns is computed with lanes over the depth (`few.product_few`).
+
+    A tile one register wide has few sums, which wait for themselves, and most of their lanes multiply zeros. This way takes a pass
+    over A for each column, and M^T first.
+    """
+    return LEAST_TURNED_DEPTH <= depth <= TURNED_DEPTH - TURNED_DEPTH // 8 and 4 * columns <= width(pointer)
+
+
+@inline
+def is_shallow(depth, rows):
+    """Whether C of a depth of one to three is computed without a loop over it (`few.product_shallow`).
+
+    Deltas that come from few outputs: a loop of so few turns is mostly its own jump.
+    """
+    return depth <= FEW and rows >= SHALLOW_ROWS
+
+
+@inline
+def is_gradient_turned(filled, registers, rows, panel):
+    """Whether G of a panel that is at most three quarters full is computed by way of its transpose.
+
+    Its tiles are then as high as there are outputs, two registers wide, and no lane is idle, at the price of
+    turning P x P numbers. Of few columns (`registers` < 0), lanes run over the inputs in any case.
+    """
+    return registers > 0 and 4 * filled <= 3 * panel and rows >= LEAST_TURNED_SAMPLES
+
+
+@inline
+def go_deltas_along(n_out, rows):
+    """Whether the deltas below a layer of one or two outputs may be computed beside its gradient (`few.outer_few_with_deltas`).
+
+    Both need a number of D and a row of A, which is then read once. There are registers for the sums of so few outputs, and room
+    for so many deltas side by side; their panel, of which little is filled, would drive the others out of the first-level cache.
+    """
+    return n_out <= FEWER and rows <= DEPTH and rows * n_out <= COMPACT

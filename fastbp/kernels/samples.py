@@ -1,0 +1,63 @@
+"""The samples of a call, and which of them a mini-batch is made of.
+
+Legend: N samples of the data; B samples of the mini-batch; I inputs and O outputs of the network.
+"""
+
+from typing import Any, NamedTuple
+
+from fastbp.compiler import inline, kernel
+
+LEAST_WEIGHT = 1e-300  # of a mini-batch that does not weigh nothing: the inverse of a smaller one might not be a number
+
+
+class Data(NamedTuple):
+    """Pointers to the samples of a call; what is not needed is never read."""
+
+    x: Any  # (N, I); or, of samples that come without their zeros, their numbers
+    columns: Any  # of these numbers
+    starts: Any  # (N + 1,): where those of each sample begin
+    y: Any  # (N, O): targets
+    labels: Any  # (N,): targets that are classes
+    sample_weight: Any  # (N,), float64
+
+
+class Batch(NamedTuple):
+    """A mini-batch, or a block of one."""
+
+    samples: Any  # pointer to their numbers, (count,)
+    count: int  # B
+    epoch: int
+    first: int  # place of the first among the rows of the epoch
+    inverse: float  # 1 over the sum of the weights of the whole mini-batch, 0 if it weighs nothing
+
+
+@kernel
+def batch_of(plan, data, samples, count, epoch, first):
+    """The mini-batch of so many samples: rows of an epoch, from `first` on."""
+    total = float(count)
+    if plan.weighted == 1:
+        total = 0.0
+        for j in range(count):
+            total += data.sample_weight[samples[j]]
+    return Batch(samples, count, epoch, first, 0.0 if total < LEAST_WEIGHT else 1.0 / total)
+
+
+@inline
+def block_of(batch, top, count):
+    """So many samples of a mini-batch, from `top` on."""
+    return Batch(batch.samples + top, count, batch.epoch, batch.first + top, batch.inverse)
+
+
+@inline
+def weight_of(plan, data, batch, j):
+    """The weight of sample j of a mini-batch, still to be multiplied by `factor_of_weights`.
+
+    Weights of the user are divided by their sum in float64, before they become numbers of the network: they may be of any size.
+    """
+    return data.sample_weight[batch.samples[j]] * batch.inverse if plan.weighted == 1 else 1.0
+
+
+@inline
+def factor_of_weights(plan, batch):
+    """What the weights of `weight_of` are still to be multiplied by."""
+    return 1.0 if plan.weighted == 1 else batch.inverse

@@ -1,0 +1,1 @@
+"""The first layer where most numbers of the samples are zero."""

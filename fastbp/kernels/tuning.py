@@ -1,0 +1,48 @@
+"""What was chosen by measurement: how much is done at a time, and from where on another way is the faster one.
+
+A change of any of these may change the order of a sum, and with it the last bits of a result, where the comment says so.
+
+Legend: P columns of a panel; W lanes of a register.
+"""
+
+from fastbp.compiler import add_this_module
+
+add_this_module()
+
+# products (`products/`, `walk.py`, `gradient.py`)
+DEPTH = 256  # of a product in one go: so deep, a panel of either operand stays in the first-level cache (bits)
+GROUP = 1 << 11  # rows of panels of A, at full depth, that stay in the second-level cache while all panels of W pass over them
+LEAST_GROUP = 48  # rows, however deep
+GATHERED = 8  # rows that are gathered side by side: so many streams of reads, and writes of whole pieces of a panel
+AHEAD = 8  # panels of each row asked for while the rows before it are copied; further on the processor foresees them itself
+ROWS_OF_LOSS = 4  # registers of rows whose targets are gathered at a time: there is room for so many
+
+# few outputs (`products/few.py`, chosen in `products/ways.py`)
+FEW = 3  # filled columns of a panel, at most, for which lanes run over the depth (bits)
+FEWER = 2  # of which the deltas below are computed beside the gradient: there are registers for so many
+COMPACT = 512  # deltas of few outputs that are kept side by side while a gradient is computed, at most
+LEAST_TURNED_DEPTH, TURNED_DEPTH = (
+    24,
+    512,
+)  # of a product that repays turning its columns, and there is room for (bits)
+LEAST_TURNED_SAMPLES = 64  # that repay the transposition of a gradient
+SHALLOW_ROWS = 4  # of a product of small depth, at a time
+
+# samples without their zeros (`sparse/first_layer.py`)
+PART = 64  # columns whose gradient is computed, and used, at a time
+SIDE_BY_SIDE = 4  # panels whose sums over the entries of a sample run side by side
+ENTRIES_OF_PIECE = 8  # of a sample, at least, in a piece of its columns whose weights stay in the first-level cache
+PIECE_BYTES = 1 << 14
+
+# blocks (`block.py`)
+BLOCK_BYTES = 1 << 18  # of activations and deltas that stay in the cache, where a mini-batch is long
+LONG_BATCH = 1024  # samples up to which a mini-batch is one block
+BLOCK_ROWS = 96  # samples of a block: a multiple of this
+SMALL_GRADIENT = 1 << 17  # bytes: to add it to another takes little of the time in which a block gives it
+
+# narrow networks (`narrow/`)
+NARROW_LIMIT = 12  # units of the widest layer up to which lanes over samples are the faster way
+NARROW_BLOCK = 64  # samples at a time (bits)
+NARROW_ROWS, NARROW_CHAINS = 3, 4  # of a tile of sums over the samples, which run side by side
+
+SPINS = 4096  # turns at the barrier before the first yield, about 20 us
