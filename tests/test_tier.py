@@ -152,6 +152,24 @@ def test_all_compilers_make_the_same_bits(results):
     assert results["fast"][:2] == results["linked"][:2] == results["plain"][:2]
 
 
+STORED = """
+from fastbp.compiler import cache_directory
+from fastbp.engine.training import epoch_order
+print(len(list(cache_directory().glob("*.bin"))))
+print(*epoch_order(3, 1, 9))
+"""
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_stored_machine_code_runs_in_another_process(tier, tmp_path):
+    cold, warm = (run(STORED, tier, FASTBP_CACHE="1", FASTBP_CACHE_DIR=str(tmp_path)) for _ in range(2))
+    for done in (cold, warm):
+        assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
+    count, order = cold.stdout.splitlines()
+    assert count == "0"
+    assert warm.stdout.splitlines() == ["1", order]
+
+
 @pytest.mark.parametrize("setting", ["NUMBA_DEBUGINFO", "NUMBA_ENABLE_PROFILING", "NUMBA_BOUNDSCHECK"])
 def test_the_plain_one_can_be_debugged(setting, results):
     done = run(KERNELS, "plain", **{setting: "1"})

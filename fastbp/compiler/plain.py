@@ -82,11 +82,16 @@ class Plain:
         self.refused.clear()
         dispatcher = self.dispatcher(function, {**self.options, **OF_ENTRIES})
         if cache is not None:
+            self.make_ready()
             dispatcher._cache = cache
         with _enabled():  # functions of Numba's own that are written in Python
             dispatcher.compile(signature)
         # without the dispatcher, whose look-up of types costs more than a small network
         return dispatcher.get_overload(signature.args)
+
+    def make_ready(self):
+        """Let Numba define what stored machine code calls: its runtime, when its target is first looked through."""
+        self.target.target_context.refresh()
 
     def processor(self) -> tuple[str, str, str]:
         """Triple, name and features of the processor that Numba compiles for."""

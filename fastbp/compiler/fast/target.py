@@ -199,6 +199,11 @@ class Fast(linker.Linked):
             self.forget_failures()
             return super().entry(function, signature, None if self.knows_foreign_overloads() else cache)
 
+    def make_ready(self):
+        """Nothing: this target has no runtime, unless it has learnt all that Numba knows."""
+        if target.target_context.is_wide:
+            super().make_ready()
+
     def forget(self, intrinsics):
         super().forget(intrinsics)
         target.typing_context.forget()
