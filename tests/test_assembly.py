@@ -21,7 +21,7 @@ from fastbp.simd.tile_product import steps_in_turn
 
 # LLVM 20 and 21 leave the roots of negative numbers to the library, which notes that there are none, and unroll a loop less
 OLDER = llvm.llvm_version_info < (22,)
-linked_only = pytest.mark.skipif(TIER == "plain", reason="parts of the plain tier are optimised one by one")
+linked_only = pytest.mark.skipif(TIER == "plain", reason="in the plain tier parts are compiled one by one, with Numba's runtime")
 
 SCRIPT = r"""
 import sys
@@ -165,6 +165,7 @@ def undefined_symbols(machine_code):
     return {names[start : names.index(b"\0", start)].decode() for start, _, _, section, _, _ in entries if start and not section}
 
 
+@linked_only
 @pytest.mark.skipif(sys.platform != "linux", reason="reads ELF")
 @pytest.mark.parametrize("entry", [run, run_narrow], ids=["run", "run_narrow"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
