@@ -26,7 +26,7 @@ from numba import types
 
 from fastbp import MLPClassifier, MLPRegressor, Network
 from fastbp.compiler import cache
-from fastbp.compiler import jit
+from fastbp.compiler import Entry
 from fastbp.compiler.choice import choose
 from fastbp.activations import ACTIVATIONS, ELU, Activation
 from fastbp.kernels.sweeps import activate
@@ -50,7 +50,7 @@ def values(code, z):
     activate(code, pointer(z), z.size, width(pointer(z)), pointer(z))
 
 
-sweep = jit.Entry(values, lambda dtype: types.void(types.int64, dtype[::1]))
+sweep = Entry(values, lambda dtype: types.void(types.int64, dtype[::1]))
 
 
 def value(cls, number=-2.0):
