@@ -16,6 +16,7 @@ MODULES = {
     "modules": "add_this_module",
     "operators": "lowered processor",
     "parts": "inline kernel",
+    "pool": "threads_of_numba",
     "registry": "Described Registry",
     "switches": "known_codes switch switch_over when_extended when_sparse",
 }
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from fastbp.compiler.operators import processor as processor
     from fastbp.compiler.parts import inline as inline
     from fastbp.compiler.parts import kernel as kernel
+    from fastbp.compiler.pool import threads_of_numba as threads_of_numba
     from fastbp.compiler.registry import Described as Described
     from fastbp.compiler.registry import Registry as Registry
     from fastbp.compiler.switches import known_codes as known_codes

@@ -16,6 +16,8 @@ from threading import current_thread, main_thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from fastbp.compiler import threads_of_numba
+
 if TYPE_CHECKING:
     from fastbp.engine.sparsity import Entries
 
@@ -116,10 +118,9 @@ def _pools() -> Iterator[int]:
     """Threads of each pool in this process: what `threadpoolctl` or its own functions have set for this thread."""
     for library in _libraries(len(sys.modules)):
         yield library.num_threads or 1
-    parallel = sys.modules.get("numba.np.ufunc.parallel")
-    if parallel is not None:
-        # asked before its pool has been started, Numba would start it
-        yield parallel.get_num_threads() if parallel._is_initialized else sys.modules["numba.core.config"].NUMBA_NUM_THREADS
+    in_loops = threads_of_numba()
+    if in_loops is not None:
+        yield in_loops
 
 
 @lru_cache(maxsize=1)
