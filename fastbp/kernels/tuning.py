@@ -41,8 +41,8 @@ BLOCK_ROWS = 96  # samples of a block: a multiple of this
 SMALL_GRADIENT = 1 << 17  # bytes: to add it to another takes little of the time in which a block gives it
 
 # narrow networks (`narrow/`)
-# units of the widest layer up to which lanes over samples are the faster way: without it 2-3-3-1, one sample at a time, takes five times
-# as long, and 8-12-12-3 in mini-batches of 32 twice as long
+# units of the widest layer up to which lanes over samples are the faster way: without it 2-3-3-1, one sample at a time, takes five
+# times as long, and 8-12-12-3 in mini-batches of 32 twice as long
 NARROW_LIMIT = 12
 NARROW_BLOCK = 64  # samples at a time (bits)
 NARROW_ROWS, NARROW_CHAINS = 3, 4  # of a tile of sums over the samples, which run side by side

@@ -43,8 +43,9 @@ def is_shallow(depth, rows):
 def is_gradient_turned(filled, registers, rows, panel):
     """Whether G of a panel that is at most three quarters full is computed by way of its transpose.
 
-    Its tiles are then as high as there are outputs, two registers wide, and no lane is idle, at the price of
-    turning P x P numbers. Without it 64-100-10 with Adam, in mini-batches of 200, takes 2 to 8 % longer. Of few columns (`registers` < 0), lanes run over the inputs in any case.
+    Its tiles are then as high as there are outputs, two registers wide, and no lane is idle, at the price of turning P x P numbers.
+    Of few columns (`registers` < 0), lanes run over the inputs in any case. Without it 64-100-10 with Adam, in mini-batches of 200,
+    takes 2 to 8 % longer.
     """
     return registers > 0 and 4 * filled <= 3 * panel and rows >= LEAST_TURNED_SAMPLES
 
