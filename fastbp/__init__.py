@@ -5,7 +5,9 @@ matplotlib are imported by the modules that need them. Type checkers, and tools 
 read the same names from imports that are never run. Activations, losses and update rules are listed in their modules only.
 """
 
+import ast
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from fastbp._version import __version__ as __version__
@@ -55,16 +57,24 @@ if TYPE_CHECKING:
 else:
 
     def _classes() -> dict[str, str]:
-        """Public classes of the modules that list them, and where each is."""
-        modules = [import_module(f"fastbp.{module}") for module in _CLASSES]
-        return {name: module.__name__ for module in modules for name in module.__all__}
+        """Public classes of the modules that list them, and where each is: read from their sources, for Numba takes its time."""
+        return {name: f"fastbp.{module}" for module in _CLASSES for name in _listed(f"fastbp.{module}")}
+
+    def _listed(module: str) -> list[str]:
+        spec = find_spec(module)
+        assert spec is not None
+        source = getattr(spec.loader, "get_source", lambda _: None)(module)
+        if source is None:  # a program that was frozen without it
+            return list(import_module(module).__all__)
+        assignments = (node for node in ast.parse(source).body if isinstance(node, ast.Assign))
+        return list(next(ast.literal_eval(each.value) for each in assignments if ast.unparse(each.targets[0]) == "__all__"))
 
     def __getattr__(name: str) -> Any:
         if name in _SUBMODULES:
             return import_module(f"fastbp.{name}")
         if name == "__all__":
             return ["__version__", *_HOME, *_classes()]
-        # to look for a name of no class, nothing is imported
+        # to look for a name of no class, nothing is read
         home = _HOME.get(name) or (_classes().get(name) if name[:1].isupper() else None)
         if home is None:
             raise AttributeError(f"module 'fastbp' has no attribute {name!r}")
@@ -72,4 +82,4 @@ else:
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__getattr__("__all__"), *_SUBMODULES})
+        return sorted({*(name for name in globals() if name.startswith("__")), *__getattr__("__all__"), *_SUBMODULES})

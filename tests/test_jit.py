@@ -601,6 +601,42 @@ def test_the_second_time_nothing_is_compiled(cache, probe):
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700 or os.name == "nt"
 
 
+FROM_PYTHON = """
+from numba import types
+from fastbp import simd
+from fastbp.activations import Sigmoid
+from fastbp.compiler import entry, kernel
+
+@kernel
+def successor(x):
+    return x + 1.0
+
+@entry(lambda dtype: dtype(dtype))
+def compiled(x):
+    return successor(x)
+
+assert compiled["float32"](2.0) == 3.0
+for function in (successor, simd.exp, Sigmoid.value, simd.width):
+    try:
+        function(1.0)
+    except NotImplementedError:
+        continue
+    raise AssertionError(function)
+"""
+
+
+def test_a_kernel_that_python_calls_is_an_error_and_no_crash():
+    environment = {**os.environ, "FASTBP_CACHE": "0"}
+    done = subprocess.run([sys.executable, "-c", FROM_PYTHON], capture_output=True, text=True, cwd=PACKAGE.parent, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("dtype", ["float16", 3, np.float64])
+def test_entries_are_of_two_dtypes(dtype):
+    with pytest.raises(ValueError, match="compiled for float32 and float64 only"):
+        twice[dtype]
+
+
 def test_another_process_compiles_nothing(cache):
     """In a second process the compiler is replaced by one that fails."""
     code = (

@@ -16,6 +16,7 @@ from fastbp.compiler.unboxing import flat
 
 add_this_module()
 
+DTYPES = ("float32", "float64")
 _numbers = count()
 
 
@@ -27,7 +28,7 @@ class Entry(dict):
     Parameters
     ----------
     function : callable
-        Takes arrays and integers, returns an integer.
+        Takes arrays and numbers, by position.
     signature : callable
         ``signature(dtype)`` gives the Numba signature for a Numba float type.
     """
@@ -39,6 +40,8 @@ class Entry(dict):
         self._compiled = {}
 
     def __missing__(self, dtype):
+        if str(dtype) not in DTYPES:
+            raise ValueError(f"{self.function.__name__} is compiled for {' and '.join(DTYPES)} only, got {dtype!r}")
         self[dtype] = self.over((), dtype)
         return self[dtype]
 
@@ -107,7 +110,7 @@ def _message(cls, reason):
     told = f"there is no {calls[-1]}" if calls else lines[-1].strip() if lines else repr(reason)
     return (
         f"{cls.__qualname__} cannot be compiled: {told}; its {' and '.join(cls.registry.compiled)} may call what"
-        " fastbp.simd.register and fastbp.simd.vmath have, and helpers decorated by fastbp.compiler.inline or numba.njit"
+        " fastbp.simd has, and helpers decorated by fastbp.compiler.inline or numba.njit"
     )
 
 

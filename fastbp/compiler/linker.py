@@ -200,7 +200,7 @@ class EntryCompiler(_LinkingCompiler):
     library_class = EntryLibrary
 
 
-class LinkedDispatcher(Dispatcher):
+class LinkedDispatcher(plain.OfKernels, Dispatcher):
     """Numba's dispatcher of a function that is linked."""
 
     targetdescr = cpu_target

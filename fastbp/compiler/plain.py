@@ -11,7 +11,7 @@ from types import FunctionType
 
 import numba
 from numba.core import config
-from numba.core.registry import cpu_target
+from numba.core.registry import CPUDispatcher, cpu_target
 from numba.core.typing import templates
 
 from fastbp.compiler.modules import add_this_module
@@ -56,6 +56,20 @@ def _name_uniquely(function: FunctionType) -> FunctionType:
     return function
 
 
+class OfKernels:
+    """A dispatcher of Numba that says so when Python calls a function that has no code for Python: it would crash."""
+
+    def __call__(self, *args, **kwargs):
+        if self.targetoptions.get("no_cpython_wrapper"):
+            name = self.py_func.__name__
+            raise NotImplementedError(f"{name} runs in compiled functions only: call it from an @entry of fastbp.compiler")
+        return super().__call__(*args, **kwargs)
+
+
+class PlainDispatcher(OfKernels, CPUDispatcher):
+    """Numba's own dispatcher."""
+
+
 class Plain:
     """How kernels are compiled; the other tiers replace some of it."""
 
@@ -69,7 +83,9 @@ class Plain:
     def dispatcher(self, function, options):
         """Numba's object for a function."""
         with _enabled():
-            return numba.njit(**options)(function)
+            dispatcher = numba.njit(**options)(function)
+        dispatcher.__class__ = PlainDispatcher
+        return dispatcher
 
     def part(self, function, *, inlined):
         """A function that others may call."""

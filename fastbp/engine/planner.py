@@ -7,7 +7,7 @@ import numpy as np
 
 from fastbp.engine.memory import ALIGNMENT
 from fastbp.engine.parameters import parameter_offsets
-from fastbp.kernels.plan import Plan, Step
+from fastbp.kernels.plan import Layer, Plan, Step
 from fastbp.kernels.tuning import (
     BLOCK_BYTES,
     BLOCK_ROWS,
@@ -51,6 +51,16 @@ def block_rows(batch: int, sizes, itemsize: int) -> int:
 def kept_of_words(dropout: float) -> int:
     """Of 2^32 words, how many keep an input that is dropped with this probability."""
     return max(1, round((1.0 - dropout) * 2**32)) if dropout > 0 else 0
+
+
+def _begun(n_layers: int):
+    """An empty plan, and a view of each of its layers."""
+    plan = Plan.view.of(np.zeros(Plan.length(n_layers), np.int64))
+    plan.n_layers = n_layers
+    layers = [Layer.view.of(part) for part in plan.numbers[Plan.size :].reshape(n_layers, Layer.size)]
+    for number, row in enumerate(layers):
+        row.number = number
+    return plan, layers
 
 
 def make_plan(
@@ -100,19 +110,16 @@ def make_plan(
     """
     lanes = panel // 2
     n_layers = len(sizes) - 1
-    plan = Plan.view.of(np.zeros(Plan.length(n_layers), np.int64))
-    plan.n_layers = n_layers
-    layers = plan.layers
-    layers["number"] = range(n_layers)
+    plan, layers = _begun(n_layers)
     work = Allocator(ALIGNMENT // itemsize)
 
     packed, transposed = Allocator(ALIGNMENT // itemsize), Allocator(ALIGNMENT // itemsize)
     for row, n_in, n_out, offsets in zip(layers, sizes[:-1], sizes[1:], parameter_offsets(sizes), strict=True):
-        row["n_in"], row["n_out"] = n_in, n_out
-        row["weights"], row["biases"] = offsets[:2]
-        row["pack"] = packed.take(round_up(n_out, panel) * (n_in + 1))
-        if row["weights"] > 0 and slots >= 0:
-            row["transpose"] = transposed.take(round_up(n_in, panel) * round_up(n_out, lanes))
+        row.n_in, row.n_out = n_in, n_out
+        row.weights, row.biases = offsets[:2]
+        row.pack = packed.take(round_up(n_out, panel) * (n_in + 1))
+        if row.weights > 0 and slots >= 0:
+            row.transpose = transposed.take(round_up(n_in, panel) * round_up(n_out, lanes))
     plan.n_packed, plan.n_params = packed.total, parameter_offsets(sizes)[-1][2]
     plan.packed = work.take(packed.total)
     plan.transposed = work.take(transposed.total)
@@ -120,7 +127,8 @@ def make_plan(
     plan.slot_1 = work.take(packed.total) if slots >= 1 else plan.gradient
     plan.slot_2 = work.take(packed.total) if slots >= 2 else plan.slot_1
     plan.step = work.take(Step.size + n_layers)
-    layers["alpha"] = plan.step + Step.size + np.arange(n_layers)
+    for row in layers:
+        row.alpha = plan.step + Step.size + row.number
     plan.norms = work.take(sum(round_up(n, panel) // panel for n in sizes[1:]))
     plan.copy = work.take(plan.n_params) if slots < 0 else 0
 
@@ -147,16 +155,16 @@ def make_plan(
             plan.column_values, plan.column_places, plan.column_begins = [work.take(count) for count in (size, size, sizes[0] + 2)]
     below = 0 if entries else take_matrix(sizes[0])
     for layer, (row, n_out, activation) in enumerate(zip(layers, sizes[1:], activations, strict=True)):
-        row["input"] = below
-        row["keep"] = kept_of_words(dropout[layer]) if dropout else 0
-        if row["keep"]:
-            row["mask"] = take_matrix(sizes[layer])
+        row.input = below
+        row.keep = kept_of_words(dropout[layer]) if dropout else 0
+        if row.keep:
+            row.mask = take_matrix(sizes[layer])
             if layer > 0:
-                row["input"] = take_matrix(sizes[layer])  # the slope of the layer below is taken of what was not dropped
-        row["activation"] = below = take_matrix(n_out)
-        row["needs_z"] = activation.needs_z
-        row["raw"] = take_matrix(n_out) if activation.needs_z and slots >= 0 else row["activation"]
-        row["delta"] = take_matrix(n_out) if slots >= 0 else 0
+                row.input = take_matrix(sizes[layer])  # the slope of the layer below is taken of what was not dropped
+        row.activation = below = take_matrix(n_out)
+        row.needs_z = activation.needs_z
+        row.raw = take_matrix(n_out) if activation.needs_z and slots >= 0 else row.activation
+        row.delta = take_matrix(n_out) if slots >= 0 else 0
 
     of_gradient = panel * max(2 * panel, SIDE_BY_SIDE * PART if entries else 0) + COMPACT
     plan.lanes_stride = (4 * round_up(sizes[-1], panel) + 1) * lanes + of_gradient
@@ -172,19 +180,16 @@ def make_plan(
 def make_narrow_plan(sizes, activations, *, lanes: int, batch: int, slots: int, itemsize: int):
     """Like `make_plan`, for :mod:`fastbp.kernels.narrow.minibatch`."""
     n_layers = len(sizes) - 1
-    plan = Plan.view.of(np.zeros(Plan.length(n_layers), np.int64))
-    plan.n_layers = n_layers
-    layers = plan.layers
-    layers["number"] = range(n_layers)
+    plan, layers = _begun(n_layers)
     work = Allocator(ALIGNMENT // itemsize)
     samples = min(round_up(batch, lanes), NARROW_BLOCK)
     plan.block = samples
 
     start = 0
     for row, n_in, n_out, offsets in zip(layers, sizes[:-1], sizes[1:], parameter_offsets(sizes), strict=True):
-        row["n_in"], row["n_out"] = n_in, n_out
-        row["weights"], row["biases"] = offsets[:2]
-        row["pack"] = start
+        row.n_in, row.n_out = n_in, n_out
+        row.weights, row.biases = offsets[:2]
+        row.pack = start
         start += n_out * (n_in + 1)
     packed = round_up(start, work.unit)  # so that one slot follows the other, as everywhere
     plan.n_packed, plan.n_params = packed, parameter_offsets(sizes)[-1][2]
@@ -196,13 +201,14 @@ def make_narrow_plan(sizes, activations, *, lanes: int, batch: int, slots: int, 
 
     below = work.take((sizes[0] + 1) * samples)
     for row, n_out, activation in zip(layers, sizes[1:], activations, strict=True):
-        row["input"] = below
-        row["activation"] = below = work.take((n_out + 1) * samples)
-        row["needs_z"] = activation.needs_z
-        row["raw"] = work.take(n_out * samples) if activation.needs_z else row["activation"]
-        row["delta"] = work.take(n_out * samples)
+        row.input = below
+        row.activation = below = work.take((n_out + 1) * samples)
+        row.needs_z = activation.needs_z
+        row.raw = work.take(n_out * samples) if activation.needs_z else row.activation
+        row.delta = work.take(n_out * samples)
 
     plan.step = work.take(Step.size + n_layers)
-    layers["alpha"] = plan.step + Step.size + np.arange(n_layers)
+    for row in layers:
+        row.alpha = plan.step + Step.size + row.number
     plan.lanes = work.take(samples + sizes[-1] * samples)
     return plan, work.total

@@ -1,4 +1,4 @@
-"""Gradient: W -= step(d'^T a), outer products over the mini-batch fused with the update.
+"""Gradient: W -= step(d'^T a), outer products over the mini-batch fused with the update. Packed weights are W^T: G = A^T D here.
 
 For plain gradient descent the gradient never reaches memory: the tile of outer products is scaled and added to the tile of weights
 in registers. Other rules take it from a block of P x P numbers in the first-level cache, with their slots, in the same pass.

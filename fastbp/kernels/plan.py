@@ -1,8 +1,9 @@
 """What a kernel is told: the plan of a network's buffers and settings, its layers, real numbers, and the coefficients of a step.
 
-Three arrays reach the kernels beside the data. ``params`` is the user's flat vector [W0, b0, W1, b1, ...], row-major, of which
-weights and biases are views. ``work`` holds what the kernels keep: packed and transposed weights, slots, gradients, activations,
-deltas. The plan says where: a field that is called a place is an offset into `work`.
+``params`` is the user's flat vector [W0, b0, W1, b1, ...], row-major, of which weights and biases are views. ``work`` holds what
+the kernels keep: packed and transposed weights, slots, gradients, activations, deltas. The plan says where: a field that is called
+a place is an offset into `work`. ``reals`` has settings and sums in float64. :func:`fastbp.kernels.train.run` lists the other
+arrays of a call.
 
 Legend: L layers; I inputs and O outputs of a layer; W lanes of a register; P = 2 W columns of a panel; S samples of a block, which
 are processed together: a whole mini-batch, or a part.
