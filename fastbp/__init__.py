@@ -5,9 +5,8 @@ matplotlib are imported by the modules that need them. Type checkers, and tools 
 read the same names from imports that are never run. Activations, losses and update rules are listed in their modules only.
 """
 
-import ast
+from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from fastbp._version import __version__ as __version__
@@ -56,11 +55,15 @@ if TYPE_CHECKING:
     from fastbp.optimizers import *  # noqa: F403
 else:
 
+    @cache
     def _classes() -> dict[str, str]:
         """Public classes of the modules that list them, and where each is: read from their sources, for Numba takes its time."""
         return {name: f"fastbp.{module}" for module in _CLASSES for name in _listed(f"fastbp.{module}")}
 
     def _listed(module: str) -> list[str]:
+        import ast
+        from importlib.util import find_spec
+
         spec = find_spec(module)
         assert spec is not None
         source = getattr(spec.loader, "get_source", lambda _: None)(module)

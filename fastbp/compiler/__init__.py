@@ -14,10 +14,11 @@ MODULES = {
     "choice": "Choice Level choose",
     "entries": "Entry entry",
     "modules": "add_this_module",
-    "operators": "lowered processor",
+    "operators": "lowered",
     "parts": "inline kernel",
     "pool": "threads_of_numba",
     "registry": "Described Registry",
+    "tier": "processor",
     "switches": "known_codes switch switch_over when_extended when_sparse",
 }
 HOME = {name: f"{__name__}.{module}" for module, names in MODULES.items() for name in names.split()}
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from fastbp.compiler.entries import entry as entry
     from fastbp.compiler.modules import add_this_module as add_this_module
     from fastbp.compiler.operators import lowered as lowered
-    from fastbp.compiler.operators import processor as processor
     from fastbp.compiler.parts import inline as inline
     from fastbp.compiler.parts import kernel as kernel
     from fastbp.compiler.pool import threads_of_numba as threads_of_numba
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from fastbp.compiler.switches import switch_over as switch_over
     from fastbp.compiler.switches import when_extended as when_extended
     from fastbp.compiler.switches import when_sparse as when_sparse
+    from fastbp.compiler.tier import processor as processor
 
 
 def __getattr__(name: str) -> Any:

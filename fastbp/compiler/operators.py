@@ -1,15 +1,12 @@
-"""Operators on types of our own, and the processor that their instructions are for."""
+"""Operators on types of our own."""
 
 from numba.core import types, typing
 from numba.core.typing import templates
 from numba.extending import lower_builtin
 
 from fastbp.compiler.modules import add_this_module
-from fastbp.compiler.tier import compiler
 
 add_this_module()
-
-processor = compiler.processor
 
 
 def lowered(symbol, result):

@@ -48,3 +48,4 @@ def chosen(environment: Mapping[str, str], version: str) -> str:
 TIER = chosen(os.environ, numba.__version__)
 module = import_module(f"fastbp.compiler.{TIERS[TIER][0]}")
 compiler = getattr(module, TIERS[TIER][1])()
+processor = compiler.processor

@@ -53,14 +53,23 @@ def kept_of_words(dropout: float) -> int:
     return max(1, round((1.0 - dropout) * 2**32)) if dropout > 0 else 0
 
 
-def _begun(n_layers: int):
-    """An empty plan, and a view of each of its layers."""
+def _begun(sizes):
+    """A plan that tells the sizes and where the parameters are, and a view of each of its layers."""
+    n_layers = len(sizes) - 1
     plan = Plan.view.of(np.zeros(Plan.length(n_layers), np.int64))
     plan.n_layers = n_layers
     layers = [Layer.view.of(part) for part in plan.numbers[Plan.size :].reshape(n_layers, Layer.size)]
-    for number, row in enumerate(layers):
-        row.number = number
+    for number, (row, offsets) in enumerate(zip(layers, parameter_offsets(sizes), strict=True)):
+        row.number, row.n_in, row.n_out = number, sizes[number], sizes[number + 1]
+        row.weights, row.biases, plan.n_params = offsets
     return plan, layers
+
+
+def _place_step(plan, layers, work: Allocator) -> None:
+    """Where the coefficients of a step are, and after them the hyper-parameter of each layer's activation."""
+    plan.step = work.take(Step.size + len(layers))
+    for row in layers:
+        row.alpha = plan.step + Step.size + row.number
 
 
 def make_plan(
@@ -109,26 +118,21 @@ def make_plan(
         Numbers in `work`.
     """
     lanes = panel // 2
-    n_layers = len(sizes) - 1
-    plan, layers = _begun(n_layers)
+    plan, layers = _begun(sizes)
     work = Allocator(ALIGNMENT // itemsize)
 
     packed, transposed = Allocator(ALIGNMENT // itemsize), Allocator(ALIGNMENT // itemsize)
-    for row, n_in, n_out, offsets in zip(layers, sizes[:-1], sizes[1:], parameter_offsets(sizes), strict=True):
-        row.n_in, row.n_out = n_in, n_out
-        row.weights, row.biases = offsets[:2]
-        row.pack = packed.take(round_up(n_out, panel) * (n_in + 1))
-        if row.weights > 0 and slots >= 0:
-            row.transpose = transposed.take(round_up(n_in, panel) * round_up(n_out, lanes))
-    plan.n_packed, plan.n_params = packed.total, parameter_offsets(sizes)[-1][2]
+    for row in layers:
+        row.pack = packed.take(round_up(row.n_out, panel) * (row.n_in + 1))
+        if row.number > 0 and slots >= 0:
+            row.transpose = transposed.take(round_up(row.n_in, panel) * round_up(row.n_out, lanes))
+    plan.n_packed = packed.total
     plan.packed = work.take(packed.total)
     plan.transposed = work.take(transposed.total)
     plan.gradient = work.take(packed.total) if slots >= 0 else 0
     plan.slot_1 = work.take(packed.total) if slots >= 1 else plan.gradient
     plan.slot_2 = work.take(packed.total) if slots >= 2 else plan.slot_1
-    plan.step = work.take(Step.size + n_layers)
-    for row in layers:
-        row.alpha = plan.step + Step.size + row.number
+    _place_step(plan, layers, work)
     plan.norms = work.take(sum(round_up(n, panel) // panel for n in sizes[1:]))
     plan.copy = work.take(plan.n_params) if slots < 0 else 0
 
@@ -179,20 +183,17 @@ def make_plan(
 
 def make_narrow_plan(sizes, activations, *, lanes: int, batch: int, slots: int, itemsize: int):
     """Like `make_plan`, for :mod:`fastbp.kernels.narrow.minibatch`."""
-    n_layers = len(sizes) - 1
-    plan, layers = _begun(n_layers)
+    plan, layers = _begun(sizes)
     work = Allocator(ALIGNMENT // itemsize)
     samples = min(round_up(batch, lanes), NARROW_BLOCK)
     plan.block = samples
 
     start = 0
-    for row, n_in, n_out, offsets in zip(layers, sizes[:-1], sizes[1:], parameter_offsets(sizes), strict=True):
-        row.n_in, row.n_out = n_in, n_out
-        row.weights, row.biases = offsets[:2]
+    for row in layers:
         row.pack = start
-        start += n_out * (n_in + 1)
+        start += row.n_out * (row.n_in + 1)
     packed = round_up(start, work.unit)  # so that one slot follows the other, as everywhere
-    plan.n_packed, plan.n_params = packed, parameter_offsets(sizes)[-1][2]
+    plan.n_packed = packed
     plan.packed = work.take(packed)
     plan.gradient = work.take(work.unit + packed) + work.unit  # that of one sample is written from the end, a register too far
     plan.slot_1 = work.take(packed) if slots >= 1 else plan.gradient
@@ -207,8 +208,6 @@ def make_narrow_plan(sizes, activations, *, lanes: int, batch: int, slots: int, 
         row.raw = work.take(n_out * samples) if activation.needs_z else row.activation
         row.delta = work.take(n_out * samples)
 
-    plan.step = work.take(Step.size + n_layers)
-    for row in layers:
-        row.alpha = plan.step + Step.size + row.number
+    _place_step(plan, layers, work)
     plan.lanes = work.take(samples + sizes[-1] * samples)
     return plan, work.total

@@ -82,10 +82,10 @@ class Record:
 
         They are fields of C, as a call of Python for each would be felt by who trains a small network.
         """
-        own = {f"_{field}" if field in self.rows or self.counts[field] > 1 else field: n for field, n in self.counts.items()}
         scalar = {np.int64: ctypes.c_int64, np.float64: ctypes.c_double}[self.number]
-        kinds = [(field, scalar if n == 1 else scalar * n) for field, n in own.items() if not isinstance(n, Record)]
-        several = {field: _part(self, field) for field in self.counts if f"_{field}" in own}
+        own = {field: n for field, n in self.counts.items() if field not in self.rows}
+        kinds = [(field, scalar) if n == 1 else (f"_{field}", scalar * n) for field, n in own.items()]
+        several = {field: _part(self, field) for field, n in self.counts.items() if n != 1}
         members = {"__slots__": ("numbers",), "__doc__": f"A {self.name} in an array, its `numbers`.", "of": classmethod(_of)}
         return type(self.name, (ctypes.Structure,), {**members, "_fields_": kinds, **several})
 

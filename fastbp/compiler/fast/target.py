@@ -14,7 +14,6 @@ from numba.core.compiler import Compiler
 from numba.core.cpu import CPUContext, CPUTargetOptions
 from numba.core.descriptors import TargetDescriptor
 from numba.core.dispatcher import Dispatcher
-from numba.core.imputils import lower_builtin
 from numba.core.target_extension import CPU, dispatcher_registry, jit_registry, target_registry
 from numba.core.typing import mathdecl, templates
 from numba.cpython import builtins, mathimpl, numbers, rangeobj, tupleobj  # noqa: F401 - define what kernels use
@@ -25,6 +24,7 @@ from fastbp.compiler import linker
 from fastbp.compiler.fast import lowering
 from fastbp.compiler.fast.passes import EntryCompiler, PartCompiler
 from fastbp.compiler.modules import add_this_module
+from fastbp.compiler.operators import lowered
 
 add_this_module()
 
@@ -212,33 +212,16 @@ class Fast(linker.Linked):
         return target.target_context.is_wide and super().knows_foreign_overloads()
 
 
-def _lowered(symbol):
-    """Decorator: emit code for a function of numbers of one type, which in Numba is a function of Python."""
-
-    def register(codegen):
-        class Operator(templates.AbstractTemplate):
-            key = symbol
-
-            def generic(self, args, kws):
-                args = tuple(types.unliteral(arg) for arg in args)
-                if len(args) < 2 or not all(isinstance(arg, types.Number) for arg in args):
-                    return None
-                value = self.context.unify_types(*args)
-                if value is None:
-                    return None
-                lower_builtin(symbol, *args)(codegen)
-                return typing.signature(value, *args)
-
-        templates.infer_global(symbol)(Operator)
-
-    return register
+def _unified(*args):
+    are_numbers = len(args) > 1 and all(isinstance(arg, types.Number) for arg in args)
+    return target.typing_context.unify_types(*args) if are_numbers else None
 
 
-@_lowered(min)
+@lowered(min, _unified)
 def _minimum(context, builder, signature, args):
     return do_minmax(context, builder, signature.args, args, operator.lt)
 
 
-@_lowered(max)
+@lowered(max, _unified)
 def _maximum(context, builder, signature, args):
     return do_minmax(context, builder, signature.args, args, operator.gt)
