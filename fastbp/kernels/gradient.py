@@ -49,10 +49,11 @@ def update_part(plan, work, offset, gradient, rows, columns, is_bias, is_whole):
 
 
 @inline
-def steps_in_place(plan, is_first, is_last):
-    """Whether the gradient of a block is the whole of the mini-batch, and the step plain: W += scale A^T D, in one go."""
-    is_whole = is_first and is_last and plan.separate == 0
-    return is_whole and plan.rule == PLAIN and plan.penalised == 0 and plan.completed == 0
+def destination(plan, is_first, is_last):
+    """Whether the gradient of a block goes to memory; whether the step follows; and if it may be W += scale A^T D, in one go."""
+    in_memory = plan.separate == 1 or not (is_first and is_last)
+    is_plain = plan.rule == PLAIN and plan.penalised == 0 and plan.completed == 0
+    return in_memory, is_last and plan.separate == 0, is_plain and not in_memory
 
 
 @kernel
@@ -99,9 +100,8 @@ def gradient(plan, layer, work, rows, is_first, is_last, team):
     """
     n_in, n_out, stride, panel = layer.n_in, layer.n_out, plan.panel_stride, panel_width(work)
     panels_in, panels_out = count_panels(n_in, work), count_panels(n_out, work)
-    in_memory = plan.separate == 1 or not (is_first and is_last)
-    steps_now = is_last and plan.separate == 0
-    in_registers = steps_in_place(plan, is_first, is_last) and rows <= DEPTH
+    in_memory, steps_now, in_place = destination(plan, is_first, is_last)
+    in_registers = in_place and rows <= DEPTH
     scratch = work + plan.lanes + (team.member + 1) * plan.lanes_stride - panel * panel
     scale = step_at(work + plan.step).rule + 1
     with_deltas, compact = computes_deltas(layer, rows), scratch - panel * panel - COMPACT

@@ -1,4 +1,4 @@
-"""Epochs of mini-batches in one compiled call: the functions that Python calls, one compile a dtype for every network.
+"""Epochs of mini-batches in one compiled call: the functions that Python calls.
 
 Legend: N samples of the data; m rows visited in an epoch; L layers; all other letters as in :mod:`fastbp.kernels.minibatch`.
 """

@@ -1,6 +1,6 @@
 """The vector type that kernels are written in, and its mathematics: a library of its own, see docs/simd.md.
 
-`register` has the type and what is done to one register of numbers; `ends` what is left of an array at its end; `vmath` the
+`register` has the type and what is done to one register of numbers; `tails` what is left of an array at its end; `vmath` the
 elementary functions; `tile` blocks of registers, and `transpose` squares of them. `ieee754` and `emit` are what these are made of.
 `record`, `tile_product` and `philox` serve the kernels only: plans, their products, their random numbers.
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 MODULES = {
     "register": "absolute all_lanes broadcast copysign fence floor_at fma horizontal_max horizontal_sum integers isnan lane like"
     " load load_first load_rows maximum minimum pointer prefetch register_bytes select splat sqrt store tile_rows width",
-    "ends": "first_lanes store_first zeros",
+    "tails": "first_lanes store_first zeros",
     "vmath": "erf exp expm1 log log1p sigmoid softplus tanh",
     "ieee754": "polynomial",
     "tile": "tile_accumulate tile_axpy tile_floor tile_load tile_rank tile_splat tile_store tile_sums tile_where_above tile_zero",
@@ -26,9 +26,9 @@ __all__ = [*HOME]
 
 if TYPE_CHECKING:
     # for tools that gather what a program may import
-    from fastbp.simd import ends as ends
     from fastbp.simd import ieee754 as ieee754
     from fastbp.simd import register as register
+    from fastbp.simd import tails as tails
     from fastbp.simd import tile as tile
     from fastbp.simd import transpose as transpose
     from fastbp.simd import vmath as vmath

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from fastbp.compiler import inline, kernel, switch, when_sparse
 from fastbp.kernels.forward import IDENTITY, activate_panel, finish_panel, is_floored
-from fastbp.kernels.gradient import steps_in_place, update_part
+from fastbp.kernels.gradient import destination, update_part
 from fastbp.kernels.packing import copy, fill
 from fastbp.kernels.plan import step_at
 from fastbp.kernels.products.gemm import Ends, Panels, column_sums, count_panels, panel_width
@@ -145,9 +145,7 @@ def gradient_entries(plan, work, rows, is_first, is_last, team):
     panels, parts, w_panel = count_panels(layer.n_out, work), (n_in + PART - 1) // PART, (n_in + 1) * panel
     values, places, begins = by_columns(plan, work)
     entries = Entries(values, places, begins, begins + 1)
-    in_memory = plan.separate == 1 or not (is_first and is_last)
-    steps_now = is_last and plan.separate == 0
-    in_place = steps_in_place(plan, is_first, is_last)
+    in_memory, steps_now, in_place = destination(plan, is_first, is_last)
     start = ZERO if is_first or not in_memory else CONTINUE
     scratch = work + plan.lanes + (team.member + 1) * plan.lanes_stride - SIDE_BY_SIDE * PART * panel
     scale = step_at(work + plan.step).rule + 1
