@@ -15,8 +15,8 @@ from fastbp.bench.measure import Reference
 from fastbp.bench.report import number, table
 from fastbp.bench.statistics import median_interval
 from fastbp.bench.worker import Turns
-from fastbp.engine.session import Session
-from fastbp.engine.trainer import Trainer
+from fastbp.engine.rule import RunningRule
+from fastbp.engine.supervisor import Supervisor
 
 from . import common
 
@@ -38,10 +38,10 @@ class Burst:
         self.contestant = contestant = common.ready(name, dtype=dtype)
         self.workload, data = contestant.workload, contestant.data
         rule = contestant.rule(self.workload.learning_rate)
-        self.session = session = Session.open(contestant.net, self.workload.batch_size, rule, 1)
+        self.session = session = RunningRule(rule).open(contestant.net, self.workload.batch_size, data.X, None, 1)
         labels = data.y if data.y.ndim == 1 else None
         session.set_data(data.X, data.y if labels is None else None, labels, order=data.order)
-        self.epochs = max(1, Trainer(session).steps // self.workload.steps_per_epoch)
+        self.epochs = max(1, Supervisor(session).steps // self.workload.steps_per_epoch)
         session.set_rates(np.full(self.epochs, rule.learning_rate))
         session.set_record(self.epochs)
         session.set_order(False)

@@ -17,7 +17,8 @@ _MODULES = {
     "network": "Network load",
     "engine.history": "History",
     "engine.regularization": "dropout_mask",
-    "engine.trainer": "DivergenceError",
+    "engine.supervisor": "DivergenceError",
+    "engine.trainer": "Trainer",
     "engine.training": "epoch_order",
     "files.checkpoint": "ModelFormatError",
 }
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
     from fastbp.activations import *  # noqa: F403
     from fastbp.engine.history import History as History
     from fastbp.engine.regularization import dropout_mask as dropout_mask
-    from fastbp.engine.trainer import DivergenceError as DivergenceError
+    from fastbp.engine.supervisor import DivergenceError as DivergenceError
+    from fastbp.engine.trainer import Trainer as Trainer
     from fastbp.engine.training import epoch_order as epoch_order
     from fastbp.estimators import MLPClassifier as MLPClassifier
     from fastbp.estimators import MLPRegressor as MLPRegressor

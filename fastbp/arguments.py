@@ -10,6 +10,8 @@ from fastbp.compiler import add_this_module
 
 add_this_module()
 
+PLAIN = float, int
+
 
 def is_boolean(value: Any) -> bool:
     """Whether `value` is True or False; numbers, words and None are not."""
@@ -25,7 +27,8 @@ def boolean(name: str, value: Any) -> bool:
 
 def integer(name: str, value: Any, *, least: int = 1) -> int:
     """`value` as an int of at least `least`."""
-    if is_boolean(value) or isinstance(value, np.timedelta64) or not isinstance(value, Integral):
+    # to ask the abstract class takes most of the time of a check
+    if type(value) is not int and (is_boolean(value) or isinstance(value, np.timedelta64) or not isinstance(value, Integral)):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     number = int(value)
     if number < least:
@@ -42,7 +45,7 @@ def real(name: str, value: Any, *, least: float = 0.0, above: float = -inf, belo
     TypeError, ValueError
         Naming the argument `name`.
     """
-    if is_boolean(value) or isinstance(value, np.timedelta64) or not isinstance(value, Real):
+    if type(value) not in PLAIN and (is_boolean(value) or isinstance(value, np.timedelta64) or not isinstance(value, Real)):
         raise TypeError(f"{name} must be a number, got {value!r}")
     try:
         number = float(value)

@@ -2,14 +2,16 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
 from fastbp import activations, gradcheck, initializers, losses
-from fastbp.engine import memory, metrics, sparsity, threads, training, validation
-from fastbp.engine.parameters import Gradients, Parameters, Trace, parameter_offsets
+from fastbp.engine import memory, metrics, sparsity, threads, trace, training, validation
+from fastbp.engine.parameters import Gradients, Parameters, parameter_offsets
 from fastbp.engine.session import Session
+from fastbp.engine.trainer import Trainer
 from fastbp.engine.turn import Turn
 from fastbp.files import checkpoint
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE
@@ -17,6 +19,7 @@ from fastbp.kernels.train import DIFFERENTIATE, EVALUATE
 SPARE_BYTES = 1 << 24  # of the work buffer that a network keeps between calls
 CACHED_BYTES = 1 << 18  # of the activations of rows that are predicted together
 
+SESSIONS = ("_idle", "_spare", "_trained")  # lists of them, for the next calls
 FIXED = ("sizes", "hidden", "output", "loss_function", "dtype")  # what the buffers of the kernels are laid out for
 
 
@@ -93,6 +96,7 @@ class Network(Parameters):
         self._few = int(threads.FLOP_PER_START / count)  # rows that one thread predicts
         self._idle: list[Session] = []  # sessions of predictions, each used by one thread at a time
         self._spare: list[Session] = []  # the last session of a loss or gradient, if small
+        self._trained: list[Session] = []  # that of the last training, if small
         self._turn = Turn("network")
         self._initialise(init, weights, biases)
 
@@ -148,7 +152,7 @@ class Network(Parameters):
         return f"Network({list(self.sizes)}, hidden={hidden}, loss={self.loss_function!r}, dtype={self.dtype.name!r})"
 
     def __getstate__(self):
-        return {name: value for name, value in self.__dict__.items() if name not in ("_idle", "_spare", "_turn")}
+        return {name: value for name, value in self.__dict__.items() if name not in (*SESSIONS, "_turn")}
 
     def __setstate__(self, state):
         count, vector = parameter_offsets(state["sizes"])[-1][2], state["_vector"]
@@ -156,7 +160,7 @@ class Network(Parameters):
             raise ValueError(f"the pickle is damaged: it has {vector.shape} parameters of {vector.dtype} for {state['sizes']}")
         own = memory.zeros(count, vector.dtype)  # joblib maps large arrays into its workers read-only
         own[:] = vector
-        self.__dict__.update(state, _vector=own, _idle=[], _spare=[], _turn=Turn("network"))
+        self.__dict__.update(state, _vector=own, _turn=Turn("network"), **{name: [] for name in SESSIONS})
 
     def _settings(self) -> dict:
         """Arguments that make a network of this kind."""
@@ -325,28 +329,17 @@ class Network(Parameters):
         loss = self._evaluate(X, y, sample_weight, gradient)
         return loss, Gradients(gradient, self.sizes)
 
-    def trace(self, X, y=None) -> Trace:
-        """a, z and delta of every layer for X (and y) as for `loss`: the quantities in the four equations of backpropagation."""
-        rows = sparsity.dense(validation.samples("X", X, self.sizes[0], self.dtype))
-        dummy = np.zeros(len(rows)) if self.loss_function.task == "labels" else np.ones((len(rows), self.sizes[-1]))
-        values, labels = validation.targets(
-            "y", dummy if y is None else y, len(rows), self.sizes[-1], self.loss_function.task, self.dtype
-        )
-        session = Session(self, len(rows), differentiate=True, keep_all=True)
-        out = np.empty(self._vector.size, self.dtype)
-        session.compute(DIFFERENTIATE, len(rows), rows, values, labels, validation.NO_WEIGHTS, out)
-        layers = range(len(self.weights))
-        a = [session.matrix(layer, "activation") for layer in layers]
-        if self.loss_function.link:
-            a[-1] = self._forward(rows)[0]
-        delta = None if y is None else [session.matrix(layer, "delta") for layer in layers]
-        return Trace([rows, *a], [session.matrix(layer, "raw") for layer in layers], delta)
-
+    trace = trace.trace  # functions themselves, so that editors, type checkers and help() show every option
     check_gradients = gradcheck.check_gradients
 
     # --- training --------------------------------------------------------------------------------------------------------
 
-    fit = training.fit  # the function itself, as above, so that editors, type checkers and help() show every option
+    @property
+    def trainer(self):
+        """``net.trainer(...)`` is a `fastbp.Trainer` of the network, which lists the options."""
+        return partial(Trainer, self)
+
+    fit = training.fit
 
     def save(self, path, extra=None) -> None:
         """Write the network to a file, replacing it in one step.

@@ -19,6 +19,7 @@ class Schedule(Described):
 
     registry = SCHEDULES
     per_step = False
+    needs_end = True  # whether rates depend on the epochs of the fit
 
     def factor(self, t: np.ndarray, epochs: float) -> np.ndarray:
         """Factors (n,) of the learning rate at the times t (n,)."""
@@ -51,10 +52,15 @@ class Constant(Schedule):
     """rate = lr."""
 
     name = "constant"
+    needs_end = False
 
     def factor(self, t: np.ndarray, epochs: float) -> np.ndarray:
         """1."""
         return np.ones_like(t)
+
+    def rates(self, learning_rate: float, epochs: int, steps: int, first: int = 0, last: int | None = None) -> np.ndarray:
+        """The learning rate."""
+        return np.full(((epochs if last is None else last) - first, 1), learning_rate)
 
 
 @SCHEDULES.register
@@ -70,6 +76,7 @@ class Step(Schedule):
     """
 
     name = "step"
+    needs_end = False
 
     def __init__(self, every: float = 10, gamma: float = 0.1):
         self.every, self.gamma = positive("every", every), positive("gamma", gamma)
@@ -90,6 +97,7 @@ class Exponential(Schedule):
     """
 
     name = "exponential"
+    needs_end = False
 
     def __init__(self, gamma: float = 0.95):
         self.gamma = positive("gamma", gamma)
@@ -178,6 +186,11 @@ class WarmUp(Schedule):
     def __init__(self, epochs: float = 5, then: "str | Schedule" = "constant", start: float = 0.0):
         self.epochs, self.then = positive("epochs", epochs), get(then, "then")
         self.start = real("start", start, most=1.0)
+
+    @property
+    def needs_end(self) -> bool:  # type: ignore[override]
+        """As of the schedule that comes after."""
+        return self.then.needs_end
 
     def factor(self, t: np.ndarray, epochs: float) -> np.ndarray:
         """The formula of the class."""

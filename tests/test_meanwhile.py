@@ -16,8 +16,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 import fastbp
 from fastbp import MLPClassifier, MLPRegressor
-from fastbp.engine import trainer
-from fastbp.engine.session import Session
+from fastbp.engine import supervisor
+from fastbp.engine.training_session import TrainingSession
 from fastbp.engine.turn import Turn
 
 # --- what others write into the parameters -----------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ def test_where_patience_restores_the_best_what_was_written_in_the_end_is_gone():
 
 def test_another_thread_may_not_write_what_is_not_finite_either(monkeypatch):
     net, X, y = problem(n=20)
-    is_finite, seen = Session.is_finite, []
+    is_finite, seen = TrainingSession.is_finite, []
 
     def meanwhile(self):
         answer = is_finite(self)
@@ -65,8 +65,8 @@ def test_another_thread_may_not_write_what_is_not_finite_either(monkeypatch):
             net.params[3] = np.nan
         return answer
 
-    monkeypatch.setattr(Session, "is_finite", meanwhile)
-    monkeypatch.setattr(trainer, "CALL_SECONDS", 1e-9)  # calls of one step
+    monkeypatch.setattr(TrainingSession, "is_finite", meanwhile)
+    monkeypatch.setattr(supervisor, "CALL_SECONDS", 1e-9)  # calls of one step
     with pytest.raises(fastbp.DivergenceError, match="not by training"):
         net.fit(X, y, epochs=50, batch_size=2)
     np.testing.assert_array_equal(net.params, seen[1])

@@ -13,6 +13,7 @@ from fastbp import SGD, Network
 from fastbp.engine.regularization import Regularization
 from fastbp.engine.session import Session
 from fastbp.engine.sparsity import CompressedRows, entries
+from fastbp.engine.training_session import TrainingSession
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -26,18 +27,18 @@ def poison(session):
     plan = session.plan
     kept = np.zeros(session.work.size, bool)
     kept[plan.layers["alpha"]] = True
-    kept[plan.slot_1 : plan.slot_1 + session.slots * plan.n_packed] = True
+    kept[plan.slot_1 : plan.slot_1 + session.rule.slots * plan.n_packed] = True
     session.work[~kept] = np.nan
 
 
 def train(net, X, y, *, spoilt, batch=9, epochs=2, **options):
     """Parameters, losses and norms after each step of a training, every step in a call of its own."""
     rule, weights = options.pop("rule", SGD(0.05)), options.pop("weights", None)
-    session = Session(net, batch, optimizer=rule, **options)
+    session = TrainingSession(net, batch, rule, **options)
     session.set_data(entries_of(X) if options.get("entries") else X, y, None, weights)
     session.plan.epochs, session.plan.steps = epochs, 1
     session.plan.separate |= not options.get("narrow", False)
-    session.set_penalty(0.0 if options.get("narrow") else 1e-3)
+    session.set_penalty(0.0 if options.get("narrow") else 1e-3, options["extra"].l1 if "extra" in options else 0.0)
     session.rates = np.full(epochs, 0.01)
     session.record = np.full(epochs * (1 + 4 * len(net.weights)), 0.0)
     results = []

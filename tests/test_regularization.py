@@ -21,9 +21,9 @@ from conftest import (
 import fastbp
 from fastbp import SGD, Adam, schedules
 from fastbp.compiler.choice import Level
-from fastbp.engine import planner, trainer, training
+from fastbp.engine import planner, supervisor, training
 from fastbp.engine.regularization import NOTHING, Regularization, checked, dropout_mask
-from fastbp.engine.session import Session
+from fastbp.engine.training_session import TrainingSession
 from fastbp.kernels.train import TRAIN
 from fastbp.schedules import Constant, Cosine, Exponential, OneCycle, Step, WarmUp
 
@@ -161,10 +161,10 @@ def test_l1_per_mini_batch_is_divided_by_its_weight(weighted):
     w = np.r_[np.full(6, 0.5), np.zeros(6)] if weighted else np.ones(12)
     plain = net.copy()
     plain.fit(X, y, epochs=1, batch_size=12, sample_weight=w, optimizer=SGD(0.1))
-    session = Session(net, 12, optimizer=SGD(0.1), extra=Regularization(l1=0.6))
+    session = TrainingSession(net, 12, SGD(0.1), extra=Regularization(l1=0.6))
     before = [weight.copy() for weight in net.weights]
     session.set_data(X, y, None, w)
-    session.set_penalty(0.0, per_batch=True)
+    session.set_penalty(0.0, 0.6, per_batch=True)
     session.rates, session.record = np.array([0.1]), np.zeros(9)
     session.plan.epochs = 1
     session.call(fastbp.kernels.train.TRAIN)
@@ -283,7 +283,7 @@ def test_neither_threads_nor_calls_of_the_kernel_change_a_bit(extra, dtype, bloc
     results, losses = set(), set()
     for n_threads in (1, 2, 3):
         for seconds in (1e9, 0.0):  # all epochs in one call, and one step in each
-            monkeypatch.setattr(trainer, "CALL_SECONDS", seconds)
+            monkeypatch.setattr(supervisor, "CALL_SECONDS", seconds)
             again = net.copy()
             losses.add(tuple(again.fit(X, y, n_threads=n_threads, **options).loss))
             results.add(again.params.tobytes())
@@ -337,8 +337,8 @@ def test_dropout_keeps_the_mean_of_what_a_layer_passes_on():
 
 def test_only_extras_need_the_extended_entries(monkeypatch):
     made = []
-    init = Session.__init__
-    monkeypatch.setattr(Session, "__init__", lambda self, *args, **kw: (init(self, *args, **kw), made.append(self))[0])
+    init = TrainingSession.__init__
+    monkeypatch.setattr(TrainingSession, "__init__", lambda self, *args, **kw: (init(self, *args, **kw), made.append(self))[0])
     net, X, y = problem((5, 20, 3))
     neutral = {"l1": 0, "clip_norm": None, "dropout": [0.0], "input_dropout": 0.0, "schedule": "cosine"}
     net.fit(X, y, epochs=1, **neutral)
@@ -358,7 +358,7 @@ def test_divergence_with_extras():
     net, X, y = problem((4, 20, 3), hidden="relu")
     seen = []
     keep = [lambda epoch, net, history: seen.append(net.params.copy())]
-    with pytest.raises(trainer.DivergenceError):
+    with pytest.raises(supervisor.DivergenceError):
         net.fit(X, y, epochs=1000, optimizer=SGD(5.0), dropout=0.2, l1=0.1, callbacks=keep)
     np.testing.assert_array_equal(net.params, seen[-1])
 
@@ -366,7 +366,7 @@ def test_divergence_with_extras():
 def test_clipping_keeps_from_diverging():
     net, X, y = problem((4, 20, 3), hidden="relu")
     X = X * 100
-    with pytest.raises(trainer.DivergenceError):
+    with pytest.raises(supervisor.DivergenceError):
         net.copy().fit(X, y, epochs=100, optimizer=SGD(0.01))
     assert np.isfinite(net.fit(X, y, epochs=100, optimizer=SGD(0.01), clip_norm=1.0).loss).all()
 
@@ -462,7 +462,7 @@ def test_where_a_call_ends_does_not_change_the_rates(monkeypatch, teams, n_threa
     other = net.copy()
     options = {"epochs": 4, "batch_size": 9, "optimizer": "adam", "schedule": "one_cycle", "rng": 0}
     history = net.fit(X, y, **options)
-    monkeypatch.setattr(trainer, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(supervisor, "CALL_SECONDS", 0.0)
     calls = count_calls(monkeypatch)
     assert other.fit(X, y, n_threads=n_threads, **options).loss == history.loss
     assert len(calls) == 4 * 5
@@ -516,7 +516,7 @@ def test_gradients_whose_squares_overflow_are_clipped(dtype):
             direction = gradient.params / np.abs(gradient.params).max()
             direction /= np.linalg.norm(direction)
             for limit in (1e-3, 2.0):
-                session = Session(net.copy(), 12, optimizer=SGD(1.0), members=members, extra=Regularization(clip_norm=limit))
+                session = TrainingSession(net.copy(), 12, SGD(1.0), members=members, extra=Regularization(clip_norm=limit))
                 session.set_data(X, y)
                 session.set_report(0.0)  # the loss itself is infinite
                 session.rates, session.plan.epochs = np.ones(1), 1
@@ -537,7 +537,7 @@ def test_weights_whose_squares_overflow_are_limited(dtype):
         expected = [weight / np.linalg.norm(weight, axis=1, keepdims=True) for weight in net.weights]
         for weight in net.weights:
             weight[::2] *= large
-        session = Session(net, 12, optimizer=SGD(1e-30), extra=Regularization(max_norm=1.0))
+        session = TrainingSession(net, 12, SGD(1e-30), extra=Regularization(max_norm=1.0))
         session.set_data(X, np.zeros((12, sizes[-1]), dtype))
         session.set_report(0.0)
         session.rates, session.record = np.zeros(1), np.full(1 + 4 * len(net.weights), np.nan)
@@ -553,7 +553,7 @@ def test_norms_of_large_numbers_are_recorded(dtype):
     large = float(np.finfo(dtype).max) ** 0.75
     net, X, y = problem((4, 20, 3), dtype=dtype)
     _, gradient = net.value_and_grad(X, np.asarray(large, dtype) * y)
-    session = Session(net, len(X), optimizer=SGD(1e-30))
+    session = TrainingSession(net, len(X), SGD(1e-30))
     session.plan.separate = 1
     session.set_data(X, np.asarray(large, dtype) * y)
     session.rates, session.record = np.zeros(1), np.full(1 + 4 * len(net.weights), np.nan)

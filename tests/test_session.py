@@ -11,7 +11,8 @@ from fastbp.activations import ACTIVATIONS
 from fastbp.compiler import choice as choice_
 from fastbp.engine import planner
 from fastbp.engine.session import Session
-from fastbp.engine.trainer import Stopping
+from fastbp.engine.supervisor import Stopping
+from fastbp.engine.training_session import TrainingSession
 from fastbp.kernels.plan import RUNNING, STOPPED, Layer, Plan
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, TRAIN, run, run_narrow
 
@@ -21,7 +22,7 @@ KINDS = pytest.mark.parametrize("kind", ["narrow", "one thread", "two threads"])
 def start(net, X, y, epochs, *, batch, rule=None, kind="one thread", weights=None, order=None):
     """A session that is ready to train on the rows in their order."""
     rule = rule or SGD(0.01)
-    session = Session(net, batch, optimizer=rule, narrow=kind == "narrow", members=2 if kind == "two threads" else 1)
+    session = TrainingSession(net, batch, rule, narrow=kind == "narrow", members=2 if kind == "two threads" else 1)
     session.set_data(X, y, None, weights, order)
     session.plan.order_stride = 0 if order is None else order.shape[1]
     session.rates = np.full(epochs, rule.learning_rate)
@@ -50,7 +51,7 @@ def test_a_penalty_per_mini_batch_is_divided_by_the_weight_of_each(kind, weighte
         w[9:18] = 0  # the second batch has no weight, and no penalty
     exact, expected = oracle(net), []
     session = start(net, X, y, 3, batch=9, rule=SGD(0.1), kind=kind, weights=w)
-    session.set_penalty(0.8, per_batch=True)
+    session.set_penalty(0.8, 0.0, per_batch=True)
     for _ in range(3):
         total = rows = 0.0
         for part in (slice(0, 9), slice(9, 18), slice(18, 23)):
@@ -74,7 +75,7 @@ def test_the_gradient_of_a_penalised_loss_holds_that_of_the_penalty(members, blo
     w = np.random.default_rng(0).uniform(0.1, 2, 23)
     session = Session(net, 23, differentiate=True, members=members)
     session.set_data(X, y, None, w)
-    session.set_penalty(0.8, per_batch=per_batch)
+    session.set_penalty(0.8, 0.0, per_batch=per_batch)
     session.out = np.empty(net.params.size)
     found = session.call(DIFFERENTIATE)
     loss, weights, biases = oracle(net).value_and_grad(X, y, w, 0.8, w.sum() if per_batch else 1)
@@ -95,7 +96,7 @@ def test_the_reported_loss_is_scaled_and_its_gradient_is_not(kind):
     sessions[1].set_report(0.25)
     if kind != "narrow":
         for session in sessions:
-            session.set_penalty(0.3)
+            session.set_penalty(0.3, 0.0)
     penalty = 0.15 * sum((w**2).sum() for w in net.weights) if kind != "narrow" else 0.0
     plain, scaled = (train(session) for session in sessions)
     np.testing.assert_array_equal(net.params, other.params)
@@ -251,7 +252,7 @@ def test_a_fit_goes_on_in_a_new_session_with_other_mini_batches(rule, kind):
 @pytest.mark.parametrize("mode", [TRAIN, DIFFERENTIATE])
 def test_nobody_waits_for_a_member_that_never_comes(mode, monkeypatch):
     net, X, y = problem()
-    session = Session(net, len(X), optimizer=SGD(0.01), members=3)
+    session = TrainingSession(net, len(X), SGD(0.01), members=3)
     session.set_data(X, y)
     session.out, begun, submit = np.empty_like(net.params), [], session._threads.submit
 

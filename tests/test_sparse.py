@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from fastbp import SGD, Adam, Network
 from fastbp.engine import sparsity
 from fastbp.engine.session import Session
+from fastbp.engine.training_session import TrainingSession
 from fastbp.kernels.products.gemm import ROWS
 from fastbp.kernels.tuning import FEW
 from fastbp.simd.register import register_bytes
@@ -50,7 +51,7 @@ def trained(net, X, y, **options):
 def sessions(monkeypatch):
     """A list of the sessions that are made."""
     made, init = [], Session.__init__
-    monkeypatch.setattr(Session, "__init__", lambda self, *args, **kw: (init(self, *args, **kw), made.append(self))[0])
+    monkeypatch.setattr(TrainingSession, "__init__", lambda self, *args, **kw: (init(self, *args, **kw), made.append(self))[0])
     return made
 
 
@@ -335,7 +336,7 @@ def test_the_work_buffer_does_not_leak():
     for poison in (False, True):
         net = make_net((50, 20, 4))
         rows = sparsity.CompressedRows.of(csr_array(X))
-        session = Session(net, 9, optimizer=Adam(0.1), entries=sparsity.entries(rows, 20))
+        session = TrainingSession(net, 9, Adam(0.1), entries=sparsity.entries(rows, 20))
         session.set_data(rows, y)
         session.plan.epochs, session.rates = 2, np.full(2, 0.1)
         session.record = np.zeros(2 * 9)

@@ -148,12 +148,12 @@ os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
 import joblib, numba, numpy, threadpoolctl
 import fastbp
 from fastbp.optimizers import SGD
-from fastbp.engine.session import Session
+from fastbp.engine.rule import RunningRule
 from numba.np.ufunc import parallel
 
 def members(_=None, n_threads=None):
     net = fastbp.Network([500, 500, 10], rng=0)
-    return Session.open(net, 512, SGD(0.1), n_threads).members
+    return RunningRule(SGD(0.1)).open(net, 512, np.zeros((512, 500)), None, n_threads).members
 
 def by_joblib(n_jobs, backend="loky", **options):
     with joblib.parallel_config(backend, **options):

@@ -17,7 +17,7 @@ MODULES = {
     "operators": "lowered",
     "parts": "inline kernel",
     "pool": "threads_of_numba",
-    "registry": "Described Registry",
+    "registry": "Described Registry is_own",
     "tier": "processor",
     "switches": "known_codes switch switch_over when_extended when_sparse",
 }
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from fastbp.compiler.pool import threads_of_numba as threads_of_numba
     from fastbp.compiler.registry import Described as Described
     from fastbp.compiler.registry import Registry as Registry
+    from fastbp.compiler.registry import is_own as is_own
     from fastbp.compiler.switches import known_codes as known_codes
     from fastbp.compiler.switches import switch as switch
     from fastbp.compiler.switches import switch_over as switch_over

@@ -8,8 +8,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from fastbp.engine.session import Session
-from fastbp.engine.trainer import Stopping
+from fastbp.engine.supervisor import Stopping
+from fastbp.engine.training_session import TrainingSession
 
 
 @dataclass
@@ -58,7 +58,7 @@ class History:
 class Watch:
     """Looks at the epochs of a fit: fills its history, calls its callbacks, and decides whether to stop."""
 
-    session: Session  # ready to train
+    session: TrainingSession  # ready to train
     loss_rule: Stopping | None  # which the kernel follows
     gradient_tol: float | None
     held_out: tuple[Any, Any] | None  # X, y to validate by
@@ -70,8 +70,7 @@ class Watch:
 
     def __post_init__(self) -> None:
         self.net, self.history, self.best, self.begin = self.session.net, History(), None, perf_counter()
-        if self.loss_rule is not None:
-            self.session.set_stop(self.loss_rule)
+        self.session.set_stop(self.loss_rule)
 
     def is_needed_every_epoch(self) -> bool:
         """Whether anything has to be looked at, or to be done, between two epochs."""
@@ -131,3 +130,10 @@ class Watch:
         """End the progress bar."""
         if self.bar is not None:
             self.bar.close()
+
+
+def bar_of(epochs: int) -> Any:
+    """A progress bar for so many epochs."""
+    from tqdm.auto import tqdm
+
+    return tqdm(total=epochs, unit="epoch")

@@ -1,11 +1,11 @@
-"""The parameters of a network, or a gradient by them: a flat vector, and its parts by layers, set by copying; and a trace."""
+"""The parameters of a network, or a gradient by them: a flat vector, and its parts by layers, set by copying."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,15 +155,3 @@ def fitting(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any])
 
 class Gradients(Parameters):
     """Gradient of the mean loss: `params` (n_params,), `weights` and `biases`, laid out like those of the network."""
-
-
-class Trace(NamedTuple):
-    """The quantities of backpropagation, a row for each sample.
-
-    ``a[0]`` is the input and ``a[l]`` the activations of layer l; ``z[l - 1]`` its raw outputs a[l-1] W^T + b; ``delta[l - 1]`` the
-    derivative of the mean loss with respect to them (None without targets).
-    """
-
-    a: list[Array]
-    z: list[Array]
-    delta: list[Array] | None

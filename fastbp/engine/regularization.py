@@ -50,7 +50,8 @@ def checked(
     """The options of these names of `fastbp.engine.training.fit`; an error names the one at fault."""
     limits = {"clip_norm": clip_norm, "clip_value": clip_value, "max_norm": max_norm}
     given = {name: validation.real(name, value, above=0.0) for name, value in limits.items() if value is not None}
-    return Regularization(l1=validation.real("l1", l1), dropout=_of_layers(dropout, input_dropout, n_hidden), **given)
+    l1, dropped = validation.real("l1", l1), _of_layers(dropout, input_dropout, n_hidden)
+    return Regularization(l1=l1, dropout=dropped, **given) if l1 or dropped or given else NOTHING
 
 
 def _of_layers(hidden: Any, inputs: Any, n_hidden: int) -> tuple[float, ...]:

@@ -35,9 +35,15 @@ def flop_of_sample(sizes: Sequence[int], entries: "Entries | None" = None) -> in
     P weights take 2 P forward, 2 P in the gradient and 2 P in the delta recursion, which the first layer's P_1 do not need; of
     these only those of the `entries` of a sample, if its zeros are left out.
     """
-    weights = [a * b for a, b in pairwise(sizes)]
-    first = weights[0] if entries is None else round(entries.average * sizes[1])
-    return 6 * sum(weights[1:]) + 4 * first
+    first, others = _weights(tuple(sizes))
+    return 6 * others + 4 * (first if entries is None else round(entries.average * sizes[1]))
+
+
+@lru_cache(maxsize=64)
+def _weights(sizes: tuple[int, ...]) -> tuple[int, int]:
+    """Weights of the first layer, and of all others."""
+    first, *others = (a * b for a, b in pairwise(sizes))
+    return first, sum(others)
 
 
 def members_for(flop: float, limit: int | None, least: float = FLOP_PER_MEMBER) -> int:

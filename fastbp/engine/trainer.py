@@ -1,154 +1,391 @@
-"""Trains a session: epochs in short calls of the kernel, until a rule says stop; back to finite weights where training diverges."""
+"""`Trainer`: what a training is, as an object that lasts from one call to the next."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from time import perf_counter
+from copy import deepcopy
 from typing import Any
 
-from fastbp.engine import threads
-from fastbp.engine.session import Session
-from fastbp.kernels.plan import MAX_STEPS
+import numpy as np
 
-CALL_SECONDS = 0.05  # aim of one kernel call, so that Ctrl-C is honoured soon
-CALL_BYTES = 1 << 24  # copied and packed for a call: of larger networks it takes longer, for these not to be much of it
-FIRST_RATE = 4e10  # flop/s assumed for the first call
-MOST_CHANGE = 8  # of the steps from one call to the next
-OVERWRITTEN = (
-    "NaN or infinity was written into the parameters {where}, not by training, but by a callback or another thread. The parameters"
-    " are again those from {which}"
+from fastbp import optimizers, schedules
+from fastbp.arguments import boolean, integer, is_boolean, positive, real
+from fastbp.engine import held_out, memory, regularization, sparsity, validation
+from fastbp.engine.history import History, Watch, bar_of
+from fastbp.engine.rule import RunningRule
+from fastbp.engine.supervisor import DivergenceError, Stopping, Supervisor
+
+DIVERGED = (
+    "training diverged: the loss of these samples, or a weight after the step, is not finite. Weights and optimiser are as before"
+    " it. Lower the learning rate (now {:g}), or scale X to mean 0 and deviation 1"
 )
 
 
-class DivergenceError(ValueError):
-    """The loss or a parameter is no longer finite; the network has the last finite parameters.
-
-    Parameters
-    ----------
-    epoch : int
-        The one at fault, from 0.
-    learning_rate : float
-        Its learning rate.
-    message : str, optional
-        Another text than the default.
-    """
-
-    def __init__(self, epoch: int, learning_rate: float, message: str | None = None) -> None:
-        self.epoch, self.learning_rate = epoch, learning_rate
-        super().__init__(
-            message
-            or f"training diverged in epoch {epoch + 1}: the loss or a weight is not finite. The last finite weights were"
-            f" restored. Lower the learning rate (now {learning_rate:g}), or scale X to mean 0 and deviation 1"
-        )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.epoch, self.learning_rate, str(self))
-
-
-class OverwrittenError(DivergenceError):
-    """Somebody else than the kernels has written numbers into the parameters that are not finite; they are earlier ones again."""
-
-
-@dataclass
-class Stopping:
-    """The rule that ends a training: so many epochs running without progress of a loss, or of the negative of a score.
-
-    Where that is the training loss the kernel itself follows it (`Session.set_stop`), so that it costs no call an epoch.
-    """
-
-    tol: float  # what a loss must gain on the best one to be progress
-    limit: float  # epochs without progress that are the end
-    best: float = float("inf")  # the lowest loss so far
-    waited: int = 0  # epochs without progress so far
-    strict: bool = True  # a gain must be more than `tol`; else at least that
-
-    def follow(self, loss: float) -> bool:
-        """Count an epoch; whether its loss is the lowest so far."""
-        bound = self.best - self.tol
-        self.waited = 0 if loss < bound or (loss == bound and not self.strict) else self.waited + 1
-        is_lowest = loss < self.best
-        self.best = loss if is_lowest else self.best
-        return is_lowest
-
-    def is_over(self) -> bool:
-        """Whether the training ends here."""
-        return self.waited >= self.limit
-
-
 class Trainer:
-    """Runs epochs of a session in kernel calls that are short enough for Ctrl-C, and undoes a call in which training diverged.
+    """Trains a network, for as long as you like: by mini-batches of your own, by epochs, or by whole runs, in any order.
+
+    Between calls it keeps what the optimiser keeps (velocities, moving averages, the count of steps), where the random orders and
+    masks are, and its buffers. `Network.fit` is a trainer that is used once. The network may be used otherwise, and its parameters
+    be set, between two calls.
 
     Parameters
     ----------
-    session : Session
-        Its data, rates and record have been set. Epoch e is the one with ``session.rate(e)``, the next one is `session.epoch`.
+    net : Network
+    n_samples : int, optional
+        Samples of the data set, for `step`, which does not see it: `l1` and `l2` are divided by it, and an epoch is over after so
+        many. By default penalties are divided by the samples of the step, and the epoch never ends. A `run` counts its own.
+    schedule_epochs : int, optional
+        Epochs that `schedule` is laid out for; by default up to the end of the `run` at hand.
+    batch_size : int, default 32
+    optimizer : str or Optimizer, default "sgd"
+    shuffle : bool or "replacement", default True
+    l1 : float, default 0
+    l2 : float, default 0
+    clip_norm : float, optional
+    clip_value : float, optional
+    max_norm : float, optional
+    dropout : float or list of float, default 0
+    input_dropout : float, default 0
+    schedule : str or Schedule, default "constant"
+    validation_fraction : float, default 0
+    tol : float, optional
+    n_iter_no_change : int, default 10
+    gradient_tol : float, optional
+    patience : int, optional
+    record_norms : bool, default False
+    record_score : bool, default False
+    callbacks : iterable of callable
+    progress : bool, default False
+    n_threads : int, optional
+    rng : None, int or numpy.random.Generator, optional
+        As for `Network.fit`; rules of stopping begin anew with every run.
+
+    Attributes
+    ----------
+    net : Network
+    epochs : int
+        That are complete.
+    learning_rate : float
+        What `schedule` multiplies, at first that of the optimiser; may be set.
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> net = fastbp.Network([2, 8, 1], rng=0)
+    >>> trainer = net.trainer(optimizer=fastbp.Adam(1e-3), batch_size=32)
+    >>> X, y = np.zeros((32, 2), np.float32), np.ones((32, 1), np.float32)
+    >>> trainer.step(X, y)
+    0.5
     """
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        flop = session.batch * threads.flop_of_sample(session.net.sizes, session.entries)
-        copies = 4 + session.slots  # packed and unpacked, kept with the slots, and looked at
-        self.seconds = CALL_SECONDS * (1 + copies * session.net._vector.nbytes / CALL_BYTES)
-        self.steps = max(1, int(self.seconds * FIRST_RATE / (flop + 5000)))
-        self.snapshot: Any = None  # before the last call
+    def __init__(
+        self,
+        net: Any,
+        *,
+        n_samples: Any = None,
+        schedule_epochs: Any = None,
+        batch_size: Any = 32,
+        optimizer: Any = "sgd",
+        shuffle: Any = True,
+        l1: Any = 0.0,
+        l2: Any = 0.0,
+        clip_norm: Any = None,
+        clip_value: Any = None,
+        max_norm: Any = None,
+        dropout: Any = 0.0,
+        input_dropout: Any = 0.0,
+        schedule: Any = "constant",
+        validation_fraction: Any = 0.0,
+        tol: Any = None,
+        n_iter_no_change: Any = 10,
+        gradient_tol: Any = None,
+        patience: Any = None,
+        record_norms: Any = False,
+        record_score: Any = False,
+        callbacks: Any = (),
+        progress: Any = False,
+        n_threads: Any = None,
+        rng: Any = None,
+    ) -> None:
+        self.net = net
+        self._n_samples = None if n_samples is None else integer("n_samples", n_samples)
+        self._schedule_epochs = None if schedule_epochs is None else integer("schedule_epochs", schedule_epochs)
+        self._batch_size = integer("batch_size", batch_size)
+        self._running = RunningRule(optimizers.get(optimizer))
+        self._l2 = real("l2", l2)
+        self._extra = regularization.checked(len(net.hidden), l1, clip_norm, clip_value, max_norm, dropout, input_dropout)
+        self._drops_inputs = regularization.drops_inputs(self._extra)
+        self._schedule = schedules.get(schedule)
+        self._rng = net.rng if rng is None else validation.generator(rng)
+        self._validation_fraction = real("validation_fraction", validation_fraction)
+        self._patience = None if patience is None else integer("patience", patience)
+        self._n_iter_no_change = integer("n_iter_no_change", n_iter_no_change)
+        self._tol = None if tol is None else real("tol", tol)
+        self._gradient_tol = None if gradient_tol is None else real("gradient_tol", gradient_tol)
+        if shuffle != "replacement" if isinstance(shuffle, str) else not is_boolean(shuffle):
+            raise ValueError(f"shuffle must be True, False or 'replacement', got {shuffle!r}")
+        self._shuffle = shuffle
+        self._n_threads = None if n_threads is None else integer("n_threads", n_threads)
+        self._callbacks = validation.functions("callbacks", callbacks)
+        self._record_norms = boolean("record_norms", record_norms)
+        self._record_score = boolean("record_score", record_score)
+        self._progress = boolean("progress", progress)
+        self._norms = self._record_norms or gradient_tol is not None
+        self._first = 0  # samples that steps have taken since the last complete epoch
+        self._seed: int | None = None  # of orders and masks, drawn when it is first needed
+        self._stepping: Any = None  # the session, where it is set for steps
+        self._is_penalised = self._l2 > 0 or self._extra.l1 > 0
+        self._rate = np.zeros(1)  # of the next step
+        self._rates: tuple[Any, ...] = ()  # of an epoch of steps: what they depend on, and they
 
-    def run(self, epochs: int, after: Callable[[int, int, list[float]], bool], *, each: bool = False) -> bool:
-        """Go on to `epochs`, or until `after` says stop; whether it did.
+    @property
+    def epochs(self) -> int:
+        """Epochs that are complete."""
+        return self._running.epochs
+
+    @property
+    def learning_rate(self) -> float:
+        """What the schedule multiplies."""
+        return self._running.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self._running.learning_rate = positive("learning_rate", value)
+
+    def step(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Train by one mini-batch: all samples given.
 
         Parameters
         ----------
-        epochs : int
-        after : callable
-            ``after(first, last, times)`` is called when calls of the kernel have completed the epochs range(first, last), with the
-            values of `perf_counter` at the end of each. A rule that the kernel follows has ended the last one if it is over. True
-            means stop.
-        each : bool
-            End calls with an epoch, so that something can be done after each.
+        X : array_like or sparse matrix (n_samples, n_inputs)
+            At most `batch_size` samples.
+        y : array_like
+            Targets; see `Network.loss`.
+        sample_weight : array_like (n_samples,), optional
+            As for `Network.fit`.
+
+        Returns
+        -------
+        float
+            Mean loss of the samples before the step, penalties included.
 
         Raises
         ------
+        ValueError, TypeError
+            Naming the argument at fault, before anything is changed.
         DivergenceError
-            Its ``epoch`` is the one at fault; the session is as it was at the end of the epoch before (or, where an epoch takes
-            several calls, of the call before).
+            Where the loss, or a parameter after the step, is not finite: everything is as it was before the call.
+        RuntimeError
+            While the network is being trained already.
         """
-        session = self.session
-        while (first := session.epoch) < epochs:
-            self.require_finite(first)
-            self.snapshot = session.snapshot()
-            start = perf_counter()
-            session.train(first + 1 if each else epochs, self.steps)
-            seconds = perf_counter() - start
-            if not session.is_finite():
-                raise DivergenceError(self._restore_last_finite(first), session.rate(first))
-            if not self.seconds / 2 <= seconds <= self.seconds * 2:
-                change = min(max(self.seconds / max(seconds, 1e-9), 1 / MOST_CHANGE), MOST_CHANGE)
-                self.steps = min(max(1, int(self.steps * change)), MAX_STEPS)
-            count = session.epoch - first
-            if count and after(first, first + count, [start + seconds * k / count for k in range(1, count + 1)]):
-                return True
-        return False
+        net = self.net
+        rows, values, labels, weights = self._checked(X, y, sample_weight)
+        count = len(rows)
+        if count > self._batch_size:
+            raise ValueError(f"X has {count} samples, but batch_size of this trainer is {self._batch_size}: give no more in a step")
+        rate = self._running.learning_rate if type(self._schedule) is schedules.Constant else self._scheduled_rate()
+        with net._turn:
+            session = self._stepping
+            if session is None or not session.takes(rows):
+                session = self._begin_steps(rows)
+            if self._is_penalised:
+                self._penalise(session, self._n_samples or count)
+            session.set_place(self._running.epochs, self._first)
+            self._rate[0] = rate
+            loss = session.step(count, rows, values, labels, weights)
+            if loss != loss:
+                raise DivergenceError(self.epochs, rate, DIVERGED.format(rate))
+            self._first += count
+            if self._n_samples is not None and self._first >= self._n_samples:
+                self._begin_epoch()
+        return loss
 
-    def require_finite(self, epoch: int) -> None:
-        """Raise if somebody else, as a callback, has written numbers into the parameters that are not finite, before that epoch."""
-        session = self.session
-        if session.has_finite_parameters():
-            return
-        learning_rate = session.rate(max(0, epoch - 1))
-        if self.snapshot is None:
-            raise OverwrittenError(epoch, learning_rate, "another thread has written NaN or infinity into the parameters")
-        session.restore(self.snapshot)
-        where = f"after epoch {epoch}" if epoch else "before the first epoch"
-        message = OVERWRITTEN.format(where=where, which="before the last call of the kernel")
-        raise OverwrittenError(epoch, learning_rate, message)
+    def epoch(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """`run` for one epoch; the mean loss of its samples, each before the step of its mini-batch."""
+        return self.run(X, y, 1, sample_weight=sample_weight).loss[0]
 
-    def _restore_last_finite(self, before: int) -> int:
-        """Give the network the weights after the last good epoch of a call, by running it again so far; the next epoch."""
-        session = self.session
-        last = session.epoch - 1 if session.is_between_epochs else session.epoch
-        while True:
-            session.restore(self.snapshot)
-            if last <= before:
-                return before
-            session.train(last)
-            if session.is_finite():
-                return last
-            last -= 1
+    def run(
+        self,
+        X: Any,
+        y: Any,
+        epochs: Any = 10,
+        *,
+        order: Any = None,
+        sample_weight: Any = None,
+        validation_data: Any = None,
+    ) -> History:
+        """Train for some epochs, or until a rule of stopping or a callback ends it.
+
+        Parameters, result and errors are those of `Network.fit`. Where steps have begun an epoch, that one is over. Two runs of
+        some epochs end where one of all of them does, if no rule stops them and the schedule is constant, or laid out by
+        `schedule_epochs`.
+        """
+        net = self.net
+        epochs = integer("epochs", epochs)
+        rows, values, labels, weights = self._checked(X, y, sample_weight)
+        judged = held_out.given(net, validation_data)
+        held_count = 0 if judged is not None else held_out.count_of(self._validation_fraction, len(rows))
+        if self._patience is not None and judged is None and held_count == 0:
+            raise ValueError("patience needs validation_data or validation_fraction")
+        given = None if order is None else validation.row_order(order, epochs, len(rows) - held_count)
+        count = len(rows) - held_count if given is None else given.shape[1]
+        steps = -(-count // self._batch_size)
+        memory.check_room(f"epochs={epochs}", 8 * epochs * (4 * len(net.sizes) - 3 + (steps if self._schedule.per_step else 1)))
+        validation.finite_parameters("params", net._vector)
+        with net._turn:
+            if held_count:
+                rows, values, labels, weights, judged = held_out.split(self._rng, rows, values, labels, weights, held_count)
+            if self._first:
+                self._begin_epoch()
+            first = self._running.epochs
+            session = self._open(rows, min(self._batch_size, count))
+            session.set_data(self._seen(rows), values, labels, weights, given)
+            self._penalise(session, len(rows))
+            is_drawn = bool(self._shuffle) and given is None
+            session.set_order(self._shuffle if given is None else False, 0 if given is None or len(given) == 1 else count)
+            last = first + epochs
+            total = self._schedule_epochs or last
+            session.set_rates(self._schedule.rates(self._running.learning_rate, total, steps, first, last))
+            session.set_record(epochs, norms=self._norms)
+            session.begin(self._drawn_seed() if is_drawn or self._extra.dropout else 0, first)
+            scored = (rows, labels if labels.size else values) if self._record_score else None
+            watch = self._watch(session, judged, scored, epochs)
+            try:
+                supervisor = Supervisor(session)
+                supervisor.run(last, watch.after, each=watch.is_needed_every_epoch())
+                watch.restore_best()
+                supervisor.require_finite(first + len(watch.history.loss))
+            finally:
+                self._running.epochs = session.epoch + (not session.is_between_epochs)
+                session.release_data()
+                watch.close()
+        return watch.history
+
+    def state(self) -> dict[str, Any]:
+        """Everything that is needed to go on: `load_state` of a trainer with the same options continues to the same bits.
+
+        Returns
+        -------
+        dict
+            "params" (n_params,), and like it each of the "slots" (n_slots, n_params); "hyper" (8,), of the optimiser;
+            "optimizer", its name; "learning_rate", "epochs", "first" (samples of the next epoch that steps have taken) and "seed"
+            (None before the first draw), numbers; "rng", the state of the generator's `bit_generator`. Arrays are copies.
+        """
+        running, net = self._running, self.net
+        hyper, slots = running.kept(net)
+        return {
+            "params": net._vector.copy(),
+            "hyper": hyper,
+            "slots": slots,
+            "optimizer": running.rule.name,
+            "learning_rate": running.learning_rate,
+            "epochs": running.epochs,
+            "first": self._first,
+            "seed": self._seed,
+            "rng": self._rng.bit_generator.state,
+        }
+
+    def load_state(self, state: Any) -> None:
+        """Go on from a `state`; the network gets its parameters, the generator its state.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Naming the item at fault; nothing is changed then.
+        """
+        net, running = self.net, self._running
+        hyper, slots = running.kept(net)
+        names = list(self.state())
+        if not isinstance(state, dict) or sorted(state) != sorted(names):
+            raise ValueError(f"state must be what `state` of a trainer gave: a dict of {', '.join(names)}")
+        if state["optimizer"] != running.rule.name:
+            raise ValueError(f"state['optimizer'] is {state['optimizer']!r}, but this trainer has {running.rule.name!r}")
+        params = _array(state, "params", net._vector)
+        kept = _array(state, "hyper", hyper), _array(state, "slots", slots)
+        learning_rate = positive("state['learning_rate']", state["learning_rate"])
+        epochs, first = (integer(f"state[{name!r}]", state[name], least=0) for name in ("epochs", "first"))
+        seed = None if state["seed"] is None else integer("state['seed']", state["seed"], least=0)
+        try:
+            deepcopy(self._rng).bit_generator.state = state["rng"]
+        except (TypeError, ValueError, KeyError) as error:
+            raise ValueError(f"state['rng'] must be the state of a {type(self._rng.bit_generator).__name__}: {error}") from error
+        with net._turn:
+            net._vector[:] = params
+            running.load(kept)
+            running.learning_rate, running.epochs, self._first, self._seed = learning_rate, epochs, first, seed
+            self._rng.bit_generator.state = state["rng"]
+            self._stepping = None
+
+    def leave_buffers(self) -> None:
+        """Let the next training of the network have the buffers; this one, if it goes on, has forgotten what the optimiser kept."""
+        self._stepping = None
+        self._running.retire()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_stepping": None}
+
+    def _checked(self, X, y, sample_weight):
+        """Rows, targets (those of the two kinds that are not given are empty) and weights."""
+        net = self.net
+        rows = validation.samples("X", X, net.sizes[0], net.dtype)
+        values, labels = validation.targets("y", y, len(rows), net.sizes[-1], net.loss_function.task, net.dtype)
+        return rows, values, labels, validation.weights_of_samples(sample_weight, len(rows))
+
+    def _seen(self, rows):
+        """Rows as the kernel takes them: masks of dropped inputs are for rows with their zeros."""
+        return sparsity.dense(rows) if self._drops_inputs else rows
+
+    def _open(self, rows, batch):
+        self._stepping = None
+        entries = None if self._drops_inputs else sparsity.entries(rows, self.net.sizes[1])
+        plain = not self._norms and self._l2 == 0
+        rows = self._seen(rows)
+        return self._running.open(self.net, batch, rows, entries, self._n_threads, plain=plain, extra=self._extra)
+
+    def _begin_steps(self, rows):
+        session = self._stepping = self._open(rows, self._batch_size)
+        session.set_rates(self._rate)
+        session.set_record(1, norms=self._norms)
+        session.begin(self._drawn_seed() if self._extra.dropout else 0, self._running.epochs)
+        return session
+
+    def _penalise(self, session, n_samples):
+        session.set_penalty(self._l2 / n_samples, self._extra.l1 / n_samples)
+
+    def _begin_epoch(self):
+        self._running.epochs += 1
+        self._first = 0
+
+    def _drawn_seed(self) -> int:
+        if self._seed is None:
+            self._seed = int(self._rng.integers(1 << 63))
+        return self._seed
+
+    def _scheduled_rate(self) -> float:
+        """Learning rate of the next step."""
+        schedule, epoch, total = self._schedule, self._running.epochs, self._schedule_epochs
+        if self._n_samples is None or (total is None and schedule.needs_end):
+            raise ValueError(
+                f"schedule={schedule!r} needs n_samples=... of the trainer for steps, to know where an epoch ends"
+                + (", and schedule_epochs=..., to know where the training does" if schedule.needs_end else "")
+            )
+        steps, key = -(-self._n_samples // self._batch_size), (epoch, self._running.learning_rate)
+        if key != self._rates[:2]:
+            rates = schedule.rates(self._running.learning_rate, total or epoch + 1, steps, epoch, epoch + 1)[0]
+            self._rates = (*key, rates)
+        rates = self._rates[2]
+        return float(rates[min(self._first // self._batch_size, len(rates) - 1)])
+
+    def _watch(self, session, judged, scored, epochs) -> Watch:
+        loss_rule = None if self._tol is None else Stopping(self._tol, self._n_iter_no_change)
+        judged_rule = None if self._patience is None else Stopping(0.0, self._patience)
+        bar = bar_of(epochs) if self._progress else None
+        rules = loss_rule, self._gradient_tol, judged, judged_rule
+        return Watch(session, *rules, scored, self._record_norms, self._callbacks, bar)
+
+
+def _array(state, name, like):
+    """An item of a state, checked."""
+    array = np.asarray(state[name])
+    if array.dtype != like.dtype or array.shape != like.shape or not np.isfinite(array).all():
+        raise ValueError(
+            f"state[{name!r}] must be finite numbers {like.dtype} of shape {like.shape}: the state is of another trainer"
+        )
+    return array

@@ -1,15 +1,9 @@
-"""`fit`: what its options are, their checks, and a training by them."""
-
-from dataclasses import replace
+"""`fit`: a trainer that is used once; what its options are."""
 
 import numpy as np
 
-from fastbp import optimizers, schedules
-from fastbp.arguments import boolean, is_boolean
-from fastbp.engine import memory, regularization, sparsity, validation
-from fastbp.engine.history import History, Watch
-from fastbp.engine.session import Session
-from fastbp.engine.trainer import Stopping, Trainer
+from fastbp.engine.history import History
+from fastbp.engine.trainer import Trainer
 
 
 def epoch_order(seed: int, epoch: int, n_samples: int) -> np.ndarray:
@@ -133,102 +127,32 @@ def fit(
     RuntimeError
         While the network is being trained already, by another thread or around a callback.
     """
-    epochs = validation.integer("epochs", epochs)
-    batch_size = validation.integer("batch_size", batch_size)
-    rule = optimizers.get(optimizer)
-    l2 = validation.real("l2", l2)
-    extra = regularization.checked(len(net.hidden), l1, clip_norm, clip_value, max_norm, dropout, input_dropout)
-    schedule = schedules.get(schedule)
-    rows = validation.samples("X", X, net.sizes[0], net.dtype)
-    task, n_out = net.loss_function.task, net.sizes[-1]
-    values, labels = validation.targets("y", y, len(rows), n_out, task, net.dtype)
-    weights = validation.weights_of_samples(sample_weight, len(rows))
-    rng = net.rng if rng is None else validation.generator(rng)
-    held_out = _validation_data(net, validation_data)
-    held_count = 0 if held_out is not None else _held_out_count(validation_fraction, len(rows))
-    if patience is not None:
-        patience = validation.integer("patience", patience)
-        if held_out is None and held_count == 0:
-            raise ValueError("patience needs validation_data or validation_fraction")
-    n_iter_no_change = validation.integer("n_iter_no_change", n_iter_no_change)
-    tol = None if tol is None else validation.real("tol", tol)
-    gradient_tol = None if gradient_tol is None else validation.real("gradient_tol", gradient_tol)
-    if shuffle != "replacement" if isinstance(shuffle, str) else not is_boolean(shuffle):
-        raise ValueError(f"shuffle must be True, False or 'replacement', got {shuffle!r}")
-    given = None if order is None else validation.row_order(order, epochs, len(rows) - held_count)
-    n_threads = None if n_threads is None else validation.integer("n_threads", n_threads)
-    callbacks = validation.functions("callbacks", callbacks)
-    record_norms = boolean("record_norms", record_norms)
-    record_score = boolean("record_score", record_score)
-    progress = boolean("progress", progress)
-    steps = -(-(len(rows) - held_count if given is None else given.shape[1]) // batch_size)
-    memory.check_room(f"epochs={epochs}", 8 * epochs * (4 * len(net.sizes) - 3 + (steps if schedule.per_step else 1)))
-    validation.finite_parameters("params", net.params)
-
-    with net._turn:
-        if held_count:
-            rows, values, labels, weights, held_out = _split(rng, rows, values, labels, weights, held_count)
-        batch_size = min(batch_size, len(rows) if given is None else given.shape[1])
-        if extra.l1:
-            extra = replace(extra, l1=extra.l1 / len(rows))
-        if regularization.drops_inputs(extra):
-            rows, entries = sparsity.dense(rows), None
-        else:
-            entries = sparsity.entries(rows, net.sizes[1])
-        norms = record_norms or gradient_tol is not None
-        plain = not norms and l2 == 0
-        session = Session.open(net, batch_size, rule, n_threads, plain=plain, extra=extra, entries=entries)
-        session.set_data(rows, values, labels, weights, given)
-        session.set_penalty(l2 / len(rows))
-        session.set_order(shuffle if given is None else False, 0 if given is None or len(given) == 1 else given.shape[1])
-        session.set_rates(schedule.rates(rule.learning_rate, epochs, steps))
-        session.set_record(epochs, norms=norms)
-        session.begin(rng.integers(1 << 63) if (shuffle and given is None) or extra.dropout else 0)
-
-        loss_rule = None if tol is None else Stopping(tol, n_iter_no_change)
-        held_out_rule = None if patience is None else Stopping(0.0, patience)
-        scored = (rows, labels if labels.size else values) if record_score else None
-        bar = _bar(epochs, progress)
-        watch = Watch(session, loss_rule, gradient_tol, held_out, held_out_rule, scored, record_norms, callbacks, bar)
-        try:
-            trainer = Trainer(session)
-            trainer.run(epochs, watch.after, each=watch.is_needed_every_epoch())
-            watch.restore_best()
-            trainer.require_finite(len(watch.history.loss))
-        finally:
-            session.close()
-            watch.close()
-        return watch.history
-
-
-def _validation_data(net, data):
-    if data is None:
-        return None
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        raise TypeError("validation_data must be a pair (X, y)")
-    rows = validation.samples("validation_data[0]", data[0], net.sizes[0], net.dtype)
-    values, labels = validation.targets("validation_data[1]", data[1], len(rows), net.sizes[-1], net.loss_function.task, net.dtype)
-    return rows, labels if labels.size else values
-
-
-def _held_out_count(fraction, n_samples) -> int:
-    fraction = validation.real("validation_fraction", fraction)
-    count = round(fraction * n_samples)
-    if fraction > 0 and not 0 < count < n_samples:
-        raise ValueError(f"validation_fraction must leave rows on both sides, got {fraction:g} of {n_samples} rows")
-    return count
-
-
-def _split(rng, rows, values, labels, weights, count):
-    mixed = rng.permutation(len(rows))
-    kept, held = mixed[count:], mixed[:count]
-    part = [array[kept] if len(array) else array for array in (rows, values, labels, weights)]
-    return *part, (rows[held], labels[held] if labels.size else values[held])
-
-
-def _bar(epochs, progress):
-    if not progress:
-        return None
-    from tqdm.auto import tqdm
-
-    return tqdm(total=epochs, unit="epoch")
+    trainer = Trainer(
+        net,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        shuffle=shuffle,
+        l1=l1,
+        l2=l2,
+        clip_norm=clip_norm,
+        clip_value=clip_value,
+        max_norm=max_norm,
+        dropout=dropout,
+        input_dropout=input_dropout,
+        schedule=schedule,
+        validation_fraction=validation_fraction,
+        tol=tol,
+        n_iter_no_change=n_iter_no_change,
+        gradient_tol=gradient_tol,
+        patience=patience,
+        record_norms=record_norms,
+        record_score=record_score,
+        callbacks=callbacks,
+        progress=progress,
+        n_threads=n_threads,
+        rng=rng,
+    )
+    try:
+        return trainer.run(X, y, epochs, order=order, sample_weight=sample_weight, validation_data=validation_data)
+    finally:
+        trainer.leave_buffers()

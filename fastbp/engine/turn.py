@@ -3,6 +3,17 @@
 import os
 from threading import Lock
 
+_forks = 0  # between the first process and this one
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
 
 class Turn:
     """Whose turn it is to train something, by ``with``: an error for whoever comes meanwhile, as the results would be a mixture.
@@ -16,11 +27,11 @@ class Turn:
     """
 
     def __init__(self, what: str):
-        self._what, self._lock, self._process = what, Lock(), os.getpid()
+        self._what, self._lock, self._made_after = what, Lock(), _forks
 
     def __enter__(self) -> None:
-        if self._process != os.getpid():  # forked: whoever trained in the parent does not exist here
-            self._lock, self._process = Lock(), os.getpid()
+        if self._made_after != _forks:  # whoever trained in the parent does not exist here
+            self._lock, self._made_after = Lock(), _forks
         if not self._lock.acquire(blocking=False):
             raise RuntimeError(
                 f"this {self._what} is being trained already, by another thread or by the call that this callback is for: wait for"

@@ -7,7 +7,7 @@ import numpy as np
 from fastbp.arguments import integer as integer
 from fastbp.arguments import real as real
 from fastbp.engine import sparsity
-from fastbp.kernels.check import all_finite
+from fastbp.kernels.check import all_below, all_finite
 
 NOTHING = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
 NO_LABELS, NO_WEIGHTS = np.empty(0, np.int64), np.empty(0, np.float64)
@@ -129,7 +129,12 @@ def targets(name: str, value, n_samples: int, n_outputs: int, task: str, dtype) 
     Class numbers are taken where `task` is "labels" and `value` has one dimension.
     """
     if task == "labels" and n_outputs > 1:
+        is_array = type(value) is np.ndarray and value.dtype == np.int64 and value.flags.c_contiguous
+        if is_array and value.shape == (n_samples,) and n_samples and all_below["float64"](value, n_outputs):
+            return NOTHING[dtype], value
         array = numbers(name, value, np.float64)
+        if array.shape == (n_samples, 1):
+            raise ValueError(f"{name} must have one dimension for class numbers, got shape {array.shape}: pass {name}.ravel()")
         if array.ndim == 1:
             return NOTHING[dtype], class_numbers(name, array, n_samples, n_outputs)
     array = numbers(name, value, dtype)

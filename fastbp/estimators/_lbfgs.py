@@ -70,10 +70,10 @@ class _Objective:
     def __init__(self, net, session, data, alpha):
         data.give(session)
         if data.weights is None:
-            session.set_penalty(alpha / len(data))
+            session.set_penalty(alpha / len(data), 0.0)
         else:
             weights, unit = with_finite_sums(data.weights)
-            session.set_penalty(alpha / weights.sum() / unit)
+            session.set_penalty(alpha / weights.sum() / unit, 0.0)
         session.out = memory.zeros(net.params.size, net.dtype)
         session.set_report(*report(net))
         self.net, self.session = net, session

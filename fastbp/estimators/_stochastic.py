@@ -7,9 +7,9 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastbp.engine import sparsity
-from fastbp.engine.regularization import NOTHING, drops_inputs
-from fastbp.engine.session import Session
-from fastbp.engine.trainer import OVERWRITTEN, DivergenceError, OverwrittenError, Stopping, Trainer
+from fastbp.engine.regularization import drops_inputs
+from fastbp.engine.rule import RunningRule
+from fastbp.engine.supervisor import OVERWRITTEN, DivergenceError, OverwrittenError, Stopping, Supervisor
 from fastbp.estimators._checks import NOT_FINITE
 from fastbp.estimators._orders import draw_orders
 from fastbp.estimators._parameters import schedule, update_rule
@@ -23,67 +23,6 @@ LARGE = 1e4  # a parameter
 SMALLEST_RATE = 1e-6  # of learning_rate="adaptive"
 
 
-class Optimizer:
-    """The update rule of an estimator, and what is kept of it between calls of `partial_fit`.
-
-    Attributes
-    ----------
-    learning_rate : float
-        Of the next epoch.
-    epochs : int
-        Since the rule began, calls of `partial_fit` included: where a schedule is.
-    session : Session or None
-        The last one: open between calls of `partial_fit`.
-    extra : Regularization
-        Of that session.
-    """
-
-    def __init__(self, estimator):
-        self.rule = update_rule(estimator)
-        self.learning_rate = float(estimator.learning_rate_init)
-        self.epochs = 0
-        self.extra = NOTHING
-        self.session: Session | None = None
-        self.state = None
-
-    def open(self, net, data, batch_size, n_threads, extra):
-        """A session that goes on from where the last one ended."""
-        session = self.session
-        if (
-            session is None
-            or session.net is not net
-            or session.batch != batch_size
-            or self.extra != extra
-            or not session.takes(data.X)
-        ):
-            self.close()
-            self.extra = extra
-            # never the plan of narrow networks: it has no place for a penalty, and its slots lie elsewhere
-            options = {"plain": False, "extra": extra, "entries": None if drops_inputs(extra) else data.entries(net)}
-            self.session = session = Session.open(net, batch_size, self.rule, n_threads, **options)
-            if self.state is not None:
-                session.set_rule_state(self.state)
-        return session
-
-    def close(self):
-        """Keep no more than the rule's state."""
-        if self.session is not None:
-            self.state = self.session.rule_state()
-            self.session.close()
-            self.session = None
-
-    def pause(self, n_features):
-        """Let go of the samples, and of the threads."""
-        if self.session is not None and self.session.members == 1:
-            self.session.set_data(np.empty((0, n_features), self.session.dtype))
-        else:
-            self.close()
-
-    def __getstate__(self):
-        state = self.session.rule_state() if self.session is not None else self.state
-        return self.__dict__ | {"session": None, "state": state}
-
-
 def penalises(estimator) -> bool:
     """Whether alpha is a penalty in the loss; rules that decay weights, as AdamW, take it for that."""
     return not update_rule(estimator).decays
@@ -92,7 +31,7 @@ def penalises(estimator) -> bool:
 def prepare_stochastic(estimator, net, data, held_out, rng, tasks, incremental, extra):
     """The function that trains by solver "sgd" or another that takes mini-batches, and sets the attributes of the estimator."""
     if not incremental or not hasattr(estimator, "_optimizer"):
-        estimator._optimizer = Optimizer(estimator)
+        estimator._optimizer = RunningRule(update_rule(estimator))
     if estimator.early_stopping and incremental:
         raise ValueError("partial_fit does not support early_stopping=True")
     rows = np.arange(len(data))
@@ -105,12 +44,14 @@ def prepare_stochastic(estimator, net, data, held_out, rng, tasks, incremental, 
         data.X = sparsity.dense(data.X)
 
     def train():
-        session = estimator._optimizer.open(net, data, batch_size, n_threads, extra)
+        entries = None if drops_inputs(extra) else data.entries(net)
+        # never the plan of narrow networks: it has no place for a penalty
+        session = estimator._optimizer.open(net, batch_size, data.X, entries, n_threads, plain=False, extra=extra)
         try:
             _Fit(estimator, net, session, data, rows, held_out, rng, tasks, incremental).run()
         finally:
-            if incremental:
-                estimator._optimizer.pause(net.sizes[0])
+            if incremental and session.members == 1:
+                session.release_data()
             else:
                 estimator._optimizer.close()
 
@@ -140,11 +81,11 @@ class _Fit:
         self.orders[0] = rows
         self.schedule = schedule(estimator)
         # drawn where it is needed only: the random numbers of the defaults are scikit-learn's
-        self.seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64)) if self.optimizer.extra.dropout else 0
+        self.seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64)) if session.extra.dropout else 0
 
     def run(self):
         """All epochs, or until a rule or the user stops."""
-        estimator, session = self.estimator, self.session
+        estimator = self.estimator
         self.start, first_params = perf_counter(), self.net.params.copy()
         self._prepare()
         estimator.n_iter_ = 0
@@ -170,13 +111,12 @@ class _Fit:
             self.net.params[:] = estimator._best_params
         if not self.incremental:
             self._judge(first_params)
-        session.order = np.empty(0, np.int64)
 
     def _prepare(self):
         estimator, session = self.estimator, self.session
         self.data.give(session, self.orders)
         session.set_order(False, self.orders.shape[1] if estimator.shuffle else 0)
-        session.set_penalty(estimator.alpha if penalises(estimator) else 0.0, per_batch=True)
+        session.set_penalty(estimator.alpha if penalises(estimator) else 0.0, session.extra.l1, per_batch=True)
         session.set_report(*report(self.net))
         self.steps = -(-len(self.rows) // session.batch)
         is_per_step = self.schedule is not None and self.schedule.per_step
@@ -185,9 +125,8 @@ class _Fit:
         best = -estimator.best_validation_score_ if self.early_stopping else estimator.best_loss_
         limit = estimator.n_iter_no_change + 1
         self.rule = Stopping(estimator.tol, limit, best, estimator._no_improvement_count, strict=False)
-        if not self.early_stopping:
-            session.set_stop(self.rule)
-        self.trainer = Trainer(session)
+        session.set_stop(None if self.early_stopping else self.rule)
+        self.supervisor = Supervisor(session)
 
     def _epochs(self, count) -> bool:
         """Up to `count` more epochs; True to stop."""
@@ -200,7 +139,7 @@ class _Fit:
         try:
             self._set_rates()
             self.tasks.begin_epoch()
-            return self.trainer.run(count, self._after, each=self.each)
+            return self.supervisor.run(count, self._after, each=self.each)
         finally:
             self._take()  # also what was complete before an interruption or a divergence
             if self.estimator.shuffle and self.taken < count:

@@ -34,6 +34,15 @@ def all_finite(x):
     return are_finite(pointer(x), x.size)
 
 
+@entry(lambda _: types.boolean(types.Array(types.int64, 1, "C", readonly=True), types.int64))
+def all_below(numbers, limit):
+    """Whether all of `numbers` (n,) are in [0, limit)."""
+    number, outside = pointer(numbers), 0
+    for i in range(numbers.size):
+        outside |= number[i] | (limit - 1 - number[i])  # negative if either is
+    return outside >= 0
+
+
 FITS, NOT_ASCENDING, WRONG_STARTS, OUTSIDE = range(4)  # what compressed rows may be
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from numba import types
 
 from fastbp.compiler import entry, inline, kernel
+from fastbp.kernels.check import are_finite
 from fastbp.kernels.codes import codes_are_known
 from fastbp.kernels.draws.philox import draw_with_replacement, shuffle
 from fastbp.kernels.minibatch import minibatch
@@ -23,7 +24,7 @@ from fastbp.kernels.team import Team, all_are_here, barrier, share
 from fastbp.simd.register import pointer
 
 # what a call does
-TRAIN, DIFFERENTIATE, EVALUATE, PREDICT = range(4)
+TRAIN, STEP, DIFFERENTIATE, EVALUATE, PREDICT = range(5)
 
 
 @kernel
@@ -87,8 +88,8 @@ def _training(step):
                 if team.member == 0:
                     _begin_epoch(plan, order, epoch)
                 barrier(team)
-            samples, each = order + epoch * plan.order_stride, min(plan.rates - 1, 1)
-            rate = rates + epoch * plan.rates + each * (first // size)
+            since, each = epoch - plan.origin, min(plan.rates - 1, 1)
+            samples, rate = order + since * plan.order_stride, rates + since * plan.rates + each * (first // size)
             while first < rows and steps < plan.steps:
                 batch = batch_of(plan, data, samples + first, min(size, rows - first), epoch, first)
                 step(plan, work, reals, data, batch, rate[0], True, team)
@@ -97,7 +98,7 @@ def _training(step):
                 rate = rate + each
             if first >= rows:
                 if team.member == 0:
-                    _end_epoch(plan, work, reals, record + epoch * record_width)
+                    _end_epoch(plan, work, reals, record + since * record_width)
                 barrier(team)
                 epoch += 1
                 first = 0
@@ -109,6 +110,15 @@ def _training(step):
 
 
 _train, _train_narrow = _training(minibatch), _training(narrow_minibatch)
+
+
+@kernel
+def _is_sound(plan, loss, packed):
+    """Whether a step has led from a finite loss to finite parameters; if not, the status is DIVERGED."""
+    is_sound = isfinite(loss) and are_finite(packed, plan.n_packed)
+    if not is_sound:
+        plan.status = DIVERGED
+    return is_sound
 
 
 class Call(NamedTuple):
@@ -145,25 +155,36 @@ def in_panels(call, mode, team):
     elif mode == PREDICT:
         return 0.0 if predict(plan, params, work, call.data, call.order, call.out, team) else nan
     else:
-        batch = batch_of(plan, call.data, call.order, plan.n_rows, 0, 0)
-        minibatch(plan, work, reals, call.data, batch, 0.0, mode == DIFFERENTIATE, team)
+        batch = batch_of(plan, call.data, call.order, plan.n_rows, plan.epoch, plan.first)
+        minibatch(plan, work, reals, call.data, batch, call.rates[0], mode != EVALUATE, team)
+        barrier(team)
         if team.member == 0:
+            loss = _take_loss(reals)
             if mode == DIFFERENTIATE:
                 unpack_layers(plan, work + plan.gradient, call.out)
-            return _take_loss(reals)
+            elif mode == STEP and _is_sound(plan, loss, packed):
+                unpack_layers(plan, packed, params)
+            return loss
     return 0.0
 
 
 @kernel
 def in_lanes(call, mode, team):
-    """TRAIN for a plan of narrow layers, by one member; see `run`."""
-    plan, work = call.plan, call.work
+    """TRAIN or STEP for a plan of narrow layers, by one member; see `run`."""
+    plan, work, reals, packed = call.plan, call.work, call.reals, call.work + call.plan.packed
     if not codes_are_known(plan):
         return nan
-    pack_narrow(plan, call.params, work + plan.packed)
+    pack_narrow(plan, call.params, packed)
     write_ones(plan, work)
-    _train_narrow(plan, work, call.reals, call.rates, call.record, call.data, call.order, team)
-    unpack_narrow(plan, work + plan.packed, call.params)
+    if mode == STEP:
+        batch = batch_of(plan, call.data, call.order, plan.n_rows, plan.epoch, plan.first)
+        narrow_minibatch(plan, work, reals, call.data, batch, call.rates[0], True, team)
+        loss = _take_loss(reals)
+        if _is_sound(plan, loss, packed):
+            unpack_narrow(plan, packed, call.params)
+        return loss
+    _train_narrow(plan, work, reals, call.rates, call.record, call.data, call.order, team)
+    unpack_narrow(plan, packed, call.params)
     return 0.0
 
 
@@ -195,8 +216,9 @@ def _running(name, way):
         order, meeting : arrays of int64
             Row numbers, overwritten where the kernel draws them; the team's counter, see :mod:`fastbp.kernels.team`.
         mode : int
-            TRAIN: mini-batches, parameters packed before and unpacked after. DIFFERENTIATE: `out` = the gradient, like `params`, of
-            the mean loss of the first plan.n_rows of `order` and the L2 penalty. EVALUATE: the loss only. PREDICT: `out` = outputs
+            TRAIN: mini-batches, parameters packed before and unpacked after. STEP: one mini-batch, the first plan.n_rows of
+            `order`, with rates[0]; parameters stay as they are where it diverges. DIFFERENTIATE: `out` = the gradient, like
+            `params`, of the mean loss of these rows and the L2 penalty. EVALUATE: the loss only. PREDICT: `out` = outputs
             (n_rows, O), by one member.
         member, members : int
             This thread's number and how many run this call together, with the same arrays.
@@ -208,8 +230,8 @@ def _running(name, way):
         Returns
         -------
         float
-            DIFFERENTIATE and EVALUATE: to member 0, the mean loss. PREDICT: NaN if `x` holds one, or infinity. Else 0. NaN, too, if
-            the team was called off or a code is not known; the plan's status tells that.
+            STEP, DIFFERENTIATE and EVALUATE: to member 0, the mean loss. PREDICT: NaN if `x` holds one, or infinity. Else 0. NaN,
+            too, if the team was called off or a code is not known; the plan's status tells that.
         """
         data = Data(pointer(x), pointer(columns), pointer(starts), pointer(y), pointer(labels), pointer(weights))
         own = plan_at(pointer(plan)), pointer(work), pointer(params), reals_at(pointer(reals)), pointer(rates), pointer(record)

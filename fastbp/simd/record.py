@@ -72,6 +72,10 @@ class Record:
         kinds = {1: np.int64}
         return np.dtype([(field, kinds.get(n, (np.int64, n))) for field, n in self.counts.items() if field not in self.rows])
 
+    def __getstate__(self):
+        # what a class that is sent to another process refers to goes with it, but no class of C can
+        return {name: value for name, value in vars(self).items() if name != "view"}
+
     def length(self, n_rows: int) -> int:
         """Numbers of a record and of so many that follow it."""
         return self.size + n_rows * sum(record.size for record in self.rows.values())

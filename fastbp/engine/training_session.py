@@ -1,0 +1,194 @@
+"""A session that trains: by a rule, in steps or in epochs, with what is set before and what can be read afterwards."""
+
+from math import nan
+
+import numpy as np
+
+from fastbp.compiler import is_own
+from fastbp.engine import memory, panels
+from fastbp.engine.session import Session
+from fastbp.kernels.check import all_finite
+from fastbp.kernels.plan import DIVERGED, GIVEN, MAX_STEPS, RUNNING, SHUFFLED, WITH_REPLACEMENT
+from fastbp.kernels.train import STEP, TRAIN
+from fastbp.optimizers import N_HYPER, Optimizer
+
+
+class TrainingSession(Session):
+    """A `Session` with a rule, whose slots and running products it keeps.
+
+    Parameters
+    ----------
+    net, batch
+        As of `Session`.
+    optimizer : Optimizer
+    **options
+        Of `Session`, too.
+    """
+
+    def __init__(self, net, batch: int, optimizer, **options):
+        super().__init__(net, batch, optimizer=optimizer, **options)
+        self.rule: Optimizer = optimizer
+        first = self.plan.slot_1
+        self._slots = self.work[first : first + optimizer.slots * self.plan.n_packed]
+        self._hyper = self.reals.hyper
+        self._kept: list[np.ndarray] = []  # the last snapshot
+        self._kept_rule: tuple[np.ndarray, np.ndarray] | None = None  # before the last step
+        self.has_own_classes = any(is_own(type(each)) for each in (optimizer, net.loss_function, net.output, *net.hidden))
+        self._set_rule(optimizer)
+
+    # --- the rule --------------------------------------------------------------------------------------------------------
+
+    def _set_rule(self, optimizer):
+        self.rule = optimizer
+        self._hyper[:] = full_hyper(optimizer)
+
+    def serves(self, batch: int, optimizer, members: int, narrow: bool, extra) -> bool:
+        """Whether a session that is made for this would have the same plan."""
+        is_alike = self.batch == batch and self.members == members and self.narrow == narrow
+        return is_alike and type(self.rule) is type(optimizer) and (self.extra is extra or self.extra == extra)
+
+    def restart(self, optimizer):
+        """Be as new, for a rule of the same class."""
+        self._set_rule(optimizer)
+        self._slots[:] = 0
+
+    def rule_state(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the rule keeps from step to step: its hyper-parameters with their running products, and its slots like `params`."""
+        slots = np.empty((self.rule.slots, self._params.size), self.dtype)
+        for own, packed in zip(slots, self._packed_slots(), strict=True):
+            panels.unpack(self.plan, packed, own, self._panel)
+        return self._hyper.copy(), slots
+
+    def set_rule_state(self, state):
+        """Go on with the `rule_state` of a session on the same network and rule, whatever its plan."""
+        hyper, slots = state
+        self._hyper[:] = hyper
+        for own, packed in zip(slots, self._packed_slots(), strict=True):
+            panels.pack(self.plan, own, packed, self._panel)
+
+    def _packed_slots(self):
+        return self._slots.reshape(self.rule.slots, self.plan.n_packed)
+
+    # --- what is set before ----------------------------------------------------------------------------------------------
+
+    def set_place(self, epoch: int, first: int):
+        """Where the next step is: its epoch, and the samples that steps have taken in it; dropout asks for that."""
+        self.plan.epoch, self.plan.first = epoch, first
+
+    def set_rates(self, rates):
+        """Learning rates (epochs,) or (epochs, 1) of the epochs, or (epochs, steps) of their mini-batches."""
+        self.plan.rates = rates.size // len(rates)
+        self.rates = rates.reshape(-1)
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate at the beginning of an epoch."""
+        return float(self.rates[(epoch - self.plan.origin) * self.plan.rates])
+
+    def set_stop(self, rule):
+        """End a call, with the status STOPPED, when a rule (`fastbp.engine.supervisor.Stopping`), if any, is over."""
+        self.plan.limit, self.plan.status = min(rule.limit, MAX_STEPS) if rule else 0, RUNNING
+        if rule:
+            reals = self.reals
+            reals.tolerance, reals.best, reals.waited, reals.strict = rule.tol, rule.best, rule.waited, rule.strict
+
+    def set_order(self, shuffle, stride=0):
+        """What `shuffle` of a fit says; without, those of `set_data`, of each epoch `stride` numbers after those of the last."""
+        orders = {True: SHUFFLED, False: GIVEN, "replacement": WITH_REPLACEMENT}
+        self.plan.order, self.plan.order_stride = orders[shuffle], stride
+
+    def set_record(self, epochs: int, *, norms=False):
+        """Make room for what the kernel records of so many epochs: losses and, if they are needed, `norms`."""
+        self._width = 4 * len(self.net.sizes) - 3
+        self.record = np.full(epochs * self._width, nan)
+        self.plan.separate = self._separate or norms
+
+    def begin(self, seed=0, epoch=0):
+        """Let training go on with an epoch, the first of orders, rates and record; `seed` is of all that the kernel draws."""
+        plan, reals = self.plan, self.reals
+        plan.epoch = plan.origin = epoch
+        plan.status, plan.seed, plan.first = RUNNING, seed, 0
+        reals.loss_sum = reals.loss_rows = 0.0
+        self._given = ()
+
+    # --- training --------------------------------------------------------------------------------------------------------
+
+    def train(self, until: int, steps=MAX_STEPS):
+        """Go on up to that epoch, so many mini-batches at most, or until the rule of `set_stop` ends it."""
+        self.plan.epochs, self.plan.steps = until, steps
+        self.call(TRAIN)
+
+    def step(self, count: int, x, y, labels, sample_weight) -> float:
+        """One step of the rule by `count` samples, as for `compute`; the loss before it. NaN, and no change, where it diverges."""
+        if self._kept_rule is None:
+            self._kept_rule = np.empty_like(self._hyper), memory.zeros(self._slots.size, self.dtype)
+        hyper, slots = self._kept_rule
+        hyper[:] = self._hyper
+        slots[:] = self._slots
+        loss = self.compute(STEP, count, x, y, labels, sample_weight, self.out)
+        if self.plan.status != DIVERGED:
+            return loss
+        self._hyper[:], self._slots[:], self.plan.status = hyper, slots, RUNNING
+        return nan
+
+    def snapshot(self):
+        """All that training changes, copied; the next snapshot overwrites this one."""
+        is_drawn = self.plan.first > 0 and self.plan.order != GIVEN
+        order = self.order.copy() if is_drawn else self.order[:0]
+        arrays = self.plan.numbers, self._params, self.reals.numbers, self._slots
+        if not self._kept:
+            # new pages for every copy of a large network would take longer than the copy
+            self._kept = [memory.zeros(array.size, array.dtype) for array in arrays]
+        for kept, array in zip(self._kept, arrays, strict=True):
+            kept[:] = array
+        return self._kept, order
+
+    def restore(self, snapshot):
+        """Go back to a snapshot."""
+        (plan, params, reals, slots), order = snapshot
+        self.plan.numbers[:], self._params[:], self.reals.numbers[:], self._slots[:] = plan, params, reals, slots
+        self.order[: order.size] = order
+
+    def is_finite(self) -> bool:
+        """Whether the loss and all parameters are finite after a call."""
+        return bool(self.plan.status != DIVERGED and self.has_finite_parameters())
+
+    def has_finite_parameters(self) -> bool:
+        """Whether all parameters of the network are finite, whoever wrote them."""
+        return bool(all_finite[self.dtype](self._params))
+
+    # --- what is read afterwards -----------------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that training goes on with."""
+        return self.plan.epoch
+
+    @property
+    def is_between_epochs(self) -> bool:
+        """Whether training goes on at the beginning of an epoch."""
+        return self.plan.first == 0
+
+    def losses_and_rates(self, first: int, last: int) -> tuple[list[float], list[float]]:
+        """Losses and learning rates of range(first, last)."""
+        width, steps, origin = self._width, self.plan.rates, self.plan.origin
+        first, last = first - origin, last - origin
+        return self.record[first * width : last * width : width].tolist(), self.rates[first * steps : last * steps : steps].tolist()
+
+    def norms(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Norms of weights and biases of each layer after range(first, last), and those of their gradients: (last - first, 2 L)."""
+        record = self.record.reshape(-1, self._width)[first - self.plan.origin : last - self.plan.origin]
+        return record[:, 1 : self._width // 2 + 1], record[:, self._width // 2 + 1 :]
+
+    def stop_state(self) -> tuple[float, int]:
+        """Of the rule of `set_stop`, now: the lowest loss of an epoch, and how many epochs running have made no progress."""
+        return self.reals.best, int(self.reals.waited)
+
+
+def full_hyper(optimizer) -> np.ndarray:
+    """The hyper-parameters of a rule, with zeros for those that it does not have."""
+    hyper, full = optimizer.hyper(), np.zeros(N_HYPER)
+    if not 1 <= len(hyper) <= N_HYPER:
+        cls = type(optimizer).__qualname__
+        raise ValueError(f"hyper() of {cls} must give 1 to {N_HYPER} numbers, the learning rate first, got {len(hyper)}")
+    full[: len(hyper)] = hyper
+    return full

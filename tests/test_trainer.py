@@ -1,0 +1,442 @@
+"""`Trainer`: steps, epochs and runs are one training; its state goes on anywhere; what is at fault changes nothing."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import DTYPES, RULES, make_net, make_samples, make_targets
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+
+import fastbp
+from fastbp import SGD, Adam, DivergenceError, Momentum, Network, Trainer
+from fastbp.kernels.tuning import NARROW_LIMIT
+
+N, BATCH = 23, 5  # the last mini-batch is short
+WIDE, NARROW = (4, 20, 3), (4, 7, 3)
+assert max(NARROW) <= NARROW_LIMIT < max(WIDE)
+
+
+def problem(sizes=WIDE, loss="squared", dtype="float64", n=N):
+    X, y = make_samples(n, sizes[0]), make_targets(loss, n, sizes[-1])
+    return make_net(sizes, loss=loss, dtype=dtype), X.astype(dtype), y if y.ndim == 1 else y.astype(dtype)
+
+
+def take_steps(trainer, X, y, order, weights=None):
+    losses = []
+    for start in range(0, len(order), BATCH):
+        rows = order[start : start + BATCH]
+        losses.append(trainer.step(X[rows], y[rows], None if weights is None else weights[rows]))
+    return losses
+
+
+# --- steps are a fit ---------------------------------------------------------------------------------------------------------
+
+EXTRAS = {
+    "plain": {},
+    "l2": {"l2": 0.3},
+    "l1": {"l1": 0.2},
+    "clip_norm": {"clip_norm": 0.1},
+    "clip_value": {"clip_value": 0.01},
+    "max_norm": {"max_norm": 0.5},
+    "dropout": {"dropout": 0.4},
+    "input_dropout": {"input_dropout": 0.3, "l2": 0.1},
+    "record_norms": {"record_norms": True},
+    "cosine": {"schedule": "cosine"},
+    "step": {"schedule": fastbp.schedules.Step(1, 0.5)},
+}
+
+
+def compare(net, X, y, epochs=3, weights=None, **options):
+    """Parameters after a fit over given orders, after steps over them, and losses of both by epochs."""
+    rng = np.random.default_rng(1)
+    order = np.array([rng.permutation(N) for _ in range(epochs)])
+    whole, stepped = net.copy(), net.copy()
+    history = whole.fit(X, y, epochs=epochs, batch_size=BATCH, order=order, sample_weight=weights, **options)
+    trainer = stepped.trainer(batch_size=BATCH, n_samples=N, schedule_epochs=epochs, **options)
+    counts = np.diff([*range(0, N, BATCH), N])
+    losses = [np.dot(take_steps(trainer, X, y, each, weights), counts) / N for each in order]
+    assert trainer.epochs == epochs
+    return whole.params, stepped.params, history.loss, losses
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", [WIDE, NARROW, (4, 3)])
+@pytest.mark.parametrize("rule", RULES)
+def test_steps_over_an_order_are_a_fit_over_it(rule, sizes, dtype):
+    net, X, y = problem(sizes, dtype=dtype)
+    whole, stepped, expected, losses = compare(net, X, y, optimizer=fastbp.optimizers.get(rule))
+    np.testing.assert_array_equal(stepped, whole)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5 if dtype == "float32" else 1e-12)
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("sizes", [WIDE, NARROW])
+def test_steps_with_every_option_are_a_fit_with_it(name, weighted, sizes):
+    net, X, y = problem(sizes, "cross_entropy")
+    weights = np.random.default_rng(0).uniform(0.1, 2, N) if weighted else None
+    whole, stepped, *_ = compare(net, X, y, weights=weights, optimizer=Adam(0.01), **EXTRAS[name])
+    np.testing.assert_array_equal(stepped, whole)
+
+
+def test_steps_by_sparse_rows_are_a_fit_by_them():
+    net = make_net((30, 20, 3))
+    X = make_samples(N, 30) * (np.random.default_rng(0).random((N, 30)) < 0.1)
+    y = make_targets("squared", N, 3)
+    whole, stepped, *_ = compare(net, csr_array(X), y, optimizer=Momentum(0.05))
+    np.testing.assert_array_equal(stepped, whole)
+    np.testing.assert_array_equal(compare(net, X, y, optimizer=Momentum(0.05))[1], whole)
+
+
+def test_steps_of_a_team_are_a_fit(teams):
+    net, X, y = problem()
+    whole, stepped, *_ = compare(net, X, y, optimizer=Adam(0.01), n_threads=2)
+    assert set(teams) == {2}
+    np.testing.assert_array_equal(stepped, whole)
+
+
+def test_a_step_reports_the_loss_before_it_with_its_penalty():
+    net, X, y = problem()
+    first = net.copy()
+    loss = net.trainer(l2=0.4, l1=0.2, n_samples=50, batch_size=N).step(X, y)
+    squares = sum((w**2).sum() for w in first.weights)
+    sizes = sum(np.abs(w).sum() for w in first.weights)
+    assert loss == pytest.approx(first.loss(X, y) + 0.4 / 100 * squares + 0.2 / 50 * sizes, rel=1e-12)
+    # without n_samples, they are those of the step
+    assert first.copy().trainer(l2=0.4).step(X, y) == pytest.approx(first.loss(X, y) + 0.4 / (2 * N) * squares, rel=1e-12)
+
+
+def test_the_learning_rate_may_be_set():
+    net, X, y = problem()
+    other = net.copy()
+    trainer = net.trainer(optimizer=SGD(0.5))
+    trainer.learning_rate = 0.01
+    trainer.step(X, y)
+    other.trainer(optimizer=SGD(0.01)).step(X, y)
+    np.testing.assert_array_equal(net.params, other.params)
+    trainer.learning_rate = 0.05
+    trainer.step(X, y)
+    other.fit(X, y, epochs=1, batch_size=N, optimizer=SGD(0.05), shuffle=False)
+    np.testing.assert_array_equal(net.params, other.params)
+    with pytest.raises(ValueError, match="learning_rate must be finite and > 0"):
+        trainer.learning_rate = 0
+
+
+# --- epochs and runs are a fit -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.3}, {"shuffle": "replacement"}, {"l2": 1.0}, {"shuffle": False}])
+@pytest.mark.parametrize("sizes", [WIDE, NARROW])
+def test_epochs_and_runs_one_after_the_other_are_one_fit(sizes, options):
+    net, X, y = problem(sizes)
+    whole, by_epochs, by_runs = net.copy(), net.copy(), net.copy()
+    history = whole.fit(X, y, epochs=5, optimizer=Adam(0.01), batch_size=BATCH, rng=3, **options)
+    trainer = by_epochs.trainer(optimizer=Adam(0.01), batch_size=BATCH, rng=3, **options)
+    assert [trainer.epoch(X, y) for _ in range(5)] == history.loss
+    np.testing.assert_array_equal(by_epochs.params, whole.params)
+    trainer = by_runs.trainer(optimizer=Adam(0.01), batch_size=BATCH, rng=3, **options)
+    assert trainer.run(X, y, 2).loss + trainer.run(X, y, 3).loss == history.loss
+    np.testing.assert_array_equal(by_runs.params, whole.params)
+
+
+def test_a_schedule_of_a_known_length_goes_on_from_run_to_run():
+    net, X, y = problem()
+    whole, parts = net.copy(), net.copy()
+    history = whole.fit(X, y, epochs=5, batch_size=BATCH, schedule="one_cycle", rng=0)
+    trainer = parts.trainer(batch_size=BATCH, schedule="one_cycle", schedule_epochs=5, rng=0)
+    rates = [rate for epochs in (2, 3) for rate in trainer.run(X, y, epochs).learning_rate]
+    assert rates == history.learning_rate
+    np.testing.assert_array_equal(parts.params, whole.params)
+
+
+def test_callbacks_and_errors_count_the_epochs_of_the_trainer():
+    net, X, y = problem()
+    seen = []
+    trainer = net.trainer(callbacks=[lambda epoch, *_: seen.append(epoch)])
+    trainer.run(X, y, 2)
+    trainer.epoch(X, y)
+    assert seen == [0, 1, 2]
+    trainer.learning_rate = 1e6
+    with pytest.raises(DivergenceError) as caught:
+        trainer.run(X, y, 50)
+    assert caught.value.epoch == trainer.epochs >= 3
+
+
+def test_a_run_after_steps_begins_a_new_epoch():
+    net, X, y = problem()
+    trainer = net.trainer(batch_size=BATCH, n_samples=N)
+    trainer.step(X[:BATCH], y[:BATCH])
+    assert trainer.epochs == 0
+    trainer.run(X, y, 1)
+    assert trainer.epochs == 2
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_whatever_was_trained_before_leaves_no_trace(data):
+    """Buffers that a training has left serve the next one as new ones would."""
+    sizes = data.draw(st.sampled_from([WIDE, NARROW]))
+    net, X, y = problem(sizes)
+    start = net.params.copy()
+    for _ in range(data.draw(st.integers(1, 4))):
+        options = dict(
+            data.draw(st.sampled_from(list(EXTRAS.values()))),
+            optimizer=fastbp.optimizers.get(data.draw(st.sampled_from(RULES))),
+            batch_size=data.draw(st.sampled_from([1, 5, 23])),
+            tol=data.draw(st.sampled_from([None, 0.0, 10.0])),
+            n_iter_no_change=1,
+            shuffle=data.draw(st.sampled_from([True, False])),
+            sample_weight=data.draw(st.sampled_from([None, np.linspace(0.1, 3, N)])),
+            epochs=data.draw(st.integers(1, 4)),
+            rng=0,
+        )
+        net.params = start
+        history = net.fit(X, y, **options)
+        fresh = make_net(sizes)
+        fresh.params = start
+        assert fresh.fit(X, y, **options).loss == history.loss
+        np.testing.assert_array_equal(net.params, fresh.params)
+
+
+# --- state -------------------------------------------------------------------------------------------------------------------
+
+GO_ON = """
+import pickle, sys
+import numpy as np
+import fastbp
+net, options, state, X, y = pickle.load(sys.stdin.buffer)
+trainer = net.trainer(**options)
+trainer.load_state(state)
+for _ in range(3):
+    trainer.step(X[:5], y[:5])
+trainer.run(X, y, 2)
+sys.stdout.buffer.write(pickle.dumps((net.params, trainer.state())))
+"""
+
+
+def same_state(one, other):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_equal(other[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("sizes", [WIDE, NARROW])
+@pytest.mark.parametrize("rule", [Adam(0.01), Momentum(0.05), SGD(0.1), fastbp.AdamW(0.01)])
+def test_a_trainer_goes_on_from_its_state_in_another_process(rule, sizes):
+    net, X, y = problem(sizes)
+    options = {"optimizer": rule, "batch_size": BATCH, "dropout": 0.2 if sizes == WIDE else 0.0, "n_samples": N}
+    trainer = net.trainer(rng=1, **options)
+    trainer.run(X, y, 2)
+    trainer.step(X[:3], y[:3])
+    state, other = trainer.state(), make_net(sizes, seed=8)
+    for _ in range(3):
+        trainer.step(X[:5], y[:5])
+    trainer.run(X, y, 2)
+    sent = pickle.dumps((other, options, state, X, y))
+    done = subprocess.run([sys.executable, "-c", GO_ON], input=sent, capture_output=True, check=True)
+    params, last = pickle.loads(done.stdout)
+    np.testing.assert_array_equal(params, net.params)
+    same_state(last, trainer.state())
+
+
+@pytest.mark.parametrize("sizes", [WIDE, NARROW])
+def test_state_is_a_copy_and_counts(sizes):
+    net, X, y = problem(sizes)
+    trainer = net.trainer(optimizer=Adam(0.01), batch_size=BATCH, n_samples=2 * BATCH)
+    before = trainer.state()
+    assert (before["epochs"], before["first"], before["seed"]) == (0, 0, None)
+    assert not before["slots"].any()
+    assert before["slots"].shape == (2, net.params.size)
+    params = net.params.copy()
+    trainer.step(X[:BATCH], y[:BATCH])
+    after = trainer.state()
+    assert (after["epochs"], after["first"]) == (0, BATCH)
+    assert (before["params"] == params).all()
+    _, gradient = make_net(sizes).value_and_grad(X[:BATCH], y[:BATCH])
+    # the first moment is 0.1 g after one step, laid out as the parameters are
+    np.testing.assert_allclose(after["slots"][0], 0.1 * gradient.params, rtol=1e-9, atol=1e-15)
+    trainer.step(X[:BATCH], y[:BATCH])
+    assert (trainer.epochs, trainer.state()["first"]) == (1, 0)
+    trainer.load_state(before)
+    same_state(trainer.state(), before)
+    trainer.step(X[:BATCH], y[:BATCH])
+    same_state(trainer.state(), after)
+
+
+def test_a_trainer_is_pickled_with_its_network_and_state():
+    net, X, y = problem()
+    trainer = net.trainer(optimizer=Adam(0.01), batch_size=BATCH)
+    trainer.step(X[:BATCH], y[:BATCH])
+    other = pickle.loads(pickle.dumps(trainer))
+    assert other.net is not net
+    for each in (trainer, other):
+        each.step(X[5:9], y[5:9])
+        each.run(X, y, 1)
+    same_state(other.state(), trainer.state())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: None, "state must be what `state` of a trainer gave: a dict of params"),
+        (
+            lambda state: {**state, "slots": state["slots"][:1]},
+            r"state\['slots'\] must be finite numbers float64 of shape \(2,",
+        ),
+        (lambda state: {**state, "params": state["params"] * np.nan}, r"state\['params'\] must be finite"),
+        (lambda state: {**state, "params": state["params"].astype("f")}, r"state\['params'\] must be finite numbers float64"),
+        (lambda state: {**state, "hyper": "x"}, r"state\['hyper'\] must be finite numbers float64"),
+        (lambda state: {**state, "optimizer": "sgd"}, r"state\['optimizer'\] is 'sgd', but this trainer has 'adam'"),
+        (lambda state: {**state, "learning_rate": -1.0}, r"state\['learning_rate'\] must be finite and > 0"),
+        (lambda state: {**state, "epochs": 1.5}, r"state\['epochs'\] must be an integer"),
+        (lambda state: {**state, "first": -1}, r"state\['first'\] must be at least 0"),
+        (lambda state: {**state, "seed": "x"}, r"state\['seed'\] must be an integer"),
+        (lambda state: {**state, "rng": {"bit_generator": "MT19937"}}, r"state\['rng'\] must be the state of a PCG64"),
+        (lambda state: {name: state[name] for name in list(state)[1:]}, "state must be what `state` of a trainer gave"),
+    ],
+)
+def test_a_state_that_is_none_is_refused(change, message):
+    net, X, y = problem()
+    trainer = net.trainer(optimizer=Adam(0.01))
+    trainer.step(X, y)
+    before = trainer.state()
+    with pytest.raises((ValueError, TypeError), match=message):
+        trainer.load_state(change(trainer.state()))
+    same_state(trainer.state(), before)
+
+
+# --- what is at fault --------------------------------------------------------------------------------------------------------
+
+X0, Y0 = make_samples(6, 4), make_targets("squared", 6, 3)
+
+
+def with_nan(array):
+    array = array.copy()
+    array[2, 1] = np.nan
+    return array
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((X0[:, :3], Y0), "X has 3 columns, but the network has 4 inputs"),
+        ((X0[0], Y0[:1]), "X must be two-dimensional"),
+        ((with_nan(X0), Y0), "X holds NaN or infinity"),
+        ((X0[:0], Y0[:0]), "X is empty"),
+        ((X0, Y0[:5]), r"y must have shape \(6, 3\)"),
+        ((X0, with_nan(Y0)), "y holds NaN or infinity"),
+        ((X0, Y0, np.ones(5)), "sample_weight must have shape"),
+        ((X0, Y0, np.zeros(6)), "sample_weight must not be all zero"),
+        ((X0, Y0, -np.ones(6)), "sample_weight must not be negative"),
+        ((np.repeat(X0, 9, axis=0), np.repeat(Y0, 9, axis=0)), "X has 54 samples, but batch_size of this trainer is 32"),
+        ((csr_array(X0[:, :3]), Y0), "X has 3 columns"),
+        (("abc", Y0), "X must"),
+    ],
+)
+def test_bad_input_to_a_step_changes_nothing(arguments, message):
+    net = make_net(WIDE)
+    trainer = net.trainer(optimizer=Adam(0.01), dropout=0.1, rng=0)
+    for _ in range(2):  # before the first step, and after it
+        before = trainer.state()
+        with pytest.raises((ValueError, TypeError), match=message):
+            trainer.step(*arguments)
+        same_state(trainer.state(), before)
+        trainer.step(X0, Y0)
+
+
+@pytest.mark.parametrize("call", ["step", "run", "epoch"])
+@pytest.mark.parametrize("labels", [[[0], [1], [2], [0], [1], [2]], [0, 1, 3, 0, 0, 0], [0, 1, -1, 0, 0, 0], [0.5, 1, 1, 0, 0, 0]])
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.float64])
+def test_class_numbers_at_fault(call, labels, dtype):
+    net = make_net(WIDE, loss="cross_entropy")
+    trainer = net.trainer()
+    y = np.array(labels, dtype)
+    if (y == np.array([0, 1, 1, 0, 0, 0])).all():
+        y[0] = 7
+    column = r"y must have one dimension for class numbers, got shape \(6, 1\): pass y.ravel\(\)"
+    with pytest.raises(ValueError, match=column if y.ndim == 2 else "y holds labels from|y must hold whole class numbers"):
+        getattr(trainer, call)(X0, y)
+    for wrong in (net.loss, net.fit, net.score):
+        with pytest.raises(ValueError, match=column if y.ndim == 2 else "y holds labels from|y must hold whole class numbers"):
+            wrong(X0, y)
+
+
+@pytest.mark.parametrize("sizes", [WIDE, NARROW])
+@pytest.mark.parametrize(("factor", "rate"), [(1e200, 0.01), (1e3, 1e308)], ids=["loss", "parameters"])
+def test_a_step_that_diverges_changes_nothing(sizes, factor, rate):
+    net, X, y = problem(sizes)
+    twin = net.copy()
+    trainer, other = (each.trainer(optimizer=Momentum(0.01), batch_size=N, n_samples=100) for each in (net, twin))
+    for each in (trainer, other):
+        each.step(X, y)
+        each.learning_rate = rate
+    before = trainer.state()
+    with pytest.raises(DivergenceError, match=r"Weights and optimiser are as before it\. Lower"):
+        trainer.step(X, y * factor)
+    same_state(trainer.state(), before)
+    for each in (trainer, other):
+        each.learning_rate = 0.01
+        each.step(X, y)
+    same_state(trainer.state(), other.state())
+
+
+def test_a_schedule_needs_to_know_where_steps_are():
+    net, X, y = problem()
+    with pytest.raises(ValueError, match=r"needs n_samples=... of the trainer for steps.*, and schedule_epochs=..."):
+        net.trainer(schedule="cosine").step(X, y)
+    with pytest.raises(ValueError, match=r"schedule_epochs"):
+        net.trainer(schedule=fastbp.schedules.WarmUp(2, "cosine"), n_samples=N).step(X, y)
+    with pytest.raises(ValueError, match=r"needs n_samples=... of the trainer for steps, to know where an epoch ends$"):
+        net.trainer(schedule="exponential").step(X, y)
+    net.trainer(schedule=fastbp.schedules.WarmUp(2), n_samples=N).step(X, y)
+
+
+@pytest.mark.parametrize(("name", "value"), [("n_samples", 0), ("schedule_epochs", 1.5), ("batch_size", 0), ("optimiser", "sgd")])
+def test_bad_options(name, value):
+    with pytest.raises((ValueError, TypeError), match=name):
+        make_net(WIDE).trainer(**{name: value})
+
+
+def test_a_step_while_the_network_is_being_trained_is_an_error():
+    net, X, y = problem()
+    trainer = net.trainer()
+    with pytest.raises(RuntimeError, match="this network is being trained already"):
+        net.fit(X, y, epochs=1, callbacks=[lambda *_: trainer.step(X, y)])
+    trainer.step(X, y)
+
+
+# --- the network in between --------------------------------------------------------------------------------------------------
+
+
+def test_parameters_that_are_set_between_steps_count():
+    net, X, y = problem()
+    other = net.copy()
+    trainer = net.trainer(optimizer=SGD(0.1))
+    trainer.step(X, y)
+    net.weights[0][:] = 0.5
+    other.params = net.params
+    trainer.step(X, y)
+    other.trainer(optimizer=SGD(0.1)).step(X, y)
+    np.testing.assert_array_equal(net.params, other.params)
+
+
+def test_steps_keep_nothing():
+    net, X, y = problem(dtype="float32")
+    trainer = net.trainer(optimizer=Adam(0.01))
+
+    def blocks():
+        for _ in range(50):
+            trainer.step(X, y)
+        return sys.getallocatedblocks()
+
+    blocks()
+    assert abs(blocks() - blocks()) < 20
+
+
+def test_the_class_is_public():
+    assert isinstance(Network([2, 1]).trainer(), Trainer)
+    assert "optimizer" in str(__import__("inspect").signature(Network([2, 1]).trainer))
