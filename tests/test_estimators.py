@@ -447,3 +447,65 @@ def test_samples_are_not_kept(monkeypatch):
 def test_import_of_the_package_does_not_import_scikit_learn():
     code = "import sys, fastbp; assert 'sklearn' not in sys.modules; fastbp.MLPClassifier; assert 'sklearn' in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- calls of partial_fit that scikit-learn's checks are spared ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cls", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize("solver", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("options", [{}, {"shuffle": False}, {"dropout": 0.2}, {"dtype": "float32"}, {"random_state": 5}], ids=str)
+def test_partial_fit_by_arrays_is_partial_fit_by_lists(cls, solver, options):
+    settings = {"hidden_layer_sizes": (9,), "solver": solver, "batch_size": 7, "random_state": 0, **options}
+    by_arrays, by_lists = cls(**settings), cls(**settings)
+    classes = {"classes": [0, 1, 2]} if cls is MLPClassifier else {}
+    for start in range(3):
+        rows, targets = X[start::6], Y[start::6]
+        by_arrays.partial_fit(rows, targets, **classes)
+        by_lists.partial_fit(rows.tolist(), targets.tolist(), **classes)
+    for one, other in zip(by_arrays.coefs_, by_lists.coefs_, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert by_arrays.loss_curve_ == by_lists.loss_curve_
+
+
+def test_partial_fit_draws_from_a_generator_as_scikit_learn_does():
+    ours, theirs = (
+        cls((9,), batch_size=7, random_state=np.random.RandomState(3)) for cls in (MLPClassifier, neural_network.MLPClassifier)
+    )
+    for _ in range(3):
+        for model in (ours, theirs):
+            model.partial_fit(X[::6], Y[::6], classes=[0, 1, 2])
+    assert (ours.random_state.get_state()[1] == theirs.random_state.get_state()[1]).all()
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_a_pickled_estimator_goes_on_to_the_same_bits(solver):
+    model = MLPClassifier((9,), solver=solver, random_state=0).partial_fit(X[::6], Y[::6], classes=[0, 1, 2])
+    other = pickle.loads(pickle.dumps(model))
+    slots = model._optimizer.session.rule_state()[1]
+    assert slots.any()
+    np.testing.assert_array_equal(other._optimizer.state[1], slots)  # laid out as parameters are, not as this processor packs them
+    for each in (model, other):
+        each.partial_fit(X[1::6], Y[1::6])
+    for one, another in zip(model.coefs_, other.coefs_, strict=True):
+        np.testing.assert_array_equal(one, another)
+
+
+@pytest.mark.parametrize(
+    ("rows", "targets", "message"),
+    [
+        (lambda: np.where(np.arange(4) == 1, np.nan, X[::6]), lambda: Y[::6], "contains NaN"),
+        (lambda: X[::6], lambda: Y[:24], "inconsistent numbers of samples"),
+        (lambda: X[::6, :3], lambda: Y[::6], "X has 3 features"),
+        (lambda: X[::6], lambda: np.where(np.arange(25) == 3, 9, Y[::6]), "classes not in `self.classes_`"),
+        (lambda: X[:0], lambda: Y[:0], "0 sample"),
+        (lambda: X[::6], lambda: Y[::6] - 1, "has classes not in `self.classes_`"),
+    ],
+)
+def test_partial_fit_still_looks_at_what_it_is_given(rows, targets, message):
+    model = MLPClassifier((9,), random_state=0).partial_fit(X[::6], Y[::6], classes=[0, 1, 2])
+    before = [array.copy() for array in model.coefs_]
+    with pytest.raises(ValueError, match=message):
+        model.partial_fit(rows(), targets())
+    for one, other in zip(model.coefs_, before, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -145,7 +145,7 @@ def test_a_system_without_control_groups(tmp_path, monkeypatch):
 START = """
 import os
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
-import joblib, numba, numpy, threadpoolctl
+import joblib, numba, numpy as np, threadpoolctl
 import fastbp
 from fastbp.optimizers import SGD
 from fastbp.engine.rule import RunningRule
@@ -209,7 +209,7 @@ expect(2, *by_joblib(1), *by_joblib(1, "threading"), members())
 import warnings
 from sklearn.model_selection import GridSearchCV
 warnings.simplefilter("ignore")
-X, y = numpy.random.default_rng(0).normal(size=(1200, 400)), numpy.arange(1200) % 2
+X, y = np.random.default_rng(0).normal(size=(1200, 400)), np.arange(1200) % 2
 
 def while_it_fits(model, X, y):
     return model._optimizer.session.members

@@ -786,9 +786,9 @@ def test_python_runs_once_an_epoch_that_somebody_watches_and_never_for_others(on
     net.fit(X, y, epochs=1)  # what is done once a process
     by_kernel = {"tol": 0.0, "n_iter_no_change": 1000}
     for options, least, most in (({}, 0, 0), (by_kernel, 0, 0), ({"callbacks": [lambda *_: None]}, 5, 20)):
-        few, many = (python_calls(net, X, y, epochs=20, batch_size=batch, **options) for batch in (1000, 1))
+        few, many = (python_calls(net.copy(), X, y, epochs=20, batch_size=batch, **options) for batch in (1000, 1))
         assert many == few
-        twice = python_calls(net, X, y, epochs=40, batch_size=1000, **options)
+        twice = python_calls(net.copy(), X, y, epochs=40, batch_size=1000, **options)
         assert 20 * least <= twice - few <= 20 * most
 
 

@@ -1,13 +1,12 @@
 """`Trainer`: what a training is, as an object that lasts from one call to the next."""
 
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
 
 from fastbp import optimizers, schedules
 from fastbp.arguments import boolean, integer, is_boolean, positive, real
-from fastbp.engine import held_out, memory, regularization, sparsity, validation
+from fastbp.engine import held_out, memory, regularization, sparsity, states, validation
 from fastbp.engine.history import History, Watch, bar_of
 from fastbp.engine.rule import RunningRule
 from fastbp.engine.supervisor import DivergenceError, Stopping, Supervisor
@@ -198,7 +197,18 @@ class Trainer:
         return loss
 
     def epoch(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """`run` for one epoch; the mean loss of its samples, each before the step of its mini-batch."""
+        """`run` for one epoch.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `run`.
+
+        Returns
+        -------
+        float
+            Mean loss of the samples, each before the step of its mini-batch.
+        """
         return self.run(X, y, 1, sample_weight=sample_weight).loss[0]
 
     def run(
@@ -213,9 +223,24 @@ class Trainer:
     ) -> History:
         """Train for some epochs, or until a rule of stopping or a callback ends it.
 
-        Parameters, result and errors are those of `Network.fit`. Where steps have begun an epoch, that one is over. Two runs of
-        some epochs end where one of all of them does, if no rule stops them and the schedule is constant, or laid out by
-        `schedule_epochs`.
+        Where steps have begun an epoch, that one is over. Two runs of some epochs end where one of all of them does, if no rule
+        stops them, and the schedule has one rate or is laid out by `schedule_epochs`.
+
+        Parameters
+        ----------
+        X, y, order, sample_weight, validation_data
+            As for `Network.fit`.
+        epochs : int, default 10
+
+        Returns
+        -------
+        History
+            Of these epochs.
+
+        Raises
+        ------
+        ValueError, TypeError, DivergenceError, RuntimeError
+            As `Network.fit`.
         """
         net = self.net
         epochs = integer("epochs", epochs)
@@ -290,27 +315,13 @@ class Trainer:
         ValueError, TypeError
             Naming the item at fault; nothing is changed then.
         """
+        found = states.checked(state, self.state(), self._rng)
         net, running = self.net, self._running
-        hyper, slots = running.kept(net)
-        names = list(self.state())
-        if not isinstance(state, dict) or sorted(state) != sorted(names):
-            raise ValueError(f"state must be what `state` of a trainer gave: a dict of {', '.join(names)}")
-        if state["optimizer"] != running.rule.name:
-            raise ValueError(f"state['optimizer'] is {state['optimizer']!r}, but this trainer has {running.rule.name!r}")
-        params = _array(state, "params", net._vector)
-        kept = _array(state, "hyper", hyper), _array(state, "slots", slots)
-        learning_rate = positive("state['learning_rate']", state["learning_rate"])
-        epochs, first = (integer(f"state[{name!r}]", state[name], least=0) for name in ("epochs", "first"))
-        seed = None if state["seed"] is None else integer("state['seed']", state["seed"], least=0)
-        try:
-            deepcopy(self._rng).bit_generator.state = state["rng"]
-        except (TypeError, ValueError, KeyError) as error:
-            raise ValueError(f"state['rng'] must be the state of a {type(self._rng.bit_generator).__name__}: {error}") from error
         with net._turn:
-            net._vector[:] = params
-            running.load(kept)
-            running.learning_rate, running.epochs, self._first, self._seed = learning_rate, epochs, first, seed
-            self._rng.bit_generator.state = state["rng"]
+            net._vector[:] = found["params"]
+            running.load((found["hyper"], found["slots"]))
+            running.learning_rate, running.epochs = found["learning_rate"], found["epochs"]
+            self._first, self._seed, self._rng.bit_generator.state = found["first"], found["seed"], found["rng"]
             self._stepping = None
 
     def leave_buffers(self) -> None:
@@ -379,13 +390,3 @@ class Trainer:
         bar = bar_of(epochs) if self._progress else None
         rules = loss_rule, self._gradient_tol, judged, judged_rule
         return Watch(session, *rules, scored, self._record_norms, self._callbacks, bar)
-
-
-def _array(state, name, like):
-    """An item of a state, checked."""
-    array = np.asarray(state[name])
-    if array.dtype != like.dtype or array.shape != like.shape or not np.isfinite(array).all():
-        raise ValueError(
-            f"state[{name!r}] must be finite numbers {like.dtype} of shape {like.shape}: the state is of another trainer"
-        )
-    return array

@@ -137,7 +137,10 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
             first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
             extra = _parameters.regularization_of(self, len(hidden if first else self._net().sizes[1:-1]))
             tasks = Tasks.begin(self, X, y, sample_weight, incremental)
-            before, rng = self.__dict__.copy(), check_random_state(self.random_state)
+            before = self.__dict__.copy()
+            # to make a generator from a seed takes longer than a small `partial_fit`, whose order is known
+            is_known = incremental and not first and type(self.random_state) is int and not extra.dropout
+            rng = None if is_known else check_random_state(self.random_state)
             drawn = rng.get_state(legacy=False) if rng is self.random_state and (first or self.early_stopping) else None
             try:
                 if incremental:
@@ -158,7 +161,7 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
                 self.__dict__.update(before)
                 for name in self.__dict__.keys() - before.keys():
                     del self.__dict__[name]
-                if drawn is not None:
+                if drawn is not None and rng is not None:
                     rng.set_state(drawn)
                 raise
             if not self._is_linked():
@@ -203,9 +206,11 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
 
     def _validate_X_y(self, X, y, reset, names=("X", "y")):
         """X (in the precision of the network to be) and y (in one dimension, if it has one column), checked."""
+        if not reset and _checks.are_plain(self, X, y):
+            return _checks.in_dtype(names[0], X, self._precision() or X.dtype), y
         for name, value in zip(names, (X, y), strict=True):
             _checks.refuse_misleading(name, value)
-        precision = None if self.dtype is None else _parameters.precision(self.dtype)
+        precision = self._precision()
         dtype = (np.float64, np.float32)
         numeric = {"y_numeric": True} if is_regressor(self) else {}
         y = self._checked_targets(names[1], y)
@@ -214,6 +219,10 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return _checks.in_dtype(names[0], X, precision or X.dtype), y
+
+    def _precision(self) -> np.dtype | None:
+        """That of the network to be; None: that of X."""
+        return None if self.dtype is None else _parameters.precision(self.dtype)
 
     def _initialize(self, sizes, dtype, rng):
         """First parameters, drawn as scikit-learn draws them, and everything that a fit counts from zero."""

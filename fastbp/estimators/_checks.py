@@ -26,6 +26,9 @@ def refuse_misleading(name: str, value) -> None:
         raise ValueError(f"{name} must hold numbers, got dtype {value.dtype}; turn dates and durations into numbers first.")
 
 
+PRECISIONS = np.float32, np.float64
+
+
 class Blamed:
     """A context in which errors from the inside, of conversions and comparisons, name the argument that they are due to.
 
@@ -128,6 +131,20 @@ def in_dtype(name: str, array, dtype):
     if array.dtype.itemsize > converted.dtype.itemsize and not np.isfinite(converted).all():
         raise ValueError(f"Input {name} contains infinity or a value too large for {converted.dtype!r}.")
     return converted
+
+
+def is_known_to_be_fine(estimator, X, dtype, n_features: int) -> bool:
+    """Whether scikit-learn's checks would find nothing wrong with an array (n, n_features) of a fitted estimator, nor change it."""
+    is_like = X.dtype == dtype and X.ndim == 2 and X.shape[1] == n_features and not hasattr(estimator, "feature_names_in_")
+    return is_like and X.size > 0 and is_plain(X)
+
+
+def are_plain(estimator, X, y) -> bool:
+    """The same of X and one column of targets; what it takes for numbers are those of NumPy."""
+    if not (type(X) is type(y) is np.ndarray and y.ndim == 1 and X.ndim == 2 and len(X) == len(y)):
+        return False
+    is_fine = y.dtype.kind in "iu" or (y.dtype in PRECISIONS and is_plain(y))
+    return is_fine and X.dtype in PRECISIONS and is_known_to_be_fine(estimator, X, X.dtype, estimator.n_features_in_)
 
 
 def rows(estimator, X, dtype, n_features: int):

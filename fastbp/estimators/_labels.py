@@ -18,6 +18,15 @@ def plain_classes(y: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     return classes, numbers
 
 
+def numbers_of_classes(classes: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+    """Number of each sample's class, for one column of integers that are all among `classes`, which ascend; else None."""
+    if type(y) is not np.ndarray or y.ndim != 1 or y.dtype != classes.dtype or y.dtype.kind not in "iub":
+        return None
+    numbers = classes.searchsorted(y)
+    numbers[numbers == len(classes)] = 0
+    return numbers if (classes[numbers] == y).all() else None
+
+
 def binarizer_of(classes: np.ndarray) -> LabelBinarizer:
     """A binarizer as it is after a fit."""
     binarizer = LabelBinarizer()

@@ -1,5 +1,7 @@
 """Orders of the samples, drawn as scikit-learn draws them."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from fastbp.kernels.draws.mersenne import shuffle_often
@@ -28,3 +30,12 @@ def draw_orders(rng, rows, orders):
     words["pos"] = shuffle_often["float64"](key, int(words["pos"]), len(rows), len(orders), rows, orders)
     words["key"] = key.astype(np.uint32)
     rng.set_state(state)
+
+
+@lru_cache(maxsize=8)
+def order_of_seed(seed, n_samples) -> np.ndarray:
+    """The first order (n_samples,) that a new generator of this seed gives."""
+    rows = np.arange(n_samples)
+    np.random.RandomState(seed).shuffle(rows)
+    rows.flags.writeable = False
+    return rows

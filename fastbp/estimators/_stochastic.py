@@ -11,7 +11,7 @@ from fastbp.engine.regularization import drops_inputs
 from fastbp.engine.rule import RunningRule
 from fastbp.engine.supervisor import OVERWRITTEN, DivergenceError, OverwrittenError, Stopping, Supervisor
 from fastbp.estimators._checks import NOT_FINITE
-from fastbp.estimators._orders import draw_orders
+from fastbp.estimators._orders import draw_orders, order_of_seed
 from fastbp.estimators._parameters import schedule, update_rule
 from fastbp.estimators._training_data import report
 
@@ -21,11 +21,6 @@ HOPELESS = 1e6  # times the first loss, or 1 if that is more
 ABSURD = 1e100  # a loss
 LARGE = 1e4  # a parameter
 SMALLEST_RATE = 1e-6  # of learning_rate="adaptive"
-
-
-def penalises(estimator) -> bool:
-    """Whether alpha is a penalty in the loss; rules that decay weights, as AdamW, take it for that."""
-    return not update_rule(estimator).decays
 
 
 def prepare_stochastic(estimator, net, data, held_out, rng, tasks, incremental, extra):
@@ -116,7 +111,8 @@ class _Fit:
         estimator, session = self.estimator, self.session
         self.data.give(session, self.orders)
         session.set_order(False, self.orders.shape[1] if estimator.shuffle else 0)
-        session.set_penalty(estimator.alpha if penalises(estimator) else 0.0, session.extra.l1, per_batch=True)
+        # rules that decay weights, as AdamW, take alpha for that
+        session.set_penalty(0.0 if self.optimizer.rule.decays else estimator.alpha, session.extra.l1, per_batch=True)
         session.set_report(*report(self.net))
         self.steps = -(-len(self.rows) // session.batch)
         is_per_step = self.schedule is not None and self.schedule.per_step
@@ -130,9 +126,12 @@ class _Fit:
 
     def _epochs(self, count) -> bool:
         """Up to `count` more epochs; True to stop."""
-        state, order = self.rng.get_state(), self.rows.copy()
-        if self.estimator.shuffle:
-            draw_orders(self.rng, self.rows, self.orders[:count])
+        if self.rng is None:
+            self.orders[0] = order_of_seed(self.estimator.random_state, len(self.rows)) if self.estimator.shuffle else self.rows
+        else:
+            state, order = self.rng.get_state(), self.rows.copy()
+            if self.estimator.shuffle:
+                draw_orders(self.rng, self.rows, self.orders[:count])
         # masks are a function of the seed and the epoch in this call: the samples seen so far make another seed of one random_state
         self.session.begin((self.seed + int(self.estimator.t_)) % (1 << 63))
         self.count, self.taken = count, 0
@@ -142,7 +141,7 @@ class _Fit:
             return self.supervisor.run(count, self._after, each=self.each)
         finally:
             self._take()  # also what was complete before an interruption or a divergence
-            if self.estimator.shuffle and self.taken < count:
+            if self.estimator.shuffle and self.taken < count and self.rng is not None:
                 self.rng.set_state(state)
                 self.rows = order
                 draw_orders(self.rng, self.rows, self.orders[: self.taken])

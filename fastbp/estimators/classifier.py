@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from fastbp import losses
 from fastbp.estimators import _checks
 from fastbp.estimators._base import MultilayerPerceptron, is_stochastic
-from fastbp.estimators._labels import binarizer_of, indicators, plain_classes, refuse_other_than_sets
+from fastbp.estimators._labels import binarizer_of, indicators, numbers_of_classes, plain_classes, refuse_other_than_sets
 
 
 class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
@@ -221,6 +221,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     def _encode(self, targets, is_known):
         """Targets as a matrix of bool; the classes are those of a fit before, if `is_known` or in a warm start."""
         is_new = not hasattr(self, "classes_") or (not self.warm_start and not is_known)
+        known = self._label_binarizer.classes_ if is_known and not self.warm_start and not is_new else None
+        numbers = None if known is None else numbers_of_classes(known, targets)
+        if known is not None and numbers is not None and self._label_binarizer.y_type_ != "multilabel-indicator":
+            return indicators(known, numbers)
         plain = plain_classes(targets)
         if plain is not None and (is_new or np.array_equal(plain[0], self._label_binarizer.classes_)):
             if is_new:
