@@ -282,10 +282,7 @@ class Network(Parameters):
         rows = validation.samples("X", X, self.sizes[0], self.dtype)
         task = self.loss_function.task
         values, labels = validation.targets("y", y, len(rows), self.sizes[-1], task, self.dtype)
-        outputs = self._outputs(rows)
-        if task == "labels":
-            return metrics.accuracy(outputs, labels if labels.size else values.argmax(axis=1))
-        return metrics.accuracy(outputs, values) if task == "binary" else metrics.r2(outputs, values)
+        return metrics.score(task, self._outputs(rows), labels if labels.size else values)
 
     # --- loss and gradients ----------------------------------------------------------------------------------------------
 

@@ -27,7 +27,8 @@ def poison(session):
     plan = session.plan
     kept = np.zeros(session.work.size, bool)
     kept[plan.layers["alpha"]] = True
-    kept[plan.slot_1 : plan.slot_1 + session.rule.slots * plan.n_packed] = True
+    if isinstance(session, TrainingSession):
+        kept[plan.slot_1 : plan.slot_1 + session.rule.slots * plan.n_packed] = True
     session.work[~kept] = np.nan
 
 

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 
 import fastbp
 from fastbp import SGD, Adam, DivergenceError, Momentum, Network, Trainer
+from fastbp.engine import metrics, planner
 from fastbp.kernels.tuning import NARROW_LIMIT
 
 N, BATCH = 23, 5  # the last mini-batch is short
@@ -200,6 +201,87 @@ def test_whatever_was_trained_before_leaves_no_trace(data):
         fresh.params = start
         assert fresh.fit(X, y, **options).loss == history.loss
         np.testing.assert_array_equal(net.params, fresh.params)
+
+
+# --- scores during an epoch --------------------------------------------------------------------------------------------------
+
+SCORED = ["cross_entropy", "class numbers", "binary_cross_entropy", "squared", "poisson", "huber"]
+
+
+def scored_problem(kind, sizes):
+    loss = "cross_entropy" if kind == "class numbers" else kind
+    net, X, y = problem(sizes, loss)
+    return net, X, y.argmax(axis=1) if kind == "class numbers" else y
+
+
+def score_during(net, X, y, order, trainer):
+    """Of the outputs of each sample of an epoch before the step of its mini-batch."""
+    outputs = np.empty((N, net.sizes[-1]))
+    for start in range(0, len(order), BATCH):
+        rows = order[start : start + BATCH]
+        outputs[rows] = net(X[rows])
+        trainer.step(X[rows], y[rows])
+    visited = np.unique(order)
+    return metrics.score(net.loss_function.task, outputs[visited], y[visited])
+
+
+@pytest.mark.parametrize("kind", SCORED)
+@pytest.mark.parametrize("sizes", [WIDE, NARROW, (4, 6, 1), (4, 40, 37)])
+@pytest.mark.parametrize("batch", [BATCH, 1])
+def test_the_score_is_that_of_outputs_during_the_epoch(kind, sizes, batch, monkeypatch):
+    if sizes[-1] == 1 and kind in ("cross_entropy", "class numbers"):
+        sizes = (4, 6, 2)
+    monkeypatch.setattr(sys.modules[__name__], "BATCH", batch)
+    net, X, y = scored_problem(kind, sizes)
+    other, rng = net.copy(), np.random.default_rng(5)
+    order = np.array([rng.permutation(N)[: N - 4 * epoch] for epoch in range(1)])
+    history = net.fit(X, y, epochs=1, batch_size=batch, optimizer=SGD(0.005), order=order, record_score=True)
+    expected = score_during(other, X, y, order[0], other.trainer(optimizer=SGD(0.005), batch_size=batch))
+    assert history.score == [pytest.approx(expected, rel=1e-9)]
+    np.testing.assert_allclose(other.params, net.params, rtol=1e-12)
+
+
+@pytest.mark.parametrize("sizes", [WIDE, NARROW])
+def test_the_score_is_of_the_samples_that_were_visited(sizes):
+    net, X, y = scored_problem("class numbers", sizes)
+    other = net.copy()
+    order = np.array([[0, 5, 7, 7, 3, 1], [20, 21, 22, 3, 4, 9]])
+    history = net.fit(X, y, epochs=2, batch_size=BATCH, optimizer=SGD(0.5), order=order, record_score=True)
+    trainer = other.trainer(optimizer=SGD(0.5), batch_size=BATCH)
+    assert history.score == [score_during(other, X, y, each, trainer) for each in order]
+
+
+def test_scores_change_no_bits_and_are_those_of_any_team(teams):
+    net, X, y = scored_problem("class numbers", WIDE)
+    fits = [net.copy() for _ in range(3)]
+    histories = [
+        each.fit(X, y, epochs=3, batch_size=9, n_threads=n, rng=0, record_score=record)
+        for each, n, record in zip(fits, (1, 1, 2), (False, True, True), strict=True)
+    ]
+    assert set(teams) == {1, 2}
+    assert histories[1].score == histories[2].score
+    assert histories[0].score == []
+    for each in fits[1:]:
+        np.testing.assert_array_equal(each.params, fits[0].params)
+
+
+def test_scores_of_blocks_of_a_long_mini_batch(teams, monkeypatch):
+    monkeypatch.setattr(planner, "block_rows", lambda batch, sizes, itemsize: min(batch, 5))
+    net, X, y = scored_problem("class numbers", WIDE)
+    for n_threads in (1, 2):
+        each = net.copy()
+        history = each.fit(X, y, epochs=1, batch_size=N, n_threads=n_threads, record_score=True)
+        assert history.score == [net.score(X, y)]
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("kind", SCORED)
+def test_validation_is_loss_and_score_of_the_network_after_the_epoch(kind, n_threads, teams):
+    net, X, y = scored_problem(kind, WIDE)
+    seen = []
+    watch = [lambda epoch, net, history: seen.append((net.loss(X, y), net.score(X, y)))]
+    history = net.fit(X, y, epochs=3, validation_data=(X, y), callbacks=watch, n_threads=n_threads)
+    assert list(zip(history.validation_loss, history.validation_score, strict=True)) == seen
 
 
 # --- state -------------------------------------------------------------------------------------------------------------------

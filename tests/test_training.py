@@ -576,8 +576,8 @@ def test_history(tmp_path):
     assert set(full.to_dict()) == set(vars(full))
     lengths = {name: len(value) for name, value in full.to_dict().items() if name != "stopped_by"}
     assert set(lengths.values()) == {2}
-    assert full.score == full.validation_score
-    assert full.score[-1] == net.score(X, y)
+    assert full.validation_score[-1] == net.score(X, y)
+    assert full.validation_loss[-1] == net.loss(X, y)
     full.save(tmp_path / "history.json")
     assert json.loads((tmp_path / "history.json").read_text()) == full.to_dict()
 

@@ -8,6 +8,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
+from fastbp.engine import metrics
+from fastbp.engine.evaluation import Evaluation
 from fastbp.engine.supervisor import Stopping
 from fastbp.engine.training_session import TrainingSession
 
@@ -23,7 +27,8 @@ class History:
     validation_loss, validation_score : list of float
         After the epoch, on the validation data.
     score : list of float
-        After the epoch, on the training data, with ``record_score=True``.
+        On the training data during the epoch, with ``record_score=True``: of the outputs that each sample had when its mini-batch
+        came, before the step. `Network.score` gives the score of parameters that stay.
     learning_rate : list of float
         At the beginning of the epoch.
     time : list of float
@@ -63,7 +68,8 @@ class Watch:
     gradient_tol: float | None
     held_out: tuple[Any, Any] | None  # X, y to validate by
     held_out_rule: Stopping | None  # by their loss; the best parameters are kept
-    scored: tuple[Any, Any] | None  # X, y whose score is recorded
+    scored: Any  # targets of the training samples, if their score is recorded
+    n_threads: int | None  # for evaluations
     record_norms: bool
     callbacks: tuple[Callable[..., Any], ...]
     bar: Any  # of tqdm, or None
@@ -71,6 +77,14 @@ class Watch:
     def __post_init__(self) -> None:
         self.net, self.history, self.best, self.begin = self.session.net, History(), None, perf_counter()
         self.session.set_stop(self.loss_rule)
+        self.outputs = self.evaluation = None
+        if self.scored is not None:
+            self.outputs = np.full((len(self.scored), self.net.sizes[-1]), np.nan, self.net.dtype)
+            self.session.set_outputs(self.outputs)
+        if self.held_out is not None:
+            rows, targets = self.held_out
+            values, labels = (None, targets) if targets.ndim == 1 else (targets, None)
+            self.evaluation = Evaluation(self.net, rows, values, labels, n_threads=self.n_threads)
 
     def is_needed_every_epoch(self) -> bool:
         """Whether anything has to be looked at, or to be done, between two epochs."""
@@ -87,11 +101,11 @@ class Watch:
             of_weights, of_gradients = self.session.norms(first, last)
             history.weight_norms += of_weights[:, ::2].tolist()
             history.gradient_norms += of_gradients[:, ::2].tolist()
-        if self.scored is not None:
-            history.score.append(self.net.score(*self.scored))
-        if self.held_out is not None:
-            history.validation_loss.append(self.net.loss(*self.held_out))
-            history.validation_score.append(self.net.score(*self.held_out))
+        if self.outputs is not None:
+            history.score.append(self._score_of_epoch(self.outputs))
+        if self.evaluation is not None and self.held_out is not None:
+            history.validation_loss.append(self.evaluation.loss())
+            history.validation_score.append(self._score(self.evaluation.outputs, self.held_out[1]))
         history.stopped_by = self._reason(last)
         for callback in self.callbacks:
             if callback(first, self.net, history) is True and history.stopped_by is None:
@@ -100,6 +114,16 @@ class Watch:
             self.bar.set_postfix(self._summary(), refresh=False)
             self.bar.update(last - first)
         return history.stopped_by is not None
+
+    def _score(self, outputs: Any, targets: Any) -> float:
+        return metrics.score(self.net.loss_function.task, outputs, targets)
+
+    def _score_of_epoch(self, outputs: Any) -> float:
+        """Score of the training samples that were visited."""
+        visited = ~np.isnan(outputs[:, 0])
+        score = self._score(outputs, self.scored) if visited.all() else self._score(outputs[visited], self.scored[visited])
+        outputs[:, 0] = np.nan
+        return score
 
     def _reason(self, last: int) -> str | None:
         if self.gradient_tol is not None and sum(self.session.norms(last - 1, last)[1][0].tolist()) <= self.gradient_tol:
@@ -127,7 +151,9 @@ class Watch:
             self.net.params[:] = self.best
 
     def close(self) -> None:
-        """End the progress bar."""
+        """End the progress bar, and let the threads of evaluations go."""
+        if self.evaluation is not None:
+            self.evaluation.close()
         if self.bar is not None:
             self.bar.close()
 

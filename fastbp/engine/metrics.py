@@ -3,6 +3,23 @@
 import numpy as np
 
 
+def score(task: str, outputs: np.ndarray, targets: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
+    """Accuracy, or R^2 where targets are numbers.
+
+    Parameters
+    ----------
+    task : str
+        Of the loss.
+    outputs : ndarray (n_samples, n_outputs)
+    targets : ndarray
+        Class numbers (n_samples,), or targets like the outputs.
+    sample_weight : ndarray (n_samples,), optional
+    """
+    if task == "labels":
+        return accuracy(outputs, targets if targets.ndim == 1 else targets.argmax(axis=1), sample_weight)
+    return accuracy(outputs, targets, sample_weight) if task == "binary" else r2(outputs, targets, sample_weight)
+
+
 def accuracy(outputs: np.ndarray, targets: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
     """(Weighted) share of samples of which all labels are right.
 

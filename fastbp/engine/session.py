@@ -157,6 +157,12 @@ class Session:
         self.x = self.y = self.x[:0].copy()
         self.labels = self.order = self.starts = NO_STARTS
         self.columns, self.sample_weight = NO_COLUMNS, NO_WEIGHTS
+        self.set_outputs(None)
+
+    def set_outputs(self, outputs):
+        """Write outputs of the samples, those that a loss is computed from, into their rows of an array (N, n_out), if any."""
+        self.plan.outputs = outputs is not None
+        self.out = self.x[:0] if outputs is None else outputs
 
     def takes(self, rows) -> bool:
         """Whether there is room for the numbers other than zero of a sample, if they are to be told from the others."""

@@ -201,8 +201,9 @@ class Trainer:
 
         Parameters
         ----------
-        X, y, sample_weight
-            As for `run`.
+        X, y
+            As for `Network.fit`.
+        sample_weight : array_like (n_samples,), optional
 
         Returns
         -------
@@ -228,9 +229,11 @@ class Trainer:
 
         Parameters
         ----------
-        X, y, order, sample_weight, validation_data
+        X, y
             As for `Network.fit`.
         epochs : int, default 10
+        order, sample_weight, validation_data : optional
+            As for `Network.fit`.
 
         Returns
         -------
@@ -270,8 +273,7 @@ class Trainer:
             session.set_rates(self._schedule.rates(self._running.learning_rate, total, steps, first, last))
             session.set_record(epochs, norms=self._norms)
             session.begin(self._drawn_seed() if is_drawn or self._extra.dropout else 0, first)
-            scored = (rows, labels if labels.size else values) if self._record_score else None
-            watch = self._watch(session, judged, scored, epochs)
+            watch = self._watch(session, judged, labels if labels.size else values, epochs)
             try:
                 supervisor = Supervisor(session)
                 supervisor.run(last, watch.after, each=watch.is_needed_every_epoch())
@@ -384,9 +386,10 @@ class Trainer:
         rates = self._rates[2]
         return float(rates[min(self._first // self._batch_size, len(rates) - 1)])
 
-    def _watch(self, session, judged, scored, epochs) -> Watch:
+    def _watch(self, session, judged, targets, epochs) -> Watch:
         loss_rule = None if self._tol is None else Stopping(self._tol, self._n_iter_no_change)
         judged_rule = None if self._patience is None else Stopping(0.0, self._patience)
         bar = bar_of(epochs) if self._progress else None
         rules = loss_rule, self._gradient_tol, judged, judged_rule
-        return Watch(session, *rules, scored, self._record_norms, self._callbacks, bar)
+        scored = targets if self._record_score else None
+        return Watch(session, *rules, scored, self._n_threads, self._record_norms, self._callbacks, bar)

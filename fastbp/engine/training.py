@@ -100,7 +100,7 @@ def fit(
     patience : int, optional
         Stop after so many epochs without a better validation loss, and restore the parameters of the best.
     record_norms, record_score : bool, default False
-        Fill the lists of the same names in the history.
+        Fill the lists of these names in the history; the score, as the loss, is of the outputs that training computes anyway.
     callbacks : iterable of callable
         ``callback(epoch, net, history)`` after every epoch (from 0); one that returns True stops the fit.
     progress : bool, default False

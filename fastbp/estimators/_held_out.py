@@ -25,23 +25,25 @@ class HeldOut:
         self.weights = None if data.weights is None else with_finite_sums(data.weights)[0]
         self.measure = metrics.accuracy if is_classifier(estimator) else metrics.r2
         self.scorer = None if estimator.scoring is None else check_scoring(estimator, estimator.scoring)
-        self.session = None
+        self.evaluation = None
 
-    def score(self, estimator, net) -> float:
-        """Score of the estimator as it is now."""
+    def judge(self, estimator, net) -> tuple[float, float]:
+        """Loss without penalty, and score, of the estimator as it is now."""
         data = self.data
+        if self.evaluation is None or self.evaluation.session.net is not net:
+            self.evaluation = data.evaluation(net, estimator.n_threads)
+        loss = self.evaluation.loss()
         if self.scorer is None:
             known = data.values if data.labels is None else data.labels
-            return self.measure(net._outputs(data.X, estimator.n_threads), known, self.weights)
+            return loss, self.measure(self.evaluation.outputs, known, self.weights)
         weights = {} if self.weights is None else {"sample_weight": self.weights}
         X = data.X.matrix if type(data.X) is CompressedRows else data.X
-        return float(self.scorer(_without_names(estimator), X, self.targets, **weights))
+        return loss, float(self.scorer(_without_names(estimator), X, self.targets, **weights))
 
-    def loss(self, net) -> float:
-        """Loss of the network as it is now, without penalty."""
-        if self.session is None:
-            self.session = self.data.session(net)
-        return self.data.loss(self.session)
+    def close(self):
+        """Let the threads go."""
+        if self.evaluation is not None:
+            self.evaluation.close()
 
 
 def _without_names(estimator):

@@ -31,6 +31,8 @@ def fit_lbfgs(estimator, net, data, held_out, tasks):
         )
     finally:
         session.close()
+        if held_out is not None:
+            held_out.close()
     if not np.isfinite(result.x).all() or not np.isfinite(result.fun):
         net.params[:] = first_params
         raise ValueError(f"{NOT_FINITE} (The weights are again those from before the fit.)")
@@ -57,8 +59,9 @@ class _Watch:
         history.loss.append(float(intermediate_result.fun))
         self.tasks.begin_epoch()
         if self.held_out is not None:
-            history.validation_loss.append(self.held_out.loss(self.net))
-            history.validation_score.append(self.held_out.score(self.estimator, self.net))
+            loss, score = self.held_out.judge(self.estimator, self.net)
+            history.validation_loss.append(loss)
+            history.validation_score.append(score)
         if self.tasks.end_epoch():
             self.stopped = True
             raise StopIteration

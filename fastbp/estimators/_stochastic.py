@@ -45,6 +45,8 @@ def prepare_stochastic(estimator, net, data, held_out, rng, tasks, incremental, 
         try:
             _Fit(estimator, net, session, data, rows, held_out, rng, tasks, incremental).run()
         finally:
+            if held_out is not None:
+                held_out.close()
             if incremental and session.members == 1:
                 session.release_data()
             else:
@@ -226,9 +228,9 @@ class _Fit:
     def _validate(self):
         """Score the held-out samples, and keep the best parameters if training stops by them."""
         estimator, history, rule = self.estimator, self.estimator.history_, self.rule
-        score = self.held_out.score(estimator, self.net)
+        loss, score = self.held_out.judge(estimator, self.net)
         history.validation_score.append(score)
-        history.validation_loss.append(self.held_out.loss(self.net))
+        history.validation_loss.append(loss)
         if not self.early_stopping:
             return
         if estimator.verbose:
@@ -269,15 +271,15 @@ class _Fit:
         is_finite = self.session.has_finite_parameters()
         if not estimator.loss_curve_ or (is_finite and estimator.loss_ < HOPELESS and np.abs(net.params).max() < LARGE):
             return
-        session, last_params = self.data.session(net), net.params.copy()
+        evaluation, last_params = self.data.evaluation(net), net.params.copy()
         net.params[:] = first_params
         rate = self.optimizer.learning_rate
         if not is_finite:
             where = f"after epoch {estimator.n_iter_}"
             raise OverwrittenError(estimator.n_iter_, rate, OVERWRITTEN.format(where=where, which="before the fit"))
-        first, last = self.data.loss(session), estimator.loss_
+        first, last = evaluation.loss(), estimator.loss_
         net.params[:] = last_params
-        now = self.data.loss(session)
+        now = evaluation.loss()
         if not self.early_stopping:
             last = max(last, now)
         if last < min(HOPELESS * max(first, 1.0), ABSURD) or (self.early_stopping and np.isnan(last)):  # which has been said

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastbp.engine.session import Session
+from fastbp.engine.evaluation import Evaluation
 from fastbp.engine.sparsity import CompressedRows, Entries, entries
 from fastbp.estimators import _checks
-from fastbp.kernels.train import EVALUATE
 
 
 @dataclass
@@ -56,17 +55,11 @@ class TrainingData:
         """Set them as the data of a session."""
         session.set_data(self.X, self.values, self.labels, self.weights, order)
 
-    def session(self, net) -> Session:
-        """One that evaluates a network on them."""
-        session = Session(net, len(self), entries=self.entries(net))
-        self.give(session)
-        session.set_report(report_factor(net))
-        return session
-
-    @staticmethod
-    def loss(session) -> float:
-        """Mean loss of a `session`, as scikit-learn reports it, without penalty."""
-        return session.call(EVALUATE)
+    def evaluation(self, net, n_threads=1) -> Evaluation:
+        """Of a network on them; its loss is reported as scikit-learn does."""
+        evaluation = Evaluation(net, self.X, self.values, self.labels, self.weights, n_threads)
+        evaluation.session.set_report(report_factor(net))
+        return evaluation
 
 
 def report(net) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from fastbp.kernels.gradient import computes_deltas, gradient
 from fastbp.kernels.loss import add_losses, loss_and_delta
 from fastbp.kernels.packing import gather_rows
 from fastbp.kernels.plan import Layer, Plan, plan_at
+from fastbp.kernels.predict import write_outputs
 from fastbp.kernels.regularize import draw_masks
 from fastbp.kernels.samples import block_of
 from fastbp.kernels.sparse.entries import gather_entries, sort_entries
@@ -77,6 +78,8 @@ def one_block(plan, work, reals, data, batch, differentiate, is_first, is_last, 
         barrier(team)
     loss_and_delta(plan, work, reals, data, batch, differentiate, team)
     barrier(team)
+    if plan.outputs == 1:
+        write_outputs(plan, work, batch.samples, rows, data.outputs, team)
     if not differentiate:
         return
     for number in range(plan.n_layers - 1, -1, -1):

@@ -152,9 +152,9 @@ def from_lanes(block, count, panels, panel_stride, first):
 
 
 @kernel
-def rows_from_panels(panels, panel_stride, rows, columns, out):
-    """out (rows, columns), row-major, from panels."""
+def rows_from_panels(panels, panel_stride, numbers, rows, columns, out):
+    """Rows `numbers` (rows,) of out (N, columns), row-major, from panels."""
     panel = panel_width(panels)
     for p in range(count_panels(columns, panels)):
         for b in range(rows):
-            copy(panels + p * panel_stride + b * panel, out + b * columns + p * panel, min(panel, columns - p * panel))
+            copy(panels + p * panel_stride + b * panel, out + numbers[b] * columns + p * panel, min(panel, columns - p * panel))

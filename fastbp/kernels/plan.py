@@ -54,6 +54,7 @@ Plan = Record(
     loss="code",
     rule="code, or NO_RULE",
     output="code of the activation that predictions end with, or SOFTMAX",
+    outputs="1: the outputs that a loss is computed from are written for the user",
     labelled="1: targets are class numbers, 0: rows of numbers",
     weighted="1: samples have weights",
     order="how the rows of an epoch are ordered: GIVEN, SHUFFLED or WITH_REPLACEMENT",

@@ -12,6 +12,7 @@ from fastbp.kernels.products.gemm import count_panels, panel_width
 from fastbp.kernels.sparse.entries import gather_entries
 from fastbp.kernels.sparse.first_layer import forward_entries, forward_row_entries
 from fastbp.kernels.sweeps import softmax_block
+from fastbp.kernels.team import share
 from fastbp.simd.register import all_lanes, load, load_first, store, width
 from fastbp.simd.transpose import square_times, square_times_first
 
@@ -99,14 +100,34 @@ def forward_row(plan, layer, params, work):
 
 
 @kernel
-def predict(plan, params, work, data, order, out, team):
-    """out (N, O) = the network's outputs for rows 0 to N of x, by a team of one; the block and its activations are overwritten.
+def write_outputs(plan, work, samples, count, out, team):
+    """out (N, O), the rows of these samples = the network's outputs, from A (S, O) of the last layer, or Z if the loss has a link.
+
+    A share of the samples; A and the member's lane blocks are overwritten.
+    """
+    layer, lanes = plan.layers[plan.n_layers - 1], width(work)
+    n_out, stride, panel, a = layer.n_out, plan.panel_stride, panel_width(work), work + layer.activation
+    first, last = share((count + lanes - 1) // lanes, team)
+    top, end = first * lanes, min(last * lanes, count)
+    if plan.output == SOFTMAX:
+        block = work + plan.lanes + team.member * plan.lanes_stride
+        for row in range(top, end, lanes):
+            to_lanes(a, stride, row, n_out, block)
+            softmax_block(block, n_out)
+            from_lanes(block, n_out, a, stride, row)
+    elif plan.output != IDENTITY:
+        for p in range(count_panels(n_out, work)):
+            activate_panel(plan.output, a + p * stride + top * panel, end - top, n_out - p * panel, work)
+    rows_from_panels(a + top * panel, stride, samples + top, end - top, n_out, out)
+
+
+@kernel
+def predict(plan, params, work, data, order, team):
+    """The network's outputs for rows 0 to N of x, by a team of one; the block and its activations are overwritten.
 
     `order` are these numbers. Returns whether all numbers of the rows are finite; of rows without their zeros it is not asked.
     """
-    last = plan.layers[plan.n_layers - 1]
-    n_in, n_out, stride, panel, lanes = plan.layers[0].n_in, last.n_out, plan.panel_stride, panel_width(work), width(work)
-    block, z = work + plan.lanes, work + last.activation
+    n_in, stride = plan.layers[0].n_in, plan.panel_stride
     is_sparse, is_finite = plan.most_entries > 0, True
     for top in range(0, plan.n_rows, plan.block):
         rows = min(plan.block, plan.n_rows - top)
@@ -125,13 +146,5 @@ def predict(plan, params, work, data, order, out, team):
                 forward(plan, plan.layers[number], work, rows, TO_PREDICT, team)
             else:
                 forward_row(plan, plan.layers[number], params, work)
-        if plan.output == SOFTMAX:
-            for first in range(0, rows, lanes):
-                to_lanes(z, stride, first, n_out, block)
-                softmax_block(block, n_out)
-                from_lanes(block, n_out, z, stride, first)
-        elif plan.output != IDENTITY:
-            for p in range(count_panels(n_out, work)):
-                activate_panel(plan.output, z + p * stride, rows, n_out - p * panel, work)
-        rows_from_panels(z, stride, rows, n_out, out + top * n_out)
+        write_outputs(plan, work, order + top, rows, data.outputs, team)
     return is_finite

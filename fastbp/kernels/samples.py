@@ -19,6 +19,7 @@ class Data(NamedTuple):
     y: Any  # (N, O): targets
     labels: Any  # (N,): targets that are classes
     sample_weight: Any  # (N,), float64
+    outputs: Any  # (N, O): outputs of the samples, overwritten where the plan says so, and by predictions
 
 
 class Batch(NamedTuple):

@@ -153,7 +153,7 @@ def in_panels(call, mode, team):
         if team.member == 0:
             unpack_layers(plan, packed, params)
     elif mode == PREDICT:
-        return 0.0 if predict(plan, params, work, call.data, call.order, call.out, team) else nan
+        return 0.0 if predict(plan, params, work, call.data, call.order, team) else nan
     else:
         batch = batch_of(plan, call.data, call.order, plan.n_rows, plan.epoch, plan.first)
         minibatch(plan, work, reals, call.data, batch, call.rates[0], mode != EVALUATE, team)
@@ -219,7 +219,7 @@ def _running(name, way):
             TRAIN: mini-batches, parameters packed before and unpacked after. STEP: one mini-batch, the first plan.n_rows of
             `order`, with rates[0]; parameters stay as they are where it diverges. DIFFERENTIATE: `out` = the gradient, like
             `params`, of the mean loss of these rows and the L2 penalty. EVALUATE: the loss only. PREDICT: `out` = outputs
-            (n_rows, O), by one member.
+            (n_rows, O), by one member. Where the plan says so, TRAIN and EVALUATE write outputs (N, O), too.
         member, members : int
             This thread's number and how many run this call together, with the same arrays.
         x, columns, starts : arrays
@@ -233,7 +233,8 @@ def _running(name, way):
             STEP, DIFFERENTIATE and EVALUATE: to member 0, the mean loss. PREDICT: NaN if `x` holds one, or infinity. Else 0. NaN,
             too, if the team was called off or a code is not known; the plan's status tells that.
         """
-        data = Data(pointer(x), pointer(columns), pointer(starts), pointer(y), pointer(labels), pointer(weights))
+        samples = pointer(x), pointer(columns), pointer(starts), pointer(y), pointer(labels), pointer(weights)
+        data = Data(*samples, pointer(out))
         own = plan_at(pointer(plan)), pointer(work), pointer(params), reals_at(pointer(reals)), pointer(rates), pointer(record)
         return way(Call(*own, pointer(order), data, pointer(out)), mode, Team(member, members, pointer(meeting)))
 

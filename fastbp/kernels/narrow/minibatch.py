@@ -11,9 +11,9 @@ from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.minibatch import prepare_step
 from fastbp.kernels.narrow.columns import finish, gather, loss_narrow, outer_sums, product, sum_lanes
 from fastbp.kernels.packing import copy, fill
-from fastbp.kernels.plan import step_at
+from fastbp.kernels.plan import SOFTMAX, step_at
 from fastbp.kernels.samples import block_of, factor_of_weights, weight_of
-from fastbp.kernels.sweeps import multiply_slope, update
+from fastbp.kernels.sweeps import activate, multiply_slope, softmax_block, update
 from fastbp.simd.record import preceding
 from fastbp.simd.register import broadcast, fence, fma, like, load, store, width
 
@@ -93,6 +93,26 @@ def gather_one(plan, data, batch, a, targets, weights):
 
 
 @kernel
+def write_outputs(plan, work, batch, stride, room, out):
+    """out (N, O), the rows of these samples = the network's outputs, from A (O, S) of the last layer, or Z if the loss has a link.
+
+    Targets, in whose `room` they are computed, are overwritten.
+    """
+    layer, lanes = plan.layers[plan.n_layers - 1], width(work)
+    n_out = layer.n_out
+    for top in range(0, batch.count, lanes):
+        for k in range(n_out):
+            store(room, k * lanes, load(work + layer.activation, k * stride + top))
+        if plan.output == SOFTMAX:
+            softmax_block(room, n_out)
+        elif plan.output != IDENTITY:
+            activate(plan.output, room, n_out * lanes, lanes, work)
+        for j in range(min(lanes, batch.count - top)):
+            for k in range(n_out):
+                out[batch.samples[top + j] * n_out + k] = room[k * lanes + j]
+
+
+@kernel
 def one_sample(plan, work, reals, data, batch):
     """The loss of one sample, times its weight, and the gradient of a mini-batch of it alone."""
     lanes, packed, gradient, rows = width(work), work + plan.packed, work + plan.gradient, work + plan.partials
@@ -109,6 +129,8 @@ def one_sample(plan, work, reals, data, batch):
         inputs[n_in] = 1
         finish(layer, work, a, n_out * lanes)
     loss = loss_narrow(plan, work, reals, lanes, lanes, targets, weights, factor_of_weights(plan, batch)) / lanes
+    if plan.outputs == 1:
+        write_outputs(plan, work, batch, lanes, targets, data.outputs)
     for number in range(plan.n_layers - 1, -1, -1):
         layer = plan.layers[number]
         n_in, n_out, d, w = layer.n_in, layer.n_out, work + layer.delta, packed + layer.pack
@@ -137,6 +159,8 @@ def many_samples(plan, work, reals, data, batch):
             product(packed + layer.pack, n_in + 1, 1, n_out, n_in, work + layer.input, a, samples, stride, n_in)
             finish(layer, work, a, n_out * stride)
         loss += loss_narrow(plan, work, reals, samples, stride, targets, weights, factor_of_weights(plan, batch))
+        if plan.outputs == 1:
+            write_outputs(plan, work, block, stride, targets, data.outputs)
         for number in range(plan.n_layers - 1, -1, -1):
             layer = plan.layers[number]
             n_in, n_out, d, w = layer.n_in, layer.n_out, work + layer.delta, packed + layer.pack
