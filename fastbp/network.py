@@ -294,15 +294,17 @@ class Network(Parameters):
         values, labels = validation.targets("y", y, count, sizes[-1], self.loss_function.task, dtype)
         weights = validation.weights_of_samples(sample_weight, count)
         differentiate = out is not None
+        mode, flop = (DIFFERENTIATE, threads.flop_of_sample(sizes)) if differentiate else (EVALUATE, 2 * self._vector.size)
+        members = threads.members_for(float(flop * count), None, threads.FLOP_PER_START)
         try:
             session = self._spare.pop()
         except IndexError:
             session = None
-        if session is None or session.batch != count or session.differentiate < differentiate or not session.takes(rows):
-            session = Session(self, count, differentiate=differentiate, entries=self._entries(rows))
-        mode = DIFFERENTIATE if differentiate else EVALUATE
+        if session is None or not (session.computes(count, differentiate, members) and session.takes(rows)):
+            session = Session(self, count, differentiate=differentiate, members=members, entries=self._entries(rows))
         loss = session.compute(mode, count, rows, values, labels, weights, out if differentiate else session.out)
-        if session.work.nbytes <= SPARE_BYTES and not self._spare:
+        session.close()
+        if session.work.nbytes <= SPARE_BYTES and not self._spare and members == 1:
             self._spare.append(session)
         return loss
 

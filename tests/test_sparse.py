@@ -51,7 +51,7 @@ def trained(net, X, y, **options):
 def sessions(monkeypatch):
     """A list of the sessions that are made."""
     made, init = [], Session.__init__
-    monkeypatch.setattr(TrainingSession, "__init__", lambda self, *args, **kw: (init(self, *args, **kw), made.append(self))[0])
+    monkeypatch.setattr(Session, "__init__", lambda self, *args, **kw: (init(self, *args, **kw), made.append(self))[0])
     return made
 
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from fastbp.kernels.accuracy import count_right
+
 
 def score(task: str, outputs: np.ndarray, targets: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
     """Accuracy, or R^2 where targets are numbers.
@@ -30,6 +32,9 @@ def accuracy(outputs: np.ndarray, targets: np.ndarray, sample_weight: np.ndarray
         Class numbers (n_samples,), or a yes (above 1/2) or no for every output (n_samples, n_outputs).
     sample_weight : ndarray (n_samples,), optional
     """
+    if targets.ndim == 1 and sample_weight is None:
+        right = count_right[outputs.dtype](np.ascontiguousarray(outputs), np.ascontiguousarray(targets, np.int64))
+        return float(right / len(targets))
     right = outputs.argmax(axis=1) == targets if targets.ndim == 1 else ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
     return float(np.average(right, weights=sample_weight))
 

@@ -164,6 +164,10 @@ class Session:
         self.plan.outputs = outputs is not None
         self.out = self.x[:0] if outputs is None else outputs
 
+    def computes(self, count: int, differentiate: bool, members: int) -> bool:
+        """Whether a session that is made for so many samples would be like this one, or could do less."""
+        return self.batch == count and self.members == members and self.differentiate >= differentiate
+
     def takes(self, rows) -> bool:
         """Whether there is room for the numbers other than zero of a sample, if they are to be told from the others."""
         if self.entries is None:
