@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 
 import fastbp
 from fastbp import SGD, Adam, DivergenceError, Momentum, Network, Trainer
-from fastbp.engine import metrics, planner
+from fastbp.engine import metrics, planner, threads
 from fastbp.kernels.tuning import NARROW_LIMIT
 
 N, BATCH = 23, 5  # the last mini-batch is short
@@ -447,23 +447,60 @@ def test_class_numbers_at_fault(call, labels, dtype):
             wrong(X0, y)
 
 
-@pytest.mark.parametrize("sizes", [WIDE, NARROW])
-@pytest.mark.parametrize(("factor", "rate"), [(1e200, 0.01), (1e3, 1e308)], ids=["loss", "parameters"])
-def test_a_step_that_diverges_changes_nothing(sizes, factor, rate):
+@pytest.fixture(params=["one block", "blocks", "two threads", "areas"])
+def way(request, monkeypatch):
+    """Options of a trainer whose mini-batches are computed in one of the ways there are."""
+    if request.param in ("blocks", "areas"):
+        monkeypatch.setattr(planner, "block_rows", lambda batch, sizes, itemsize: min(batch, 6))
+    if request.param == "blocks":
+        monkeypatch.setattr(planner, "SMALL_GRADIENT", 0)
+    if request.param in ("two threads", "areas"):
+        monkeypatch.setattr(threads, "members_for", lambda flop, limit, *start: 1 if start else limit or 1)
+        return {"n_threads": 2}
+    return {}
+
+
+def twins(sizes, rule, way):
     net, X, y = problem(sizes)
     twin = net.copy()
-    trainer, other = (each.trainer(optimizer=Momentum(0.01), batch_size=N, n_samples=100) for each in (net, twin))
-    for each in (trainer, other):
+    trainers = [each.trainer(optimizer=rule, batch_size=N, n_samples=100, l2=0.1, **way) for each in (net, twin)]
+    for each in trainers:
         each.step(X, y)
-        each.learning_rate = rate
-    before = trainer.state()
-    with pytest.raises(DivergenceError, match=r"Weights and optimiser are as before it\. Lower"):
-        trainer.step(X, y * factor)
+    return *trainers, X, y
+
+
+@pytest.mark.parametrize("options", [{}, {"clip_norm": 1.0}], ids=str)
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("row", [0, N - 1])
+@pytest.mark.parametrize("sizes", [WIDE, NARROW])
+def test_a_step_whose_loss_is_not_finite_changes_nothing(sizes, row, rule, options, way):
+    trainer, other, X, y = twins(sizes, fastbp.optimizers.get(rule), way | options)
+    before, bad = trainer.state(), y.copy()
+    bad[row] = 1e200
+    with pytest.raises(DivergenceError, match=r"the loss of these samples is not finite\. The weights are as before"):
+        trainer.step(X, bad)
     same_state(trainer.state(), before)
     for each in (trainer, other):
-        each.learning_rate = 0.01
         each.step(X, y)
     same_state(trainer.state(), other.state())
+
+
+@pytest.mark.parametrize("sizes", [WIDE, NARROW])
+def test_a_step_to_weights_that_are_not_finite_leaves_the_weights(sizes, way):
+    trainer, other, X, y = twins(sizes, Momentum(0.01), way)
+    before = trainer.state()
+    trainer.learning_rate = 1e308
+    with pytest.raises(DivergenceError, match=r"a weight after the step is not finite\. .*, and the optimiser begins anew"):
+        trainer.step(X, y * 1e3)
+    after = trainer.state()
+    assert not after["slots"].any()
+    assert (after["hyper"] == Momentum(0.01).hyper() + (0.0,) * 6).all()
+    same_state(after | {"slots": before["slots"], "hyper": before["hyper"], "learning_rate": 0.01}, before)
+    anew = other.net.copy().trainer(optimizer=Momentum(0.01), batch_size=N, n_samples=100, l2=0.1, **way)
+    trainer.learning_rate = 0.01
+    for each in (trainer, anew):
+        each.step(X, y)
+    np.testing.assert_array_equal(trainer.net.params, anew.net.params)
 
 
 def test_a_schedule_needs_to_know_where_steps_are():

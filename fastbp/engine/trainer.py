@@ -1,5 +1,6 @@
 """`Trainer`: what a training is, as an object that lasts from one call to the next."""
 
+from math import isfinite, isnan
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from fastbp.engine.rule import RunningRule
 from fastbp.engine.supervisor import DivergenceError, Stopping, Supervisor
 
 DIVERGED = (
-    "training diverged: the loss of these samples, or a weight after the step, is not finite. Weights and optimiser are as before"
-    " it. Lower the learning rate (now {:g}), or scale X to mean 0 and deviation 1"
+    "training diverged: {} is not finite. The weights are as before the step, {}. Lower the learning rate (now {:g}), or scale X to"
+    " mean 0 and deviation 1"
 )
+OF_LOSS = "the loss of these samples", "and so is the optimiser"
+OF_STEP = "a weight after the step", "and the optimiser begins anew"
 
 
 class Trainer:
@@ -170,7 +173,8 @@ class Trainer:
         ValueError, TypeError
             Naming the argument at fault, before anything is changed.
         DivergenceError
-            Where the loss, or a parameter after the step, is not finite: everything is as it was before the call.
+            Where the loss is not finite: everything is as it was before the call. Where a parameter would not be after the step:
+            the parameters are as they were, and the optimiser begins anew.
         RuntimeError
             While the network is being trained already.
         """
@@ -189,8 +193,8 @@ class Trainer:
             session.set_place(self._running.epochs, self._first)
             self._rate[0] = rate
             loss = session.step(count, rows, values, labels, weights)
-            if loss != loss:
-                raise DivergenceError(self.epochs, rate, DIVERGED.format(rate))
+            if not isfinite(loss):
+                raise DivergenceError(self.epochs, rate, DIVERGED.format(*(OF_LOSS if isnan(loss) else OF_STEP), rate))
             self._first += count
             if self._n_samples is not None and self._first >= self._n_samples:
                 self._begin_epoch()
@@ -356,7 +360,7 @@ class Trainer:
         session = self._stepping = self._open(rows, self._batch_size)
         session.set_rates(self._rate)
         session.set_record(1, norms=self._norms)
-        session.begin(self._drawn_seed() if self._extra.dropout else 0, self._running.epochs)
+        session.begin(self._drawn_seed() if self._extra.dropout else 0, self._running.epochs, steps=True)
         return session
 
     def _penalise(self, session, n_samples):

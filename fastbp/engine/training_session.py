@@ -1,6 +1,6 @@
 """A session that trains: by a rule, in steps or in epochs, with what is set before and what can be read afterwards."""
 
-from math import nan
+from math import inf, isfinite, nan
 
 import numpy as np
 
@@ -32,7 +32,6 @@ class TrainingSession(Session):
         self._slots = self.work[first : first + optimizer.slots * self.plan.n_packed]
         self._hyper = self.reals.hyper
         self._kept: list[np.ndarray] = []  # the last snapshot
-        self._kept_rule: tuple[np.ndarray, np.ndarray] | None = None  # before the last step
         self.has_own_classes = any(is_own(type(each)) for each in (optimizer, net.loss_function, net.output, *net.hidden))
         self._set_rule(optimizer)
 
@@ -102,11 +101,14 @@ class TrainingSession(Session):
         self.record = np.full(epochs * self._width, nan)
         self.plan.separate = self._separate or norms
 
-    def begin(self, seed=0, epoch=0):
-        """Let training go on with an epoch, the first of orders, rates and record; `seed` is of all that the kernel draws."""
+    def begin(self, seed=0, epoch=0, *, steps=False):
+        """Let training go on with an epoch, the first of orders, rates and record; `seed` is of all that the kernel draws.
+
+        `steps`: by `step`, else by `train`.
+        """
         plan, reals = self.plan, self.reals
         plan.epoch = plan.origin = epoch
-        plan.status, plan.seed, plan.first = RUNNING, seed, 0
+        plan.status, plan.seed, plan.first, plan.guarded = RUNNING, seed, 0, steps
         reals.loss_sum = reals.loss_rows = 0.0
         self._given = ()
 
@@ -118,16 +120,20 @@ class TrainingSession(Session):
         self.call(TRAIN)
 
     def step(self, count: int, x, y, labels, sample_weight) -> float:
-        """One step of the rule by `count` samples, as for `compute`; the loss before it. NaN, and no change, where it diverges."""
-        if self._kept_rule is None:
-            self._kept_rule = np.empty_like(self._hyper), memory.zeros(self._slots.size, self.dtype)
-        hyper, slots = self._kept_rule
-        hyper[:] = self._hyper
-        slots[:] = self._slots
+        """One step of the rule by `count` samples, given as for `compute`; the loss before it.
+
+        NaN where that is not finite, and nothing is changed. Infinity where a parameter would not be: the parameters stay as they
+        are, and the rule begins anew.
+        """
+        hyper = self._hyper.copy()
         loss = self.compute(STEP, count, x, y, labels, sample_weight, self.out)
         if self.plan.status != DIVERGED:
             return loss
-        self._hyper[:], self._slots[:], self.plan.status = hyper, slots, RUNNING
+        self.plan.status = RUNNING
+        if isfinite(loss):
+            self.restart(self.rule)
+            return inf
+        self._hyper[:] = hyper
         return nan
 
     def snapshot(self):

@@ -3,13 +3,15 @@
 Legend: B samples of the block; L layers; W lanes of a register.
 """
 
+from math import isfinite
+
 from fastbp.compiler import kernel
 from fastbp.kernels.backward import backward
 from fastbp.kernels.forward import TO_DIFFERENTIATE, TO_EVALUATE, forward
 from fastbp.kernels.gradient import computes_deltas, gradient
 from fastbp.kernels.loss import add_losses, loss_and_delta
 from fastbp.kernels.packing import gather_rows
-from fastbp.kernels.plan import Layer, Plan, plan_at
+from fastbp.kernels.plan import DIVERGED, Layer, Plan, plan_at
 from fastbp.kernels.predict import write_outputs
 from fastbp.kernels.regularize import draw_masks
 from fastbp.kernels.samples import block_of
@@ -80,7 +82,9 @@ def one_block(plan, work, reals, data, batch, differentiate, is_first, is_last, 
     barrier(team)
     if plan.outputs == 1:
         write_outputs(plan, work, batch.samples, rows, data.outputs, team)
-    if not differentiate:
+    if plan.guarded == 1 and not isfinite(add_losses(plan, work, rows, 0.0)):
+        plan.status = DIVERGED  # all members see it, and write the same
+    if not differentiate or plan.status == DIVERGED:
         return
     for number in range(plan.n_layers - 1, -1, -1):
         layer = plan.layers[number]
@@ -119,6 +123,8 @@ def all_blocks(plan, work, reals, data, batch, differentiate, team):
             theirs = work + other * plan.area
             if team.member == 0:
                 loss = add_losses(plan, theirs, min(block, count - top - other * block), loss)
+                if plan.guarded == 1 and not isfinite(loss):
+                    plan.status = DIVERGED
             if differentiate:
                 add_gradient(plan, work, theirs, top == 0 and other == 0, team)
         barrier(team)

@@ -8,7 +8,7 @@ from fastbp.kernels.block import all_blocks
 from fastbp.kernels.gradient import add_decay, update_from_memory
 from fastbp.kernels.norms import squared_norm
 from fastbp.kernels.packing import transpose_weights
-from fastbp.kernels.plan import NO_RULE, step_at
+from fastbp.kernels.plan import DIVERGED, NO_RULE, step_at
 from fastbp.kernels.products.gemm import count_panels, panel_width
 from fastbp.kernels.regularize import begin_step, complete_all, limit_norms, penalty_factor
 from fastbp.kernels.samples import factor_of_weights
@@ -84,6 +84,8 @@ def minibatch(plan, work, reals, data, batch, rate, differentiate, team):
     loss = all_blocks(plan, work, reals, data, batch, differentiate, team)
     if team.member == 0:
         reals.loss_sum += reals.report * factor_of_weights(plan, batch) * loss * batch.count
+    if plan.status == DIVERGED:
+        return
     if plan.separate == 1 and plan.rule != NO_RULE:
         complete_all(plan, work, reals, team)
         for number in range(plan.n_layers):

@@ -62,6 +62,7 @@ Plan = Record(
     population="samples there are",
     status="written by the kernel: RUNNING, STOPPED, DIVERGED or UNKNOWN_CODE",
     seed="of the order and of dropout",
+    guarded="1: no step is taken where the loss is not finite, and the status is DIVERGED",
     separate="1: gradients go to memory before the step, for their norms",
     epoch="cursor: where training goes on",
     first="cursor: row of that epoch",

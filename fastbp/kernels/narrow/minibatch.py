@@ -6,12 +6,14 @@ bias gradient is then one more column of the same sum. A mini-batch of one sampl
 Legend: W lanes; S samples of a block, a multiple of W; I inputs and O outputs of a layer; B samples of the mini-batch.
 """
 
+from math import isfinite
+
 from fastbp.compiler import inline, kernel
 from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.minibatch import prepare_step
 from fastbp.kernels.narrow.columns import finish, gather, loss_narrow, outer_sums, product, sum_lanes
 from fastbp.kernels.packing import copy, fill
-from fastbp.kernels.plan import SOFTMAX, step_at
+from fastbp.kernels.plan import DIVERGED, SOFTMAX, step_at
 from fastbp.kernels.samples import block_of, factor_of_weights, weight_of
 from fastbp.kernels.sweeps import activate, multiply_slope, softmax_block, update
 from fastbp.simd.record import preceding
@@ -179,6 +181,9 @@ def narrow_minibatch(plan, work, reals, data, batch, rate, differentiate, team):
     loss = one_sample(plan, work, reals, data, batch) if batch.count == 1 else many_samples(plan, work, reals, data, batch)
     reals.loss_sum += reals.report * factor_of_weights(plan, batch) * loss * batch.count
     reals.loss_rows += batch.count if batch.inverse > 0.0 else 0
+    if plan.guarded == 1 and not isfinite(loss):
+        plan.status = DIVERGED
+        return
     prepare_step(plan, work, reals, rate, 0.0)
     step, packed = step_at(work + plan.step), work + plan.packed
     update(plan.rule, packed, work + plan.gradient, work + plan.slot_1, work + plan.slot_2, plan.n_packed, step.rule, step.l2)
