@@ -43,7 +43,8 @@ def _sibling(name: str) -> ModuleType:
     """A module beside this file, which need not be the one installed."""
     own = f"_fastbp_{name}"
     if own not in sys.modules:
-        spec = spec_from_file_location(own, Path(__file__).with_name(f"{name}.py"))
+        path = Path(__file__).with_name(name)
+        spec = spec_from_file_location(own, path / "__init__.py" if path.is_dir() else path.with_suffix(".py"))
         assert spec is not None
         assert spec.loader is not None
         sys.modules[own] = module_from_spec(spec)
@@ -83,6 +84,11 @@ class Turns:
             self.current = self.contestant(chosen, dtype, self.threads, workloads.Data(*data) if data else None)
         return reason, self.contestant.tolerance(chosen, dtype)
 
+    def reason_against_steps(self) -> str | None:
+        """Why the contestant cannot be given single mini-batches of what is open, if it cannot."""
+        reason: str | None = self.contestant.reason_against_steps(self.current.workload)
+        return reason
+
     def reset(self) -> None:
         """Go back to the first weights."""
         self.current.reset()
@@ -99,6 +105,17 @@ class Turns:
             time.sleep(PAUSE)
         start = self.clock()
         self.current.run(epochs)
+        return self.clock() - start
+
+    def steps(self, epochs: int) -> float:
+        """Train from the first weights by single mini-batches, each of which comes as arrays of its own; seconds."""
+        self.reset()
+        self.current.begin_steps()
+        batches = self.current.mini_batches()
+        start = self.clock()
+        for _ in range(epochs):
+            for X, y in batches:
+                self.current.step(X, y)
         return self.clock() - start
 
     def predict(self, repeats: int) -> float:
