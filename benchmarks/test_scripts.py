@@ -1,5 +1,6 @@
 """The scripts run, and stop at what computes something else."""
 
+import math
 import os
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from fastbp.bench.measure import Settings
 
-from . import bench_estimators, kernels_alone, libxsmm_dnn
+from . import bench_estimators, kernels_alone, libxsmm_dnn, neighbours
 
 
 @pytest.mark.parametrize("name", ["tabular", "matrix-exp"])
@@ -48,3 +49,36 @@ def test_libxsmm_dnn_trains_like_the_baseline(threads, tmp_path, monkeypatch):
     *_, peak, ratio = libxsmm_dnn.compare("tabular", threads, Settings(3, 0.01, 500))
     assert peak.endswith("%")
     assert " to " in ratio
+
+
+needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs to choose cores")
+
+
+@needs_affinity
+def test_fits_among_neighbours():
+    conditions = ["idle", "one core busy", "one core from 20 ms on"]
+    rows = list(neighbours.compare(["fastbp", "numpy"], ["10-256-256-10"], conditions, 1, 1))
+    assert [row[1] for row in rows[::3]] == conditions
+    assert [row[2] for row in rows[:3]] == ["fastbp, one thread", "fastbp", "numpy"]
+    assert all(0 < least <= median <= most and ratio > 0 for *_, median, least, most, ratio in rows)
+
+
+@needs_affinity
+def test_nothing_is_timed_that_ends_elsewhere():
+    players = [neighbours.Player("fastbp", "10-256-256-10", 1, 1) for _ in range(2)]
+    try:
+        players[1].check(players[0])
+        players[1].parameters = 1.01 * players[1].parameters
+        with pytest.raises(AssertionError, match="ends elsewhere"):
+            players[1].check(players[0])
+    finally:
+        for player in players:
+            player.close()
+
+
+@needs_affinity
+def test_a_turn_that_takes_too_long_is_ended(monkeypatch):
+    monkeypatch.setattr(neighbours, "PATIENCE", 0.01)
+    player = neighbours.Player("fastbp", "784-128-10", 1, 1000)
+    assert player.turn(None) == player.turn(None) == math.inf
+    player.close()

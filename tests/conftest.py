@@ -24,7 +24,7 @@ import pytest
 
 from fastbp import activations, baseline, losses, optimizers
 from fastbp.compiler import entry
-from fastbp.engine import threads
+from fastbp.engine import crew, threads
 from fastbp.engine.session import Session
 from fastbp.kernels.train import TRAIN
 from fastbp.network import Network
@@ -116,6 +116,13 @@ def error(result, expected):
 
 
 compiled = entry  # a decorator, as in the package
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch):
+    """Teams are whole, however slowly their members come: what a test is about would else be computed by one of them, mostly."""
+    for name, value in (("FOR_ARRIVAL", 10**10), ("FOR_ANSWER", 10**10), ("TOO_MUCH", 1 << 60)):
+        monkeypatch.setattr(crew, name, value)
 
 
 @pytest.fixture

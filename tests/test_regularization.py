@@ -317,7 +317,7 @@ def test_outputs_losses_and_validation_never_drop():
     seen = []
     options = {"validation_data": (X, y), "record_score": True, "dropout": 0.9, "input_dropout": 0.5}
     history = net.fit(X, y, epochs=3, callbacks=[lambda e, net, h: seen.append((net.loss(X, y), net.score(X, y)))], **options)
-    assert list(zip(history.validation_loss, history.score, strict=True)) == seen
+    assert list(zip(history.validation_loss, history.validation_score, strict=True)) == seen
     assert net.loss(X, y) == pytest.approx(oracle(net).loss(X, y), rel=1e-13) == seen[-1][0]
     assert min(history.loss) > max(history.validation_loss)  # what was dropped shows in the loss of the training
 

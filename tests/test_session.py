@@ -254,17 +254,17 @@ def test_nobody_waits_for_a_member_that_never_comes(mode, monkeypatch):
     net, X, y = problem()
     session = TrainingSession(net, len(X), SGD(0.01), members=3)
     session.set_data(X, y)
-    session.out, begun, submit = np.empty_like(net.params), [], session._threads.submit
+    session.out, begun, submit = np.empty_like(net.params), [], session._crew._threads.submit
 
     def interrupted(*arguments):
         begun.append(submit(*arguments))
         raise KeyboardInterrupt  # as Ctrl-C may do when the thread has been started
 
-    monkeypatch.setattr(session._threads, "submit", interrupted)
+    monkeypatch.setattr(session._crew._threads, "submit", interrupted)
     before = net.params.copy()
     with pytest.raises(KeyboardInterrupt):
         session.call(mode)
-    assert np.isnan(begun[0].result(timeout=60))
+    assert begun[0].result(timeout=60) == 0.0
     session.close()
     np.testing.assert_array_equal(net.params, before)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 # The modules behind the door, and what they offer.
 MODULES = {
-    "atomics": "fetch_add give_way load_shared relax",
+    "atomics": "clock fetch_add give_way load_shared relax store_shared",
     "cache": "cache_directory",
     "choice": "Choice Level choose",
     "entries": "Entry entry",
@@ -26,10 +26,12 @@ HOME = {name: f"{__name__}.{module}" for module, names in MODULES.items() for na
 __all__ = [*HOME]
 
 if TYPE_CHECKING:
+    from fastbp.compiler.atomics import clock as clock
     from fastbp.compiler.atomics import fetch_add as fetch_add
     from fastbp.compiler.atomics import give_way as give_way
     from fastbp.compiler.atomics import load_shared as load_shared
     from fastbp.compiler.atomics import relax as relax
+    from fastbp.compiler.atomics import store_shared as store_shared
     from fastbp.compiler.cache import cache_directory as cache_directory
     from fastbp.compiler.choice import Choice as Choice
     from fastbp.compiler.choice import Level as Level

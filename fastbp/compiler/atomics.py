@@ -1,5 +1,6 @@
-"""What threads that run one kernel together share: an integer in memory, and the core they wait on."""
+"""What threads that run one kernel together share: integers in memory, the core they wait on, and the time."""
 
+import ctypes
 import sys
 
 from llvmlite import ir
@@ -10,6 +11,8 @@ from numba.extending import intrinsic
 from fastbp.compiler.modules import add_this_module
 
 add_this_module()
+
+CLOCK_MONOTONIC, CLOCK_UPTIME_RAW = 1, 8  # of Linux and of macOS
 
 
 @intrinsic
@@ -30,6 +33,17 @@ def load_shared(typingctx, counter):
         return builder.load_atomic(args[0], "acquire", 8)
 
     return types.int64(counter), codegen
+
+
+@intrinsic
+def store_shared(typingctx, counter, value):
+    """Write an integer that other threads read: whoever sees it sees all that was written before."""
+
+    def codegen(context, builder, signature, args):
+        builder.store_atomic(args[1], args[0], "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(counter, types.int64), codegen
 
 
 @intrinsic
@@ -57,3 +71,32 @@ def give_way(typingctx):
         return context.get_dummy_value()
 
     return types.void(), codegen
+
+
+def _call_with_place(builder, name, words, *before):
+    """Call a function of the system that writes so many integers; these."""
+    word = ir.IntType(64 if sys.platform == "win32" else 8 * ctypes.sizeof(ctypes.c_long))
+    place = cgutils.alloca_once(builder, word, words)
+    function = ir.FunctionType(ir.IntType(32), [each.type for each in before] + [place.type])
+    builder.call(cgutils.get_or_insert_function(builder.module, function, name), [*before, place])
+    values = [builder.load(builder.gep(place, [ir.Constant(ir.IntType(32), i)])) for i in range(words)]
+    return [value if word.width == 64 else builder.sext(value, ir.IntType(64)) for value in values]
+
+
+@intrinsic
+def clock(typingctx):
+    """Nanoseconds on the clock of `time.perf_counter_ns`."""
+
+    def codegen(context, builder, signature, args):
+        second = ir.Constant(ir.IntType(64), 10**9)
+        if sys.platform == "win32":
+            (ticks,) = _call_with_place(builder, "QueryPerformanceCounter", 1)
+            (rate,) = _call_with_place(builder, "QueryPerformanceFrequency", 1)
+            seconds, rest = builder.sdiv(ticks, rate), builder.srem(ticks, rate)
+            nanoseconds = builder.sdiv(builder.mul(rest, second), rate)
+        else:
+            number = ir.Constant(ir.IntType(32), CLOCK_UPTIME_RAW if sys.platform == "darwin" else CLOCK_MONOTONIC)
+            seconds, nanoseconds = _call_with_place(builder, "clock_gettime", 2, number)
+        return builder.add(builder.mul(seconds, second), nanoseconds)
+
+    return types.int64(), codegen

@@ -1,6 +1,5 @@
 """A network's buffers for one kind of call, and the call itself, alone or by a team of threads."""
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import isnan, nan
 
@@ -9,6 +8,7 @@ import numpy as np
 from fastbp.activations import Identity
 from fastbp.compiler import Level, choose
 from fastbp.engine import memory, panels, planner, validation
+from fastbp.engine.crew import Crew
 from fastbp.engine.regularization import NOTHING
 from fastbp.engine.sparsity import CompressedRows
 from fastbp.engine.validation import NO_WEIGHTS
@@ -22,7 +22,6 @@ from fastbp.kernels.plan import (
     UNKNOWN_CODE,
     Reals,
 )
-from fastbp.kernels.team import CALLED_OFF
 from fastbp.kernels.train import PREDICT, run, run_narrow
 from fastbp.optimizers import Optimizer
 from fastbp.simd import register
@@ -47,7 +46,7 @@ class Session:
     narrow : bool
         Train with lanes over samples, for networks of narrow layers; by one thread, no penalty, no norms.
     members : int
-        Threads.
+        Threads, at most.
     extra : Regularization
         L1, clipping, max-norm and dropout; not with `narrow`.
     entries : Entries, optional
@@ -116,7 +115,7 @@ class Session:
         self.plan.separate = self._separate = optimizer is None or self.plan.area > 0 or extra.clip_norm < np.inf
         self.plan.rates = 1
         self.rates = self.record = np.zeros(1)
-        self.meeting = np.zeros(8, np.int64)
+        self._crew = Crew(members)
         self.x = self.y = self.out = np.zeros(0, self.dtype)
         self.sample_weight = NO_WEIGHTS
         self.labels = self.order = self.starts = NO_STARTS
@@ -127,7 +126,6 @@ class Session:
         self._given: tuple[int, ...] = ()  # numbers of samples, labels and weights in the last `compute`
         self._count = 0  # of samples in the last `compute` or `predict`
         self._run = (run_narrow if narrow else run).compiled(choice, self.dtype)
-        self._threads = ThreadPoolExecutor(members - 1) if members > 1 else None
 
     def _regularize(self, extra):
         self.reals.clip_value, self.reals.clip_norm, self.reals.max_norm = extra.clip_value, extra.clip_norm, extra.max_norm
@@ -194,8 +192,7 @@ class Session:
             x = self._numbers_of(x)
         if len(sample_weight):
             sample_weight, _ = validation.with_finite_sums(sample_weight)
-        data = x, self.columns, self.starts, y, labels, sample_weight, out
-        return self._by_all(mode, data)
+        return self._by_all(mode, (x, self.columns, self.starts, y, labels, sample_weight, out))
 
     def predict(self, count: int, x, out) -> bool:
         """The network's outputs for `count` samples into `out`; returns whether x is finite, if all its numbers are given."""
@@ -204,7 +201,7 @@ class Session:
         if self.entries:
             x = self._numbers_of(x)
         data = x, self.columns, self.starts, self.y, self.labels, self.sample_weight, out
-        if self._bound(PREDICT, 0, 1, *data) == 0.0:
+        if self._bound(PREDICT, 0, 0, *data) == 0.0:
             return True
         self._check_codes(nan)
         return False
@@ -225,8 +222,8 @@ class Session:
 
     def _bind(self):
         """Give the kernel the arrays of the session, as they are now: those of its data are left for each call."""
-        own = self.plan.numbers, self.work, self._params, self.reals.numbers, self.rates, self.record, self.order, self.meeting
-        self._bound = partial(self._run, *own)
+        own = self.plan.numbers, self.work, self._params, self.reals.numbers, self.rates, self.record, self.order
+        self._bound = partial(self._run, *own, self._crew.meeting)
 
     def set_penalty(self, l2: float, l1: float, *, per_batch=False):
         """Add l2/2 sum W^2 + l1 sum |W| over all weights to the loss, divided by the weight of a mini-batch if `per_batch`."""
@@ -242,28 +239,13 @@ class Session:
         self.plan.panel_loss = is_met and cap == float("inf")
 
     def call(self, mode: int) -> float:
-        """Run the kernel once, by all members, on the data of `set_data`; returns the mean loss, of TRAIN 0."""
+        """Run the kernel once, by the members that have a core, on the data of `set_data`; returns the mean loss, of TRAIN 0."""
         self._bind()
         return self._by_all(mode, (self.x, self.columns, self.starts, self.y, self.labels, self.sample_weight, self.out))
 
-    def _alone(self, mode, data):
-        loss = self._bound(mode, 0, 1, *data)
-        self._check_codes(loss)
-        return loss
-
     def _by_all(self, mode, data):
-        """What the kernel gives to the first member, when all have run it."""
-        if self._threads is None:
-            return self._alone(mode, data)
-        self.meeting[:] = 0
-        try:
-            others = [self._threads.submit(self._bound, mode, member, self.members, *data) for member in range(1, self.members)]
-            loss = self._bound(mode, 0, self.members, *data)
-        except BaseException:  # Ctrl-C, or no thread to be had: those that are there would wait for ever
-            self.meeting[CALLED_OFF] = 1
-            raise
-        for other in others:
-            other.result()
+        """What the kernel gives to the leader, whoever helps."""
+        loss = self._bound(mode, 0, 0, *data) if self.members == 1 else self._crew.run(partial(self._bound, mode), data)
         self._check_codes(loss)
         return loss
 
@@ -273,8 +255,7 @@ class Session:
 
     def close(self):
         """Let the threads go."""
-        if self._threads is not None:
-            self._threads.shutdown()
+        self._crew.close()
 
 
 class _Kept:

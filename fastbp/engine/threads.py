@@ -49,8 +49,7 @@ def _weights(sizes: tuple[int, ...]) -> tuple[int, int]:
 def members_for(flop: float, limit: int | None, least: float = FLOP_PER_MEMBER) -> int:
     """Threads for mini-batches of so much work, `least` each: never more than are usable, nor than `limit` if it is given.
 
-    Sizes of the team that were tried in turns during a fit gained nothing: where another program has the other core, as it does on
-    shared machines, a trial alone costs more than the team saves later.
+    How many of them work at a time depends on what other programs leave (:mod:`fastbp.engine.crew`).
     """
     if limit == 1 or flop < 2 * least:
         return 1  # without asking for limits, which takes longer than a small network

@@ -5,19 +5,19 @@ Legend: B samples of the block; L layers; W lanes of a register.
 
 from math import isfinite
 
-from fastbp.compiler import kernel
+from fastbp.compiler import inline, kernel
 from fastbp.kernels.backward import backward
 from fastbp.kernels.forward import TO_DIFFERENTIATE, TO_EVALUATE, forward
 from fastbp.kernels.gradient import computes_deltas, gradient
 from fastbp.kernels.loss import add_losses, loss_and_delta
 from fastbp.kernels.packing import gather_rows
-from fastbp.kernels.plan import DIVERGED, Layer, Plan, plan_at
+from fastbp.kernels.plan import Layer, Plan, plan_at
 from fastbp.kernels.predict import write_outputs
 from fastbp.kernels.regularize import draw_masks
 from fastbp.kernels.samples import block_of
 from fastbp.kernels.sparse.entries import gather_entries, sort_entries
 from fastbp.kernels.sparse.first_layer import forward_entries, gradient_entries
-from fastbp.kernels.team import Team, barrier, share
+from fastbp.kernels.team import alone, barrier, share
 from fastbp.simd.record import numbers_of
 from fastbp.simd.register import load, store, width
 
@@ -82,9 +82,11 @@ def one_block(plan, work, reals, data, batch, differentiate, is_first, is_last, 
     barrier(team)
     if plan.outputs == 1:
         write_outputs(plan, work, batch.samples, rows, data.outputs, team)
+        barrier(team)  # what is overwritten next may be so by others
+    if not differentiate:
+        return
     if plan.guarded == 1 and not isfinite(add_losses(plan, work, rows, 0.0)):
-        plan.status = DIVERGED  # all members see it, and write the same
-    if not differentiate or plan.status == DIVERGED:
+        barrier(team)  # all members see it
         return
     for number in range(plan.n_layers - 1, -1, -1):
         layer = plan.layers[number]
@@ -97,35 +99,36 @@ def one_block(plan, work, reals, data, batch, differentiate, is_first, is_last, 
         barrier(team)
 
 
-@kernel
-def all_blocks(plan, work, reals, data, batch, differentiate, team):
-    """The sum of the losses of a mini-batch, to member 0, and its gradients as `gradient` says.
+@inline
+def rows_together(plan, team):
+    """Samples of a mini-batch that a team takes up at a time: a block, or one for each member."""
+    return plan.block * (team.members if plan.area > 0 else 1)
 
-    Blocks are computed by all members, one after the other, or, where each member has an area, by one each: then nothing but their
-    gradients goes from core to core, which are summed in the order of the blocks, however many members there are.
+
+@kernel
+def next_blocks(plan, work, reals, data, batch, differentiate, top, loss, team):
+    """The next blocks of a mini-batch, from sample `top` on; the sum of its losses so far, to member 0, and gradients as there.
+
+    A block is computed by all members, or, where each member has an area, one by each: then nothing but their gradients goes from
+    core to core, which are summed in the order of the blocks, however many members there are.
     """
-    alone, block, loss, count = plan.area > 0, plan.block, 0.0, batch.count
-    if not alone:
-        for top in range(0, count, block):
-            rows = min(block, count - top)
-            one_block(plan, work, reals, data, block_of(batch, top, rows), differentiate, top == 0, top + block >= count, team)
-            if team.member == 0:
-                loss = add_losses(plan, work, rows, loss)
-        return loss
-    own, area, one = plan_of_member(plan, team.member), work + team.member * plan.area, Team(0, 1, team.meeting)
+    count, block = batch.count, plan.block
+    if plan.area == 0:
+        rows = min(block, count - top)
+        one_block(plan, work, reals, data, block_of(batch, top, rows), differentiate, top == 0, top + block >= count, team)
+        return add_losses(plan, work, rows, loss) if team.member == 0 else loss
+    own, area, begin = plan_of_member(plan, team.member), work + team.member * plan.area, top + team.member * block
+    if top == 0:
+        barrier(team)
+    if begin < count:
+        rows = min(block, count - begin)
+        one_block(own, area, reals, data, block_of(batch, begin, rows), differentiate, True, False, alone(team.meeting))
     barrier(team)
-    for top in range(0, count, block * team.members):
-        begin = top + team.member * block
-        if begin < count:
-            one_block(own, area, reals, data, block_of(batch, begin, min(block, count - begin)), differentiate, True, False, one)
-        barrier(team)
-        for other in range(min(team.members, (count - top + block - 1) // block)):
-            theirs = work + other * plan.area
-            if team.member == 0:
-                loss = add_losses(plan, theirs, min(block, count - top - other * block), loss)
-                if plan.guarded == 1 and not isfinite(loss):
-                    plan.status = DIVERGED
-            if differentiate:
-                add_gradient(plan, work, theirs, top == 0 and other == 0, team)
-        barrier(team)
+    for other in range(min(team.members, (count - top + block - 1) // block)):
+        theirs = work + other * plan.area
+        if team.member == 0:
+            loss = add_losses(plan, theirs, min(block, count - top - other * block), loss)
+        if differentiate:
+            add_gradient(plan, work, theirs, top == 0 and other == 0, team)
+    barrier(team)
     return loss

@@ -3,14 +3,17 @@
 Legend: B samples of the mini-batch, taken S at a time; L layers; W lanes of a register.
 """
 
-from fastbp.compiler import kernel
-from fastbp.kernels.block import all_blocks
+from math import isfinite
+
+from fastbp.compiler import inline, kernel
+from fastbp.kernels.block import next_blocks, rows_together
 from fastbp.kernels.gradient import add_decay, update_from_memory
 from fastbp.kernels.norms import squared_norm
 from fastbp.kernels.packing import transpose_weights
 from fastbp.kernels.plan import DIVERGED, NO_RULE, step_at
 from fastbp.kernels.products.gemm import count_panels, panel_width
 from fastbp.kernels.regularize import begin_step, complete_all, limit_norms, penalty_factor
+from fastbp.kernels.roll_call import BLOCKS, FINISH, batch_of_work, come, form_team, next_work, settle
 from fastbp.kernels.samples import factor_of_weights
 from fastbp.kernels.sweeps import prepare
 from fastbp.kernels.team import barrier, share
@@ -63,35 +66,76 @@ def prepare_step(plan, work, reals, rate, l2):
     step.l2[0], step.l2[1] = l2, 0
 
 
+@inline
+def steps_from_memory(plan):
+    """Whether the step is taken when all gradients are complete, and not as they come."""
+    return plan.separate == 1 and plan.rule != NO_RULE
+
+
+@inline
+def adds_penalty(plan, batch, differentiate):
+    """Whether gradients that no rule reads are to have that of the penalty added."""
+    return differentiate and plan.rule == NO_RULE and plan.penalised > 0 and batch.inverse > 0.0
+
+
 @kernel
-def minibatch(plan, work, reals, data, batch, rate, differentiate, team):
-    """One step of training on a mini-batch, or (with NO_RULE) its loss and gradient.
+def piece_of_work(plan, work, reals, data, batch, differentiate, top, loss, team):
+    """Blocks of a mini-batch from sample `top` on, or, after all of them, what is done once; the sum of its losses so far."""
+    if top < batch.count:
+        if differentiate and top == 0:
+            transpose_layers(plan, work, team)
+        return next_blocks(plan, work, reals, data, batch, differentiate, top, loss, team)
+    if steps_from_memory(plan):
+        complete_all(plan, work, reals, team)
+        for number in range(plan.n_layers):
+            update_from_memory(plan, plan.layers[number], work, team)
+        barrier(team)
+    elif adds_penalty(plan, batch, differentiate):
+        add_penalty(plan, work, penalty_factor(plan, reals, reals.l2, batch), team)
+        barrier(team)
+    limit_norms(plan, work, reals, team)
+    return loss
+
+
+@kernel
+def minibatch(plan, work, reals, data, batch, rate, differentiate, crew):
+    """One step of training on a mini-batch, or (with NO_RULE) its loss and gradient, by the leader of a crew.
 
     Adds the loss, penalty included, times its samples to ``reals.loss_sum``, and their number to ``reals.loss_rows``, unless it
     weighs nothing; `rate` is lr. Everything in `work` may be overwritten but the packed weights and slots, which the rule changes.
     """
     l2, weighs = penalty_factor(plan, reals, reals.l2, batch), batch.inverse > 0.0
-    if team.member == 0:
-        if plan.rule != NO_RULE:
-            prepare_step(plan, work, reals, rate, l2)
-            begin_step(plan, work, reals, batch)
-        reals.loss_rows += batch.count if weighs else 0
-        if plan.penalised > 0 and weighs:
-            reals.loss_sum += 0.5 * l2 * squared_weights(plan, work + plan.packed) * batch.count
-    if differentiate:
-        transpose_layers(plan, work, team)
-
-    loss = all_blocks(plan, work, reals, data, batch, differentiate, team)
-    if team.member == 0:
-        reals.loss_sum += reals.report * factor_of_weights(plan, batch) * loss * batch.count
+    loss, top, count = 0.0, 0, batch.count
+    while top < count and plan.status != DIVERGED:
+        team = form_team(crew, reals, batch, top)
+        if top == 0:
+            if plan.rule != NO_RULE:
+                prepare_step(plan, work, reals, rate, l2)
+                begin_step(plan, work, reals, batch)
+            reals.loss_rows += count if weighs else 0
+            if plan.penalised > 0 and weighs:
+                reals.loss_sum += 0.5 * l2 * squared_weights(plan, work + plan.packed) * count
+        loss = piece_of_work(plan, work, reals, data, batch, differentiate, top, loss, team)
+        rows = min(rows_together(plan, team), count - top)
+        settle(crew, team, BLOCKS, rows)
+        top += rows
+        if plan.guarded == 1 and not isfinite(loss):
+            plan.status = DIVERGED
+    reals.loss_sum += reals.report * factor_of_weights(plan, batch) * loss * count
     if plan.status == DIVERGED:
         return
-    if plan.separate == 1 and plan.rule != NO_RULE:
-        complete_all(plan, work, reals, team)
-        for number in range(plan.n_layers):
-            update_from_memory(plan, plan.layers[number], work, team)
-        barrier(team)
-    elif differentiate and plan.rule == NO_RULE and plan.penalised > 0 and weighs:
-        add_penalty(plan, work, l2, team)
-        barrier(team)
-    limit_norms(plan, work, reals, team)
+    if steps_from_memory(plan) or adds_penalty(plan, batch, differentiate) or reals.max_norm > 0.0:
+        team = form_team(crew, reals, batch, count)
+        piece_of_work(plan, work, reals, data, batch, differentiate, count, loss, team)
+        settle(crew, team, FINISH, 1)
+
+
+@kernel
+def help_along(plan, work, reals, data, order, differentiate, crew, member):
+    """What another thread than the leader does in a call: its part of each piece of work that it is in the team of."""
+    number, team = next_work(crew, member, come(crew, member))
+    while number > 0:
+        if team.members > 0:
+            batch, top = batch_of_work(plan, crew.meeting, order, reals)
+            piece_of_work(plan, work, reals, data, batch, differentiate, top, 0.0, team)
+        number, team = next_work(crew, member, number)

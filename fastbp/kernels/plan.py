@@ -120,6 +120,7 @@ Reals = Record(
     waited="epochs running without progress",
     clip_value="largest size of a component of the gradient",
     clip_norm="largest Euclidean norm of the gradient",
+    inverse="1 over the sum of the weights of the mini-batch that a team works on",
     max_norm="largest Euclidean norm of the weights of a unit, 0: any",
 )
 

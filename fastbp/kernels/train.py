@@ -12,15 +12,16 @@ from fastbp.compiler import entry, inline, kernel
 from fastbp.kernels.check import are_finite
 from fastbp.kernels.codes import codes_are_known
 from fastbp.kernels.draws.philox import draw_with_replacement, shuffle
-from fastbp.kernels.minibatch import minibatch
+from fastbp.kernels.minibatch import help_along, minibatch
 from fastbp.kernels.narrow.minibatch import narrow_minibatch, pack_narrow, unpack_narrow, write_ones
 from fastbp.kernels.norms import write_norms
 from fastbp.kernels.packing import copy, pack_weights, unpack_weights
 from fastbp.kernels.plan import DIVERGED, GIVEN, RUNNING, SHUFFLED, STOPPED, plan_at, reals_at
 from fastbp.kernels.predict import are_equal, predict
 from fastbp.kernels.products.gemm import count_panels
+from fastbp.kernels.roll_call import Crew, await_arrival, end_call
 from fastbp.kernels.samples import Data, batch_of
-from fastbp.kernels.team import Team, all_are_here, barrier, share
+from fastbp.kernels.team import alone
 from fastbp.simd.register import pointer
 
 # what a call does
@@ -28,13 +29,12 @@ TRAIN, STEP, DIFFERENTIATE, EVALUATE, PREDICT = range(5)
 
 
 @kernel
-def pack_layers(plan, params, packed, team):
-    """The packed parameters of every layer from the user's flat vector; a share of the panels of each."""
+def pack_layers(plan, params, packed):
+    """The packed parameters of every layer from the user's flat vector."""
     for number in range(plan.n_layers):
         layer = plan.layers[number]
-        first, last = share(count_panels(layer.n_out, packed), team)
         w, b = params + layer.weights, params + layer.biases
-        pack_weights(w, b, packed + layer.pack, layer.n_in, layer.n_out, first, last)
+        pack_weights(w, b, packed + layer.pack, layer.n_in, layer.n_out, 0, count_panels(layer.n_out, packed))
 
 
 @kernel
@@ -79,32 +79,26 @@ def _end_epoch(plan, work, reals, record):
 
 def _training(step):
     @kernel
-    def train(plan, work, reals, rates, record, data, order, team):
+    def train(plan, work, reals, rates, record, data, order, crew):
         """Mini-batches from the cursor (epoch, first) on, until epochs or steps are reached or the status is no longer RUNNING."""
         epoch, first, rows, size = plan.epoch, plan.first, plan.n_rows, plan.batch
         record_width, steps = 1 + 4 * plan.n_layers, 0
         while epoch < plan.epochs and steps < plan.steps and plan.status == RUNNING:
             if first == 0 and plan.order != GIVEN:
-                if team.member == 0:
-                    _begin_epoch(plan, order, epoch)
-                barrier(team)
+                _begin_epoch(plan, order, epoch)
             since, each = epoch - plan.origin, min(plan.rates - 1, 1)
             samples, rate = order + since * plan.order_stride, rates + since * plan.rates + each * (first // size)
             while first < rows and steps < plan.steps:
                 batch = batch_of(plan, data, samples + first, min(size, rows - first), epoch, first)
-                step(plan, work, reals, data, batch, rate[0], True, team)
+                step(plan, work, reals, data, batch, rate[0], True, crew)
                 first += batch.count
                 steps += 1
                 rate = rate + each
             if first >= rows:
-                if team.member == 0:
-                    _end_epoch(plan, work, reals, record + since * record_width)
-                barrier(team)
+                _end_epoch(plan, work, reals, record + since * record_width)
                 epoch += 1
                 first = 0
-        barrier(team)
-        if team.member == 0:
-            plan.epoch, plan.first = epoch, first
+        plan.epoch, plan.first = epoch, first
 
     return train
 
@@ -136,41 +130,52 @@ class Call(NamedTuple):
 
 
 @kernel
-def in_panels(call, mode, team):
-    """A call on a plan of panels, by any number of members; see `run`."""
+def lead(call, mode, crew):
+    """A call on a plan of panels, by the leader of a crew; see `run`."""
     plan, work, params, reals = call.plan, call.work, call.params, call.reals
     packed = work + plan.packed
     if mode != PREDICT:
-        pack_layers(plan, params, packed, team)
+        pack_layers(plan, params, packed)
     elif plan.n_rows > 1 and not are_equal(params, work + plan.copy, plan.n_params):
         # telling that nothing has changed is three times as fast as packing
-        pack_layers(plan, params, packed, team)
+        pack_layers(plan, params, packed)
         copy(params, work + plan.copy, plan.n_params)
-    if not (codes_are_known(plan) and all_are_here(team)):
+    if not codes_are_known(plan):
         return nan
+    if mode == PREDICT:
+        return 0.0 if predict(plan, params, work, call.data, call.order, alone(crew.meeting)) else nan
+    await_arrival(crew)
     if mode == TRAIN:
-        _train(plan, work, reals, call.rates, call.record, call.data, call.order, team)
-        if team.member == 0:
-            unpack_layers(plan, packed, params)
-    elif mode == PREDICT:
-        return 0.0 if predict(plan, params, work, call.data, call.order, team) else nan
-    else:
-        batch = batch_of(plan, call.data, call.order, plan.n_rows, plan.epoch, plan.first)
-        minibatch(plan, work, reals, call.data, batch, call.rates[0], mode != EVALUATE, team)
-        barrier(team)
-        if team.member == 0:
-            loss = _take_loss(reals)
-            if mode == DIFFERENTIATE:
-                unpack_layers(plan, work + plan.gradient, call.out)
-            elif mode == STEP and _is_sound(plan, loss, packed):
-                unpack_layers(plan, packed, params)
-            return loss
-    return 0.0
+        _train(plan, work, reals, call.rates, call.record, call.data, call.order, crew)
+        unpack_layers(plan, packed, params)
+        return 0.0
+    batch = batch_of(plan, call.data, call.order, plan.n_rows, plan.epoch, plan.first)
+    minibatch(plan, work, reals, call.data, batch, call.rates[0], mode != EVALUATE, crew)
+    loss = _take_loss(reals)
+    if mode == DIFFERENTIATE:
+        unpack_layers(plan, work + plan.gradient, call.out)
+    elif mode == STEP and _is_sound(plan, loss, packed):
+        unpack_layers(plan, packed, params)
+    return loss
 
 
 @kernel
-def in_lanes(call, mode, team):
-    """TRAIN or STEP for a plan of narrow layers, by one member; see `run`."""
+def in_panels(call, mode, member, crew):
+    """A call on a plan of panels, by any number of threads; see `run`."""
+    plan, order = call.plan, call.order
+    if member > 0:
+        if mode != TRAIN:  # what there is to do begins with the first of the order, wherever in an epoch it is
+            order = order + -((plan.epoch - plan.origin) * plan.order_stride + plan.first)
+        help_along(plan, call.work, call.reals, call.data, order, mode != EVALUATE, crew, member)
+        return 0.0
+    result = lead(call, mode, crew)
+    end_call(crew)
+    return result
+
+
+@kernel
+def in_lanes(call, mode, member, crew):
+    """TRAIN or STEP for a plan of narrow layers, by one thread; see `run`."""
     plan, work, reals, packed = call.plan, call.work, call.reals, call.work + call.plan.packed
     if not codes_are_known(plan):
         return nan
@@ -178,12 +183,12 @@ def in_lanes(call, mode, team):
     write_ones(plan, work)
     if mode == STEP:
         batch = batch_of(plan, call.data, call.order, plan.n_rows, plan.epoch, plan.first)
-        narrow_minibatch(plan, work, reals, call.data, batch, call.rates[0], True, team)
+        narrow_minibatch(plan, work, reals, call.data, batch, call.rates[0], True, crew)
         loss = _take_loss(reals)
         if _is_sound(plan, loss, packed):
             unpack_narrow(plan, packed, call.params)
         return loss
-    _train_narrow(plan, work, reals, call.rates, call.record, call.data, call.order, team)
+    _train_narrow(plan, work, reals, call.rates, call.record, call.data, call.order, crew)
     unpack_narrow(plan, packed, call.params)
     return 0.0
 
@@ -198,9 +203,9 @@ def _signature(dtype):
 
 def _running(name, way):
     def run(
-        plan, work, params, reals, rates, record, order, meeting, mode, member, members, x, columns, starts, y, labels, weights, out
+        plan, work, params, reals, rates, record, order, meeting, mode, member, number, x, columns, starts, y, labels, weights, out
     ):
-        """What one member of a team does in one call; all arrays are one-dimensional.
+        """What one thread does in one call; all arrays are one-dimensional.
 
         Parameters
         ----------
@@ -214,14 +219,15 @@ def _running(name, way):
             Learning rate of each epoch (or of each of its mini-batches), and (epochs, 1 + 4 L): loss, norms of weights and biases,
             norms of their gradients.
         order, meeting : arrays of int64
-            Row numbers, overwritten where the kernel draws them; the team's counter, see :mod:`fastbp.kernels.team`.
+            Row numbers, overwritten where the kernel draws them; what threads share, see :mod:`fastbp.kernels.roll_call`.
         mode : int
             TRAIN: mini-batches, parameters packed before and unpacked after. STEP: one mini-batch, the first plan.n_rows of
             `order`, with rates[0]; parameters stay as they are where it diverges. DIFFERENTIATE: `out` = the gradient, like
             `params`, of the mean loss of these rows and the L2 penalty. EVALUATE: the loss only. PREDICT: `out` = outputs
             (n_rows, O), by one member. Where the plan says so, TRAIN and EVALUATE write outputs (N, O), too.
-        member, members : int
-            This thread's number and how many run this call together, with the same arrays.
+        member, number : int
+            This thread's number among those that run this call with the same arrays, 0 for the leader; and the number of the call,
+            more than that of the one before, or 0: by one thread.
         x, columns, starts : arrays
             (N, n_in), empty, empty; or, without zeros, the numbers, their columns, and where those of each sample begin (N + 1,).
         y, labels, weights, out : arrays
@@ -230,13 +236,13 @@ def _running(name, way):
         Returns
         -------
         float
-            STEP, DIFFERENTIATE and EVALUATE: to member 0, the mean loss. PREDICT: NaN if `x` holds one, or infinity. Else 0. NaN,
-            too, if the team was called off or a code is not known; the plan's status tells that.
+            STEP, DIFFERENTIATE and EVALUATE: to the leader, the mean loss. PREDICT: NaN if `x` holds one, or infinity. Else 0. NaN,
+            too, if a code is not known; the plan's status tells that.
         """
         samples = pointer(x), pointer(columns), pointer(starts), pointer(y), pointer(labels), pointer(weights)
         data = Data(*samples, pointer(out))
         own = plan_at(pointer(plan)), pointer(work), pointer(params), reals_at(pointer(reals)), pointer(rates), pointer(record)
-        return way(Call(*own, pointer(order), data, pointer(out)), mode, Team(member, members, pointer(meeting)))
+        return way(Call(*own, pointer(order), data, pointer(out)), mode, member, Crew(pointer(meeting), number))
 
     run.__name__ = run.__qualname__ = name
     return entry(_signature)(run)

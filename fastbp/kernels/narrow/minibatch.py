@@ -176,8 +176,8 @@ def many_samples(plan, work, reals, data, batch):
 
 
 @kernel
-def narrow_minibatch(plan, work, reals, data, batch, rate, differentiate, team):
-    """One step on a mini-batch, by one member alone, with the ones of `write_ones`; see `minibatch`."""
+def narrow_minibatch(plan, work, reals, data, batch, rate, differentiate, crew):
+    """One step on a mini-batch, by one thread, with the ones of `write_ones`; see `minibatch`."""
     loss = one_sample(plan, work, reals, data, batch) if batch.count == 1 else many_samples(plan, work, reals, data, batch)
     reals.loss_sum += reals.report * factor_of_weights(plan, batch) * loss * batch.count
     reals.loss_rows += batch.count if batch.inverse > 0.0 else 0

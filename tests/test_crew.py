@@ -1,0 +1,108 @@
+"""Threads that help in a call are asked as long as that pays."""
+
+import os
+from concurrent.futures import Future
+from time import perf_counter
+
+import numpy as np
+import pytest
+
+from fastbp import Network
+from fastbp.engine import crew
+from fastbp.engine.training_session import TrainingSession
+from fastbp.kernels.roll_call import MOST, PAUSE, SHORTEST, UNTIL
+from fastbp.optimizers import SGD
+
+
+@pytest.fixture(autouse=True)
+def anew(monkeypatch):
+    """Patience as it is outside of tests, and nothing known of other programs."""
+    for name, value in (("FOR_ARRIVAL", 100_000), ("FOR_ANSWER", 10_000), ("TOO_MUCH", 500_000)):
+        monkeypatch.setattr(crew, name, value)
+    monkeypatch.setattr(crew, "_known", np.zeros_like(crew._known))
+
+
+def session_of(members, epochs=1, n=1280):
+    """A session that trains 10-256-256-10 in mini-batches of 128."""
+    rng = np.random.default_rng(0)
+    net = Network([10, 256, 256, 10], hidden="relu", loss="cross_entropy", rng=0)
+    session = TrainingSession(net, 128, SGD(0.01), members=members)
+    session.set_data(rng.normal(size=(n, 10)).astype(np.float32), labels=rng.integers(10, size=n))
+    session.set_order(True)
+    session.set_rates(np.full(epochs, 0.01))
+    session.set_record(epochs)
+    return session
+
+
+def seconds(session, epochs):
+    """Of a call that trains so many epochs."""
+    session.begin()
+    start = perf_counter()
+    session.train(epochs)
+    return perf_counter() - start
+
+
+def test_threads_that_do_not_come_are_asked_no_more_for_a_while(monkeypatch):
+    session, asked, now = session_of(3), [], [0]
+    monkeypatch.setattr(session._crew._threads, "submit", lambda *arguments: (asked.append(arguments[1]), Future())[1])
+    expected = session_of(1)
+    for each in (session, expected):
+        seconds(each, 1)
+    np.testing.assert_array_equal(session.net.params, expected.net.params)
+    assert asked == [1, 2]
+    for _ in range(10):
+        seconds(session, 1)
+    assert len(asked) < 20
+    assert crew._known[0] == 1
+    del asked[:]
+    seconds(session, 1)
+    assert asked == []
+    monkeypatch.setattr(crew, "perf_counter_ns", lambda: session._crew.meeting[UNTIL] + now[0])
+    session._crew._others.clear()
+    seconds(session, 1)
+    assert asked == [1, 2]
+    assert session._crew.meeting[PAUSE] >= SHORTEST
+    session.close()
+
+
+def test_what_a_session_has_found_another_one_knows():
+    session, another = session_of(2), session_of(2)
+    crew._known[:] = 1, 1 << 62, SHORTEST, 0
+    for each in (session, another):
+        seconds(each, 1)
+        assert each._crew.meeting[MOST] == 1
+        assert each._crew._others == []
+        each.close()
+
+
+def test_threads_that_get_no_time_are_not_asked_again_and_again(monkeypatch):
+    session = session_of(2)
+    monkeypatch.setattr(crew, "TOO_MUCH", 1 << 60)
+    monkeypatch.setattr(session._crew._threads, "submit", lambda *_: Future())
+    for _ in range(20):
+        seconds(session, 1)
+    assert len(session._crew._others) == 4
+    session.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs to choose cores")
+@pytest.mark.parametrize("patience", [False, True])
+def test_two_threads_on_one_core_take_hardly_longer_than_one(patience, monkeypatch):
+    """That they share it they learn in the midst of a call; if they have no end of patience they take several times as long."""
+    if patience:
+        for name, value in (("FOR_ANSWER", 10**10), ("TOO_MUCH", 1 << 60)):
+            monkeypatch.setattr(crew, name, value)
+    everywhere, epochs = os.sched_getaffinity(0), 10
+    alone, both = session_of(1, epochs), session_of(2, epochs)
+    try:
+        for each in (both, alone):
+            seconds(each, 1)
+        for thread in os.listdir("/proc/self/task"):
+            os.sched_setaffinity(int(thread), {min(everywhere)})
+        ratios = [seconds(both, epochs) / seconds(alone, epochs) for _ in range(7)]
+    finally:
+        for thread in os.listdir("/proc/self/task"):
+            os.sched_setaffinity(int(thread), everywhere)
+    both.close()
+    np.testing.assert_array_equal(both.net.params, alone.net.params)
+    assert (min(ratios) > 1.5) == patience
