@@ -12,7 +12,7 @@ from fastbp.bench import gate, plots, report, workloads
 from fastbp.bench.contestants import CONTESTANTS, Fastbp
 from fastbp.bench.measure import QUICK, Reference, Settings, interleave, latency, measure, unsound
 from fastbp.bench.statistics import Interval, median_interval, ratio_interval, session_interval, verdict
-from fastbp.bench.worker import Turns, Worker, WorkerError, environment
+from fastbp.bench.worker import DOORS, Turns, Worker, WorkerError, environment
 
 SHAPES = {
     "online": ((3, 2, 2, 3), 1),
@@ -360,7 +360,7 @@ def compared(factor, contestant=None):
 @pytest.mark.parametrize(("factor", "expected"), [(1.0, "no difference"), (1.1, "slower"), (0.9, "faster")])
 def test_gate_names_what_is_slower(factor, expected):
     found = compared(factor)
-    assert [result[kind]["verdict"] for result in found for kind in report.KINDS] == [expected] * 4
+    assert [result[kind]["verdict"] for result in found for kind in DOORS] == [expected] * 4
     named = [f"{name} {kind}" for name in ("walkthrough", "tabular") for kind in ("fit", "predict")]
     assert report.failures(found) == (named if expected == "slower" else [])
     text = report.verdicts(comparison(found), markdown=False)

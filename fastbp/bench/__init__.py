@@ -39,7 +39,7 @@ def add_parser(commands: Any) -> None:
     bench.add_argument("--plot", type=Path, metavar="DIRECTORY", help="write ratios.png and roofline.png there")
     bench.add_argument("--against", metavar="REVISION", help="compare with a git revision of this repository instead")
     bench.add_argument(
-        "--tolerance", type=float, default=5.0, metavar="PERCENT", help="slower by more is a regression (default: %(default)g)"
+        "--tolerance", type=float, default=2.0, metavar="PERCENT", help="slower by more is a regression (default: %(default)g)"
     )
 
 

@@ -1,9 +1,10 @@
 """Is this version slower than another revision? Both run in one session of rounds, in turns, each in its own environment.
 
-Times of two separate runs say nothing on a machine whose clock wanders. Here a round gives one ratio, from two turns that
-follow each other within milliseconds, in alternating order; a session is a fresh pair of processes; the estimate is the median
-over all rounds of all sessions, and its interval accounts for both. With one thread both run on the same core, and a turn is
-timed by the CPU time of its process, which a busy neighbour on that core does not lengthen.
+Times of two separate runs say nothing on a machine whose clock wanders. Here turns follow each other within milliseconds. A round
+gives one ratio, the mean of two pairs of turns, one in either order, for the turn that comes first is the slower one. A session
+is a fresh pair of processes, and there are many, for each has its own placement in memory, which is half a per cent. With one
+thread both run on the same core, and a turn is timed by the CPU time of its process, which a busy neighbour on that core does
+not lengthen.
 """
 
 from __future__ import annotations
@@ -27,14 +28,12 @@ from typing import Any
 import numpy as np
 
 from fastbp.bench.machine import cores
-from fastbp.bench.measure import Reference, choose_epochs, say
-from fastbp.bench.measure import Settings as TurnSettings
-from fastbp.bench.report import KINDS
+from fastbp.bench.measure import Reference, choose_count, say
 from fastbp.bench.statistics import session_interval, verdict
-from fastbp.bench.worker import Worker
+from fastbp.bench.worker import DOORS, Worker
 from fastbp.bench.workloads import Workload
 
-MOST_ROUNDS, LEAST_ROUNDS = 400, 6
+LEAST_ROUNDS, MOST_STEPS = 3, 10_000  # of a session; in a turn
 MOST_SAMPLES, REAL_SAMPLES = 1280, 2000  # scikit-learn's bundled sets are smaller, and stay as they are
 
 
@@ -47,17 +46,18 @@ class Settings:
     sessions : int
         Fresh pairs of processes.
     seconds : float
-        Of all turns on one workload in one session.
+        Of all turns on one workload in one session: with one thread, of the processor, so that a busy neighbour makes the
+        comparison longer, not less precise.
     turn : float
         Aim of a turn, in seconds.
     """
 
-    sessions: int = 4
-    seconds: float = 3.0
-    turn: float = 0.02
+    sessions: int = 12
+    seconds: float = 2.0
+    turn: float = 0.01
 
 
-QUICK = Settings(sessions=3, seconds=2.0, turn=0.01)
+QUICK = Settings(sessions=8, seconds=1.0, turn=0.008)
 
 
 @dataclass(frozen=True)
@@ -152,41 +152,46 @@ def shortened(workload: Workload) -> Workload:
 
 
 class _Pair:
-    """One session: both versions on one workload, in two processes."""
+    """One session: both versions on one workload, in two processes, on one core if it is given."""
 
-    def __init__(self, old: Worker, new: Worker, workload: Workload, dtype: str, settings: Settings):
-        self.workers, self.new, self.workload = (old, new), new, workload
+    def __init__(self, workers: tuple[Worker, Worker], workload: Workload, dtype: str, settings: Settings, core: int | None):
+        self.workers, self.workload, self.settings = workers, workload, settings
         data = workload.load(dtype)
         for worker in self.workers:
             worker.send("open", workload.name, dtype, tuple(data))
         self.tolerance = [worker.receive()[1] for worker in self.workers][1]
-        for worker in self.workers:
-            worker.turn(1)
-            worker.predict(1)
-        self.epochs = max(choose_epochs(worker, workload, TurnSettings(seconds=settings.turn)) for worker in self.workers)
-        self.repeats = max(1, round(settings.turn / 2 / self.new.predict(1)))
-        seconds = self.new.turn(self.epochs) + self.new.predict(self.repeats)
-        self.rounds = max(LEAST_ROUNDS, min(MOST_ROUNDS, int(settings.seconds / (2 * seconds))))
+        for worker in self.workers if core is not None else ():
+            worker.pin(core)
+        self.counts = {door: self._count(door) for door in DOORS}
+
+    def _count(self, door: str) -> int:
+        """How often a door is gone through in a turn."""
+        # the baseline has to follow the fit
+        most = max(1, MOST_STEPS // self.workload.steps_per_epoch) if door == "fit" else MOST_STEPS
+        return max(choose_count(getattr(worker, DOORS[door]), most, self.settings.turn) for worker in self.workers)
 
     def check(self, reference: Reference) -> dict[str, Any]:
         """How far each version ends from the float64 baseline, and whether that is near enough."""
         differences = []
         for worker in self.workers:
-            worker.turn(self.epochs)
-            differences.append(reference.difference(worker, self.epochs))
+            worker.turn(self.counts["fit"])
+            differences.append(reference.difference(worker, self.counts["fit"]))
         right = all(difference <= self.tolerance for difference in differences)
         return {"name": self.workload.name, "differences": differences, "right": right}
 
     def log_ratios(self) -> dict[str, list[float]]:
-        """log(new / old) of the rounds' times, for fit and for predict."""
-        ratios: dict[str, list[float]] = {kind: [] for kind in KINDS}
-        for i in range(self.rounds):
-            order = (0, 1) if i % 2 else (1, 0)
-            for kind, method, count in zip(KINDS, ("turn", "predict"), (self.epochs, self.repeats), strict=True):
-                seconds = [0.0, 0.0]
-                for side in order:
-                    seconds[side] = getattr(self.workers[side], method)(count)
-                ratios[kind].append(float(np.log(seconds[1] / seconds[0])))
+        """log(second / first) of the rounds' times, for each door."""
+        ratios: dict[str, list[float]] = {door: [] for door in DOORS}
+        spent = 0.0
+        while spent < self.settings.seconds or len(ratios["fit"]) < LEAST_ROUNDS:
+            found: dict[str, list[float]] = {door: [] for door in DOORS}
+            for order in ((0, 1), (1, 0)):
+                for door, method in DOORS.items():
+                    seconds = {side: getattr(self.workers[side], method)(self.counts[door]) for side in order}
+                    found[door].append(float(np.log(seconds[1] / seconds[0])))
+                    spent += sum(seconds.values())
+            for door in DOORS:
+                ratios[door].append(sum(found[door]) / 2)
         return ratios
 
 
@@ -197,7 +202,7 @@ def compare(
     *,
     dtype: str | None = None,
     threads: int = 1,
-    tolerance: float = 0.05,
+    tolerance: float = 0.02,
     settings: Settings | None = None,
 ) -> list[dict[str, Any]]:
     """Compare two versions on some workloads.
@@ -205,31 +210,31 @@ def compare(
     Returns
     -------
     list of dict
-        For each workload "fit" and "predict", each with "ratio" (new to old, an `Interval`) and "verdict"; and under
-        "differences" how far both end from the float64 baseline. A version that ends too far away gets the verdict "wrong".
+        For each workload its doors, each with "ratio" (new to old, an `Interval`) and "verdict"; and under "differences" how far
+        both end from the float64 baseline. A version that ends too far away gets the verdict "wrong".
     """
     settings = settings or Settings()
     samples: dict[tuple[str, str], list[list[float]]] = {}
     results: dict[str, dict[str, Any]] = {}
     available = cores()
     for session in range(settings.sessions):
-        with closing(old.start(threads)) as before, closing(new.start(threads)) as after:
-            if threads == 1:
-                # on different cores one version could have the busier neighbour for a whole session
-                before.pin(available[session % len(available)])
-                after.pin(available[session % len(available)])
+        # each role, to be the first in everything, is both versions': it alone makes some thousandths
+        sign, sides = (1, (old, new)) if session % 2 == 0 else (-1, (new, old))
+        # on different cores one version could have the busier neighbour for a whole session
+        core = available[session // 2 % len(available)] if threads == 1 else None
+        with closing(sides[0].start(threads)) as first, closing(sides[1].start(threads)) as second:
             for workload in map(shortened, workloads):
                 say(f"session {session + 1} of {settings.sessions}: {workload.name}")
-                pair = _Pair(before, after, workload, dtype or workload.dtype, settings)
+                pair = _Pair((first, second), workload, dtype or workload.dtype, settings, core)
                 if session == 0:
                     results[workload.name] = pair.check(Reference(workload))
                 if results[workload.name]["right"]:
-                    for kind, ratios in pair.log_ratios().items():
-                        samples.setdefault((workload.name, kind), []).append(ratios)
+                    for door, ratios in pair.log_ratios().items():
+                        samples.setdefault((workload.name, door), []).append([sign * ratio for ratio in ratios])
     for name, result in results.items():
-        for kind in KINDS:
-            result[kind] = {"ratio": None, "verdict": "wrong"}
+        for door in DOORS:
+            result[door] = {"ratio": None, "verdict": "wrong"}
             if result["right"]:
-                interval = session_interval(samples[name, kind])
-                result[kind] = {"ratio": interval._asdict(), "verdict": verdict(interval, tolerance)}
+                interval = session_interval(samples[name, door])
+                result[door] = {"ratio": interval._asdict(), "verdict": verdict(interval, tolerance)}
     return list(results.values())

@@ -8,7 +8,7 @@ baseline in float64 after as many epochs. A contestant that ends elsewhere is wr
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,15 +50,15 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def choose_epochs(contestant: Any, workload: Workload, settings: Settings) -> int:
-    """Epochs that take the contestant, which has compiled, about a turn's time."""
-    most = max(1, settings.steps // workload.steps_per_epoch)
-    epochs = 1
+def choose_count(turn: Callable[[int], float], most: int, aim: float) -> int:
+    """How often to do what has been compiled, and takes `turn(count)` seconds, to fill about a turn's time."""
+    count = 1
+    turn(count)
     while True:
-        seconds = contestant.turn(epochs)
-        if seconds > settings.seconds / 4 or epochs == most:
-            return max(1, min(most, int(epochs * settings.seconds / seconds)))
-        epochs = min(most, epochs * 4)
+        seconds = turn(count)
+        if seconds > aim / 4 or count == most:
+            return max(1, min(most, int(count * aim / seconds)))
+        count = min(most, count * 4)
 
 
 class Reference:
@@ -114,7 +114,8 @@ def measure(workload: Workload, dtype: str, contestants: Mapping[str, Any], mach
         outcomes[name] = outcome = _open(contestant, workload, dtype, data)
         if "status" in outcome:
             continue
-        outcome["epochs"] = choose_epochs(contestant, workload, settings)
+        most = max(1, settings.steps // workload.steps_per_epoch)
+        outcome["epochs"] = choose_count(contestant.turn, most, settings.seconds)
         contestant.turn(outcome["epochs"])
         _verify(outcome, reference, contestant)
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastbp.bench.measure import OURS
+from fastbp.bench.worker import DOORS
 
 Row = Sequence[str]
-KINDS, FAILURES = ("fit", "predict"), ("slower", "wrong")  # of the comparison of two revisions
+FAILURES = "slower", "wrong"  # of the comparison of two revisions
 
 
 def tables(results: dict[str, Any], markdown: bool) -> str:
@@ -126,14 +127,14 @@ def verdicts(comparison: dict[str, Any], markdown: bool) -> str:
     settings, against, bad = comparison["settings"], comparison["against"], comparison["failed"]
     rows = []
     for result in comparison["workloads"]:
-        for kind in KINDS:
-            ratio, word = result[kind]["ratio"], result[kind]["verdict"]
+        for door in DOORS:
+            ratio, word = result[door]["ratio"], result[door]["verdict"]
             if ratio is None:
                 ends = " and ".join(f"{difference:.0e}" for difference in result["differences"])
-                rows.append([result["name"], kind, "", "", f"wrong: old and new end {ends} from the baseline"])
+                rows.append([result["name"], door, "", "", f"wrong: old and new end {ends} from the baseline"])
                 continue
             interval = f"{ratio['low']:.3f} to {ratio['high']:.3f}"
-            rows.append([result["name"], kind, f"{ratio['estimate']:.3f}", interval, word])
+            rows.append([result["name"], door, f"{ratio['estimate']:.3f}", interval, word])
     head = ("workload", "", "time, new / old", "95 % interval", "verdict")
     facts = f"{_machine(comparison['machine'])}\n{_threads(settings)}, {settings['sessions']} sessions of interleaved rounds."
     last = f"Regression against {against}: {', '.join(bad)}." if bad else f"No regression against {against}."
@@ -142,5 +143,5 @@ def verdicts(comparison: dict[str, Any], markdown: bool) -> str:
 
 
 def failures(results: Sequence[dict[str, Any]]) -> list[str]:
-    """What is slower or wrong, as "workload fit" or "workload predict"."""
-    return [f"{result['name']} {kind}" for result in results for kind in KINDS if result[kind]["verdict"] in FAILURES]
+    """What is slower or wrong, as "workload door"."""
+    return [f"{result['name']} {door}" for result in results for door in DOORS if result[door]["verdict"] in FAILURES]

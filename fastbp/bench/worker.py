@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 
 PACKAGE = Path(__file__).resolve().parents[1]
+# what users call, and the method of `Turns` that does so a number of times and returns the seconds: `gate` watches each
+DOORS = {"fit": "turn", "predict": "predict"}
 PAUSE = 0.1  # seconds before a turn of several threads, after which those of the contestant before no longer spin
 
 

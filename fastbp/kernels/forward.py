@@ -6,9 +6,11 @@ Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P co
 from fastbp.activations import ACTIVATIONS, Identity, ReLU
 from fastbp.compiler import inline, kernel
 from fastbp.kernels.packing import clear_past, copy
-from fastbp.kernels.products.gemm import Ends, Panels, panel_product, panel_width, registers_of_panel
+from fastbp.kernels.products.gemm import Ends, Panels, count_panels, panel_product, panel_width, registers_of_panel
 from fastbp.kernels.regularize import drop
 from fastbp.kernels.sweeps import activate
+from fastbp.kernels.team import barrier
+from fastbp.kernels.tuning import AGAIN_IN_FIT, AGAIN_IN_PREDICT
 from fastbp.kernels.walk import walk_over
 from fastbp.simd.register import width
 from fastbp.simd.tile import BIAS, CONTINUE, FLOOR, STORE
@@ -67,7 +69,24 @@ def _forward_piece(plan, layer, work, piece, purpose):
         finish_panel(plan, layer, work, piece.panel, piece.top, piece.rows, purpose)
 
 
-_walk = walk_over(_forward_piece)
+def _slowed(walk):
+    """`walk`, and thousandths of it again, by the constants of `tuning.py`: rows of the first panel, which end as they are."""
+    if AGAIN_IN_FIT == AGAIN_IN_PREDICT == 0:
+        return walk
+
+    @kernel
+    def walk_again(plan, layer, work, rows, depth, columns, purpose, team):
+        walk(plan, layer, work, rows, depth, columns, purpose, team)
+        thousandths = AGAIN_IN_PREDICT if purpose == TO_PREDICT else AGAIN_IN_FIT if purpose == TO_DIFFERENTIATE else 0
+        again = min(rows, rows * count_panels(columns, work) * thousandths // 1000)
+        if again > 0:
+            barrier(team)
+            walk(plan, layer, work, again, depth, min(columns, panel_width(work)), purpose, team)
+
+    return walk_again
+
+
+_walk = _slowed(walk_over(_forward_piece))
 
 
 @kernel

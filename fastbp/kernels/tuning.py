@@ -48,3 +48,8 @@ NARROW_BLOCK = 64  # samples at a time (bits)
 NARROW_ROWS, NARROW_CHAINS = 3, 4  # of a tile of sums over the samples, which run side by side
 
 SPINS = 4096  # turns at the barrier before the first yield, about 20 us
+
+# thousandths of every forward product that are computed once more, in training and in prediction: the regression that
+# `benchmarks/gate_selftest.py` plants; 0, and nothing is compiled for it
+AGAIN_IN_FIT = 0
+AGAIN_IN_PREDICT = 0

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import bench_estimators, kernels_alone, libxsmm_dnn, neighbours
 from fastbp.bench.measure import Settings
-
-from . import bench_estimators, kernels_alone, libxsmm_dnn, neighbours
 
 
 @pytest.mark.parametrize("name", ["tabular", "matrix-exp"])
