@@ -1,4 +1,4 @@
-"""asv: what a user waits for: import, first fit with cold and warm kernel cache, one row, the smallest fit."""
+"""asv: what a user waits for: import, first fit with cold and warm kernel cache, one row, one step, the smallest fit."""
 
 import os
 import subprocess
@@ -63,6 +63,21 @@ class Calls:
         self.contestant = ready("digits")
         self.row = self.contestant.data.X[0]
         self.smallest = ready("walkthrough")
+
+        self.small = ready("small")
+        self.small.begin_steps()
+        self.batch = self.small.mini_batches()[0]
+        self.estimator = ready("small", contestant="fastbp partial_fit")
+
+    def time_one_step(self):
+        self.small.step(*self.batch)
+
+    def time_fit_of_one_mini_batch(self):
+        X, y = self.batch
+        self.small.net.fit(X, y, epochs=1, batch_size=len(X))
+
+    def time_partial_fit(self):
+        self.estimator.step(*self.batch)
 
     def time_one_row(self):
         self.contestant.net(self.row)

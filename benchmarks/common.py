@@ -14,7 +14,8 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(CACHE))
 
 
 def _load(name):
-    spec = importlib.util.spec_from_file_location(f"_fastbp_{name}", BENCH / f"{name}.py")
+    path = BENCH / name / "__init__.py" if (BENCH / name).is_dir() else BENCH / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"_fastbp_{name}", path)
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

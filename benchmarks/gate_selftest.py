@@ -3,9 +3,9 @@
     python benchmarks/gate_selftest.py --runs 20 --unchanged 50
 
 Builds versions of HEAD: as it is, and for each door of `PLANTS` with that one about 3 % slower. A plant is a constant of the
-package that is there for this: the forward product computes so many thousandths once more. Then runs ``fastbp bench --against HEAD
---quick`` on one workload, a number of times from each, and prints how often it exited with 1 and named the door that is slower.
-Exit status 1 if a planted regression was missed in more than 1 of 20 runs, or if there was more than 1 false alarm in 50.
+package that is there for this: what is done once more. Then runs ``fastbp bench --against HEAD --quick`` on a workload that shows
+the door, a number of times from each, and prints how often it exited with 1 and named the door that is slower. Exit status 1 if a
+planted regression was missed in more than 1 of 20 runs, or if there was more than 1 false alarm in 50.
 """
 
 import argparse
@@ -25,18 +25,22 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Plant(NamedTuple):
-    """What makes one door slower: a constant, 0 in the package, of a file in it."""
+    """What makes one door slower: a constant of the package, 0 there, and the workload by which that is seen."""
 
-    file: str
+    workload: str
     constant: str
     value: int
 
 
-# of the workload `mnist`; products on panels only: the fits of narrow networks (`tuning.NARROW_LIMIT`) have others
+# of the workload that shows the door; products on panels only: the fits of narrow networks (`tuning.NARROW_LIMIT`) have others
 PLANTS = {
-    "fit": Plant("kernels/tuning.py", "AGAIN_IN_FIT", 80),
-    "predict": Plant("kernels/tuning.py", "AGAIN_IN_PREDICT", 32),
+    "fit": Plant("mnist", "AGAIN_IN_FIT", 80),
+    "predict": Plant("mnist", "AGAIN_IN_PREDICT", 32),
+    "step": Plant("small", "AGAIN_IN_STEP", 2),
+    "partial_fit": Plant("small", "AGAIN_IN_PARTIAL_FIT", 2),
+    "row": Plant("small", "AGAIN_IN_ROW", 2),
 }
+FILE = "kernels/tuning.py"
 
 
 def plant(package, door, value=None):
@@ -47,11 +51,11 @@ def plant(package, door, value=None):
     ValueError
         If they have no such constant.
     """
-    file, constant, usual = PLANTS[door]
-    path = package / file
-    text, count = re.subn(rf"^{constant} = 0$", f"{constant} = {usual if value is None else value}", path.read_text(), flags=re.M)
+    _, constant, usual = PLANTS[door]
+    path = package / FILE
+    text, count = re.subn(rf"^{constant} = 0\b", f"{constant} = {usual if value is None else value}", path.read_text(), flags=re.M)
     if count != 1:
-        raise ValueError(f"{constant} = 0, by which {door} is made slower, must be in {file} once, and is there {count} times")
+        raise ValueError(f"{constant} = 0, by which {door} is made slower, must be in {FILE} once, and is there {count} times")
     path.write_text(text)
 
 
@@ -66,11 +70,11 @@ def build(gate, door=None):
         return gate.build(source, f"HEAD with a slower {door}", f"{commit} {PLANTS[door]}"), commit
 
 
-def run_gate(side, commit, arguments):
+def run_gate(side, commit, workload, arguments):
     """One run of the command with a version, against a commit: exit status, what it named, ratios of the doors, seconds."""
     # -P and no PYTHONPATH: the version to run is the installed one, not the one in this directory
     command = [side.python, "-P", "-m", "fastbp", "bench", "--against", commit, "--quick", "--json"]
-    command += ["--workload", arguments.workload]
+    command += ["--workload", workload]
     if arguments.tolerance is not None:
         command += ["--tolerance", str(arguments.tolerance)]
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -94,7 +98,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20, help="with a planted regression, the doors in turns (default: 20)")
     parser.add_argument("--unchanged", type=int, help="without (default: 5 for every 2 of --runs)")
-    parser.add_argument("--workload", default="mnist", help="default: mnist")
     parser.add_argument("--tolerance", type=float, help="of the gate, in percent (default: its own)")
     arguments = parser.parse_args()
     # here, because asv imports this module beside versions of the package that lack it
@@ -108,11 +111,12 @@ def main():
     caught, alarms, ratios, longest = 0, 0, {}, 0.0
     for i, door in enumerate([*doors, *[None] * unchanged]):
         title = f"slower {door}" if door else "unchanged"
-        status, named, estimates, seconds = run_gate(sides.get(door, same), commit, arguments)
-        caught += door is not None and status == 1 and f"{arguments.workload} {door}" in named
+        workload = PLANTS[door or list(PLANTS)[i % len(PLANTS)]].workload
+        status, named, estimates, seconds = run_gate(sides.get(door, same), commit, workload, arguments)
+        caught += door is not None and status == 1 and f"{workload} {door}" in named
         alarms += door is None and status == 1
         for name, ratio in estimates.items():
-            ratios.setdefault((title, name), []).append(ratio)
+            ratios.setdefault((f"{workload}, {title}", name), []).append(ratio)
         longest = max(longest, seconds)
         shown = ", ".join(f"{name} {ratio:.3f}" for name, ratio in estimates.items())
         print(f"{i + 1:3d} {title}: exit {status}, {shown}, slower: {', '.join(named) or 'nothing'}, {seconds:.0f} s", flush=True)

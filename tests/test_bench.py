@@ -9,12 +9,14 @@ import pytest
 
 from fastbp import bench, cli
 from fastbp.bench import gate, plots, report, workloads
-from fastbp.bench.contestants import CONTESTANTS, Fastbp
+from fastbp.bench.contestants import CONTESTANTS, STEPPERS, TRAINERS, Fastbp
 from fastbp.bench.measure import QUICK, Reference, Settings, interleave, latency, measure, unsound
 from fastbp.bench.statistics import Interval, median_interval, ratio_interval, session_interval, verdict
 from fastbp.bench.worker import DOORS, Turns, Worker, WorkerError, environment
 
 SHAPES = {
+    "small": ((20, 16, 3), 32),
+    "small-deep": ((20, 64, 64, 3), 32),
     "online": ((3, 2, 2, 3), 1),
     "walkthrough": ((2, 3, 3, 1), 50),
     "deep-relu": ((1, 6, 6, 6, 6, 6, 1), 32),
@@ -28,7 +30,7 @@ SHAPES = {
     "mnist-deep": ((784, 512, 512, 10), 256),
     "wide": ((1024, 1024, 1024, 1024), 1024),
 }
-SMALL = ["online", "walkthrough", "deep-relu", "valgrad", "tabular", "digits"]
+SMALL = ["small", "online", "walkthrough", "deep-relu", "valgrad", "tabular", "digits"]
 SHORT = Settings(rounds=2, seconds=1e-3, steps=50)
 
 
@@ -82,7 +84,7 @@ def test_matrix_exponentials():
 
 
 def test_unknown_workload():
-    with pytest.raises(ValueError, match=r"workload must be one of online, .*, got 'x'"):
+    with pytest.raises(ValueError, match=r"workload must be one of small, .*, online, .*, got 'x'"):
         workloads.get("x")
 
 
@@ -91,7 +93,7 @@ def test_unknown_workload():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", SMALL)
-@pytest.mark.parametrize("contestant", [name for name, cls in CONTESTANTS.items() if find_spec(cls.module)])
+@pytest.mark.parametrize("contestant", [cls.name for cls in TRAINERS if find_spec(cls.module)])
 def test_contestants_do_the_same(contestant, name, dtype):
     workload, turns = workloads.get(name), Turns(contestant, 1)
     reason, tolerance = turns.open(name, dtype)
@@ -104,6 +106,47 @@ def test_contestants_do_the_same(contestant, name, dtype):
     for _ in range(2):  # a turn starts anew: weights and state of the rule
         turns.turn(2)
         assert reference.difference(turns, 2) < tolerance
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["small", "small-deep", "tabular", "digits"])
+@pytest.mark.parametrize("contestant", [cls.name for cls in STEPPERS if find_spec(cls.module)])
+def test_contestants_do_the_same_in_single_steps(contestant, name, dtype):
+    workload, turns = workloads.get(name), Turns(contestant, 1)
+    reason, tolerance = turns.open(name, dtype)
+    reason = reason or turns.reason_against_steps()
+    if reason is not None:
+        assert (name, contestant) in (("digits", "numpy"), ("digits", "fastbp fit"), ("tabular", "fastbp partial_fit"))
+        pytest.skip(f"{contestant} {reason}")
+    reference = Reference(workload)
+    for _ in range(2):
+        turns.steps(2)
+        assert reference.difference(turns, 2) < tolerance
+
+
+@pytest.mark.parametrize("name", ["small", "tabular", "digits", "book-mnist"])
+def test_predictors_predict_the_same(name):
+    pytest.importorskip("onnxruntime")
+    turns = Turns("onnxruntime", 1)
+    turns.open(name, "float32")
+    np.testing.assert_allclose(turns.outputs(5), Reference(workloads.get(name)).baseline.outputs(5), atol=1e-5)
+
+
+def test_the_gate_watches_every_door_and_those_that_both_versions_have():
+    assert {door for workload in workloads.WORKLOADS.values() for door in workload.doors} == DOORS.keys()
+
+    class Older(Fastbp):
+        @classmethod
+        def reason_against_steps(cls, workload):
+            return "of this version has no Trainer"
+
+    turns = Turns("fastbp", 1, Older)
+    turns.open("small", "float32")
+    assert turns.doors() == ["fit", "partial_fit", "row"]
+    turns = Turns("fastbp", 1)
+    turns.open("small", "float32")
+    assert turns.doors() == ["fit", "step", "partial_fit", "row"]
+    assert all(getattr(turns, DOORS[door])(2) > 0 for door in turns.doors())
 
 
 class Slower(Fastbp):
@@ -360,7 +403,7 @@ def compared(factor, contestant=None):
 @pytest.mark.parametrize(("factor", "expected"), [(1.0, "no difference"), (1.1, "slower"), (0.9, "faster")])
 def test_gate_names_what_is_slower(factor, expected):
     found = compared(factor)
-    assert [result[kind]["verdict"] for result in found for kind in DOORS] == [expected] * 4
+    assert [result[kind]["verdict"] for result in found for kind in ("fit", "predict")] == [expected] * 4
     named = [f"{name} {kind}" for name in ("walkthrough", "tabular") for kind in ("fit", "predict")]
     assert report.failures(found) == (named if expected == "slower" else [])
     text = report.verdicts(comparison(found), markdown=False)

@@ -26,15 +26,20 @@ def package(tmp_path):
 
 @pytest.mark.parametrize("door", DOORS)
 def test_a_constant_that_is_gone_is_an_error(door, package):
-    file = package / selftest.PLANTS[door].file
+    file = package / selftest.FILE
     file.write_text(file.read_text().replace(selftest.PLANTS[door].constant, "RENAMED"))
     with pytest.raises(ValueError, match=rf"by which {door} is made slower, must be in .* once, and is there 0 times"):
         selftest.plant(package, door)
 
 
+# a plant that is seen at once, and by which workload: a panel of every layer twice, and calls that take as long as the door
+LARGE = dict.fromkeys(("fit", "predict"), ("digits", 1000)) | dict.fromkeys(("step", "partial_fit", "row"), ("small", 50))
+
+
 @pytest.mark.parametrize("door", DOORS)
 def test_gate_names_the_door_that_is_planted_and_no_other(door, package, monkeypatch):
-    selftest.plant(package, door, 1000)  # a panel of every layer twice
+    workload, value = LARGE[door]
+    selftest.plant(package, door, value)
 
     def start(threads, of):
         monkeypatch.setattr(worker, "PACKAGE", of)
@@ -42,7 +47,7 @@ def test_gate_names_the_door_that_is_planted_and_no_other(door, package, monkeyp
 
     sides = [SimpleNamespace(start=lambda threads, of=of: start(threads, of)) for of in (PACKAGE, package)]
     found = gate.compare(
-        *sides, [workloads.get("digits")], tolerance=0.06, settings=gate.Settings(sessions=2, seconds=1.0, turn=4e-3)
+        *sides, [workloads.get(workload)], tolerance=0.06, settings=gate.Settings(sessions=2, seconds=1.0, turn=4e-3)
     )
-    assert report.failures(found) == [f"digits {door}"], found
+    assert report.failures(found) == [f"{workload} {door}"], found
     assert found[0]["right"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastbp.bench import LATENCY, START, workloads
-from fastbp.bench.contestants import CONTESTANTS
+from fastbp.bench.contestants import CONTESTANTS, PREDICTORS, STEPPERS, TRAINERS, Contestant
 from fastbp.bench.machine import cores, describe
 from fastbp.bench.measure import QUICK, Settings, latency, measure, say
 from fastbp.bench.start import measure_start
@@ -44,16 +44,21 @@ def run(names: Sequence[str], *, threads: int, dtype: str | None, rounds: int | 
 
             machine = worker("machine")
             contestants = {name: worker(name) for name in installed}
+
+            def of(kinds: Sequence[type[Contestant]]) -> dict[str, Any]:
+                return {cls.name: contestants[cls.name] for cls in kinds if cls.name in contestants}
+
             bandwidths = []
             for name in contests:
                 say(f"{name} ...")
                 if name == LATENCY:
-                    results["workloads"].append(latency(dtype or "float32", contestants, settings))
+                    results["workloads"].append(latency(dtype or "float32", of(PREDICTORS), settings))
                     continue
                 workload = workloads.get(name)
                 chosen = dtype or workload.dtype
                 bandwidths.append(machine.bandwidth(chosen))
-                results["workloads"].append(measure(workload, chosen, contestants, machine, settings))
+                taking_part = of(STEPPERS if workload.by_steps else TRAINERS)
+                results["workloads"].append(measure(workload, chosen, taking_part, machine, settings))
         if bandwidths:
             results["machine"] |= {"peak_gflops": _peaks(results["workloads"]), "bandwidth_gbs": float(np.median(bandwidths)) / 1e9}
     if START in names:

@@ -162,12 +162,15 @@ class _Pair:
         self.tolerance = [worker.receive()[1] for worker in self.workers][1]
         for worker in self.workers if core is not None else ():
             worker.pin(core)
-        self.counts = {door: self._count(door) for door in DOORS}
+        first, second = (worker.doors() for worker in self.workers)
+        self.doors = [door for door in first if door in second]
+        self.counts = {door: self._count(door) for door in self.doors}
 
     def _count(self, door: str) -> int:
         """How often a door is gone through in a turn."""
         # the baseline has to follow the fit
-        most = max(1, MOST_STEPS // self.workload.steps_per_epoch) if door == "fit" else MOST_STEPS
+        in_epochs = door in ("fit", "step", "partial_fit")
+        most = max(1, MOST_STEPS // self.workload.steps_per_epoch) if in_epochs else MOST_STEPS
         return max(choose_count(getattr(worker, DOORS[door]), most, self.settings.turn) for worker in self.workers)
 
     def check(self, reference: Reference) -> dict[str, Any]:
@@ -181,16 +184,16 @@ class _Pair:
 
     def log_ratios(self) -> dict[str, list[float]]:
         """log(second / first) of the rounds' times, for each door."""
-        ratios: dict[str, list[float]] = {door: [] for door in DOORS}
+        ratios: dict[str, list[float]] = {door: [] for door in self.doors}
         spent = 0.0
         while spent < self.settings.seconds or len(ratios["fit"]) < LEAST_ROUNDS:
-            found: dict[str, list[float]] = {door: [] for door in DOORS}
+            found: dict[str, list[float]] = {door: [] for door in self.doors}
             for order in ((0, 1), (1, 0)):
-                for door, method in DOORS.items():
-                    seconds = {side: getattr(self.workers[side], method)(self.counts[door]) for side in order}
+                for door in self.doors:
+                    seconds = {side: getattr(self.workers[side], DOORS[door])(self.counts[door]) for side in order}
                     found[door].append(float(np.log(seconds[1] / seconds[0])))
                     spent += sum(seconds.values())
-            for door in DOORS:
+            for door in self.doors:
                 ratios[door].append(sum(found[door]) / 2)
         return ratios
 
@@ -227,12 +230,12 @@ def compare(
                 say(f"session {session + 1} of {settings.sessions}: {workload.name}")
                 pair = _Pair((first, second), workload, dtype or workload.dtype, settings, core)
                 if session == 0:
-                    results[workload.name] = pair.check(Reference(workload))
+                    results[workload.name] = pair.check(Reference(workload)) | dict.fromkeys(pair.doors)
                 if results[workload.name]["right"]:
                     for door, ratios in pair.log_ratios().items():
                         samples.setdefault((workload.name, door), []).append([sign * ratio for ratio in ratios])
     for name, result in results.items():
-        for door in DOORS:
+        for door in [door for door in DOORS if door in result]:
             result[door] = {"ratio": None, "verdict": "wrong"}
             if result["right"]:
                 interval = session_interval(samples[name, door])

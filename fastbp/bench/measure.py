@@ -108,19 +108,19 @@ def measure(workload: Workload, dtype: str, contestants: Mapping[str, Any], mach
     dict
         Ready for JSON. Under "contestants", for each its "status": "ok", "wrong", "failed" or "unable".
     """
-    reference, data = Reference(workload), tuple(workload.load(dtype))
+    reference, data, method = Reference(workload), tuple(workload.load(dtype)), "steps" if workload.by_steps else "turn"
     outcomes: dict[str, dict[str, Any]] = {}
     for name, contestant in contestants.items():
-        outcomes[name] = outcome = _open(contestant, workload, dtype, data)
+        outcomes[name] = outcome = _open(contestant, workload, dtype, data, method)
         if "status" in outcome:
             continue
         most = max(1, settings.steps // workload.steps_per_epoch)
-        outcome["epochs"] = choose_count(contestant.turn, most, settings.seconds)
-        contestant.turn(outcome["epochs"])
+        outcome["epochs"] = choose_count(getattr(contestant, method), most, settings.seconds)
+        getattr(contestant, method)(outcome["epochs"])
         _verify(outcome, reference, contestant)
 
     timed = [name for name, outcome in outcomes.items() if outcome["status"] == "ok"]
-    turns = {name: lambda name=name: contestants[name].turn(outcomes[name]["epochs"]) for name in timed}
+    turns = {name: lambda name=name: getattr(contestants[name], method)(outcomes[name]["epochs"]) for name in timed}
     # right before or after ours, which come first: a peak of another moment is that of another machine
     times = interleave({"machine": lambda: machine.flops(dtype, settings.seconds / 2)} | turns, settings.rounds)
     peaks = np.array(times.pop("machine"))
@@ -152,14 +152,16 @@ def measure(workload: Workload, dtype: str, contestants: Mapping[str, Any], mach
     }
 
 
-def _open(contestant: Any, workload: Workload, dtype: str, data: tuple[Any, ...]) -> dict[str, Any]:
+def _open(contestant: Any, workload: Workload, dtype: str, data: tuple[Any, ...], method: str) -> dict[str, Any]:
     """Let a contestant prepare a workload; its outcome, which has a "status" if that is not possible."""
     try:
         reason, tolerance = contestant.open(workload.name, dtype, data)
+        if reason is None and method == "steps":
+            reason = contestant.reason_against_steps()
         if reason is not None:
             return {"status": "unable", "reason": reason}
-        contestant.turn(1)
         contestant.reset()
+        getattr(contestant, method)(1)
     except WorkerError as error:
         say(str(error))
         return {"status": "failed", "reason": str(error).strip().splitlines()[-1]}
@@ -177,7 +179,7 @@ def latency(dtype: str, contestants: Mapping[str, Any], settings: Settings) -> d
     expected, data = Reference(workload).baseline.outputs(5), tuple(workload.load(dtype))
     outcomes: dict[str, dict[str, Any]] = {}
     for name, contestant in contestants.items():
-        outcomes[name] = outcome = _open(contestant, workload, dtype, data)
+        outcomes[name] = outcome = _open(contestant, workload, dtype, data, "latency")
         if "status" in outcome:
             continue
         contestant.latency(5)

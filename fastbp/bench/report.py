@@ -127,7 +127,7 @@ def verdicts(comparison: dict[str, Any], markdown: bool) -> str:
     settings, against, bad = comparison["settings"], comparison["against"], comparison["failed"]
     rows = []
     for result in comparison["workloads"]:
-        for door in DOORS:
+        for door in _doors(result):
             ratio, word = result[door]["ratio"], result[door]["verdict"]
             if ratio is None:
                 ends = " and ".join(f"{difference:.0e}" for difference in result["differences"])
@@ -142,6 +142,11 @@ def verdicts(comparison: dict[str, Any], markdown: bool) -> str:
     return "\n\n".join([facts, table(head, rows, markdown), last])
 
 
+def _doors(result: dict[str, Any]) -> list[str]:
+    """By which two versions were compared."""
+    return [door for door in DOORS if door in result]
+
+
 def failures(results: Sequence[dict[str, Any]]) -> list[str]:
     """What is slower or wrong, as "workload door"."""
-    return [f"{result['name']} {door}" for result in results for door in DOORS if result[door]["verdict"] in FAILURES]
+    return [f"{result['name']} {door}" for result in results for door in _doors(result) if result[door]["verdict"] in FAILURES]

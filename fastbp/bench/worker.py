@@ -25,7 +25,7 @@ import numpy as np
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # what users call, and the method of `Turns` that does so a number of times and returns the seconds: `gate` watches each
-DOORS = {"fit": "turn", "predict": "predict"}
+DOORS = {"fit": "turn", "step": "steps", "partial_fit": "partial_fits", "predict": "predict", "row": "rows"}
 PAUSE = 0.1  # seconds before a turn of several threads, after which those of the contestant before no longer spin
 
 
@@ -71,6 +71,8 @@ class Turns:
         # what one thread takes from its process is not lengthened by a busy neighbour on the same core
         self.clock = time.process_time if threads == 1 else time.perf_counter
         self.contestant: Any = contestant
+        self.opened: tuple[Any, ...] = ()
+        self.estimator: Any = None
         self.machine: Any = None
         self.current: Any = None
 
@@ -79,6 +81,7 @@ class Turns:
         if self.contestant is None:
             self.contestant = _sibling("contestants").CONTESTANTS[self.name]
         workloads = _sibling("workloads")
+        self.opened, self.estimator = (workload, dtype, data), None
         chosen = workloads.get(workload)
         self.current = None
         reason = self.contestant.reason_against(chosen)
@@ -90,6 +93,10 @@ class Turns:
         """Why the contestant cannot be given single mini-batches of what is open, if it cannot."""
         reason: str | None = self.contestant.reason_against_steps(self.current.workload)
         return reason
+
+    def doors(self) -> list[str]:
+        """Which of `DOORS` the contestant, of whatever version, has for the workload that is open."""
+        return [door for door in self.current.workload.doors if door != "step" or self.reason_against_steps() is None]
 
     def reset(self) -> None:
         """Go back to the first weights."""
@@ -120,6 +127,18 @@ class Turns:
                 self.current.step(X, y)
         return self.clock() - start
 
+    def partial_fits(self, epochs: int) -> float:
+        """`steps` of the estimators of fastbp."""
+        if self.estimator is None:
+            self.estimator = Turns("fastbp partial_fit", self.threads)
+            self.estimator.open(*self.opened)
+        seconds: float = self.estimator.steps(epochs)
+        return seconds
+
+    def rows(self, repeats: int) -> float:
+        """Outputs for single samples, so many times ten; seconds."""
+        return 10 * repeats * self.latency(10 * repeats)
+
     def predict(self, repeats: int) -> float:
         """Outputs for all samples, several times; seconds."""
         start = self.clock()
@@ -129,7 +148,8 @@ class Turns:
 
     def latency(self, calls: int) -> float:
         """Outputs for one sample, seconds a call."""
-        rows = [self.current.data.X[i][None] for i in range(calls)]
+        X = self.current.data.X
+        rows = [X[i % len(X)][None] for i in range(calls)]
         start = self.clock()
         for row in rows:
             self.current.outputs(row)

@@ -125,6 +125,8 @@ class Workload:
         The last mini-batch of an epoch has what is left over.
     dtype : str
         Its own; `load` takes another.
+    doors : tuple of str
+        What two versions are compared by; see `fastbp.bench.worker`.
     """
 
     name: str
@@ -139,6 +141,12 @@ class Workload:
     output: str = "identity"
     reduction: str = "half_sum"
     dtype: str = "float32"
+    doors: tuple[str, ...] = ("fit", "predict")  # that two versions are compared by, see `worker`
+
+    @property
+    def by_steps(self) -> bool:
+        """Whether contestants are timed by single mini-batches, each a call."""
+        return "step" in self.doors
 
     @property
     def steps_per_epoch(self) -> int:
@@ -191,8 +199,10 @@ class Workload:
 
 
 def _all() -> dict[str, Workload]:
-    ce, mnist = "cross_entropy", 12_800
+    ce, mnist, small = "cross_entropy", 12_800, ("fit", "step", "partial_fit", "row")
     table = [
+        Workload("small", (20, 16, 3), ("relu",), ce, "sgd", 0.01, 32, 1280, _blobs, doors=small),
+        Workload("small-deep", (20, 64, 64, 3), ("relu",) * 2, ce, "sgd", 0.01, 32, 1280, _blobs, doors=small),
         Workload("online", (3, 2, 2, 3), ("relu", "sigmoid"), ce, "sgd", 0.01, 1, 1000, _blobs),
         Workload("walkthrough", (2, 3, 3, 1), ("sigmoid",) * 2, "squared", "sgd", 0.5, 50, 1000, _circles, output="sigmoid"),
         Workload("deep-relu", (1, *[6] * 5, 1), ("relu",) * 5, "squared", "sgd", 0.005, 32, 1024, _curve, reduction="sum"),

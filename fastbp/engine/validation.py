@@ -8,10 +8,24 @@ from fastbp.arguments import integer as integer
 from fastbp.arguments import real as real
 from fastbp.engine import sparsity
 from fastbp.kernels.check import all_below, all_finite
+from fastbp.kernels.tuning import AGAIN_IN_STEP
 
 NOTHING = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
 NO_LABELS, NO_WEIGHTS = np.empty(0, np.int64), np.empty(0, np.float64)
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-100, 1e100  # that the largest weight of a sample may be as it is
+
+
+def again(function, times: int):
+    """`function`, and so many calls of it more, all alike, before the one that counts; see `tuning.py`."""
+    if times == 0:
+        return function
+
+    def slowed(*arguments):
+        for _ in range(times):
+            function(*arguments)
+        return function(*arguments)
+
+    return slowed
 
 
 def layer_sizes(sizes) -> tuple[int, ...]:
@@ -167,6 +181,9 @@ def weights_of_samples(value, n_samples: int) -> np.ndarray:
     if not array.any():
         raise ValueError("sample_weight must not be all zero")
     return array
+
+
+weights_of_samples = again(weights_of_samples, AGAIN_IN_STEP)
 
 
 def with_finite_sums(weights: np.ndarray) -> tuple[np.ndarray, float]:

@@ -7,7 +7,8 @@ from scipy import sparse
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastbp.engine.sparsity import CompressedRows, check_places, rows_of
-from fastbp.engine.validation import is_plain, numbers, real, refuse_masked
+from fastbp.engine.validation import again, is_plain, numbers, real, refuse_masked
+from fastbp.kernels.tuning import AGAIN_IN_PARTIAL_FIT
 
 NOT_FINITE = "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 
@@ -145,6 +146,9 @@ def are_plain(estimator, X, y) -> bool:
         return False
     is_fine = y.dtype.kind in "iu" or (y.dtype in PRECISIONS and is_plain(y))
     return is_fine and X.dtype in PRECISIONS and is_known_to_be_fine(estimator, X, X.dtype, estimator.n_features_in_)
+
+
+are_plain = again(are_plain, AGAIN_IN_PARTIAL_FIT)
 
 
 def rows(estimator, X, dtype, n_features: int):

@@ -128,10 +128,12 @@ class _Fit:
 
     def _epochs(self, count) -> bool:
         """Up to `count` more epochs; True to stop."""
+        state = None
         if self.rng is None:
             self.orders[0] = order_of_seed(self.estimator.random_state, len(self.rows)) if self.estimator.shuffle else self.rows
         else:
-            state, order = self.rng.get_state(), self.rows.copy()
+            # what is drawn for epochs that are not begun is taken back; to keep a state takes longer than a small `partial_fit`
+            state, order = self.rng.get_state() if self.together > 1 else None, self.rows.copy()
             if self.estimator.shuffle:
                 draw_orders(self.rng, self.rows, self.orders[:count])
         # masks are a function of the seed and the epoch in this call: the samples seen so far make another seed of one random_state
@@ -143,7 +145,7 @@ class _Fit:
             return self.supervisor.run(count, self._after, each=self.each)
         finally:
             self._take()  # also what was complete before an interruption or a divergence
-            if self.estimator.shuffle and self.taken < count and self.rng is not None:
+            if self.estimator.shuffle and self.taken < count and state is not None:
                 self.rng.set_state(state)
                 self.rows = order
                 draw_orders(self.rng, self.rows, self.orders[: self.taken])

@@ -13,6 +13,7 @@ from fastbp.kernels.sparse.entries import gather_entries
 from fastbp.kernels.sparse.first_layer import forward_entries, forward_row_entries
 from fastbp.kernels.sweeps import softmax_block
 from fastbp.kernels.team import share
+from fastbp.kernels.tuning import AGAIN_IN_ROW
 from fastbp.simd.register import all_lanes, load, load_first, store, width
 from fastbp.simd.transpose import square_times, square_times_first
 
@@ -99,6 +100,22 @@ def forward_row(plan, layer, params, work):
             activate_panel(layer.code, z + p * stride, 1, n_out - p * panel, alpha)
 
 
+def _slowed(layer_of_row):
+    """`layer_of_row`, and so often again as a constant of `tuning.py` says."""
+    if AGAIN_IN_ROW == 0:
+        return layer_of_row
+
+    @kernel
+    def layer_again(plan, layer, params, work):
+        for _ in range(1 + AGAIN_IN_ROW):
+            layer_of_row(plan, layer, params, work)
+
+    return layer_again
+
+
+_forward_row = _slowed(forward_row)
+
+
 @kernel
 def write_outputs(plan, work, samples, count, out, team):
     """out (N, O), the rows of these samples = the network's outputs, from A (S, O) of the last layer, or Z if the loss has a link.
@@ -145,6 +162,6 @@ def predict(plan, params, work, data, order, team):
             elif plan.n_rows > 1:
                 forward(plan, plan.layers[number], work, rows, TO_PREDICT, team)
             else:
-                forward_row(plan, plan.layers[number], params, work)
+                _forward_row(plan, plan.layers[number], params, work)
         write_outputs(plan, work, order + top, rows, data.outputs, team)
     return is_finite

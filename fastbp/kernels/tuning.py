@@ -49,7 +49,9 @@ NARROW_ROWS, NARROW_CHAINS = 3, 4  # of a tile of sums over the samples, which r
 
 SPINS = 4096  # turns at the barrier before the first yield, about 20 us
 
-# thousandths of every forward product that are computed once more, in training and in prediction: the regression that
-# `benchmarks/gate_selftest.py` plants; 0, and nothing is compiled for it
-AGAIN_IN_FIT = 0
-AGAIN_IN_PREDICT = 0
+# what is done once more, so that a door is slower: the regressions that `benchmarks/gate_selftest.py` plants; nothing, if it is 0
+AGAIN_IN_FIT = 0  # thousandths of every forward product
+AGAIN_IN_PREDICT = 0  # the same
+AGAIN_IN_ROW = 0  # layers of a row that is predicted alone
+AGAIN_IN_STEP = 0  # checks of sample weights
+AGAIN_IN_PARTIAL_FIT = 0  # looks at the arrays given

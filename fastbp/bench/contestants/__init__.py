@@ -6,7 +6,7 @@ taken on trust, see :mod:`fastbp.bench.measure`. Where a library cannot express 
 Like :mod:`fastbp.bench.workloads` this package can be loaded by path beside an older installed fastbp.
 """
 
-from .base import Contestant
+from .base import Contestant as Contestant
 from .frameworks import JAX, OnnxRuntime, PyTorch
 from .libraries import NumPy, ScikitLearn
 from .ours import Estimators, Fastbp, Fits

@@ -126,6 +126,7 @@ class ScikitLearn(Contestant):
     def reset(self) -> None:
         self._copy_first([weight.T for weight in self.net.coefs_], self.net.intercepts_)
         vars(self.net).pop("_optimizer", None)
+        self.net.set_params(batch_size=self.workload.batch_size)
 
     def run(self, epochs: int) -> None:
         data = self.data
@@ -140,7 +141,7 @@ class ScikitLearn(Contestant):
         return self._targets
 
     def begin_steps(self) -> None:
-        """Nothing: the estimator goes on from call to call."""
+        self.net.set_params(batch_size="auto")  # all that comes, up to 200: the last mini-batch may be shorter
 
     def step(self, X: Any, y: Any) -> None:
         self.net.partial_fit(X, y)

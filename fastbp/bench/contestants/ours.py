@@ -90,3 +90,9 @@ class Estimators(ScikitLearn):
     """`partial_fit` of `fastbp.MLPClassifier` and `fastbp.MLPRegressor`."""
 
     name, module, estimators = "fastbp partial_fit", "fastbp", "fastbp"
+
+    @classmethod
+    def reason_against(cls, workload: Workload) -> str | None:
+        if workload.loss == "cross_entropy" and workload.sizes[-1] == 2:
+            return "has one output for two classes"
+        return super().reason_against(workload)
