@@ -137,7 +137,8 @@ def check_gradients(net, X, y, eps=None, scheme="central") -> GradientReport:
     eps = None if eps is None else validation.real("eps", eps, above=0.0)
     gradient = net.value_and_grad(X, y)[1].params.astype(np.float64)
     X = X.tocsr() if hasattr(X, "tocsr") else validation.samples("X", X, net.sizes[0], net.dtype)
-    rows = sparsity.dense(validation.samples("X", X, net.sizes[0], net.dtype)).astype(np.float64)
+    rows = sparsity.dense(validation.samples("X", X, net.sizes[0], net.dtype))
+    rows = (rows.astype(net.dtype) * net.dtype.type(net.input_scale)).astype(np.float64)  # as the kernels see them
     values, labels = validation.targets("y", y, len(rows), net.sizes[-1], net.loss_function.task, net.dtype)
     y = labels if labels.size else values.astype(np.float64)
     check = _Check(net, rows, y, gradient, eps, scheme)
@@ -163,7 +164,8 @@ class _Check:
     """Finite differences of a network's loss, what they can tell at all, and the verdict."""
 
     def __init__(self, net, X, y, gradient, eps, scheme):
-        self.net, self.scheme = net.copy("float64"), scheme
+        settings = net._settings() | {"dtype": "float64", "input_scale": 1.0}
+        self.net, self.scheme = type(net)(**settings, weights=net.weights, biases=net.biases), scheme
         longest = STEPS["central"] * (1024 if net.dtype == np.float32 else 1)  # further than rounding may go past a kink
         self.sides = [longest * factor for factor in FINER]
         self.tolerance, self.limit, self.unit = TOLERANCES[net.dtype], LIMITS[net.dtype], float(np.finfo(net.dtype).eps)

@@ -20,11 +20,11 @@ SPARE_BYTES = 1 << 24  # of the work buffer that a network keeps between calls
 CACHED_BYTES = 1 << 18  # of the activations of rows that are predicted together
 
 SESSIONS = ("_idle", "_spare", "_trained")  # lists of them, for the next calls
-FIXED = ("sizes", "hidden", "output", "loss_function", "dtype")  # what the buffers of the kernels are laid out for
+FIXED = ("sizes", "hidden", "output", "loss_function", "dtype", "input_scale")  # what the buffers of the kernels are laid out for
 
 
 class Network(Parameters):
-    """A fully connected network: z_l = a_(l-1) W_l^T + b_l, a_l = f_l(z_l), a_0 = x.
+    """A fully connected network: z_l = a_(l-1) W_l^T + b_l, a_l = f_l(z_l), a_0 = s x with the input scale s.
 
     Parameters
     ----------
@@ -39,6 +39,9 @@ class Network(Parameters):
         Activation of the output layer, for a loss without a link of its own; default identity.
     dtype : {"float32", "float64"}, default "float32"
         Of parameters and computation.
+    input_scale : float, default 1
+        What X is multiplied by, in training as in prediction, e.g. 1 / 255 for images of uint8. At most 1, rounded to the dtype. X
+        of uint8, int8 or float16 is not copied: kernels convert rows as they collect them, to ``X.astype(dtype) * input_scale``.
     init : str or Initializer, optional
         How weights are drawn; default by the activation of their layer: He for the rectifiers, LeCun for selu, else Glorot.
     weights, biases : list of array_like, optional
@@ -54,7 +57,7 @@ class Network(Parameters):
         Writable views of `params`: (n_out, n_in) and (n_out,) of each layer. To set one, or all of them, copies.
     rng : numpy.random.Generator
         May be set, also by a seed.
-    sizes, hidden, output, loss_function, dtype : tuple of int, tuple of Activation, Activation, Loss, dtype
+    sizes, hidden, output, loss_function, dtype, input_scale : tuple of int, tuple of Activation, Activation, Loss, dtype, float
         Fixed: for others make another network.
 
     Raises
@@ -77,6 +80,7 @@ class Network(Parameters):
         *,
         output=None,
         dtype="float32",
+        input_scale=1.0,
         init=None,
         weights=None,
         biases=None,
@@ -87,6 +91,7 @@ class Network(Parameters):
         self.hidden = self._hidden_activations(hidden)
         self.output = self._output_activation(output)
         self.dtype = validation.precision(dtype)
+        self.input_scale = validation.scale_of_inputs(input_scale, self.dtype)
         self.rng = validation.generator(rng)
         count = parameter_offsets(self.sizes)[-1][2]
         memory.check_room(f"sizes={self.sizes}", count * self.dtype.itemsize)
@@ -149,7 +154,8 @@ class Network(Parameters):
 
     def __repr__(self) -> str:
         hidden = [activation.name for activation in self.hidden]
-        return f"Network({list(self.sizes)}, hidden={hidden}, loss={self.loss_function!r}, dtype={self.dtype.name!r})"
+        scale = "" if self.input_scale == 1.0 else f", input_scale={self.input_scale:g}"
+        return f"Network({list(self.sizes)}, hidden={hidden}, loss={self.loss_function!r}, dtype={self.dtype.name!r}{scale})"
 
     def __getstate__(self):
         return {name: value for name, value in self.__dict__.items() if name not in (*SESSIONS, "_turn")}
@@ -165,7 +171,8 @@ class Network(Parameters):
     def _settings(self) -> dict:
         """Arguments that make a network of this kind."""
         output = None if self.loss_function.link else self.output
-        return {"sizes": self.sizes, "hidden": list(self.hidden), "loss": self.loss_function, "output": output, "dtype": self.dtype}
+        settings = {"sizes": self.sizes, "hidden": list(self.hidden), "loss": self.loss_function, "output": output}
+        return settings | {"dtype": self.dtype, "input_scale": self.input_scale}
 
     def copy(self, dtype=None) -> "Network":
         """A network with equal settings and parameters of its own.
@@ -209,7 +216,7 @@ class Network(Parameters):
                     return outputs
         elif hasattr(X, "tocsr"):
             return self._outputs(validation.samples("X", X, self.sizes[0], self.dtype), n_threads)
-        rows = validation.numbers("X", X, self.dtype)
+        rows = validation.numbers("X", X, self.dtype, validation.KEPT)
         if rows.ndim == 1:
             if rows.size != self.sizes[0]:
                 validation.matrix("X", rows[None], self.sizes[0])
@@ -254,7 +261,7 @@ class Network(Parameters):
 
     def _entries(self, rows):
         """Of sparse rows; the zeros of an array that is read once are not worth looking for."""
-        return None if type(rows) is np.ndarray else sparsity.entries(rows, self.sizes[1])
+        return None if type(rows) is np.ndarray else sparsity.entries(rows, self.sizes[1] * self.dtype.itemsize)
 
     def predict(self, X, n_threads=None) -> np.ndarray:
         """Predictions; X and n_threads as for `__call__`, of several rows.
@@ -343,7 +350,7 @@ class Network(Parameters):
     def save(self, path, extra=None) -> None:
         """Write the network to a file, replacing it in one step.
 
-        Its sizes, activations, loss, dtype and parameters are kept to the bit. `fastbp.load` reads it.
+        Its sizes, activations, loss, dtype, input scale and parameters are kept to the bit. `fastbp.load` reads it.
 
         Parameters
         ----------

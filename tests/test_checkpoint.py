@@ -46,8 +46,9 @@ def path(net, tmp_path):
         {"sizes": [3, 5, 2], "hidden": "gelu", "loss": "binary_cross_entropy"},
         {"sizes": [4, 7, 6, 2], "hidden": [fastbp.ELU(0.25), "silu"], "output": "sigmoid"},
         {"sizes": [4, 1], "loss": fastbp.SquaredError(reduction="mean"), "output": fastbp.LeakyReLU(1 / 3)},
+        {"sizes": [4, 1], "input_scale": 1 / 255},
     ],
-    ids=["smallest", "cross-entropy", "binary", "per layer", "hyper-parameters"],
+    ids=["smallest", "cross-entropy", "binary", "per layer", "hyper-parameters", "scale"],
 )
 def test_round_trip_is_exact(tmp_path, settings, dtype):
     net = fastbp.Network(**settings, dtype=dtype, rng=1)
@@ -57,6 +58,7 @@ def test_round_trip_is_exact(tmp_path, settings, dtype):
     assert again.params.tobytes() == net.params.tobytes()
     assert list(again.sizes) == list(net.sizes)
     assert again.dtype == net.dtype
+    assert again.input_scale == net.input_scale
     assert (again.hidden, again.output, again.loss_function) == (net.hidden, net.output, net.loss_function)
     X = np.random.default_rng(0).normal(size=(5, net.sizes[0])).astype(dtype)
     assert again(X).tobytes() == net(X).tobytes()
@@ -101,7 +103,7 @@ def test_every_flipped_bit_is_rejected(path):
 
 def test_newer_format_says_upgrade(path):
     path.write_bytes(sealed({}, version=checkpoint.VERSION + 1))
-    with pytest.raises(ModelFormatError, match=r"has format 2, but this fastbp reads up to 1: upgrade fastbp"):
+    with pytest.raises(ModelFormatError, match=r"has format 3, but this fastbp reads up to 2: upgrade fastbp"):
         fastbp.load(path)
 
 
@@ -115,6 +117,7 @@ def test_other_files_are_no_models(path, content):
 VALID = {
     "sizes": [2, 3, 1],
     "dtype": "float32",
+    "input_scale": 0.5,
     "hidden": [{"name": "relu", "parameters": {}}],
     "output": {"name": "identity", "parameters": {}},
     "loss": {"name": "squared", "parameters": {"reduction": "sum"}},
@@ -128,6 +131,16 @@ def test_a_sealed_header_is_accepted(path):
     net = fastbp.load(path)
     assert not net.params.any()
     assert net.loss_function == fastbp.SquaredError("sum")
+    assert net.input_scale == 0.5
+
+
+def test_files_of_version_1_had_no_scale(path):
+    header = {key: value for key, value in VALID.items() if key != "input_scale"}
+    path.write_bytes(sealed(header, DATA, version=1))
+    assert fastbp.load(path).input_scale == 1.0
+    path.write_bytes(sealed(header, DATA, version=checkpoint.VERSION))
+    with pytest.raises(ModelFormatError, match="lacks what describes a network"):
+        fastbp.load(path)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +151,8 @@ def test_a_sealed_header_is_accepted(path):
         ({"sizes": [1] * 5000}, "sizes"),
         ({"sizes": [2, 0, 1]}, "sizes"),
         ({"sizes": [2, True, 1]}, "sizes"),
+        ({"input_scale": 0.0}, "input_scale"),
+        ({"input_scale": "1"}, "input_scale"),
         ({"sizes": [2.0, 3, 1]}, "sizes"),
         ({"sizes": [2]}, "sizes"),
         ({"sizes": "231"}, "sizes"),

@@ -268,11 +268,11 @@ def move(mode, rows, n_in, n_out, x, w, b, packed, transposed, panels, out, orde
         packing.transpose_weights(packed_, transposed_, n_in, n_out, 0, gemm.count_panels(n_in, x_))
         packing.unpack_weights(packed_, out_, out_ + n_in * n_out, n_in, n_out)
     else:
-        packing.gather_rows(x_, n_in, order_, 0, rows, panels_, stride)
+        packing.gather_as_they_are(x_, n_in, order_, 0, rows, panels_, stride)
         for first in range(0, rows, gemm.panel_width(x_) // 2):
             packing.to_lanes(panels_, stride, first, n_in, packed_)
             packing.from_lanes(packed_, n_in, panels_, stride, first)
-        packing.rows_from_panels(panels_, stride, rows, n_in, out_)
+        packing.rows_from_panels(panels_, stride, order_ + rows, rows, n_in, out_)
 
 
 MARGIN, CANARY = 64, 1234.5  # numbers around every operand that must not change
@@ -301,7 +301,8 @@ def moved(mode, x, w, b, order):
         operands["packed"][:] = 0  # rows of a lane block past the last are zero
     for name, given in (("x", x), ("w", w), ("b", b)):
         operands[name][:] = given.ravel()
-    move[dtype](mode, rows, n_in, n_out, *operands.values(), order, stride)
+    places = np.arange(rows)[::-1]  # of the rows that come back
+    move[dtype](mode, rows, n_in, n_out, *operands.values(), np.concatenate([order, places]), stride)
     for name, array in memory.items():
         assert (array[:MARGIN] == CANARY).all(), name
         assert (array[-MARGIN:] == CANARY).all(), name
@@ -352,7 +353,7 @@ def test_gathering_and_lanes(dtype):
         x = make_samples(20, n_in, dtype)
         order = np.random.default_rng(n_in).integers(0, 20, rows)
         operands = moved(LANES, x, make_samples(1, n_in, dtype), make_samples(1, 1, dtype)[0], order)
-        np.testing.assert_array_equal(operands["out"], x[order].ravel())
+        np.testing.assert_array_equal(operands["out"], x[order][::-1].ravel())
         capacity = planner.round_up(rows, lanes)
         panels = operands["panels"].reshape(-1, capacity, 2 * lanes).transpose(1, 0, 2).reshape(capacity, -1)
         np.testing.assert_array_equal(panels[:rows, :n_in], x[order])
@@ -493,10 +494,15 @@ def canary(side):
 
 count = 0
 for dtype in ("float32", "float64"):
-    for case in cases(dtype):
+    of_kinds = [
+        (net, mode, options, np.abs(8 * x).astype(("uint8", "int8", "float16")[number % 3]), *others)
+        for number, (net, mode, options, x, *others) in enumerate(cases(dtype))
+        if type(x) is np.ndarray
+    ]
+    for case in [*cases(dtype), *of_kinds]:
         expected = results(*case, side=None)
         for side in ("left", "right"):
-            assert results(*case, side=side) == expected, (case[0], case[1], side)
+            assert results(*case, side=side) == expected, (case[0], case[1], case[3].dtype, side)
             count += 1
 for side in ("left", "right"):
     assert canary(side), f"reading past the {side} end was not noticed"

@@ -343,7 +343,7 @@ cache.DiskCache.save_overload = lambda self, *args: (saved.append(self.name), sa
 from fastbp.engine.training import epoch_order
 print(*epoch_order(3, 1, 9), len(saved))
 """
-EDITS_OF_PACKAGE = ("simd/philox.py", "ROUNDS = 10", "ROUNDS = 9"), ("kernels/team.py", "spins += 1", "spins += 2")
+EDITS_OF_PACKAGE = ("simd/philox.py", "ROUNDS = 10", "ROUNDS = 9"), ("kernels/team.py", "return spins + 1", "return spins + 2")
 
 
 def copied(target, *edits):

@@ -254,6 +254,6 @@ def _limit_norms(weights, most):
 
 
 def from_network(net):
-    """Return a baseline with the settings of a `fastbp.Network` and copies of its parameters."""
+    """Return a baseline with the settings of a `fastbp.Network` and copies of its parameters; it takes inputs that are scaled."""
     settings = {"output": net.output, "dtype": net.dtype, "weights": net.weights, "biases": net.biases}
     return Network(net.sizes, net.hidden, net.loss_function, **settings)

@@ -20,6 +20,7 @@ MODULES = {
     "registry": "Described Registry is_own",
     "tier": "processor",
     "switches": "known_codes switch switch_over when_extended when_sparse",
+    "unboxing": "OneOf",
 }
 HOME = {name: f"{__name__}.{module}" for module, names in MODULES.items() for name in names.split()}
 
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from fastbp.compiler.switches import when_extended as when_extended
     from fastbp.compiler.switches import when_sparse as when_sparse
     from fastbp.compiler.tier import processor as processor
+    from fastbp.compiler.unboxing import OneOf as OneOf
 
 
 def __getattr__(name: str) -> Any:

@@ -36,8 +36,8 @@ FOUND = ir.LiteralStructType([POINTER, POINTER, WORD, WORD, POINTER, ir.ArrayTyp
 FOUND_SIZE, FOUND_ITEMSIZE, FOUND_DATA = 2, 3, 4
 
 
-# what is found here: the numbers, how many, and whether they are those of such an array
-TAKEN = ir.LiteralStructType([POINTER, WORD, ir.IntType(1)])
+# what is found here: the numbers, how many, and their form, 0 where the array is not as it must be
+TAKEN = ir.LiteralStructType([POINTER, WORD, WORD])
 
 
 class Flat(types.Type):
@@ -57,20 +57,45 @@ class _FlatModel(models.StructModel):
 make_attribute_wrapper(Flat, "size", "size")
 
 
+class OneOf(Flat):
+    """A `Flat` of any of several types that is not written to: the kernel sees a pointer to the first, and which `kind` it is."""
+
+    def __init__(self, dtype, others):
+        self.kinds = dtype, *others
+        super().__init__(dtype, False)
+        self.name = f"OneOf({', '.join(map(str, self.kinds))})"
+
+
+@register_default(OneOf)
+class _OneOfModel(models.StructModel):
+    def __init__(self, manager, one):
+        members = [("data", types.CPointer(one.dtype)), ("size", types.intp), ("kind", types.intp)]
+        super().__init__(manager, one, members)
+
+
+make_attribute_wrapper(OneOf, "size", "size")
+make_attribute_wrapper(OneOf, "kind", "kind")
+
+
 def flat(argument: types.Type) -> types.Type:
     """The type of an argument of an entry: vectors are taken from arrays of any shape."""
     return Flat(argument.dtype, argument.mutable) if isinstance(argument, types.Array) else argument
 
 
+def _form(dtype) -> ir.Constant:
+    """What numbers of a dtype are told by: how many bytes, and of which kind."""
+    return WORD(dtype.itemsize << 8 | ord(dtype.kind))
+
+
 def _reader(module):
-    """The function that takes an object apart, given what an array must be: its flags, kind, and bytes of a number."""
+    """The function that takes an object apart, given the flags that an array must have."""
     name = "fastbp.take_array"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(TAKEN, [POINTER, INT, BYTE, WORD]), name)
+    function = ir.Function(module, ir.FunctionType(TAKEN, [POINTER, INT]), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    obj, flags, kind, itemsize = function.args
+    obj, flags = function.args
     builder = ir.IRBuilder(function.append_basic_block())
 
     def field(structure, number):
@@ -85,24 +110,46 @@ def _reader(module):
     descr = builder.bitcast(field(array, ARRAY_DESCR), DESCR.as_pointer())
     checks = [
         builder.icmp_unsigned("==", builder.and_(field(array, ARRAY_FLAGS), flags), flags),
-        builder.icmp_unsigned("==", field(descr, DESCR_KIND), kind),
         builder.icmp_unsigned("!=", field(descr, DESCR_BYTE_ORDER), BYTE(FOREIGN_ORDER)),
-        builder.icmp_unsigned("==", field(found, FOUND_ITEMSIZE), itemsize),
     ]
-    fields = field(found, FOUND_DATA), field(found, FOUND_SIZE), reduce(builder.and_, checks)
-    builder.ret(cgutils.pack_struct(builder, fields))
+    form = builder.or_(builder.shl(field(found, FOUND_ITEMSIZE), WORD(8)), builder.zext(field(descr, DESCR_KIND), WORD))
+    form = builder.select(reduce(builder.and_, checks), form, WORD(0))
+    builder.ret(cgutils.pack_struct(builder, (field(found, FOUND_DATA), field(found, FOUND_SIZE), form)))
     return function
+
+
+def _take(typ, obj, c):
+    """Pointer to the numbers of an array, how many, and their form."""
+    needed = C_CONTIGUOUS | (WRITEABLE if typ.is_mutable else 0)
+    data, size, form = cgutils.unpack_tuple(c.builder, c.builder.call(_reader(c.builder.module), [obj, INT(needed)]), 3)
+    return c.builder.bitcast(data, c.context.get_value_type(types.CPointer(typ.dtype))), size, form
+
+
+def _refuse_unless(fits, expected, c):
+    """Whether there is an error, which is set: that an array was not as `expected`."""
+    refused = c.builder.not_(fits)
+    with c.builder.if_then(refused, likely=False):
+        c.pyapi.err_set_string("PyExc_TypeError", f"kernels take {expected} here")
+    return refused
 
 
 @unbox(Flat)
 def _unbox(typ, obj, c):
-    builder, dtype = c.builder, as_dtype(typ.dtype)
-    needed = C_CONTIGUOUS | (WRITEABLE if typ.is_mutable else 0)
-    asked = [obj, INT(needed), BYTE(ord(dtype.kind)), WORD(dtype.itemsize)]
-    data, size, fits = cgutils.unpack_tuple(builder, builder.call(_reader(builder.module), asked), 3)
-    refused = builder.not_(fits)
-    with builder.if_then(refused, likely=False):
-        kind = "a writable" if typ.is_mutable else "a"
-        c.pyapi.err_set_string("PyExc_TypeError", f"kernels take {kind} C-contiguous array of {dtype.name} here")
-    data = builder.bitcast(data, c.context.get_value_type(types.CPointer(typ.dtype)))
-    return NativeValue(cgutils.pack_struct(builder, (data, size)), is_error=refused)
+    dtype = as_dtype(typ.dtype)
+    data, size, form = _take(typ, obj, c)
+    fits = c.builder.icmp_unsigned("==", form, _form(dtype))
+    kind = "a writable" if typ.is_mutable else "a"
+    refused = _refuse_unless(fits, f"{kind} C-contiguous array of {dtype.name}", c)
+    return NativeValue(cgutils.pack_struct(c.builder, (data, size)), is_error=refused)
+
+
+@unbox(OneOf)
+def _unbox_one_of(typ, obj, c):
+    builder, dtypes = c.builder, [as_dtype(each) for each in typ.kinds]
+    data, size, form = _take(typ, obj, c)
+    kind = WORD(len(dtypes))
+    for number, dtype in enumerate(dtypes):
+        kind = builder.select(builder.icmp_unsigned("==", form, _form(dtype)), WORD(number), kind)
+    names = " or ".join(dtype.name for dtype in dtypes)
+    refused = _refuse_unless(builder.icmp_unsigned("<", kind, WORD(len(dtypes))), f"a C-contiguous array of {names}", c)
+    return NativeValue(cgutils.pack_struct(builder, (data, size, kind)), is_error=refused)

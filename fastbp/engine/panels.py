@@ -34,9 +34,9 @@ def pack(plan, params: np.ndarray, packed: np.ndarray, panel: int) -> None:
 
 
 def matrix(plan, work: np.ndarray, layer: int, region: str, panel: int) -> np.ndarray:
-    """Rows (N, n) of a place of a layer, "activation", "raw" or "delta", copied out of its panels."""
+    """Rows (N, n) of a place of a layer, "input", "activation", "raw" or "delta", copied out of its panels."""
     row, stride = plan.layers[layer], plan.panel_stride
-    count, start = int(row["n_out"]), int(row[region])
+    count, start = int(row["n_in" if region == "input" else "n_out"]), int(row[region])
     n_panels = -(-count // panel)
     block = work[start : start + n_panels * stride].reshape(n_panels, -1, panel)[:, : plan.n_rows]
     return np.ascontiguousarray(block.transpose(1, 0, 2).reshape(-1, n_panels * panel)[:, :count])

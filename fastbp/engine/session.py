@@ -109,6 +109,7 @@ class Session:
         self.plan.steps = MAX_STEPS
         self.reals = Reals.view.of(np.zeros(Reals.size))
         self.reals.unit = 1.0
+        self.reals.input_scale = net.input_scale
         self.reals.loss_scale = loss.scale(net.sizes[-1])
         self.set_report()
         self._regularize(extra)
@@ -135,11 +136,11 @@ class Session:
     def set_data(self, x, y=None, labels=None, sample_weight=None, order=None):
         """Give the data of the following calls: arrays that have passed validation.
 
-        x (N, n_in), or `CompressedRows`; y (N, n_out) or empty; labels (N,) or empty; sample_weight, float64, (N,) or empty; order
-        (m,), by default all rows.
+        x (N, n_in), of the network's dtype or one of those `validation.KEPT`, or `CompressedRows`; y (N, n_out) or empty; labels
+        (N,) or empty; sample_weight, float64, (N,) or empty; order (m,), by default all rows.
         """
         self.x = self._numbers_of(x)
-        self.y = self.x[:0] if y is None else y.reshape(-1)
+        self.y = validation.NOTHING[self.dtype] if y is None else y.reshape(-1)
         self.labels = self.labels[:0] if labels is None else labels
         weights = NO_WEIGHTS if sample_weight is None else sample_weight
         self.sample_weight, self.reals.unit = validation.with_finite_sums(weights)
@@ -152,7 +153,7 @@ class Session:
 
     def release_data(self):
         """Let go of the arrays of `set_data`."""
-        self.x = self.y = self.x[:0].copy()
+        self.x = self.y = validation.NOTHING[self.dtype]
         self.labels = self.order = self.starts = NO_STARTS
         self.columns, self.sample_weight = NO_COLUMNS, NO_WEIGHTS
         self.set_outputs(None)
@@ -160,7 +161,7 @@ class Session:
     def set_outputs(self, outputs):
         """Write outputs of the samples, those that a loss is computed from, into their rows of an array (N, n_out), if any."""
         self.plan.outputs = outputs is not None
-        self.out = self.x[:0] if outputs is None else outputs
+        self.out = validation.NOTHING[self.dtype] if outputs is None else outputs
 
     def computes(self, count: int, differentiate: bool, members: int) -> bool:
         """Whether a session that is made for so many samples would be like this one, or could do less."""
@@ -250,7 +251,7 @@ class Session:
         return loss
 
     def matrix(self, layer: int, region: str) -> np.ndarray:
-        """Rows (N, n) of a place of a layer, "activation", "raw" or "delta", copied out of its panels."""
+        """Rows (N, n) of a place of a layer, "input", "activation", "raw" or "delta", copied out of its panels."""
         return panels.matrix(self.plan, self.work, layer, region, self._panel)
 
     def close(self):

@@ -176,15 +176,15 @@ def _is_worthwhile(count: int, shape: tuple[int, ...], most: float) -> bool:
     return bool(shape[1] >= LEAST_COLUMNS and count <= most * shape[0] * shape[1])
 
 
-def entries(rows: Rows, n_units: int) -> Entries | None:
-    """What there is in a sample, if a first layer of so many units should leave out the zeros; else None."""
+def entries(rows: Rows, n_bytes: int) -> Entries | None:
+    """What there is in a sample, if a first layer of units of so many bytes should leave out the zeros; else None."""
     if isinstance(rows, CompressedRows):
         return Entries(max(1, rows.most), len(rows.values) / len(rows))
     if rows.shape[1] < LEAST_COLUMNS:
         return None
     seen = rows[:: -(-len(rows) // LOOKED_AT)]
     count = int(np.count_nonzero(seen))
-    most = MOST * min(1.0, n_units * rows.dtype.itemsize / LEAST_BYTES)
+    most = MOST * min(1.0, n_bytes / LEAST_BYTES)
     return Entries(rows.shape[1], count / len(seen)) if _is_worthwhile(count, seen.shape, most) else None
 
 

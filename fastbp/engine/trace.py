@@ -15,8 +15,8 @@ Array = NDArray[Any]
 class Trace(NamedTuple):
     """The quantities of backpropagation, a row for each sample.
 
-    ``a[0]`` is the input and ``a[l]`` the activations of layer l; ``z[l - 1]`` its raw outputs a[l-1] W^T + b; ``delta[l - 1]`` the
-    derivative of the mean loss with respect to them (None without targets).
+    ``a[0]`` is the input, times the network's `input_scale`, and ``a[l]`` the activations of layer l; ``z[l - 1]`` its raw outputs
+    a[l-1] W^T + b; ``delta[l - 1]`` the derivative of the mean loss with respect to them (None without targets).
     """
 
     a: list[Array]
@@ -37,4 +37,4 @@ def trace(net, X, y=None) -> Trace:
     if net.loss_function.link:
         a[-1] = net._forward(rows)[0]
     delta = None if y is None else [session.matrix(layer, "delta") for layer in layers]
-    return Trace([rows, *a], [session.matrix(layer, "raw") for layer in layers], delta)
+    return Trace([session.matrix(0, "input"), *a], [session.matrix(layer, "raw") for layer in layers], delta)

@@ -351,7 +351,7 @@ class Trainer:
 
     def _open(self, rows, batch):
         self._stepping = None
-        entries = None if self._drops_inputs else sparsity.entries(rows, self.net.sizes[1])
+        entries = None if self._drops_inputs else sparsity.entries(rows, self.net.sizes[1] * self.net.dtype.itemsize)
         plain = not self._norms and self._l2 == 0
         rows = self._seen(rows)
         return self._running.open(self.net, batch, rows, entries, self._n_threads, plain=plain, extra=self._extra)

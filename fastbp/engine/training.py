@@ -54,7 +54,8 @@ def fit(
     Parameters
     ----------
     X : array_like or sparse matrix (n_samples, n_inputs)
-        Where most of it is zero, the zeros are left out of the first layer; the result is the same.
+        Arrays of the network's dtype, and of uint8, int8 and float16, are not copied; see `input_scale` of `Network`. Where most of
+        it is zero, the zeros are left out of the first layer; the result is the same.
     y : array_like
         Targets; see `Network.loss`.
     epochs : int, default 10

@@ -9,9 +9,14 @@ from fastbp.arguments import real as real
 from fastbp.engine import sparsity
 from fastbp.kernels.check import all_below, all_finite
 from fastbp.kernels.tuning import AGAIN_IN_STEP
+from fastbp.simd.kinds import OTHERS
 
 NOTHING = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
 NO_LABELS, NO_WEIGHTS = np.empty(0, np.int64), np.empty(0, np.float64)
+KEPT = tuple(np.dtype(str(each)) for each in OTHERS)  # in which samples are taken as they are
+TOGETHER = 1 << 16  # numbers of float16 that are looked at in one go, and stay in the cache meanwhile
+SIZE_OF_HALF, INFINITE_HALF = np.uint16(0x7FFF), np.uint16(0x7C00)  # bits: all but the sign, and those of infinity
+NOT_FINITE = "{} holds NaN or infinity; drop or impute these samples"
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-100, 1e100  # that the largest weight of a sample may be as it is
 
 
@@ -50,6 +55,11 @@ def precision(value) -> np.dtype:
     return dtype
 
 
+def scale_of_inputs(value, dtype: np.dtype) -> float:
+    """`input_scale` of a network, as its dtype holds it: not so small that nothing is left, nor so large that inputs overflow."""
+    return float(dtype.type(real("input_scale", value, least=float(np.finfo(dtype).tiny), most=1.0)))
+
+
 def is_plain(array: np.ndarray) -> bool:
     """Whether an array of float32 or float64 is as the kernels take it: C-contiguous, and all its numbers are finite."""
     try:
@@ -65,8 +75,8 @@ def refuse_masked(name: str, value) -> None:
         raise ValueError(f"{name} is a masked array, whose mask would be ignored; fill it first, e.g. with {name}.filled()")
 
 
-def numbers(name: str, value, dtype) -> np.ndarray:
-    """`value` as a C-contiguous array of finite numbers of a dtype; not copied when it is one already."""
+def numbers(name: str, value, dtype, kept=()) -> np.ndarray:
+    """`value` as a C-contiguous array of finite numbers of a dtype, or its own if that is `kept`; not copied where it is one."""
     if type(value) is np.ndarray and value.dtype == dtype and value.size and is_plain(value):
         return value  # what nearly all calls pass, told in a quarter of a microsecond
     refuse_masked(name, value)
@@ -89,22 +99,34 @@ def numbers(name: str, value, dtype) -> np.ndarray:
             raise ValueError(f"{name} must hold numbers, got dtype {array.dtype}: {error}") from error
     if array.size == 0:
         raise ValueError(f"{name} is empty: shape {array.shape}")
+    if array.dtype in kept:
+        array = np.ascontiguousarray(array).reshape(array.shape)
+        if array.dtype == np.float16 and not _are_finite_halves(array):
+            raise ValueError(NOT_FINITE.format(name))
+        return array
     with np.errstate(over="ignore"):
         converted = np.ascontiguousarray(array, dtype)
     if not np.isfinite(converted).all():
         if array.dtype.kind in "biu" or np.isfinite(array).all():
             raise ValueError(f"{name} holds a value too large for dtype {np.dtype(dtype).name}")
-        raise ValueError(f"{name} holds NaN or infinity; drop or impute these samples")
+        raise ValueError(NOT_FINITE.format(name))
     return converted.reshape(array.shape)
 
 
+def _are_finite_halves(array) -> bool:
+    """Whether all numbers of float16 are finite: by their bits, which is five times as fast as NumPy's own look at each."""
+    bits = array.reshape(-1).view(np.uint16)
+    parts = (bits[start : start + TOGETHER] for start in range(0, bits.size, TOGETHER))
+    return all((part & SIZE_OF_HALF).max() < INFINITE_HALF for part in parts)
+
+
 def samples(name: str, value, n_features: int, dtype):
-    """`value` as a (n_samples, n_features) matrix, or as `CompressedRows` if it is sparse."""
+    """`value` as a (n_samples, n_features) matrix, of dtype or of one of those `KEPT`, or as `CompressedRows` if it is sparse."""
     if type(value) is sparsity.CompressedRows:
         return value
     if type(value) is not np.ndarray and hasattr(value, "tocsr"):
         return compressed(name, value, n_features, dtype)
-    return matrix(name, numbers(name, value, dtype), n_features)
+    return matrix(name, numbers(name, value, dtype, KEPT), n_features)
 
 
 def compressed(name: str, value, n_features: int, dtype):

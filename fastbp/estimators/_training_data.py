@@ -44,7 +44,7 @@ class TrainingData:
 
     def entries(self, net) -> Entries | None:
         """What there is in a sample, if a network should leave out its zeros."""
-        return entries(self.X, net.sizes[1])
+        return entries(self.X, net.sizes[1] * net.dtype.itemsize)
 
     def part(self, rows) -> "TrainingData":
         """Some of the samples."""

@@ -22,8 +22,8 @@ from fastbp import activations, losses
 from fastbp.engine.parameters import parameter_offsets
 
 MAGIC = b"\x89fastbp\n"
-VERSION = 1
-HEADER_KEYS = {"sizes", "dtype", "hidden", "output", "loss", "extra"}
+VERSION = 2  # 1 had no input_scale, which was 1
+HEADER_KEYS = {"sizes", "dtype", "input_scale", "hidden", "output", "loss", "extra"}
 MAX_LAYERS = 1000
 _LENGTHS = struct.Struct("<8sIIQ")
 _DIGEST_BYTES = 32
@@ -40,7 +40,7 @@ def write(path: str | Path, settings: Mapping[str, Any], params: NDArray[Any], e
     ----------
     path : str or path
     settings : mapping
-        Arguments of a network: sizes, dtype, hidden (a list), loss, and output or None.
+        Arguments of a network: sizes, dtype, input_scale, hidden (a list), loss, and output or None.
     params : ndarray (n_params,)
     extra : dict, optional
         More to keep: anything JSON can hold exactly.
@@ -48,6 +48,7 @@ def write(path: str | Path, settings: Mapping[str, Any], params: NDArray[Any], e
     header = {
         "sizes": [int(size) for size in settings["sizes"]],
         "dtype": np.dtype(settings["dtype"]).name,
+        "input_scale": float(settings["input_scale"]),
         "hidden": [_describe(activation) for activation in settings["hidden"]],
         "output": None if settings["output"] is None else _describe(settings["output"]),
         "loss": _describe(settings["loss"]),
@@ -81,6 +82,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], NDArray[Any]]:
         settings = {
             "sizes": sizes,
             "dtype": header["dtype"],
+            "input_scale": header["input_scale"],
             "hidden": [_build(activations, description) for description in header["hidden"]],
             "output": None if header["output"] is None else _build(activations, header["output"]),
             "loss": _build(losses, header["loss"]),
@@ -139,6 +141,8 @@ def _read(path: str | Path) -> tuple[dict[str, Any], memoryview]:
         header = json.loads(bytes(content[_LENGTHS.size : end]))
     except (ValueError, RecursionError) as error:
         raise ModelFormatError(f"{path} is damaged: its header is no JSON") from error
+    if version == 1 and isinstance(header, dict):
+        header = {"input_scale": 1.0} | header
     if not (isinstance(header, dict) and set(header) == HEADER_KEYS and isinstance(header["extra"], dict)):
         raise ModelFormatError(f"{path} is damaged: its header lacks what describes a network")
     return header, content[end:-_DIGEST_BYTES]

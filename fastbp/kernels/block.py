@@ -50,14 +50,13 @@ def plan_of_member(plan, member):
 
 
 @kernel
-def gather_block(plan, work, data, batch, team):
+def gather_block(plan, work, reals, data, batch, team):
     """A (B, I), or its entries: the samples, less what dropout of the inputs drops; a share of the rows."""
     first, last = share(batch.count, team)
     if plan.most_entries > 0:
-        gather_entries(plan, work, data, batch.samples, first, last)
+        gather_entries(plan, work, reals, data, batch.samples, first, last)
     else:
-        layer = plan.layers[0]
-        gather_rows(data.x, layer.n_in, batch.samples, first, last, work + layer.input, plan.panel_stride)
+        gather_rows(plan, reals, data, batch.samples, first, last, work + plan.layers[0].input)
     draw_masks(plan, work, batch, team)
 
 
@@ -68,7 +67,7 @@ def one_block(plan, work, reals, data, batch, differentiate, is_first, is_last, 
     `is_first` and `is_last` tell which of the mini-batch's blocks it is whose gradients are summed in the same place.
     """
     rows, is_sparse, purpose = batch.count, plan.most_entries > 0, TO_DIFFERENTIATE if differentiate else TO_EVALUATE
-    gather_block(plan, work, data, batch, team)
+    gather_block(plan, work, reals, data, batch, team)
     barrier(team)
     if is_sparse and differentiate:
         sort_entries(plan, work, rows, team)

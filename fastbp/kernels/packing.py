@@ -5,7 +5,9 @@ Legend: see :mod:`fastbp.kernels.products.gemm`. A lane block is (n, W): W sampl
 
 from fastbp.compiler import inline, kernel
 from fastbp.kernels.products.gemm import count_panels, panel_width
-from fastbp.kernels.tuning import AHEAD, GATHERED
+from fastbp.kernels.samples import numbers_of
+from fastbp.kernels.tuning import AHEAD, CONVERTED, CONVERTED_AHEAD, GATHERED
+from fastbp.simd.kinds import load_as, load_first_as, prefetch_as
 from fastbp.simd.register import like, load, load_first, prefetch, store, width
 from fastbp.simd.tile import tile_store
 from fastbp.simd.transpose import column_load, column_store, square_load_transposed
@@ -102,27 +104,55 @@ def transpose_weights(packed, transposed, n_in, n_out, first, last):
                             target[(o + j) * panel + column + k] = source[(i + k) * panel + j] if i + k < n_in else zero
 
 
+def _gathering(asked_for, ask, load_whole, load_rest):
+    @kernel
+    def gather(x, row_length, order, first, last, panels, panel_stride):
+        """Rows order[first:last] of x (N, row_length) into rows first.. of panels, columns past the row zero."""
+        panel, lanes = panel_width(panels), width(panels)
+        step, most = asked_for(panel)
+        for b in range(first, last, GATHERED):
+            end = min(b + GATHERED, last)
+            for sample in range(end, min(end + GATHERED, last)):
+                for i in range(0, min(row_length, most), step):
+                    ask(x, order[sample] * row_length + i)
+            for p in range(count_panels(row_length, panels)):
+                part, left = p * panel, row_length - p * panel
+                target = panels + p * panel_stride + b * panel
+                for sample in range(b, end):
+                    source = part + order[sample] * row_length
+                    if left >= panel:
+                        store(target, 0, load_whole(x, source))
+                        store(target, lanes, load_whole(x, source + lanes))
+                    else:
+                        store(target, 0, load_rest(x, source, left))
+                        store(target, lanes, load_rest(x, source + lanes, left - lanes))
+                    target = target + panel
+
+    return gather
+
+
+gather_as_they_are = _gathering(
+    inline(lambda panel: (panel, AHEAD * panel)),
+    inline(lambda x, i: prefetch(x, i)),
+    inline(lambda x, i: load(x, i)),
+    inline(lambda x, i, count: load_first(x + i, count)),
+)
+gather_converted = _gathering(
+    inline(lambda panel: (CONVERTED, CONVERTED_AHEAD)),
+    inline(lambda numbers, i: prefetch_as(numbers.x, numbers.kind, i)),
+    inline(lambda numbers, i: load_as(numbers.x, numbers.kind, i) * numbers.scale),
+    inline(lambda numbers, i, count: load_first_as(numbers.x, numbers.kind, i, count) * numbers.scale),
+)
+
+
 @kernel
-def gather_rows(x, row_length, order, first, last, panels, panel_stride):
-    """Rows order[first:last] of x (N, row_length) into rows first.. of panels, columns past the row zero."""
-    panel, lanes = panel_width(x), width(x)
-    for b in range(first, last, GATHERED):
-        end = min(b + GATHERED, last)
-        for sample in range(end, min(end + GATHERED, last)):
-            for i in range(0, min(row_length, AHEAD * panel), panel):
-                prefetch(x, order[sample] * row_length + i)
-        for p in range(count_panels(row_length, x)):
-            part, left = x + p * panel, row_length - p * panel
-            target = panels + p * panel_stride + b * panel
-            for sample in range(b, end):
-                source = part + order[sample] * row_length
-                if left >= panel:
-                    store(target, 0, load(source, 0))
-                    store(target, lanes, load(source, lanes))
-                else:
-                    store(target, 0, load_first(source, left))
-                    store(target, lanes, load_first(source + lanes, left - lanes))
-                target = target + panel
+def gather_rows(plan, reals, data, order, first, last, panels):
+    """Samples order[first:last] into rows first.. of panels, as they are or converted."""
+    n_in, stride = plan.layers[0].n_in, plan.panel_stride
+    if plan.conversion == 0:
+        gather_as_they_are(data.x, n_in, order, first, last, panels, stride)
+    else:
+        gather_converted(numbers_of(plan, reals, data), n_in, order, first, last, panels, stride)
 
 
 @kernel

@@ -14,6 +14,7 @@ from fastbp.kernels.sparse.first_layer import forward_entries, forward_row_entri
 from fastbp.kernels.sweeps import softmax_block
 from fastbp.kernels.team import share
 from fastbp.kernels.tuning import AGAIN_IN_ROW
+from fastbp.simd.kinds import OWN
 from fastbp.simd.register import all_lanes, load, load_first, store, width
 from fastbp.simd.transpose import square_times, square_times_first
 
@@ -139,21 +140,22 @@ def write_outputs(plan, work, samples, count, out, team):
 
 
 @kernel
-def predict(plan, params, work, data, order, team):
+def predict(plan, params, work, reals, data, order, team):
     """The network's outputs for rows 0 to N of x, by a team of one; the block and its activations are overwritten.
 
-    `order` are these numbers. Returns whether all numbers of the rows are finite; of rows without their zeros it is not asked.
+    `order` are these numbers. Returns whether all numbers of the rows are finite; of rows without their zeros, and
+    of numbers of other kinds than the network's, it is not asked.
     """
-    n_in, stride = plan.layers[0].n_in, plan.panel_stride
+    n_in = plan.layers[0].n_in
     is_sparse, is_finite = plan.most_entries > 0, True
     for top in range(0, plan.n_rows, plan.block):
         rows = min(plan.block, plan.n_rows - top)
-        if plan.compressed == 0:
+        if plan.compressed == 0 and plan.conversion <= 1 + OWN:
             is_finite &= are_finite(data.x + top * n_in, rows * n_in)
         if is_sparse:
-            gather_entries(plan, work, data, order + top, 0, rows)
+            gather_entries(plan, work, reals, data, order + top, 0, rows)
         else:
-            gather_rows(data.x, n_in, order + top, 0, rows, work + plan.layers[0].input, stride)
+            gather_rows(plan, reals, data, order + top, 0, rows, work + plan.layers[0].input)
         for number in range(plan.n_layers):
             if is_sparse and number == 0 and plan.n_rows > 1:
                 forward_entries(plan, work, rows, TO_PREDICT, team)

@@ -6,6 +6,7 @@ Legend: N samples of the data; B samples of the mini-batch; I inputs and O outpu
 from typing import Any, NamedTuple
 
 from fastbp.compiler import inline, kernel
+from fastbp.simd.kinds import OWN, number_as
 
 LEAST_WEIGHT = 1e-300  # of a mini-batch that does not weigh nothing: the inverse of a smaller one might not be a number
 
@@ -13,7 +14,7 @@ LEAST_WEIGHT = 1e-300  # of a mini-batch that does not weigh nothing: the invers
 class Data(NamedTuple):
     """Pointers to the samples of a call; what is not needed is never read."""
 
-    x: Any  # (N, I); or, of samples that come without their zeros, their numbers
+    x: Any  # (N, I), to be read as the plan's conversion says; or, of samples that come without their zeros, their numbers
     columns: Any  # of these numbers
     starts: Any  # (N + 1,): where those of each sample begin
     y: Any  # (N, O): targets
@@ -30,6 +31,32 @@ class Batch(NamedTuple):
     epoch: int
     first: int  # place of the first among the rows of the epoch
     inverse: float  # 1 over the sum of the weights of the whole mini-batch, 0 if it weighs nothing
+
+
+class Numbers(NamedTuple):
+    """The numbers of samples that are not those which are computed with."""
+
+    x: Any
+    kind: int  # see `fastbp.simd.kinds`, whose functions read them
+    scale: float  # what they are multiplied by; the network's dtype holds it exactly
+
+
+@inline
+def set_conversion(plan, reals, kind):
+    """Let the plan say how the numbers of a call are read; here and not by Python, for the kernel sees what array it is given."""
+    plan.conversion = 0 if kind == OWN and reals.input_scale == 1.0 else 1 + kind
+
+
+@inline
+def numbers_of(plan, reals, data):
+    """The numbers of the samples, where there is a conversion."""
+    return Numbers(data.x, plan.conversion - 1, reals.input_scale)
+
+
+@inline
+def number_of(numbers, index):
+    """One of them, as it is computed with."""
+    return number_as(numbers.x, numbers.kind, index) * numbers.scale
 
 
 @kernel

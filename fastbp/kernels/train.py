@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from numba import types
 
-from fastbp.compiler import entry, inline, kernel
+from fastbp.compiler import OneOf, entry, inline, kernel
 from fastbp.kernels.check import are_finite
 from fastbp.kernels.codes import codes_are_known
 from fastbp.kernels.draws.philox import draw_with_replacement, shuffle
@@ -20,8 +20,9 @@ from fastbp.kernels.plan import DIVERGED, GIVEN, RUNNING, SHUFFLED, STOPPED, pla
 from fastbp.kernels.predict import are_equal, predict
 from fastbp.kernels.products.gemm import count_panels
 from fastbp.kernels.roll_call import Crew, await_arrival, end_call
-from fastbp.kernels.samples import Data, batch_of
+from fastbp.kernels.samples import Data, batch_of, set_conversion
 from fastbp.kernels.team import alone
+from fastbp.simd.kinds import OTHERS
 from fastbp.simd.register import pointer
 
 # what a call does
@@ -143,7 +144,7 @@ def lead(call, mode, crew):
     if not codes_are_known(plan):
         return nan
     if mode == PREDICT:
-        return 0.0 if predict(plan, params, work, call.data, call.order, alone(crew.meeting)) else nan
+        return 0.0 if predict(plan, params, work, reals, call.data, call.order, alone(crew.meeting)) else nan
     await_arrival(crew)
     if mode == TRAIN:
         _train(plan, work, reals, call.rates, call.record, call.data, call.order, crew)
@@ -196,9 +197,10 @@ def in_lanes(call, mode, member, crew):
 def _signature(dtype):
     vector, ints, reals = dtype[::1], types.int64[::1], types.float64[::1]
     numbers, places, rows = (types.Array(each, 1, "C", readonly=True) for each in (dtype, types.int32, types.int64))
+    samples = OneOf(dtype, OTHERS)
     own = ints, vector, vector, *[reals] * 3, ints, ints
     weights = types.Array(types.float64, 1, "C", readonly=True)
-    return types.float64(*own, *[types.int64] * 3, numbers, places, rows, numbers, rows, weights, vector)
+    return types.float64(*own, *[types.int64] * 3, samples, places, rows, numbers, rows, weights, vector)
 
 
 def _running(name, way):
@@ -229,7 +231,8 @@ def _running(name, way):
             This thread's number among those that run this call with the same arrays, 0 for the leader; and the number of the call,
             more than that of the one before, or 0: by one thread.
         x, columns, starts : arrays
-            (N, n_in), empty, empty; or, without zeros, the numbers, their columns, and where those of each sample begin (N + 1,).
+            (N, n_in), also of one of the `OTHERS` of `fastbp.simd.kinds`, empty, empty; or, without zeros, the numbers, their
+            columns, and where those of each sample begin (N + 1,).
         y, labels, weights, out : arrays
             (N, O) or empty; (N,) or empty; float64, (N,) or empty; see `mode`.
 
@@ -239,9 +242,12 @@ def _running(name, way):
             STEP, DIFFERENTIATE and EVALUATE: to the leader, the mean loss. PREDICT: NaN if `x` holds one, or infinity. Else 0. NaN,
             too, if a code is not known; the plan's status tells that.
         """
+        plan_, reals_ = plan_at(pointer(plan)), reals_at(pointer(reals))
+        if member == 0:  # the others read it after they have been let in
+            set_conversion(plan_, reals_, x.kind)
         samples = pointer(x), pointer(columns), pointer(starts), pointer(y), pointer(labels), pointer(weights)
         data = Data(*samples, pointer(out))
-        own = plan_at(pointer(plan)), pointer(work), pointer(params), reals_at(pointer(reals)), pointer(rates), pointer(record)
+        own = plan_, pointer(work), pointer(params), reals_, pointer(rates), pointer(record)
         return way(Call(*own, pointer(order), data, pointer(out)), mode, member, Crew(pointer(meeting), number))
 
     run.__name__ = run.__qualname__ = name

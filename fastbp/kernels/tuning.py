@@ -15,6 +15,7 @@ GROUP = 1 << 11  # rows of panels of A, at full depth, that stay in the second-l
 LEAST_GROUP = 48  # rows, however deep
 GATHERED = 8  # rows that are gathered side by side: so many streams of reads, and writes of whole pieces of a panel
 AHEAD = 8  # panels of each row asked for while the rows before it are copied; further on the processor foresees them itself
+CONVERTED, CONVERTED_AHEAD = 64, 1024  # numbers of other kinds, a line of the cache if they are bytes: one of so many, and so far
 ROWS_OF_LOSS = 4  # registers of rows whose targets are gathered at a time: there is room for so many
 
 # few outputs (`products/few.py`, chosen in `products/ways.py`)

@@ -10,7 +10,7 @@ from fastbp.compiler import inline, kernel, switch, switch_over
 from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.packing import copy, fill
 from fastbp.kernels.products.gemm import ROWS, split
-from fastbp.kernels.samples import weight_of
+from fastbp.kernels.samples import number_of, numbers_of, weight_of
 from fastbp.kernels.sweeps import activate
 from fastbp.kernels.tuning import NARROW_CHAINS, NARROW_ROWS
 from fastbp.losses import LOSSES
@@ -126,7 +126,16 @@ def gather_columns(x, columns, order, count, out, stride):
 
 
 @kernel
-def gather(plan, data, batch, samples, a, targets, weights):
+def convert_columns(numbers, columns, order, count, samples, out, stride):
+    """The same of samples whose numbers are to be converted, up to column `samples` of `out`."""
+    for k in range(columns):
+        for s in range(samples):
+            out[s] = number_of(numbers, order[min(s, count - 1)] * columns + k)
+        out = out + stride
+
+
+@kernel
+def gather(plan, reals, data, batch, samples, a, targets, weights):
     """Lanes of a block, `samples` with those past its last one: A (I, S), targets (O, S), weights (S,), for which see `weight_of`.
 
     Lanes past the last sample have the weight 0, and are the last sample once more: what is left of former ones might overflow
@@ -134,7 +143,10 @@ def gather(plan, data, batch, samples, a, targets, weights):
     """
     n_in, n_out, stride = plan.layers[0].n_in, plan.layers[plan.n_layers - 1].n_out, plan.block
     order, count = batch.samples, batch.count
-    gather_columns(data.x, n_in, order, count, a, stride)
+    if plan.conversion == 0:
+        gather_columns(data.x, n_in, order, count, a, stride)
+    else:
+        convert_columns(numbers_of(plan, reals, data), n_in, order, count, samples, a, stride)
     if plan.labelled == 1:
         fill(targets, n_out * stride, 0.0)
         for s in range(count):

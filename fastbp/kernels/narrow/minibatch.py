@@ -14,7 +14,7 @@ from fastbp.kernels.minibatch import prepare_step
 from fastbp.kernels.narrow.columns import finish, gather, loss_narrow, outer_sums, product, sum_lanes
 from fastbp.kernels.packing import copy, fill
 from fastbp.kernels.plan import DIVERGED, SOFTMAX, step_at
-from fastbp.kernels.samples import block_of, factor_of_weights, weight_of
+from fastbp.kernels.samples import block_of, factor_of_weights, number_of, numbers_of, weight_of
 from fastbp.kernels.sweeps import activate, multiply_slope, softmax_block, update
 from fastbp.simd.record import preceding
 from fastbp.simd.register import broadcast, fence, fma, like, load, store, width
@@ -73,16 +73,17 @@ def outer_one(d, inputs, n_in, n_out, g):
 
 
 @kernel
-def gather_one(plan, data, batch, a, targets, weights):
+def gather_one(plan, reals, data, batch, a, targets, weights):
     """One sample in every lane: A (I, W), targets (O, W), weights (W,).
 
     Whole registers are written: to read one of which a part has not yet reached the cache takes long.
     """
     n_in, n_out, lanes = plan.layers[0].n_in, plan.layers[plan.n_layers - 1].n_out, width(a)
     x, y, sample = data.x, data.y, batch.samples[0]
+    numbers, one = numbers_of(plan, reals, data), like(load(weights, 0), 1.0)
     for k in range(n_in):
-        store(a, k * lanes, broadcast(x, sample * n_in + k))
-    one = like(load(a, 0), 1.0)
+        i = sample * n_in + k
+        store(a, k * lanes, broadcast(x, i) if plan.conversion == 0 else one * number_of(numbers, i))
     if plan.labelled == 1:
         zero = fence(one - one)  # not a constant, of which LLVM would make a call of memset
         for k in range(n_out):
@@ -119,7 +120,7 @@ def one_sample(plan, work, reals, data, batch):
     """The loss of one sample, times its weight, and the gradient of a mini-batch of it alone."""
     lanes, packed, gradient, rows = width(work), work + plan.packed, work + plan.gradient, work + plan.partials
     weights, targets = work + plan.lanes, work + plan.lanes + lanes
-    gather_one(plan, data, batch, work + plan.layers[0].input, targets, weights)
+    gather_one(plan, reals, data, batch, work + plan.layers[0].input, targets, weights)
     for number in range(plan.n_layers):
         layer = plan.layers[number]
         n_in, n_out, below, a = layer.n_in, layer.n_out, work + layer.input, work + layer.activation
@@ -154,7 +155,7 @@ def many_samples(plan, work, reals, data, batch):
         block = block_of(batch, top, min(stride, batch.count - top))
         samples = (block.count + lanes - 1) // lanes * lanes
         a = work + plan.layers[0].input
-        gather(plan, data, block, samples, a, targets, weights)
+        gather(plan, reals, data, block, samples, a, targets, weights)
         for number in range(plan.n_layers):
             layer = plan.layers[number]
             n_in, n_out, a = layer.n_in, layer.n_out, work + layer.activation

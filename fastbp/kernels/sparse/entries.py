@@ -8,8 +8,10 @@ Legend: B rows (samples) of the block; I inputs of the network; N samples.
 
 from fastbp.compiler import inline, when_sparse
 from fastbp.kernels.products.gemm import panel_width
+from fastbp.kernels.samples import number_of, numbers_of
 from fastbp.kernels.team import share
-from fastbp.simd.register import all_lanes, integers, load, prefetch, width
+from fastbp.simd.kinds import OWN, prefetch_as
+from fastbp.simd.register import all_lanes, integers, load, width
 
 
 @inline
@@ -44,12 +46,12 @@ def _entries_of_row(row, n_in, piece, values, places, bounds, capacity, e):
 
 
 @inline
-def _copy_entries(x, columns, count, piece, values, places, bounds, capacity, e):
+def _copy_entries(x, scale, columns, count, piece, values, places, bounds, capacity, e):
     """Write so many entries, numbers and their columns, from place `e` on; returns in which piece those that are left would be."""
     q = 0
     for i in range(count):
         k = columns[i]
-        values[e + i] = x[i]
+        values[e + i] = x[i] * scale
         places[e + i] = k
         while k >= q * piece:
             bounds[q * capacity] = e + i
@@ -58,24 +60,31 @@ def _copy_entries(x, columns, count, piece, values, places, bounds, capacity, e)
 
 
 @when_sparse
-def gather_entries(plan, work, data, order, first, last):
+def gather_entries(plan, work, reals, data, order, first, last):
     """Entries of the samples order[first:last], by rows."""
-    x, columns, starts = data.x, data.columns, data.starts
+    x, columns, starts, numbers = data.x, data.columns, data.starts, numbers_of(plan, reals, data)
     n_in, pieces, piece = plan.layers[0].n_in, plan.pieces, plan.piece
     values, places, bounds, capacity = by_rows(plan, work)
     if plan.compressed == 0:
         for b in range(first, last):
             if b + 1 < last:
                 for i in range(0, n_in, 2 * width(x)):
-                    prefetch(x, order[b + 1] * n_in + i)
-            e = _entries_of_row(x + order[b] * n_in, n_in, piece, values, places, bounds + b, capacity, b * plan.most_entries)
+                    prefetch_as(x, max(plan.conversion - 1, OWN), order[b + 1] * n_in + i)
+            row, e = x + order[b] * n_in, b * plan.most_entries
+            if plan.conversion > 0:
+                row = values + e  # where there is room for the whole row: no entry is written before its number has been read
+                for i in range(n_in):
+                    row[i] = number_of(numbers, order[b] * n_in + i)
+            e = _entries_of_row(row, n_in, piece, values, places, bounds + b, capacity, e)
             bounds[pieces * capacity + b] = e
         return
     e = 0
     for b in range(last):
         start, count = starts[order[b]], starts[order[b] + 1] - starts[order[b]]
         if b >= first:
-            begun = _copy_entries(x + start, columns + start, count, piece, values, places, bounds + b, capacity, e)
+            begun = _copy_entries(
+                x + start, reals.input_scale, columns + start, count, piece, values, places, bounds + b, capacity, e
+            )
             for q in range(begun, pieces + 1):
                 bounds[q * capacity + b] = e + count
         e += count
