@@ -300,9 +300,9 @@ class Network(Parameters):
         count = len(rows)
         values, labels = validation.targets("y", y, count, sizes[-1], self.loss_function.task, dtype)
         weights = validation.weights_of_samples(sample_weight, count)
-        differentiate = out is not None
-        mode, flop = (DIFFERENTIATE, threads.flop_of_sample(sizes)) if differentiate else (EVALUATE, 2 * self._vector.size)
-        members = threads.members_for(float(flop * count), None, threads.FLOP_PER_START)
+        mode, differentiate = (EVALUATE, False) if out is None else (DIFFERENTIATE, True)
+        flop = (6.0 if differentiate else 2.0) * self._vector.size * count
+        members = 1 if 3 * count <= self._few else threads.members_for(flop, None, threads.FLOP_PER_START)
         try:
             session = self._spare.pop()
         except IndexError:
@@ -310,8 +310,9 @@ class Network(Parameters):
         if session is None or not (session.computes(count, differentiate, members) and session.takes(rows)):
             session = Session(self, count, differentiate=differentiate, members=members, entries=self._entries(rows))
         loss = session.compute(mode, count, rows, values, labels, weights, out if differentiate else session.out)
-        session.close()
-        if session.work.nbytes <= SPARE_BYTES and not self._spare and members == 1:
+        if members > 1:
+            session.close()
+        elif session.work.nbytes <= SPARE_BYTES and not self._spare:
             self._spare.append(session)
         return loss
 

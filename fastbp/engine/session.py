@@ -1,7 +1,6 @@
 """A network's buffers for one kind of call, and the call itself, alone or by a team of threads."""
 
 from functools import partial
-from math import isnan, nan
 
 import numpy as np
 
@@ -204,12 +203,12 @@ class Session:
         data = x, self.columns, self.starts, self.y, self.labels, self.sample_weight, out
         if self._bound(PREDICT, 0, 0, *data) == 0.0:
             return True
-        self._check_codes(nan)
+        self._check_codes()
         return False
 
-    def _check_codes(self, result):
+    def _check_codes(self):
         """Raise if a call gave NaN because the kernel does not know a code of the plan: nothing was computed then."""
-        if isnan(result) and self.plan.status == UNKNOWN_CODE:
+        if self.plan.status == UNKNOWN_CODE:
             raise RuntimeError("nothing was computed: the plan has the code of an activation, loss or rule that its kernel lacks")
 
     def _take(self, count):
@@ -247,7 +246,8 @@ class Session:
     def _by_all(self, mode, data):
         """What the kernel gives to the leader, whoever helps."""
         loss = self._bound(mode, 0, 0, *data) if self.members == 1 else self._crew.run(partial(self._bound, mode), data)
-        self._check_codes(loss)
+        if loss != loss:
+            self._check_codes()
         return loss
 
     def matrix(self, layer: int, region: str) -> np.ndarray:
