@@ -13,7 +13,8 @@ from scipy.sparse import csr_array
 
 import fastbp
 from fastbp import SGD, Adam, DivergenceError, Momentum, Network, Trainer
-from fastbp.engine import metrics, planner, threads
+from fastbp.engine import metrics, planner, threads, validation
+from fastbp.engine.sparsity import CompressedRows
 from fastbp.kernels.tuning import NARROW_LIMIT
 
 N, BATCH = 23, 5  # the last mini-batch is short
@@ -85,12 +86,15 @@ def test_steps_with_every_option_are_a_fit_with_it(name, weighted, sizes):
 
 
 def test_steps_by_sparse_rows_are_a_fit_by_them():
-    net = make_net((30, 20, 3))
-    X = make_samples(N, 30) * (np.random.default_rng(0).random((N, 30)) < 0.1)
+    net = make_net((200, 20, 3))
+    X = make_samples(N, 200) * (np.random.default_rng(0).random((N, 200)) < 0.05)
+    assert type(validation.samples("X", csr_array(X), 200, "float64")) is CompressedRows
     y = make_targets("squared", N, 3)
     whole, stepped, *_ = compare(net, csr_array(X), y, optimizer=Momentum(0.05))
     np.testing.assert_array_equal(stepped, whole)
     np.testing.assert_array_equal(compare(net, X, y, optimizer=Momentum(0.05))[1], whole)
+    whole, stepped, *_ = compare(net, csr_array(X), y, optimizer=Momentum(0.05), input_dropout=0.3)
+    np.testing.assert_array_equal(stepped, whole)
 
 
 def test_steps_of_a_team_are_a_fit(teams):

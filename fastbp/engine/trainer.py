@@ -57,7 +57,7 @@ class Trainer:
     progress : bool, default False
     n_threads : int, optional
     rng : None, int or numpy.random.Generator, optional
-        As for `Network.fit`; rules of stopping begin anew with every run.
+        As for `Network.fit`. With every run rules of stopping begin anew, and `validation_fraction` draws anew which rows are kept.
 
     Attributes
     ----------
@@ -180,7 +180,7 @@ class Trainer:
         """
         net = self.net
         rows, values, labels, weights = self._checked(X, y, sample_weight)
-        count = len(rows)
+        rows, count = self._seen(rows), len(rows)
         if count > self._batch_size:
             raise ValueError(f"X has {count} samples, but batch_size of this trainer is {self._batch_size}: give no more in a step")
         rate = self._running.learning_rate if type(self._schedule) is schedules.Constant else self._scheduled_rate()
@@ -267,8 +267,9 @@ class Trainer:
             if self._first:
                 self._begin_epoch()
             first = self._running.epochs
+            rows = self._seen(rows)
             session = self._open(rows, min(self._batch_size, count))
-            session.set_data(self._seen(rows), values, labels, weights, given)
+            session.set_data(rows, values, labels, weights, given)
             self._penalise(session, len(rows))
             is_drawn = bool(self._shuffle) and given is None
             session.set_order(self._shuffle if given is None else False, 0 if given is None or len(given) == 1 else count)
@@ -353,7 +354,6 @@ class Trainer:
         self._stepping = None
         entries = None if self._drops_inputs else sparsity.entries(rows, self.net.sizes[1] * self.net.dtype.itemsize)
         plain = not self._norms and self._l2 == 0
-        rows = self._seen(rows)
         return self._running.open(self.net, batch, rows, entries, self._n_threads, plain=plain, extra=self._extra)
 
     def _begin_steps(self, rows):
