@@ -7,7 +7,7 @@ import numpy as np
 
 from .common import NAMES, ratios, ready
 
-SMALL = [name for name in NAMES if name not in ("mnist-deep", "wide")]
+SMALL = [name for name in NAMES if name not in ("mnist-60k", "mnist-deep", "wide")]
 
 
 class Training:

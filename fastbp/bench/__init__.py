@@ -84,7 +84,7 @@ def _contest(arguments: argparse.Namespace) -> int:
 def _against(arguments: argparse.Namespace) -> int:
     from fastbp.bench import gate, machine, report
 
-    chosen = [name for name in arguments.workload or workloads.WORKLOADS if name not in EXTRA]
+    chosen = [name for name in arguments.workload or workloads.WORKLOADS if name not in EXTRA and workloads.get(name).doors]
     settings, tolerance = gate.QUICK if arguments.quick else gate.Settings(), arguments.tolerance / 100
     old = gate.revision(Path.cwd(), arguments.against)
     results = gate.compare(

@@ -126,7 +126,7 @@ class Workload:
     dtype : str
         Its own; `load` takes another.
     doors : tuple of str
-        What two versions are compared by; see `fastbp.bench.worker`.
+        What two versions are compared by; see `fastbp.bench.worker`. None, where that would take too long.
     """
 
     name: str
@@ -212,6 +212,7 @@ def _all() -> dict[str, Workload]:
         Workload("digits", (64, 100, 10), ("relu",), ce, "adam", 1e-3, 200, 1797, _digits),
         Workload("book-mnist", (784, 30, 10), ("sigmoid",), "squared", "sgd", 0.3, 10, 5000, _prototypes_as_targets, "sigmoid"),
         Workload("mnist", (784, 128, 10), ("relu",), ce, "sgd", 0.02, 128, mnist, _prototypes),
+        Workload("mnist-60k", (784, 128, 10), ("relu",), ce, "sgd", 0.02, 128, 60_000, _prototypes, doors=()),  # from memory
         Workload("mnist-adam", (784, 128, 10), ("relu",), ce, "adam", 1e-4, 128, mnist, _prototypes),
         Workload("mnist-deep", (784, 512, 512, 10), ("relu",) * 2, ce, "sgd", 0.02, 256, 2560, _prototypes),
         Workload("wide", (1024, 1024, 1024, 1024), ("relu",) * 2, ce, "sgd", 0.02, 1024, 2048, _prototypes),
