@@ -95,6 +95,13 @@ def problem(sizes=(4, 6, 3), n=40, *, loss="squared", dtype="float64", hidden="t
     return net, make_samples(n, sizes[0], dtype, seed), make_targets(loss, n, sizes[-1], dtype, seed)
 
 
+def same_state(one, other):
+    """Two states of trainers are equal to the bit."""
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_equal(other[name], value, err_msg=name)
+
+
 def oracle(net):
     """The same network in NumPy and float64."""
     settings = {"output": net.output, "dtype": "float64", "weights": net.weights, "biases": net.biases}

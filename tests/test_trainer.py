@@ -1,12 +1,10 @@
-"""`Trainer`: steps, epochs and runs are one training; its state goes on anywhere; what is at fault changes nothing."""
+"""`Trainer`: steps, epochs and runs are one training; what is at fault changes nothing."""
 
-import pickle
-import subprocess
 import sys
 
 import numpy as np
 import pytest
-from conftest import DTYPES, RULES, make_net, make_samples, make_targets
+from conftest import DTYPES, RULES, make_net, make_samples, make_targets, same_state
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
@@ -205,6 +203,11 @@ def test_whatever_was_trained_before_leaves_no_trace(data):
         fresh.params = start
         assert fresh.fit(X, y, **options).loss == history.loss
         np.testing.assert_array_equal(net.params, fresh.params)
+        steps = {name: options[name] for name in ("optimizer", "batch_size", "tol") if name in options}
+        expected = fresh.loss(X[:1], y[:1])
+        found = [each.trainer(**steps).step(X[:1], y[:1]) for each in (net, fresh)]
+        assert found[0] == found[1] == pytest.approx(expected, rel=1e-12)
+        np.testing.assert_array_equal(net.params, fresh.params)
 
 
 # --- scores during an epoch --------------------------------------------------------------------------------------------------
@@ -286,113 +289,6 @@ def test_validation_is_loss_and_score_of_the_network_after_the_epoch(kind, n_thr
     watch = [lambda epoch, net, history: seen.append((net.loss(X, y), net.score(X, y)))]
     history = net.fit(X, y, epochs=3, validation_data=(X, y), callbacks=watch, n_threads=n_threads)
     assert list(zip(history.validation_loss, history.validation_score, strict=True)) == seen
-
-
-# --- state -------------------------------------------------------------------------------------------------------------------
-
-GO_ON = """
-import pickle, sys
-import numpy as np
-import fastbp
-net, options, state, X, y = pickle.load(sys.stdin.buffer)
-trainer = net.trainer(**options)
-trainer.load_state(state)
-for _ in range(3):
-    trainer.step(X[:5], y[:5])
-trainer.run(X, y, 2)
-sys.stdout.buffer.write(pickle.dumps((net.params, trainer.state())))
-"""
-
-
-def same_state(one, other):
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        np.testing.assert_equal(other[name], value, err_msg=name)
-
-
-@pytest.mark.parametrize("sizes", [WIDE, NARROW])
-@pytest.mark.parametrize("rule", [Adam(0.01), Momentum(0.05), SGD(0.1), fastbp.AdamW(0.01)])
-def test_a_trainer_goes_on_from_its_state_in_another_process(rule, sizes):
-    net, X, y = problem(sizes)
-    options = {"optimizer": rule, "batch_size": BATCH, "dropout": 0.2 if sizes == WIDE else 0.0, "n_samples": N}
-    trainer = net.trainer(rng=1, **options)
-    trainer.run(X, y, 2)
-    trainer.step(X[:3], y[:3])
-    state, other = trainer.state(), make_net(sizes, seed=8)
-    for _ in range(3):
-        trainer.step(X[:5], y[:5])
-    trainer.run(X, y, 2)
-    sent = pickle.dumps((other, options, state, X, y))
-    done = subprocess.run([sys.executable, "-c", GO_ON], input=sent, capture_output=True, check=True)
-    params, last = pickle.loads(done.stdout)
-    np.testing.assert_array_equal(params, net.params)
-    same_state(last, trainer.state())
-
-
-@pytest.mark.parametrize("sizes", [WIDE, NARROW])
-def test_state_is_a_copy_and_counts(sizes):
-    net, X, y = problem(sizes)
-    trainer = net.trainer(optimizer=Adam(0.01), batch_size=BATCH, n_samples=2 * BATCH)
-    before = trainer.state()
-    assert (before["epochs"], before["first"], before["seed"]) == (0, 0, None)
-    assert not before["slots"].any()
-    assert before["slots"].shape == (2, net.params.size)
-    params = net.params.copy()
-    trainer.step(X[:BATCH], y[:BATCH])
-    after = trainer.state()
-    assert (after["epochs"], after["first"]) == (0, BATCH)
-    assert (before["params"] == params).all()
-    _, gradient = make_net(sizes).value_and_grad(X[:BATCH], y[:BATCH])
-    # the first moment is 0.1 g after one step, laid out as the parameters are
-    np.testing.assert_allclose(after["slots"][0], 0.1 * gradient.params, rtol=1e-9, atol=1e-15)
-    trainer.step(X[:BATCH], y[:BATCH])
-    assert (trainer.epochs, trainer.state()["first"]) == (1, 0)
-    trainer.load_state(before)
-    same_state(trainer.state(), before)
-    trainer.step(X[:BATCH], y[:BATCH])
-    same_state(trainer.state(), after)
-
-
-def test_a_trainer_is_pickled_with_its_network_and_state():
-    net, X, y = problem()
-    trainer = net.trainer(optimizer=Adam(0.01), batch_size=BATCH)
-    trainer.step(X[:BATCH], y[:BATCH])
-    other = pickle.loads(pickle.dumps(trainer))
-    assert other.net is not net
-    for each in (trainer, other):
-        each.step(X[5:9], y[5:9])
-        each.run(X, y, 1)
-    same_state(other.state(), trainer.state())
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda state: None, "state must be what `state` of a trainer gave: a dict of params"),
-        (
-            lambda state: {**state, "slots": state["slots"][:1]},
-            r"state\['slots'\] must be finite numbers float64 of shape \(2,",
-        ),
-        (lambda state: {**state, "params": state["params"] * np.nan}, r"state\['params'\] must be finite"),
-        (lambda state: {**state, "params": state["params"].astype("f")}, r"state\['params'\] must be finite numbers float64"),
-        (lambda state: {**state, "hyper": "x"}, r"state\['hyper'\] must be finite numbers float64"),
-        (lambda state: {**state, "optimizer": "sgd"}, r"state\['optimizer'\] is 'sgd', but this trainer has 'adam'"),
-        (lambda state: {**state, "learning_rate": -1.0}, r"state\['learning_rate'\] must be finite and > 0"),
-        (lambda state: {**state, "epochs": 1.5}, r"state\['epochs'\] must be an integer"),
-        (lambda state: {**state, "first": -1}, r"state\['first'\] must be at least 0"),
-        (lambda state: {**state, "seed": "x"}, r"state\['seed'\] must be an integer"),
-        (lambda state: {**state, "rng": {"bit_generator": "MT19937"}}, r"state\['rng'\] must be the state of a PCG64"),
-        (lambda state: {name: state[name] for name in list(state)[1:]}, "state must be what `state` of a trainer gave"),
-    ],
-)
-def test_a_state_that_is_none_is_refused(change, message):
-    net, X, y = problem()
-    trainer = net.trainer(optimizer=Adam(0.01))
-    trainer.step(X, y)
-    before = trainer.state()
-    with pytest.raises((ValueError, TypeError), match=message):
-        trainer.load_state(change(trainer.state()))
-    same_state(trainer.state(), before)
 
 
 # --- what is at fault --------------------------------------------------------------------------------------------------------

@@ -24,7 +24,11 @@ def count_of(fraction, n_samples) -> int:
 
 def split(rng, rows, values, labels, weights, count):
     """The samples to train on, and `count` others, drawn at random, to judge by."""
+    before = rng.bit_generator.state
     mixed = rng.permutation(len(rows))
     kept, held = mixed[count:], mixed[:count]
+    if len(weights) and not weights[kept].any():
+        rng.bit_generator.state = before
+        raise ValueError("sample_weight must not be all zero for the rows that validation_fraction leaves for training")
     part = [array[kept] if len(array) else array for array in (rows, values, labels, weights)]
     return *part, (rows[held], labels[held] if labels.size else values[held])

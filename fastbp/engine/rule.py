@@ -63,7 +63,10 @@ class RunningRule:
         """What the rule keeps from step to step, as `TrainingSession.rule_state` gives it."""
         if self.session is not None:
             return self.session.rule_state()
-        return self.state or (full_hyper(self.rule), np.zeros((self.rule.slots, net._vector.size), net.dtype))
+        if self.state is not None:
+            hyper, slots = self.state
+            return hyper.copy(), slots.copy()
+        return full_hyper(self.rule), np.zeros((self.rule.slots, net._vector.size), net.dtype)
 
     def load(self, state):
         """Go on with what `kept` gave."""

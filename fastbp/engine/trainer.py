@@ -1,5 +1,6 @@
 """`Trainer`: what a training is, as an object that lasts from one call to the next."""
 
+from copy import deepcopy
 from math import isfinite, isnan
 from typing import Any
 
@@ -10,6 +11,7 @@ from fastbp.arguments import boolean, integer, is_boolean, positive, real
 from fastbp.engine import held_out, memory, regularization, sparsity, states, validation
 from fastbp.engine.history import History, Watch, bar_of
 from fastbp.engine.rule import RunningRule
+from fastbp.engine.step_rates import StepRates
 from fastbp.engine.supervisor import DivergenceError, Stopping, Supervisor
 
 DIVERGED = (
@@ -135,7 +137,7 @@ class Trainer:
         self._stepping: Any = None  # the session, where it is set for steps
         self._is_penalised = self._l2 > 0 or self._extra.l1 > 0
         self._rate = np.zeros(1)  # of the next step
-        self._rates: tuple[Any, ...] = ()  # of an epoch of steps: what they depend on, and they
+        self._step_rates = StepRates(self._schedule, self._n_samples, self._batch_size, self._schedule_epochs)
 
     @property
     def epochs(self) -> int:
@@ -183,7 +185,7 @@ class Trainer:
         rows, count = self._seen(rows), len(rows)
         if count > self._batch_size:
             raise ValueError(f"X has {count} samples, but batch_size of this trainer is {self._batch_size}: give no more in a step")
-        rate = self._running.learning_rate if type(self._schedule) is schedules.Constant else self._scheduled_rate()
+        rate = self._step_rates.at(self._running.learning_rate, self._running.epochs, self._first)
         with net._turn:
             session = self._stepping
             if session is None or not session.takes(rows):
@@ -197,7 +199,7 @@ class Trainer:
                 raise DivergenceError(self.epochs, rate, DIVERGED.format(*(OF_LOSS if isnan(loss) else OF_STEP), rate))
             self._first += count
             if self._n_samples is not None and self._first >= self._n_samples:
-                self._begin_epoch()
+                self._running.epochs, self._first = self._running.epochs + 1, 0
         return loss
 
     def epoch(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -257,31 +259,37 @@ class Trainer:
         if self._patience is not None and judged is None and held_count == 0:
             raise ValueError("patience needs validation_data or validation_fraction")
         given = None if order is None else validation.row_order(order, epochs, len(rows) - held_count)
+        if given is not None and len(weights) and not weights[given].any():
+            raise ValueError("sample_weight must not be all zero for the rows of order")
         count = len(rows) - held_count if given is None else given.shape[1]
         steps = -(-count // self._batch_size)
         memory.check_room(f"epochs={epochs}", 8 * epochs * (4 * len(net.sizes) - 3 + (steps if self._schedule.per_step else 1)))
         validation.finite_parameters("params", net._vector)
         with net._turn:
+            first = self._running.epochs + (self._first > 0)
+            last = first + epochs
+            rates = self._schedule.rates(self._running.learning_rate, self._schedule_epochs or last, steps, first, last)
             if held_count:
                 rows, values, labels, weights, judged = held_out.split(self._rng, rows, values, labels, weights, held_count)
-            if self._first:
-                self._begin_epoch()
-            first = self._running.epochs
             rows = self._seen(rows)
             session = self._open(rows, min(self._batch_size, count))
             session.set_data(rows, values, labels, weights, given)
             self._penalise(session, len(rows))
             is_drawn = bool(self._shuffle) and given is None
             session.set_order(self._shuffle if given is None else False, 0 if given is None or len(given) == 1 else count)
-            last = first + epochs
-            total = self._schedule_epochs or last
-            session.set_rates(self._schedule.rates(self._running.learning_rate, total, steps, first, last))
+            session.set_rates(rates)
             session.set_record(epochs, norms=self._norms)
             session.begin(self._drawn_seed() if is_drawn or self._extra.dropout else 0, first)
             watch = self._watch(session, judged, labels if labels.size else values, epochs)
+            self._running.epochs, self._first = first, 0
+
+            def after(first, last, times):
+                self._running.epochs = last  # callbacks may ask for the state
+                return watch.after(first, last, times)
+
             try:
                 supervisor = Supervisor(session)
-                supervisor.run(last, watch.after, each=watch.is_needed_every_epoch())
+                supervisor.run(last, after, each=watch.is_needed_every_epoch())
                 watch.restore_best()
                 supervisor.require_finite(first + len(watch.history.loss))
             finally:
@@ -339,6 +347,9 @@ class Trainer:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_stepping": None}
 
+    def __copy__(self) -> "Trainer":
+        return deepcopy(self)  # else two trainers would go on with one state of the optimiser
+
     def _checked(self, X, y, sample_weight):
         """Rows, targets (those of the two kinds that are not given are empty) and weights."""
         net = self.net
@@ -366,29 +377,10 @@ class Trainer:
     def _penalise(self, session, n_samples):
         session.set_penalty(self._l2 / n_samples, self._extra.l1 / n_samples)
 
-    def _begin_epoch(self):
-        self._running.epochs += 1
-        self._first = 0
-
     def _drawn_seed(self) -> int:
         if self._seed is None:
             self._seed = int(self._rng.integers(1 << 63))
         return self._seed
-
-    def _scheduled_rate(self) -> float:
-        """Learning rate of the next step."""
-        schedule, epoch, total = self._schedule, self._running.epochs, self._schedule_epochs
-        if self._n_samples is None or (total is None and schedule.needs_end):
-            raise ValueError(
-                f"schedule={schedule!r} needs n_samples=... of the trainer for steps, to know where an epoch ends"
-                + (", and schedule_epochs=..., to know where the training does" if schedule.needs_end else "")
-            )
-        steps, key = -(-self._n_samples // self._batch_size), (epoch, self._running.learning_rate)
-        if key != self._rates[:2]:
-            rates = schedule.rates(self._running.learning_rate, total or epoch + 1, steps, epoch, epoch + 1)[0]
-            self._rates = (*key, rates)
-        rates = self._rates[2]
-        return float(rates[min(self._first // self._batch_size, len(rates) - 1)])
 
     def _watch(self, session, judged, targets, epochs) -> Watch:
         loss_rule = None if self._tol is None else Stopping(self._tol, self._n_iter_no_change)

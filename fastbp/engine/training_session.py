@@ -48,6 +48,13 @@ class TrainingSession(Session):
 
     def restart(self, optimizer):
         """Be as new, for a rule of the same class."""
+        self.begin_rule(optimizer)
+        self.set_penalty(0.0, 0.0)
+        self.set_report()
+        self.set_stop(None)
+
+    def begin_rule(self, optimizer):
+        """Forget what the rule has kept."""
         self._set_rule(optimizer)
         self._slots[:] = 0
 
@@ -131,7 +138,7 @@ class TrainingSession(Session):
             return loss
         self.plan.status = RUNNING
         if isfinite(loss):
-            self.restart(self.rule)
+            self.begin_rule(self.rule)
             return inf
         self._hyper[:] = hyper
         return nan
