@@ -1,6 +1,5 @@
 """`Network`: a fully connected network whose every computation is a compiled kernel."""
 
-from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from functools import partial
 from itertools import pairwise
@@ -233,12 +232,9 @@ class Network(Parameters):
         if members == 1:
             return self._forward(rows)[0]
         bounds = [len(rows) * member // members for member in range(members + 1)]
-        first, *others = (rows[begin:end] for begin, end in pairwise(bounds))
-        with ThreadPoolExecutor(members - 1) as pool:
-            begun = [pool.submit(self._forward, part) for part in others]
-            outputs = [self._forward(first)[0], *(part.result()[0] for part in begun)]
+        parts = threads.divided(self._forward, [rows[begin:end] for begin, end in pairwise(bounds)])
         del self._idle[1:]  # each has a copy of the parameters
-        return np.concatenate(outputs)
+        return np.concatenate([outputs for outputs, _ in parts])
 
     def _forward(self, rows):
         """Outputs (n_samples, n_outputs) for rows (n_samples, n_inputs) that have passed validation, and whether X is finite."""

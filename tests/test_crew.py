@@ -1,6 +1,9 @@
 """Threads that help in a call are asked as long as that pays."""
 
 import os
+import subprocess
+import sys
+import threading
 from concurrent.futures import Future
 from time import perf_counter
 
@@ -8,7 +11,7 @@ import numpy as np
 import pytest
 
 from fastbp import Network
-from fastbp.engine import crew
+from fastbp.engine import crew, threads
 from fastbp.engine.training_session import TrainingSession
 from fastbp.kernels.roll_call import MOST, PAUSE, SHORTEST, UNTIL
 from fastbp.optimizers import SGD
@@ -106,3 +109,56 @@ def test_two_threads_on_one_core_take_hardly_longer_than_one(patience, monkeypat
     both.close()
     np.testing.assert_array_equal(both.net.params, alone.net.params)
     assert (min(ratios) > 1.5) == patience
+
+
+AT_THE_END = """
+import atexit, sys
+import numpy as np
+from fastbp import Network
+from fastbp.engine import threads
+
+X = np.random.default_rng(0).normal(size=(4096, 64)).astype(np.float32)
+y = np.arange(4096) % 10
+threads.usable_threads = lambda: 2
+net = Network([64, 256, 256, 10], hidden="relu", loss="cross_entropy", rng=0)
+expected, kept = net.copy(), net.copy().trainer(batch_size=1024)
+kept.epoch(X, y)  # its threads have begun
+for _ in range(2):
+    expected.fit(X, y, epochs=1, batch_size=1024, n_threads=1, rng=0)
+outputs = expected(X, n_threads=1)
+
+
+def late():
+    kept.epoch(X, y)
+    for _ in range(2):
+        net.fit(X, y, epochs=1, batch_size=1024, n_threads=2, rng=0)
+    assert np.array_equal(net.params, expected.params)
+    assert np.array_equal(net(X, n_threads=2), outputs)
+    assert net.loss(X, y) == expected.loss(X, y)
+    print("done", threads.members_for(1e12, None))
+
+
+atexit.register(late)
+"""
+
+
+def test_at_the_end_of_the_interpreter_a_thread_goes_on_alone():
+    """No thread can be started then."""
+    done = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("done 2\n", "")
+
+
+def test_work_is_divided_among_threads_that_can_be_had(monkeypatch):
+    found = []
+
+    def work(part):
+        found.append((part, threading.get_ident() == here))
+        return -part
+
+    here = threading.get_ident()
+    assert threads.divided(work, [1, 2, 3]) == [-1, -2, -3]
+    assert sorted(found) == [(1, True), (2, False), (3, False)]
+    del found[:]
+    monkeypatch.setattr(threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError("can't start new thread")))
+    assert threads.divided(work, [1, 2, 3]) == [-1, -2, -3]
+    assert found == [(1, True), (2, True), (3, True)]

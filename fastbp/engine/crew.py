@@ -6,6 +6,7 @@ has found is kept here for all calls of the process: another program that has a 
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from time import perf_counter_ns
 from typing import Any
 
@@ -56,10 +57,11 @@ class Crew:
         self._others = [other for other in self._others if not other.done()]
         try:
             if len(self._others) < 2 * self.members:  # threads that get no time at all would be asked more and more often
-                for member in range(1, meeting[ASKED] + 1):
-                    self._others.append(self._threads.submit(kernel, member, self._number, *data))
+                with suppress(RuntimeError):  # no thread to be had, as at the end of the interpreter: nobody comes
+                    for member in range(1, meeting[ASKED] + 1):
+                        self._others.append(self._threads.submit(kernel, member, self._number, *data))
             result = kernel(0, self._number, *data)
-        except BaseException:  # Ctrl-C, or no thread to be had
+        except BaseException:  # Ctrl-C
             meeting[OVER] = self._number
             raise
         _known[:] = known

@@ -8,13 +8,15 @@ worker processes their share in variables; its worker threads have one thread ea
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from threading import current_thread, main_thread
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastbp.compiler import threads_of_numba
 
@@ -26,6 +28,8 @@ FLOP_PER_START = 2e8  # of work that is done once: less does not repay the start
 VARIABLES = ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "NUMBA_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 POOLS = ("openblas", "mkl", "openmp")  # BLIS has one thread until it is told otherwise: that is no limit
 WITHOUT_THREADS = ("disabled", "sequential")  # nor is the one thread of a library that was built without
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 PROC = Path("/proc/self")
 
 
@@ -55,6 +59,17 @@ def members_for(flop: float, limit: int | None, least: float = FLOP_PER_MEMBER) 
         return 1  # without asking for limits, which takes longer than a small network
     most = usable_threads() if limit is None else min(limit, usable_threads())
     return max(1, min(most, int(flop / least)))
+
+
+def divided(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+    """``work(part)`` of every part: of the first in this thread, of each other in one of its own, if that is to be had."""
+    first, *others = parts
+    begun: list[Future[Result]] = []
+    with ThreadPoolExecutor(len(others)) as pool:
+        with suppress(RuntimeError):  # no thread, as at the end of the interpreter
+            for part in others:
+                begun.append(pool.submit(work, part))
+        return [work(first), *(each.result() for each in begun), *map(work, others[len(begun) :])]
 
 
 def usable_threads() -> int:
