@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 
 # A module imports from its own room and from those before it. What is in none of them is a tool on top of the network.
 ROOMS = {
+    "storage": "storage",
     "compiler": "compiler",
     "simd": "simd",
     "classes": "arguments activations losses optimizers initializers schedules",
@@ -86,6 +88,7 @@ def test_imports_point_one_way():
 @pytest.mark.parametrize(
     ("module", "source"),
     [
+        ("storage", "from fastbp.compiler import cache_directory"),
         ("simd.register", "from fastbp.kernels.products.gemm import split"),
         ("compiler.parts", "from fastbp.simd.register import load"),
         ("kernels.products.gemm", "from fastbp import network"),
@@ -134,6 +137,12 @@ def test_a_circle_is_seen():
 
 
 STANDARD = {"__future__", "collections", "types", "typing", "itertools", "functools", "math"}
+
+
+def test_storage_needs_nothing_but_the_standard_library():
+    names = {name.partition(".")[0] for _, name in imports(TREES["storage"])}
+    assert names
+    assert names <= sys.stdlib_module_names
 
 
 def is_oracle(module):

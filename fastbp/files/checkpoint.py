@@ -3,13 +3,12 @@
 Layout, all numbers little-endian: `MAGIC`, format version (u32), length of the header (u32), length of the data (u64), header
 (JSON, UTF-8), data (the flat parameter vector), SHA-256 of everything before it. The header holds exactly `HEADER_KEYS`.
 
-A file appears under its name complete or not at all: it is written beside it, synced, and renamed.
+A file appears under its name complete or not at all (`fastbp.storage`).
 """
 
 import hashlib
 import json
 import os
-import secrets
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp import activations, losses
+from fastbp import activations, losses, storage
 from fastbp.engine.parameters import parameter_offsets
 
 MAGIC = b"\x89fastbp\n"
@@ -56,7 +55,7 @@ def write(path: str | Path, settings: Mapping[str, Any], params: NDArray[Any], e
     }
     text = json.dumps(header, allow_nan=False, sort_keys=True, separators=(",", ":")).encode()
     data = np.ascontiguousarray(params, dtype=np.dtype(header["dtype"]).newbyteorder("<"))
-    _replace(Path(path), _sealed(text, data.tobytes()))
+    storage.replace(path, *_sealed(text, data.view(np.uint8).data))
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], NDArray[Any]]:
@@ -112,9 +111,13 @@ def _build(registry: Any, description: Any) -> Any:
     return type(part)(**description["parameters"])
 
 
-def _sealed(header: bytes, data: bytes) -> bytes:
-    content = _LENGTHS.pack(MAGIC, VERSION, len(header), len(data)) + header + data
-    return content + hashlib.sha256(content).digest()
+def _sealed(header: bytes, data: memoryview) -> tuple[bytes | memoryview, ...]:
+    """The parts of a file, which together are never one copy."""
+    parts = _LENGTHS.pack(MAGIC, VERSION, len(header), len(data)), header, data
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return *parts, digest.digest()
 
 
 def _read(path: str | Path) -> tuple[dict[str, Any], memoryview]:
@@ -146,24 +149,3 @@ def _read(path: str | Path) -> tuple[dict[str, Any], memoryview]:
     if not (isinstance(header, dict) and set(header) == HEADER_KEYS and isinstance(header["extra"], dict)):
         raise ModelFormatError(f"{path} is damaged: its header lacks what describes a network")
     return header, content[end:-_DIGEST_BYTES]
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Give a file new content so that, whatever happens meanwhile, it holds all of the old or all of the new."""
-    path = Path(os.path.realpath(path))
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if os.name != "nt":
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
