@@ -345,13 +345,14 @@ class Network(Parameters):
     fit = training.fit
 
     def save(self, path, extra=None) -> None:
-        """Write the network to a file, replacing it in one step.
+        """Write the network to a file, replacing it in one step and keeping its permissions.
 
         Its sizes, activations, loss, dtype, input scale and parameters are kept to the bit. `fastbp.load` reads it.
 
         Parameters
         ----------
-        path : str or path
+        path : str, path or binary file
+            To a file that is open, or what has `write` as one has, the network is written from where it is.
         extra : dict, optional
             More to keep with the network: anything JSON can hold exactly. `fastbp.files.checkpoint.read_header` gives it back.
 
@@ -360,7 +361,7 @@ class Network(Parameters):
         ValueError
             If `extra` holds NaN or infinity.
         TypeError
-            If `extra` holds what JSON cannot.
+            If `extra` holds what JSON cannot, or `path` is no path and no binary file.
         OSError
             If the file cannot be written; a file that was there before is still there.
         """
@@ -372,8 +373,8 @@ def load(path) -> Network:
 
     Parameters
     ----------
-    path : str or path
-        What `Network.save` wrote.
+    path : str, path or binary file
+        What `Network.save` wrote; of a file that is open it is read from where it is, and no further.
 
     Returns
     -------
@@ -386,6 +387,8 @@ def load(path) -> Network:
         If the file is damaged in any way, is of a newer format, or is no model file.
     OSError
         If the file cannot be read.
+    TypeError
+        If `path` is no path and no binary file.
     """
     settings, params = checkpoint.read(path)
     try:

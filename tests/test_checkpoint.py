@@ -1,13 +1,17 @@
 """Model files: equal to the bit, every damage found, nothing run, never half written."""
 
 import errno
+import gzip
 import hashlib
+import io
 import json
 import os
 import stat
 import struct
 import subprocess
 import sys
+import tempfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -75,6 +79,127 @@ def test_extra_comes_back(net, tmp_path):
     net.save(tmp_path / "net.fastbp", extra)
     assert read_header(tmp_path / "net.fastbp")["extra"] == extra
     assert set(read_header(tmp_path / "net.fastbp")) == checkpoint.HEADER_KEYS
+
+
+# --- files that are open -----------------------------------------------------------------------------------------------------
+
+
+def test_networks_in_one_file_are_read_one_after_the_other(net, path):
+    other = fastbp.Network([3, 4, 2], loss="cross_entropy", dtype="float64", rng=1)
+    file = io.BytesIO()
+    file.write(b"before")
+    net.save(file)
+    other.save(file, {"a": 1})
+    file.write(b"after")
+    assert file.getvalue() == b"before" + path.read_bytes() + saved(other, {"a": 1}) + b"after"
+    file.seek(6)
+    for each in (net, other):
+        assert saved(fastbp.load(file)) == saved(each)
+    assert file.read() == b"after"
+    file.seek(6 + len(path.read_bytes()))
+    assert read_header(file)["extra"] == {"a": 1}
+
+
+def saved(net, extra=None):
+    file = io.BytesIO()
+    net.save(file, extra)
+    return file.getvalue()
+
+
+class Slow(io.RawIOBase):
+    """Reads and writes three bytes at a time."""
+
+    def __init__(self, content=b""):
+        self.content = bytearray(content)
+
+    def readable(self):
+        return True
+
+    writable = readable
+
+    def write(self, part):
+        self.content += bytes(part)[:3]
+        return min(3, len(part))
+
+    def readinto(self, buffer):
+        count = min(3, len(buffer), len(self.content))
+        buffer[:count], self.content[:count] = self.content[:count], b""
+        return count
+
+
+def test_files_of_any_kind_that_are_open(net, path, tmp_path):
+    content = path.read_bytes()
+    slow = Slow()
+    net.save(slow)
+    assert not slow.closed
+    assert bytes(slow.content) == content
+    assert saved(fastbp.load(Slow(content))) == content
+    for opening in (gzip.open, open, partial(open, buffering=0)):
+        with opening(tmp_path / "opened", "wb") as file:
+            net.save(file)
+        with opening(tmp_path / "opened", "rb") as file:
+            assert saved(fastbp.load(file)) == content
+
+
+def test_a_damaged_file_that_is_open_is_rejected(path):
+    content = path.read_bytes()
+    for length in range(len(content)):
+        with pytest.raises(ModelFormatError):
+            fastbp.load(io.BytesIO(content[:length]))
+    with pytest.raises(ModelFormatError, match=r"^<_io\.BytesIO .* is damaged: its checksum"):
+        fastbp.load(io.BytesIO(content[:-1] + b"\0"))
+    with open(path, "rb") as file:
+        file.seek(1)
+        with pytest.raises(ModelFormatError, match=r"net\.fastbp is no fastbp model"):
+            fastbp.load(file)
+
+
+class Counting(io.BytesIO):
+    asked = 0
+
+    def read(self, count=-1):
+        self.asked = max(self.asked, count if count >= 0 else 1 << 62)
+        return super().read(count)
+
+
+def test_no_more_is_asked_for_than_a_file_can_hold():
+    file = Counting(HEAD.pack(checkpoint.MAGIC, 1, 2**32 - 1, 2**63) + bytes(32))
+    with pytest.raises(ModelFormatError, match="length"):
+        fastbp.load(file)
+    assert file.asked <= 1 << 24
+
+
+@pytest.mark.parametrize("value", [1, True, None, 2.5, object(), [b"x"]])
+def test_what_is_no_path_and_no_file_is_refused(net, value):
+    for call in (fastbp.load, read_header, net.save):
+        with pytest.raises(TypeError, match="path must be a path, or a file"):
+            call(value)
+
+
+def test_descriptors_stay_open(net, path):
+    descriptor = os.open(path, os.O_RDONLY)
+    for call in (fastbp.load, net.save):
+        with pytest.raises(TypeError, match="path"):
+            call(descriptor)
+    os.close(descriptor)  # an error if it is closed
+
+
+def test_files_of_text_are_refused(net, path, tmp_path):
+    for opened in (io.StringIO, partial(open, path), partial(open, tmp_path / "new", "w"), partial(tempfile.TemporaryFile, "w+")):
+        with opened() as file:
+            for call, mode in ((net.save, "wb"), (fastbp.load, "rb")):
+                with pytest.raises(TypeError, match=f"path must be a file that is open in binary mode, as by .*'{mode}'"):
+                    call(file)
+
+
+def test_bytes_are_a_path(net, path):
+    net.save(os.fsencode(path))
+    path.write_bytes(b"")
+    with pytest.raises(ModelFormatError, match=r"net\.fastbp"):
+        fastbp.load(os.fsencode(path))
+
+
+# --- damage ------------------------------------------------------------------------------------------------------------------
 
 
 def test_every_truncation_is_rejected(path):
@@ -164,7 +289,7 @@ def test_files_of_version_1_had_no_scale(path):
         ({"hidden": [{"name": "os.system", "parameters": {}}]}, "'os.system' is not known"),
         ({"hidden": [{"name": "relu", "parameters": {"alpha": 1}}]}, "cannot be built"),
         ({"hidden": [{"name": "elu", "parameters": {"alpha": -1}}]}, "alpha"),
-        ({"hidden": [{"name": "elu", "parameters": {"alpha": float("nan")}}]}, "alpha"),
+        ({"hidden": [{"name": "elu", "parameters": {"alpha": float("nan")}}]}, "header"),
         ({"hidden": [{"name": "elu", "parameters": {"alpha": [1]}}]}, "alpha"),
         ({"hidden": [{"name": "elu", "parameters": [1]}]}, "cannot be built"),
         ({"hidden": [{"name": "relu"}]}, "parameters"),
@@ -181,6 +306,8 @@ def test_files_of_version_1_had_no_scale(path):
             {"loss": {"name": "cross_entropy", "parameters": {}}, "output": {"name": "relu", "parameters": {}}},
             "cannot be built",
         ),
+        ({"extra": {"x": float("nan")}}, "header"),
+        ({"input_scale": float("inf")}, "header"),
         ({"extra": None}, "header"),
         ({"more": 1}, "header"),
     ],
@@ -188,6 +315,13 @@ def test_files_of_version_1_had_no_scale(path):
 def test_a_forged_header_is_rejected(path, change, message):
     path.write_bytes(sealed(VALID | change, DATA))
     with pytest.raises(ModelFormatError, match=message):
+        fastbp.load(path)
+
+
+@pytest.mark.parametrize("number", [b"1e400", b"-Infinity", b"NaN"])
+def test_a_number_that_cannot_be_written_again_is_rejected(path, number):
+    path.write_bytes(sealed(json.dumps(VALID | {"extra": {"x": 1.5}}).encode().replace(b"1.5", number), DATA))
+    with pytest.raises(ModelFormatError, match="header"):
         fastbp.load(path)
 
 

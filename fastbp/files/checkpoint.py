@@ -7,12 +7,13 @@ A file appears under its name complete or not at all (`fastbp.storage`).
 """
 
 import hashlib
+import io
 import json
 import os
 import struct
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Mapping
+from math import isfinite
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,24 +27,28 @@ HEADER_KEYS = {"sizes", "dtype", "input_scale", "hidden", "output", "loss", "ext
 MAX_LAYERS = 1000
 _LENGTHS = struct.Struct("<8sIIQ")
 _DIGEST_BYTES = 32
+_AT_ONCE = 1 << 24  # bytes, so that no more memory is taken than there is content, whatever a file says of its length
+
+File = str | os.PathLike[str] | IO[bytes]
 
 
 class ModelFormatError(ValueError):
     """A model file that is damaged, is of a newer format, or is no model file."""
 
 
-def write(path: str | Path, settings: Mapping[str, Any], params: NDArray[Any], extra: dict[str, Any] | None = None) -> None:
+def write(path: File, settings: Mapping[str, Any], params: NDArray[Any], extra: dict[str, Any] | None = None) -> None:
     """Write a model file, replacing it in one step; see `Network.save`.
 
     Parameters
     ----------
-    path : str or path
+    path : str, path or binary file
     settings : mapping
         Arguments of a network: sizes, dtype, input_scale, hidden (a list), loss, and output or None.
     params : ndarray (n_params,)
     extra : dict, optional
         More to keep: anything JSON can hold exactly.
     """
+    is_file = _is_file(path, "write")
     header = {
         "sizes": [int(size) for size in settings["sizes"]],
         "dtype": np.dtype(settings["dtype"]).name,
@@ -55,10 +60,14 @@ def write(path: str | Path, settings: Mapping[str, Any], params: NDArray[Any], e
     }
     text = json.dumps(header, allow_nan=False, sort_keys=True, separators=(",", ":")).encode()
     data = np.ascontiguousarray(params, dtype=np.dtype(header["dtype"]).newbyteorder("<"))
-    storage.replace(path, *_sealed(text, data.view(np.uint8).data))
+    parts = _sealed(text, data.view(np.uint8).data)
+    if is_file:
+        _write_to(path, parts)
+    else:
+        storage.replace(path, *parts)  # type: ignore[arg-type]
 
 
-def read(path: str | Path) -> tuple[dict[str, Any], NDArray[Any]]:
+def read(path: File) -> tuple[dict[str, Any], NDArray[Any]]:
     """The `settings` and `params` of a model file as `write` was given them; see `fastbp.load`.
 
     Raises
@@ -69,14 +78,15 @@ def read(path: str | Path) -> tuple[dict[str, Any], NDArray[Any]]:
         If the file cannot be read.
     """
     header, data = _read(path)
+    name = _name(path)
     sizes = header["sizes"]
     if not (isinstance(sizes, list) and 2 <= len(sizes) <= MAX_LAYERS and all(type(n) is int and n > 0 for n in sizes)):
-        raise ModelFormatError(f"{path} is damaged: its sizes are no list of layer sizes")
+        raise ModelFormatError(f"{name} is damaged: its sizes are no list of layer sizes")
     if header["dtype"] not in ("float32", "float64"):
-        raise ModelFormatError(f"{path} is damaged: its dtype is {header['dtype']!r}")
+        raise ModelFormatError(f"{name} is damaged: its dtype is {header['dtype']!r}")
     dtype = np.dtype(header["dtype"]).newbyteorder("<")
     if len(data) != dtype.itemsize * parameter_offsets(sizes)[-1][-1]:
-        raise ModelFormatError(f"{path} is damaged: its data do not fit its sizes {sizes}")
+        raise ModelFormatError(f"{name} is damaged: its data do not fit its sizes {sizes}")
     try:
         settings = {
             "sizes": sizes,
@@ -91,12 +101,12 @@ def read(path: str | Path) -> tuple[dict[str, Any], NDArray[Any]]:
     return settings, np.frombuffer(data, dtype)
 
 
-def cannot_be_built(path: str | Path, error: Exception) -> ModelFormatError:
+def cannot_be_built(path: File, error: Exception) -> ModelFormatError:
     """What to raise where the parts that a file names are not known, or do not fit together."""
-    return ModelFormatError(f"{path} describes a network that cannot be built: {error}")
+    return ModelFormatError(f"{_name(path)} describes a network that cannot be built: {error}")
 
 
-def read_header(path: str | Path) -> dict[str, Any]:
+def read_header(path: File) -> dict[str, Any]:
     """Read what a model file says about its network, and the ``extra`` it was saved with; raises as `read` does."""
     return _read(path)[0]
 
@@ -120,32 +130,86 @@ def _sealed(header: bytes, data: memoryview) -> tuple[bytes | memoryview, ...]:
     return *parts, digest.digest()
 
 
-def _read(path: str | Path) -> tuple[dict[str, Any], memoryview]:
+def _is_file(value: Any, method: str) -> bool:
+    """Whether `value` is a file that is open, and no path; anything else is refused, descriptors (which would be closed) too."""
+    if isinstance(value, str | bytes | os.PathLike):
+        return False
+    if not callable(getattr(value, method, None)):
+        raise TypeError(f"path must be a path, or a file that is open in binary mode and has '{method}', got {value!r}")
+    if hasattr(value, "encoding"):
+        raise TypeError(f"path must be a file that is open in binary mode, as by open(name, '{method[0]}b'), got {value!r}")
+    return True
+
+
+def _name(path: File) -> str:
+    """What messages call it."""
+    name = path if isinstance(path, str | bytes | os.PathLike) else getattr(path, "name", None)
+    return str(name) if isinstance(name, str | os.PathLike) else repr(path)
+
+
+def _write_to(file: Any, parts: Iterable[bytes | memoryview]) -> None:
+    # what is not buffered may write a part of what it is given
+    buffered = io.BufferedWriter(file) if isinstance(file, io.RawIOBase) else file
+    try:
+        for part in parts:
+            buffered.write(part)
+    finally:
+        if buffered is not file:
+            buffered.detach()
+
+
+def _read(path: Any) -> tuple[dict[str, Any], memoryview]:
     """Header and data of a file, after every check that does not need the network."""
+    if _is_file(path, "read"):
+        return _contents(path, _name(path))
     with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        start = file.read(_LENGTHS.size)
-        if start[: len(MAGIC)] != MAGIC:
-            raise ModelFormatError(f"{path} is no fastbp model file")
-        if len(start) < _LENGTHS.size:
-            raise ModelFormatError(f"{path} is damaged: it is cut short")
-        _, version, n_header, n_data = _LENGTHS.unpack(start)
-        if version > VERSION:
-            raise ModelFormatError(
-                f"{path} has format {version}, but this fastbp reads up to {VERSION}: upgrade fastbp (or the file is damaged)"
-            )
-        if version < 1 or size != _LENGTHS.size + n_header + n_data + _DIGEST_BYTES:
-            raise ModelFormatError(f"{path} is damaged: its length is not what it says")
-        content = memoryview(start + file.read())
-    if len(content) != size or hashlib.sha256(content[:-_DIGEST_BYTES]).digest() != content[-_DIGEST_BYTES:]:
-        raise ModelFormatError(f"{path} is damaged: its checksum does not match")
+        contents = _contents(file, _name(path))
+        if file.read(1):
+            raise ModelFormatError(f"{_name(path)} is damaged: its length is not what it says")
+    return contents
+
+
+def _contents(file: IO[bytes], name: str) -> tuple[dict[str, Any], memoryview]:
+    """Header and data of what a file holds from where it is read next; what follows is not read."""
+    content = _bytes_of(file, _LENGTHS.size)
+    if content[: len(MAGIC)] != MAGIC:
+        raise ModelFormatError(f"{name} is no fastbp model file")
+    if len(content) < _LENGTHS.size:
+        raise ModelFormatError(f"{name} is damaged: it is cut short")
+    _, version, n_header, n_data = _LENGTHS.unpack(content)
+    if version > VERSION:
+        raise ModelFormatError(
+            f"{name} has format {version}, but this fastbp reads up to {VERSION}: upgrade fastbp (or the file is damaged)"
+        )
+    rest = n_header + n_data + _DIGEST_BYTES
+    content += _bytes_of(file, rest)
+    if version < 1 or len(content) != _LENGTHS.size + rest:
+        raise ModelFormatError(f"{name} is damaged: its length is not what it says")
+    view = memoryview(content)
+    if hashlib.sha256(view[:-_DIGEST_BYTES]).digest() != view[-_DIGEST_BYTES:]:
+        raise ModelFormatError(f"{name} is damaged: its checksum does not match")
     end = _LENGTHS.size + n_header
     try:
-        header = json.loads(bytes(content[_LENGTHS.size : end]))
+        header = json.loads(bytes(view[_LENGTHS.size : end]), parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
-        raise ModelFormatError(f"{path} is damaged: its header is no JSON") from error
+        raise ModelFormatError(f"{name} is damaged: its header is no JSON") from error
     if version == 1 and isinstance(header, dict):
         header = {"input_scale": 1.0} | header
     if not (isinstance(header, dict) and set(header) == HEADER_KEYS and isinstance(header["extra"], dict)):
-        raise ModelFormatError(f"{path} is damaged: its header lacks what describes a network")
-    return header, content[end:-_DIGEST_BYTES]
+        raise ModelFormatError(f"{name} is damaged: its header lacks what describes a network")
+    return header, view[end:-_DIGEST_BYTES]
+
+
+def _finite(word: str) -> float:
+    value = float(word)
+    if not isfinite(value):
+        raise ValueError(f"{word} is a number that cannot be written")
+    return value
+
+
+def _bytes_of(file: IO[bytes], count: int) -> bytearray:
+    """The next `count` bytes of a file, or all that there are."""
+    content = bytearray()
+    while len(content) < count and (some := file.read(min(count - len(content), _AT_ONCE))):
+        content += some
+    return content
