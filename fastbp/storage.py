@@ -50,7 +50,7 @@ def replace(path: AnyPath, *parts: bytes | bytearray | memoryview) -> None:
                 file.writelines(parts)
             return
         target = Path(os.path.realpath(name))
-        remove_abandoned(target)
+        remove_abandoned(target.parent, target.name)
         with _temporary(target, before) as (temporary, file):
             file.writelines(parts)
             file.flush()
@@ -76,14 +76,14 @@ def check_writable(path: AnyPath) -> None:
                 pass
 
 
-def remove_abandoned(target: Path) -> None:
-    """Remove the temporary files of writers of `target` that were killed."""
-    ours = re.compile(re.escape(f".{target.name}.") + r"[0-9a-f]{16}\.tmp")
+def remove_abandoned(directory: Path, name: str | None = None) -> None:
+    """Remove the temporary files of writers that were killed: of the file of that name, by default of all."""
+    ours = re.compile(rf"\.{'.+' if name is None else re.escape(name)}\.[0-9a-f]{{16}}\.tmp")
     with suppress(PermissionError):  # a directory that may be written need not be readable
-        for each in os.listdir(target.parent):
+        for each in os.listdir(directory):
             if ours.fullmatch(each):
                 with suppress(OSError):  # another is faster, or it is of another user
-                    _remove_if_abandoned(target.parent / each)
+                    _remove_if_abandoned(directory / each)
 
 
 def _remove_if_abandoned(temporary: Path) -> None:

@@ -13,7 +13,8 @@ import sys
 import llvmlite.binding as llvm
 import pytest
 
-from fastbp.compiler.cache import DiskCache, cache_directory
+from fastbp.compiler import cache_directory
+from fastbp.compiler.cache import DiskCache
 from fastbp.compiler.tier import TIER
 from fastbp.kernels.train import run, run_narrow
 from fastbp.kernels.tuning import SIDE_BY_SIDE

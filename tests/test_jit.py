@@ -1,14 +1,11 @@
-"""Compile options, the disk cache and its faults, and random numbers."""
+"""Compile options, and random numbers."""
 
 import ast
-import errno
 import itertools
 import os
 import re
-import stat
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from math import sqrt
@@ -23,7 +20,6 @@ from numba.extending import intrinsic
 
 import fastbp
 from fastbp.compiler import Entry, kernel, switch
-from fastbp.compiler.cache import DiskCache, cache_directory
 from fastbp.compiler.choice import Level
 from fastbp.compiler.linker import Linked
 from fastbp.compiler.plain import Plain
@@ -542,65 +538,6 @@ def test_kernels_run_whatever_is_set_to_debug_other_functions(settings, tmp_path
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-# --- disk cache --------------------------------------------------------------------------------------------------------------
-
-
-@kernel
-def _double(x):
-    return 2 * x
-
-
-def _twice(x):
-    numbers = pointer(x)
-    for i in range(x.size):
-        numbers[i] = _double(numbers[i])
-
-
-class Probe:
-    """A small entry, made anew each time as a new process would, and a count of its compiles."""
-
-    def __init__(self, monkeypatch):
-        self.compiles = 0
-        save = DiskCache.save_overload
-
-        def counted(cache, *args):
-            self.compiles += 1
-            return save(cache, *args)
-
-        monkeypatch.setattr(DiskCache, "save_overload", counted)
-
-    def __call__(self):
-        x = np.arange(3.0)
-        Entry(_twice, lambda dtype: types.void(dtype[::1]))["float64"](x)
-        np.testing.assert_array_equal(x, [0, 2, 4])
-        return self.compiles
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """A cache directory of this test's own."""
-    monkeypatch.setenv("FASTBP_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def probe(cache, monkeypatch):
-    return Probe(monkeypatch)
-
-
-def stored(cache):
-    (path,) = (path for path in cache.rglob("*") if path.is_file())
-    return path
-
-
-def test_the_second_time_nothing_is_compiled(cache, probe):
-    assert probe() == 1
-    assert probe() == 1
-    path = stored(cache)
-    assert path.parent == cache_directory()
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700 or os.name == "nt"
-
-
 FROM_PYTHON = """
 from numba import types
 from fastbp import simd
@@ -634,167 +571,6 @@ def test_a_kernel_that_python_calls_is_an_error_and_no_crash():
 def test_entries_are_of_two_dtypes(dtype):
     with pytest.raises(ValueError, match="compiled for float32 and float64 only"):
         twice[dtype]
-
-
-def test_another_process_compiles_nothing(cache):
-    """In a second process the compiler is replaced by one that fails."""
-    code = (
-        "import sys\n"
-        "from fastbp.engine.training import epoch_order\n"
-        "if sys.argv[1] == 'warm':\n"
-        "    import fastbp.compiler.linker\n"
-        "    def fail(*args): raise AssertionError('compiled')\n"
-        "    fastbp.compiler.linker.CompilerBase.compile_extra = fail\n"
-        "print(*epoch_order(3, 1, 6))\n"
-    )
-    orders = [
-        subprocess.run([sys.executable, "-c", code, state], capture_output=True, text=True, cwd=PACKAGE.parent)
-        for state in ("cold", "warm")
-    ]
-    for done in orders:
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.split() == [str(row) for row in epoch_order(3, 1, 6)]
-    stored(cache).unlink()
-    refused = subprocess.run([sys.executable, "-c", code, "warm"], capture_output=True, text=True, cwd=PACKAGE.parent)
-    assert "compiled" in refused.stderr  # the replaced compiler is the one that is used
-
-
-def flipped(blob, position):
-    return blob[:position] + bytes([blob[position] ^ 1]) + blob[position + 1 :]
-
-
-DAMAGE = {
-    "empty": lambda blob: b"",
-    "one byte": lambda blob: blob[:1],
-    "half": lambda blob: blob[: len(blob) // 2],
-    "one byte short": lambda blob: blob[:-1],
-    "one byte more": lambda blob: blob + b"\0",
-    "garbage": lambda blob: b"\x93" * len(blob),
-    "first bit": lambda blob: flipped(blob, 0),
-    "digest": lambda blob: flipped(blob, len(DiskCache.MAGIC) + 5),
-    "start of the content": lambda blob: flipped(blob, len(DiskCache.MAGIC) + 32),
-    "middle": lambda blob: flipped(blob, len(blob) // 2),
-    "last bit": lambda blob: flipped(blob, len(blob) - 1),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_file_is_replaced_with_a_warning(cache, probe, damage):
-    probe()
-    path = stored(cache)
-    good = path.read_bytes()
-    path.write_bytes(DAMAGE[damage](good))
-    with pytest.warns(RuntimeWarning, match="damaged"):
-        assert probe() == 2
-    assert probe() == 2  # repaired
-    assert stored(cache).read_bytes()[:8] == good[:8]
-
-
-def test_a_file_of_another_entry_is_not_run(cache, probe):
-    """What is stored under a name is that entry's code, or is compiled again."""
-    probe()
-    path = stored(cache)
-    x = np.arange(3.0)
-    Entry(_other, lambda dtype: types.void(dtype[::1]))["float64"](x)
-    (other,) = set(path.parent.iterdir()) - {path}
-    path.write_bytes(other.read_bytes())
-    x = np.arange(3.0)
-    with pytest.warns(RuntimeWarning, match="damaged"):
-        Entry(_twice, lambda dtype: types.void(dtype[::1]))["float64"](x)
-    np.testing.assert_array_equal(x, [0, 2, 4])
-
-
-def _other(x):
-    numbers = pointer(x)
-    for i in range(x.size):
-        numbers[i] += 100.0
-
-
-def test_switched_off(cache, probe, monkeypatch):
-    monkeypatch.setenv("FASTBP_CACHE", "0")
-    assert cache_directory() is None
-    assert [probe(), probe()] == [1, 2]
-    assert not cache.exists()
-
-
-def test_a_directory_that_cannot_be_made(tmp_path, probe, monkeypatch):
-    (tmp_path / "file").write_text("not a directory")
-    monkeypatch.setenv("FASTBP_CACHE_DIR", str(tmp_path / "file" / "cache"))
-    assert cache_directory() is None
-    assert [probe(), probe()] == [1, 2]
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="everything is writable for root")
-def test_a_directory_that_cannot_be_written(cache, probe):
-    probe()
-    directory = cache_directory()
-    stored(cache).unlink()
-    directory.chmod(0o500)
-    assert cache_directory() is None
-    assert probe() == 2
-    directory.chmod(0o700)
-
-
-def test_no_home(monkeypatch, probe):
-    def nobody(path):
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("FASTBP_CACHE_DIR")
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(Path, "expanduser", nobody)
-    assert cache_directory() is None
-    assert probe() == 1
-
-
-@pytest.mark.parametrize("fault", ["replace", "write", "create"])
-def test_a_full_disk(cache, probe, monkeypatch, fault):
-    def full(*args, **kwargs):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    if fault == "replace":
-        monkeypatch.setattr(os, "replace", full)
-    elif fault == "create":
-        monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)
-    else:
-        make = tempfile.NamedTemporaryFile
-
-        def broken(*args, **kwargs):
-            file = make(*args, **kwargs)
-            file.write = full
-            return file
-
-        monkeypatch.setattr(tempfile, "NamedTemporaryFile", broken)
-    assert probe() == 1
-    monkeypatch.undo()
-    assert [path for path in cache.rglob("*") if path.is_file()] == []  # nothing half-written is left behind
-
-
-@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
-@pytest.mark.parametrize("mode", [0o770, 0o720, 0o702, 0o777])
-def test_a_directory_that_others_may_write_is_not_used(cache, probe, mode):
-    probe()
-    directory = cache_directory()
-    directory.chmod(mode)
-    assert cache_directory() is None
-    assert probe() == 2  # compiled, not read
-    directory.chmod(0o755)
-    assert cache_directory() == directory
-
-
-@pytest.mark.skipif(os.name == "nt", reason="symbolic links of POSIX")
-def test_a_link_is_not_used(cache, tmp_path):
-    directory = cache_directory()
-    directory.rename(tmp_path / "elsewhere")
-    directory.symlink_to(tmp_path / "elsewhere")
-    assert cache_directory() is None
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="owners of POSIX")
-def test_a_directory_of_somebody_else_is_not_used(cache, monkeypatch):
-    assert cache_directory() is not None
-    somebody = os.geteuid() + 1
-    monkeypatch.setattr(os, "geteuid", lambda: somebody)
-    assert cache_directory() is None
 
 
 # --- random numbers ----------------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ import pytest
 
 import fastbp
 import fastbp.compiler as compiler_
-from fastbp.compiler import cache as cache_
 from fastbp.compiler import choice, tier
+from fastbp.compiler import directory as directory_
 from fastbp.compiler import modules as modules_
 from fastbp.compiler.key import digest
 from fastbp.compiler.modules import Unseen, digest_of
@@ -462,7 +462,7 @@ def test_every_module_that_kernels_are_made_of_is_in_the_key(monkeypatch):
 
 
 def test_flags_are_in_the_key(monkeypatch):
-    before = cache_.environment_key.__wrapped__()
-    assert before == cache_.environment_key.__wrapped__() == cache_.environment_key()
-    monkeypatch.setattr(cache_.config, "BOUNDSCHECK", 1)
-    assert cache_.environment_key.__wrapped__() != before
+    before = directory_.environment_key.__wrapped__()
+    assert before == directory_.environment_key.__wrapped__() == directory_.environment_key()
+    monkeypatch.setattr(directory_.config, "BOUNDSCHECK", 1)
+    assert directory_.environment_key.__wrapped__() != before

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 # The modules behind the door, and what they offer.
 MODULES = {
     "atomics": "clock fetch_add give_way load_shared relax store_shared",
-    "cache": "cache_directory",
     "choice": "Choice Level choose",
+    "directory": "cache_directory",
     "entries": "Entry entry",
     "modules": "add_this_module",
     "operators": "lowered",
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from fastbp.compiler.atomics import load_shared as load_shared
     from fastbp.compiler.atomics import relax as relax
     from fastbp.compiler.atomics import store_shared as store_shared
-    from fastbp.compiler.cache import cache_directory as cache_directory
     from fastbp.compiler.choice import Choice as Choice
     from fastbp.compiler.choice import Level as Level
     from fastbp.compiler.choice import choose as choose
+    from fastbp.compiler.directory import cache_directory as cache_directory
     from fastbp.compiler.entries import Entry as Entry
     from fastbp.compiler.entries import entry as entry
     from fastbp.compiler.modules import add_this_module as add_this_module

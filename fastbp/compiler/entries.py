@@ -10,6 +10,7 @@ from fastbp.compiler.cache import DiskCache
 from fastbp.compiler.choice import Level, choose, compiling
 from fastbp.compiler.key import digest
 from fastbp.compiler.modules import PACKAGE, Unseen, add_this_module
+from fastbp.compiler.notices import tell
 from fastbp.compiler.registry import is_own
 from fastbp.compiler.tier import compiler
 from fastbp.compiler.unboxing import flat
@@ -65,6 +66,7 @@ class Entry(dict):
                 chosen.set()
                 self._compiled[name, chosen] = self._compile(name, chosen)
             self._compiled[dtype, chosen] = self._compiled[name, chosen]
+            tell()
         return self._compiled[dtype, chosen]
 
     def _signature(self, dtype):
