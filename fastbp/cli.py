@@ -1,4 +1,4 @@
-"""The command line: ``fastbp train``, ``predict``, ``check-gradients``, ``info`` and ``bench``."""
+"""The command line: ``fastbp train``, ``predict``, ``check-gradients``, ``info``, ``cache`` and ``bench``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp import bench
+from fastbp import bench, cache_command
 from fastbp._version import __version__
 from fastbp.engine import validation
 from fastbp.files import datasets, tables
@@ -99,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     info.set_defaults(run=_info)
     info.add_argument("--json", action="store_true", help="print JSON")
 
+    cache_command.add_parser(commands)
     bench.add_parser(commands)
     return parser
 

@@ -2,12 +2,14 @@
 
 import errno
 import os
+import pkgutil
 import socket
 import stat
 import subprocess
 import sys
 import time
 import warnings
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,9 @@ import pytest
 from numba import types
 
 import fastbp
+import fastbp.kernels
 from fastbp import storage
-from fastbp.compiler import Entry, cache_directory, kernel, notices
+from fastbp.compiler import Entry, cache_directory, choose, kernel, notices
 from fastbp.compiler import directory as directory_
 from fastbp.compiler.cache import DiskCache
 from fastbp.engine.training import epoch_order
@@ -289,6 +292,23 @@ def test_a_full_disk(cache, probe, monkeypatch, fault):
         assert probe() == 1
     monkeypatch.undo()
     assert [path for path in cache.rglob("*") if path.is_file()] == []  # nothing half-written is left behind
+
+
+# --- which entries are kept --------------------------------------------------------------------------------------------------
+
+
+def entries():
+    for module in pkgutil.walk_packages(fastbp.kernels.__path__, "fastbp.kernels."):
+        for name, value in vars(import_module(module.name)).items():
+            if isinstance(value, Entry):
+                yield f"{module.name}.{name}", value
+
+
+def test_every_entry_is_kept():
+    found = dict(entries())
+    assert {"fastbp.kernels.train.run", "fastbp.kernels.accuracy.count_right"} <= found.keys()
+    choice = choose(())
+    assert [name for name, each in found.items() if each._stored("float32", choice) is None] == []
 
 
 # --- what is no longer used --------------------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ RUN = {
         "fastbp predict houses.fastbp new_houses.csv": "fastbp predict houses.fastbp new_houses.csv",
         "fastbp check-gradients houses.fastbp houses.csv": "fastbp check-gradients houses.fastbp houses.csv",
         "fastbp info": "fastbp info",
+        "fastbp cache info": "fastbp cache info",
+        "fastbp cache warm": "fastbp cache warm",
     },
     "bench": {
         "fastbp bench": f"fastbp bench {QUICK}",
@@ -99,6 +101,7 @@ ELSEWHERE = {
     "fastbp bench --against HEAD --quick": ("benchmarks/gate_selftest.py", '"bench", "--against", commit, "--quick"'),
     "fastbp bench --against REVISION": ("benchmarks/gate_selftest.py", '"bench", "--against", commit,'),
     "fastbp bench --against v0.1.0 --tolerance 3 --quick --workload NAMES": ("benchmarks/gate_selftest.py", '"--tolerance", '),
+    "fastbp cache clear --all": ("tests/test_cache_command.py", 'said(capsys, "clear", "--all")'),
     "python examples/plot_dixon_softmax.py": ("tests/test_examples.py", "def test_runs_without_a_warning(path, tmp_path):"),
     "python docs/classes.py": ("tests/test_docs.py", "module.page()"),
     "FASTBP_COMPILER=fast python -m pytest": ("tests/test_tier.py", '"FASTBP_COMPILER": tier'),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 MODULES = {
     "atomics": "clock fetch_add give_way load_shared relax store_shared",
     "choice": "Choice Level choose",
-    "directory": "cache_directory",
+    "directory": "cache_directories cache_directory cache_trouble environment_key remove_kernels stored_kernels",
     "entries": "Entry entry",
     "modules": "add_this_module",
     "operators": "lowered",
@@ -36,7 +36,12 @@ if TYPE_CHECKING:
     from fastbp.compiler.choice import Choice as Choice
     from fastbp.compiler.choice import Level as Level
     from fastbp.compiler.choice import choose as choose
+    from fastbp.compiler.directory import cache_directories as cache_directories
     from fastbp.compiler.directory import cache_directory as cache_directory
+    from fastbp.compiler.directory import cache_trouble as cache_trouble
+    from fastbp.compiler.directory import environment_key as environment_key
+    from fastbp.compiler.directory import remove_kernels as remove_kernels
+    from fastbp.compiler.directory import stored_kernels as stored_kernels
     from fastbp.compiler.entries import Entry as Entry
     from fastbp.compiler.entries import entry as entry
     from fastbp.compiler.modules import add_this_module as add_this_module

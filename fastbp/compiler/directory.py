@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
+from math import inf
 from pathlib import Path
 
 import llvmlite
@@ -103,24 +104,33 @@ def cache_directory() -> Path | None:
         return None
 
 
-def directories() -> list[Path]:
-    """Those of all environments; what others have put beside them, or could have, is not among them.
+def cache_trouble() -> str:
+    """Why kernels are not kept, "" if they are."""
+    from fastbp import storage  # machine code does not depend on it
 
-    Raises
-    ------
-    Unusable
-        If there is no place for them.
-    """
-    base, found = base_directory(), []
-    with suppress(OSError):
-        for path in sorted(base.iterdir()):
+    if is_switched_off():
+        return "FASTBP_CACHE=0 is set"
+    try:
+        storage.check_writable(usable_directory() / f"kernel{SUFFIX}")
+    except Unusable as error:
+        return str(error)
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    return ""
+
+
+def cache_directories() -> list[Path]:
+    """Those of all environments; what others have put beside them, or could have, is not among them."""
+    found = []
+    with suppress(OSError, Unusable):
+        for path in sorted(base_directory().iterdir()):
             with suppress(OSError):
                 if re.fullmatch("[0-9a-f]{24}", path.name) and not _refusal(path):
                     found.append(path)
     return found
 
 
-def kernels(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:
+def stored_kernels(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """Files of machine code in a directory."""
     with suppress(OSError):
         for path in directory.iterdir():
@@ -140,16 +150,23 @@ def mark_used(path: Path, state: os.stat_result) -> None:
 @cache
 def tidy() -> None:
     """Once a process: remove machine code that has not been used for a month, and what killed writers have left."""
+    oldest = time.time() - UNUSED
+    for directory in cache_directories():
+        with suppress(OSError):
+            is_old = directory.stat().st_mtime < oldest
+            remove_kernels(directory, oldest)
+            if is_old:
+                directory.rmdir()  # an error if there is more in it
+
+
+def remove_kernels(directory: Path, oldest: float = inf) -> list[int]:
+    """Remove those last used before a time, in seconds of the epoch, by default all, and temporary files; their sizes in bytes."""
     from fastbp import storage  # machine code does not depend on it
 
-    with suppress(Unusable):
-        for directory in directories():
-            with suppress(OSError):
-                oldest = time.time() - UNUSED
-                is_old = directory.stat().st_mtime < oldest
-                storage.remove_abandoned(directory)
-                for path, state in kernels(directory):
-                    if state.st_mtime < oldest:
-                        path.unlink(missing_ok=True)
-                if is_old:
-                    directory.rmdir()  # an error if there is more in it
+    removed = []
+    storage.remove_abandoned(directory)
+    for path, state in stored_kernels(directory):
+        if state.st_mtime < oldest:
+            path.unlink(missing_ok=True)
+            removed.append(state.st_size)
+    return removed

@@ -117,5 +117,6 @@ def _message(cls, reason):
 
 
 def entry(signature):
-    """Decorator: make an `Entry` of a function."""
+    """Decorator: make an `Entry` of a function; the code of its module, if that is of the package, is handed in."""
+    add_this_module()
     return lambda function: Entry(function, signature)
