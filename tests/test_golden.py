@@ -6,7 +6,6 @@ depends on that.
 """
 
 import importlib
-import itertools
 import sys
 from pathlib import Path
 
