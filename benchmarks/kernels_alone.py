@@ -41,7 +41,7 @@ class Burst:
         self.session = session = RunningRule(rule).open(contestant.net, self.workload.batch_size, data.X, None, 1)
         labels = data.y if data.y.ndim == 1 else None
         session.set_data(data.X, data.y if labels is None else None, labels, order=data.order)
-        self.epochs = max(1, Supervisor(session).steps // self.workload.steps_per_epoch)
+        self.epochs = max(1, Supervisor(session).pieces // self.workload.steps_per_epoch)
         session.set_rates(np.full(self.epochs, rule.learning_rate))
         session.set_record(self.epochs)
         session.set_order(False)
@@ -53,7 +53,7 @@ class Burst:
         self.session.set_rule_state(self.first)
         self.session.begin()
         start = process_time()
-        self.session.train(self.epochs)
+        self.session.train_to(self.epochs)
         return (process_time() - start) / (self.epochs * self.workload.steps_per_epoch)
 
 

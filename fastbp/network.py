@@ -9,7 +9,7 @@ import numpy as np
 from fastbp import activations, gradcheck, initializers, losses
 from fastbp.engine import memory, metrics, sparsity, threads, trace, training, validation
 from fastbp.engine.parameters import Gradients, Parameters, parameter_offsets
-from fastbp.engine.session import Session
+from fastbp.engine.session import CALL_SECONDS, FIRST_RATE, Session
 from fastbp.engine.trainer import Trainer
 from fastbp.engine.turn import Turn
 from fastbp.files import checkpoint
@@ -17,6 +17,7 @@ from fastbp.kernels.train import DIFFERENTIATE, EVALUATE
 
 SPARE_BYTES = 1 << 24  # of the work buffer that a network keeps between calls
 CACHED_BYTES = 1 << 18  # of the activations of rows that are predicted together
+FLOP_OF_ROW = 1000  # beside the products, by the time it takes
 
 SESSIONS = ("_idle", "_spare", "_trained")  # lists of them, for the next calls
 FIXED = ("sizes", "hidden", "output", "loss_function", "dtype", "input_scale")  # what the buffers of the kernels are laid out for
@@ -208,11 +209,11 @@ class Network(Parameters):
             if 0 < count <= self._few and 0 < len(shape) < 3 and shape[-1] == self.sizes[0] and X.dtype == self.dtype:
                 n_outputs = self.sizes[-1]
                 try:
-                    outputs, is_finite = self._fill(X, count, (count, n_outputs) if len(shape) == 2 else n_outputs)
+                    outputs = np.empty((count, n_outputs) if len(shape) == 2 else n_outputs, self.dtype)
+                    if self._fill(X, count, outputs):
+                        return outputs
                 except TypeError:  # not C-contiguous
-                    is_finite = False
-                if is_finite:
-                    return outputs
+                    pass
         elif hasattr(X, "tocsr"):
             return self._outputs(validation.samples("X", X, self.sizes[0], self.dtype), n_threads)
         rows = validation.numbers("X", X, self.dtype, validation.KEPT)
@@ -221,39 +222,38 @@ class Network(Parameters):
                 validation.matrix("X", rows[None], self.sizes[0])
             if n_threads is not None:
                 validation.integer("n_threads", n_threads)
-            return self._fill(rows, 1, self.sizes[-1])[0]
+            outputs = np.empty(self.sizes[-1], self.dtype)
+            self._fill(rows, 1, outputs)
+            return outputs
         return self._outputs(validation.matrix("X", rows, self.sizes[0]), n_threads)
 
     def _outputs(self, rows, n_threads=None):
-        """Outputs for rows that have passed validation; many rows are divided among threads."""
+        """Outputs (n_samples, n_outputs) for rows that have passed validation; many are divided among threads, and among calls."""
         if n_threads is not None:
             validation.integer("n_threads", n_threads)
-        members = min(len(rows), threads.members_for(2.0 * self._vector.size * len(rows), n_threads, threads.FLOP_PER_START))
-        if members == 1:
-            return self._forward(rows)[0]
-        bounds = [len(rows) * member // members for member in range(members + 1)]
-        parts = threads.divided(self._forward, [rows[begin:end] for begin, end in pairwise(bounds)])
+        count, flop = len(rows), 2.0 * self._vector.size * len(rows)
+        outputs = np.empty((count, self.sizes[-1]), self.dtype)
+        members = min(count, threads.members_for(flop, n_threads, threads.FLOP_PER_START))
+        parts = min(count, max(members, int((flop + FLOP_OF_ROW * count) / (CALL_SECONDS * FIRST_RATE))))
+        bounds = [count * part // parts for part in range(parts + 1)]
+        threads.divide(
+            lambda part: self._fill(rows[slice(*part)], part[1] - part[0], outputs[slice(*part)]), pairwise(bounds), members
+        )
         del self._idle[1:]  # each has a copy of the parameters
-        return np.concatenate([outputs for outputs, _ in parts])
+        return outputs
 
-    def _forward(self, rows):
-        """Outputs (n_samples, n_outputs) for rows (n_samples, n_inputs) that have passed validation, and whether X is finite."""
-        return self._fill(rows, len(rows), (len(rows), self.sizes[-1]))
-
-    def _fill(self, rows, count, shape):
-        """Outputs, an array of that shape, for `count` rows, in a session that no other thread has, and whether X is finite."""
+    def _fill(self, rows, count, outputs):
+        """Outputs, overwritten, of `count` rows that have passed validation, in a session of this thread; whether X is finite."""
         try:
             session = self._idle.pop()
         except IndexError:
             session = None
         if session is None or (session.batch < count and session.batch < self._together) or not session.takes(rows):
             session = Session(self, min(count, self._together), entries=self._entries(rows))
-        out = np.empty(shape, self.dtype)
         try:
-            is_finite = session.predict(count, rows, out)
+            return session.predict(count, rows, outputs)
         finally:
             self._idle.append(session)
-        return out, is_finite
 
     def _entries(self, rows):
         """Of sparse rows; the zeros of an array that is read once are not worth looking for."""

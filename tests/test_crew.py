@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import Future
-from time import perf_counter
+from time import perf_counter, sleep
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def seconds(session, epochs):
     """Of a call that trains so many epochs."""
     session.begin()
     start = perf_counter()
-    session.train(epochs)
+    session.train_to(epochs)
     return perf_counter() - start
 
 
@@ -148,17 +148,34 @@ def test_at_the_end_of_the_interpreter_a_thread_goes_on_alone():
     assert (done.stdout, done.stderr) == ("done 2\n", "")
 
 
-def test_work_is_divided_among_threads_that_can_be_had(monkeypatch):
+@pytest.mark.parametrize("members", [1, 2, 3])
+def test_work_is_divided_among_threads_that_can_be_had(members, monkeypatch):
+    found, here = [], threading.get_ident()
+
+    def work(part):
+        sleep(0.01)
+        found.append((part, threading.get_ident() == here))
+
+    threads.divide(work, range(9), members)
+    assert sorted(part for part, _ in found) == list(range(9))
+    assert 9 / members / 2 < sum(is_here for _, is_here in found) <= 9 / members * 2
+    del found[:]
+    monkeypatch.setattr(threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError("can't start new thread")))
+    threads.divide(work, range(4), members)
+    assert found == [(part, True) for part in range(4)]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, IndexError])
+@pytest.mark.parametrize("members", [1, 2])
+def test_an_error_ends_the_work_of_all(members, error):
     found = []
 
     def work(part):
-        found.append((part, threading.get_ident() == here))
-        return -part
+        found.append(part)
+        sleep(0.01)
+        if part == 3:
+            raise error
 
-    here = threading.get_ident()
-    assert threads.divided(work, [1, 2, 3]) == [-1, -2, -3]
-    assert sorted(found) == [(1, True), (2, False), (3, False)]
-    del found[:]
-    monkeypatch.setattr(threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError("can't start new thread")))
-    assert threads.divided(work, [1, 2, 3]) == [-1, -2, -3]
-    assert found == [(1, True), (2, True), (3, True)]
+    with pytest.raises(error):
+        threads.divide(work, range(100), members)
+    assert len(found) < 10

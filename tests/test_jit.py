@@ -222,15 +222,16 @@ def read_only(array):
 
 
 REFUSED = {
-    "narrower": lambda: np.zeros(4, np.int32),
-    "of the same width": lambda: np.zeros(4),
-    "unsigned": lambda: np.zeros(4, np.uint64),
-    "of another byte order": lambda: np.zeros(4, np.dtype(np.int64).newbyteorder()),
+    "wider": lambda: np.zeros(4, np.int64),
+    "narrower": lambda: np.zeros(4, np.int16),
+    "of the same width": lambda: np.zeros(4, np.float32),
+    "unsigned": lambda: np.zeros(4, np.uint32),
+    "of another byte order": lambda: np.zeros(4, np.dtype(np.int32).newbyteorder()),
     "dates": lambda: np.zeros(4, "M8[s]"),
-    "strided": lambda: np.zeros(8, np.int64)[::2],
-    "by columns": lambda: np.zeros((2, 2), np.int64, order="F"),
-    "read-only": lambda: read_only(np.zeros(4, np.int64)),
-    "a scalar": lambda: np.int64(4),
+    "strided": lambda: np.zeros(8, np.int32)[::2],
+    "by columns": lambda: np.zeros((2, 2), np.int32, order="F"),
+    "read-only": lambda: read_only(np.zeros(4, np.int32)),
+    "a scalar": lambda: np.int32(4),
     "a list": lambda: [0, 1],
     "None": lambda: None,
 }
@@ -240,25 +241,25 @@ REFUSED = {
 def test_a_call_with_another_array_is_an_error_not_a_compile(kind):
     given = REFUSED[kind]()
     before = repr(given)
-    with pytest.raises(TypeError, match="a writable C-contiguous array of int64"):
+    with pytest.raises(TypeError, match="a writable C-contiguous array of int32"):
         draw_order["float32"](given, 0, 0)
     assert repr(given) == before
 
 
 def test_a_call_with_too_few_arguments_is_an_error():
     with pytest.raises(TypeError):
-        draw_order["float32"](np.zeros(4, np.int64), 0)
+        draw_order["float32"](np.zeros(4, np.int32), 0)
 
 
 def test_an_array_of_any_shape_is_taken_as_a_vector():
     expected = epoch_order(3, 1, 64)
-    for given in (np.zeros((4, 16), np.int64), np.zeros((1,) * 30 + (4, 16), np.int64), np.zeros(64, np.longlong)):
+    for given in (np.zeros((4, 16), np.int32), np.zeros((1,) * 30 + (4, 16), np.int32), np.zeros(64, np.intc)):
         draw_order["float32"](given, 3, 1)
         np.testing.assert_array_equal(given.ravel(), expected)
-    given = np.zeros(64, np.int64).view(Subclass)
+    given = np.zeros(64, np.int32).view(Subclass)
     draw_order["float32"](given, 3, 1)
     np.testing.assert_array_equal(given, expected)
-    draw_order["float32"](np.zeros((0, 3), np.int64), 3, 1)
+    draw_order["float32"](np.zeros((0, 3), np.int32), 3, 1)
 
 
 class Subclass(np.ndarray):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fastbp.engine.session import rows_upto
 from fastbp.estimators import _orders
 from fastbp.estimators._orders import draw_orders
 
@@ -17,9 +18,9 @@ def test_orders_are_those_of_numpy(n, monkeypatch):
     expected, rng = np.random.RandomState(n), np.random.RandomState(n)
     for generator in (expected, rng):
         generator.randn()  # leaves half of a pair behind, and words that have been read
-    start, rows = np.arange(n) * 3, np.arange(n) * 3
+    start, rows = rows_upto(n) * 3, rows_upto(n) * 3
     for epochs in (1, 0, 7):
-        orders = np.full((epochs, n), -1)
+        orders = np.full((epochs, n), -1, np.int32)
         draw_orders(rng, rows, orders)
         np.testing.assert_array_equal(orders, shuffled(expected, start, epochs).reshape(epochs, n))
         np.testing.assert_array_equal(rows, start)
@@ -31,7 +32,7 @@ def test_orders_are_those_of_numpy(n, monkeypatch):
 @pytest.mark.parametrize("n", [6, _orders.LEAST_NUMBERS // 2])
 def test_any_generator_and_any_length(n, make):
     expected, rng = np.random.RandomState(make(4)), np.random.RandomState(make(4))
-    start, rows, orders = np.arange(n), np.arange(n), np.empty((3, n), np.int64)
+    start, rows, orders = rows_upto(n), rows_upto(n), np.empty((3, n), np.int32)
     draw_orders(rng, rows, orders)
     np.testing.assert_array_equal(orders, shuffled(expected, start, 3))
     assert rng.uniform() == expected.uniform()

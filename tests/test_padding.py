@@ -37,7 +37,7 @@ def train(net, X, y, *, spoilt, batch=9, epochs=2, **options):
     rule, weights = options.pop("rule", SGD(0.05)), options.pop("weights", None)
     session = TrainingSession(net, batch, rule, **options)
     session.set_data(entries_of(X) if options.get("entries") else X, y, None, weights)
-    session.plan.epochs, session.plan.steps = epochs, 1
+    session.plan.epochs, session.plan.budget = epochs, 1
     session.plan.separate |= not options.get("narrow", False)
     session.set_penalty(0.0 if options.get("narrow") else 1e-3, options["extra"].l1 if "extra" in options else 0.0)
     session.rates = np.full(epochs, 0.01)

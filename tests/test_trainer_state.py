@@ -169,7 +169,7 @@ def test_a_copy_is_a_trainer_of_its_own():
     [
         ({"schedule": "step"}, {}, "ZeroDivisionError"),
         ({"validation_fraction": 0.5}, {"sample_weight": np.eye(N)[0], "seeds": True}, "sample_weight must not be all zero for"),
-        ({}, {"order": [1, 2, 3], "sample_weight": np.eye(N)[0]}, "sample_weight must not be all zero for the rows of order"),
+        ({}, {"order": [1, 2, 3], "sample_weight": np.eye(N)[0]}, "sample_weight must not be all zero for the rows"),
         ({}, {"epochs": 1 << 50}, "epochs=.* needs .* GiB"),
     ],
 )

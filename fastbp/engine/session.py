@@ -6,13 +6,13 @@ import numpy as np
 
 from fastbp.activations import Identity
 from fastbp.compiler import Level, choose
-from fastbp.engine import memory, panels, planner, validation
+from fastbp.engine import memory, panels, planner, threads, validation
 from fastbp.engine.crew import Crew
 from fastbp.engine.regularization import NOTHING
 from fastbp.engine.sparsity import CompressedRows
 from fastbp.engine.validation import NO_WEIGHTS
 from fastbp.kernels.plan import (
-    MAX_STEPS,
+    MAX_PIECES,
     NO_RULE,
     NOT_PENALISED,
     PER_BATCH,
@@ -21,11 +21,15 @@ from fastbp.kernels.plan import (
     UNKNOWN_CODE,
     Reals,
 )
-from fastbp.kernels.train import PREDICT, run, run_narrow
+from fastbp.kernels.train import PREDICT, STEP, TRAIN, run, run_narrow
+from fastbp.kernels.tuning import NARROW_PIECE
 from fastbp.optimizers import Optimizer
 from fastbp.simd import register
 
-NO_COLUMNS, NO_STARTS = np.zeros(0, np.int32), np.zeros(0, np.int64)
+NO_COLUMNS, NO_STARTS, NO_ORDER = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int32)
+CALL_SECONDS = 0.05  # aim of one kernel call, so that Ctrl-C is honoured soon
+FIRST_RATE = 4e10  # flop/s assumed
+MOST_ROWS = (1 << 31) - 1  # that an int32 can number
 
 
 class Session:
@@ -66,7 +70,7 @@ class Session:
         extra=NOTHING,
         entries=None,
     ):
-        self.entries = entries
+        self.entries, self.batch = entries, batch
         self.net, self.members, self.differentiate = net, members, differentiate
         self.narrow, self.extra = narrow, extra
         self.dtype = net.dtype
@@ -105,7 +109,10 @@ class Session:
         self.plan.rule = choice.code(type(optimizer)) if optimizer else NO_RULE
         output = type(net.output) if loss.link else Identity  # without a link, the last layer applies it as all others do
         self.plan.output = SOFTMAX if loss.link == "softmax" else choice.code(output)
-        self.plan.steps = MAX_STEPS
+        # samples between two looks at how much has been done
+        self._piece = NARROW_PIECE if narrow else self.plan.block * (members if self.plan.area else 1)
+        self._is_long = batch > self._piece
+        self.plan.budget = self.pieces_in(CALL_SECONDS) if self._is_long else MAX_PIECES
         self.reals = Reals.view.of(np.zeros(Reals.size))
         self.reals.unit = 1.0
         self.reals.input_scale = net.input_scale
@@ -118,10 +125,9 @@ class Session:
         self._crew = Crew(members)
         self.x = self.y = self.out = np.zeros(0, self.dtype)
         self.sample_weight = NO_WEIGHTS
-        self.labels = self.order = self.starts = NO_STARTS
-        self.columns = NO_COLUMNS
-        self._rows = NO_STARTS  # 0, 1, 2, ...
-        self.batch = batch
+        self.labels = self.starts = NO_STARTS
+        self.columns, self.order = NO_COLUMNS, NO_ORDER
+        self._rows = NO_ORDER  # 0, 1, 2, ...
         self._params = net._vector  # which stays where it is
         self._given: tuple[int, ...] = ()  # numbers of samples, labels and weights in the last `compute`
         self._count = 0  # of samples in the last `compute` or `predict`
@@ -132,20 +138,29 @@ class Session:
         self.plan.completed = extra.l1 > 0 or min(extra.clip_value, extra.clip_norm) < np.inf
         self.set_penalty(0.0, extra.l1)
 
-    def set_data(self, x, y=None, labels=None, sample_weight=None, order=None):
+    def pieces_in(self, seconds: float) -> int:
+        """How many mini-batches, or parts of long ones, a call may be given, to take about so long."""
+        flop = min(self._piece, self.batch) * threads.flop_of_sample(self.net.sizes, self.entries)
+        return max(1, int(seconds * FIRST_RATE / (flop + 5000)))
+
+    def set_data(self, x, y=None, labels=None, sample_weight=None, order=None, chosen=None):
         """Give the data of the following calls: arrays that have passed validation.
 
         x (N, n_in), of the network's dtype or one of those `validation.KEPT`, or `CompressedRows`; y (N, n_out) or empty; labels
-        (N,) or empty; sample_weight, float64, (N,) or empty; order (m,), by default all rows.
+        (N,) or empty; sample_weight, float64, (N,) or empty; order, int32, (m,) or (epochs, m), or `chosen`, int32, the rows that
+        are to be ordered, by default all.
         """
         self.x = self._numbers_of(x)
         self.y = validation.NOTHING[self.dtype] if y is None else y.reshape(-1)
         self.labels = self.labels[:0] if labels is None else labels
         weights = NO_WEIGHTS if sample_weight is None else sample_weight
         self.sample_weight, self.reals.unit = validation.with_finite_sums(weights)
-        self.order = np.arange(len(x)) if order is None else order.reshape(-1)
-        self.plan.population = len(x)
-        self.plan.n_rows = len(self.order) if order is None else order.shape[-1]
+        self.plan.chosen = chosen is not None
+        if order is None:
+            order = rows_upto(len(x)) if chosen is None else np.concatenate([chosen, chosen])
+        self.order = order.reshape(-1)
+        self.plan.n_rows = order.shape[-1] if chosen is None else len(chosen)
+        self.plan.population = len(x) if chosen is None else len(chosen)
         self.plan.labelled = self.labels.size > 0
         self.plan.weighted = self.sample_weight.size > 0
         self._given = ()
@@ -153,8 +168,8 @@ class Session:
     def release_data(self):
         """Let go of the arrays of `set_data`."""
         self.x = self.y = validation.NOTHING[self.dtype]
-        self.labels = self.order = self.starts = NO_STARTS
-        self.columns, self.sample_weight = NO_COLUMNS, NO_WEIGHTS
+        self.labels = self.starts = NO_STARTS
+        self.columns, self.order, self.sample_weight = NO_COLUMNS, NO_ORDER, NO_WEIGHTS
         self.set_outputs(None)
 
     def set_outputs(self, outputs):
@@ -192,7 +207,7 @@ class Session:
             x = self._numbers_of(x)
         if len(sample_weight):
             sample_weight, _ = validation.with_finite_sums(sample_weight)
-        return self._by_all(mode, (x, self.columns, self.starts, y, labels, sample_weight, out))
+        return self._to_end(mode, (x, self.columns, self.starts, y, labels, sample_weight, out))
 
     def predict(self, count: int, x, out) -> bool:
         """The network's outputs for `count` samples into `out`; returns whether x is finite, if all its numbers are given."""
@@ -216,7 +231,7 @@ class Session:
         self.plan.n_rows = self._count = count
         self._given = ()
         if count > self._rows.size:
-            self._rows = np.arange(count)
+            self._rows = rows_upto(count)
         self.order = self._rows
         self._bind()
 
@@ -239,9 +254,32 @@ class Session:
         self.plan.panel_loss = is_met and cap == float("inf")
 
     def call(self, mode: int) -> float:
-        """Run the kernel once, by the members that have a core, on the data of `set_data`; returns the mean loss, of TRAIN 0."""
+        """Run the kernel, by the members that have a core, on the data of `set_data`; returns the mean loss, of TRAIN 0.
+
+        TRAIN may end before it has come to its end; then the next call goes on.
+        """
         self._bind()
-        return self._by_all(mode, (self.x, self.columns, self.starts, self.y, self.labels, self.sample_weight, self.out))
+        data = self.x, self.columns, self.starts, self.y, self.labels, self.sample_weight, self.out
+        return self._by_all(mode, data) if mode == TRAIN else self._to_end(mode, data)
+
+    def _to_end(self, mode, data):
+        """`_by_all` for a whole mini-batch: a long one takes several calls, between which Ctrl-C counts."""
+        if not self._is_long:
+            return self._by_all(mode, data)
+        try:
+            while True:
+                loss = self._by_all(mode, data)
+                if self.plan.top == 0:
+                    return loss
+        except BaseException:
+            if mode != STEP:  # which has more to forget
+                self.forget_part()
+            raise
+
+    def forget_part(self):
+        """Let the next call begin a mini-batch, whatever was done of one."""
+        self.plan.top = 0
+        self.reals.part = self.reals.loss_sum = self.reals.loss_rows = 0.0
 
     def _by_all(self, mode, data):
         """What the kernel gives to the leader, whoever helps."""
@@ -257,6 +295,13 @@ class Session:
     def close(self):
         """Let the threads go."""
         self._crew.close()
+
+
+def rows_upto(count: int) -> np.ndarray:
+    """Row numbers 0, 1, 2, ... as the kernels read them."""
+    if count > MOST_ROWS:
+        raise ValueError(f"X has {count} samples, but a call takes {MOST_ROWS} at most: give it in parts")
+    return np.arange(count, dtype=np.int32)
 
 
 class _Kept:

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from fastbp.engine import threads
+from fastbp.engine.session import CALL_SECONDS
 from fastbp.engine.training_session import TrainingSession
-from fastbp.kernels.plan import MAX_STEPS
+from fastbp.kernels.plan import MAX_PIECES
 
-CALL_SECONDS = 0.05  # aim of one kernel call, so that Ctrl-C is honoured soon
 CALL_BYTES = 1 << 24  # copied and packed for a call: of larger networks it takes longer, for these not to be much of it
-FIRST_RATE = 4e10  # flop/s assumed for the first call
-MOST_CHANGE = 8  # of the steps from one call to the next
+MOST_CHANGE = 8  # of the pieces from one call to the next
 OVERWRITTEN = (
     "NaN or infinity was written into the parameters {where}, not by training, but by a callback or another thread. The parameters"
     " are again those from {which}"
@@ -85,10 +83,9 @@ class Supervisor:
 
     def __init__(self, session: TrainingSession) -> None:
         self.session = session
-        flop = session.batch * threads.flop_of_sample(session.net.sizes, session.entries)
         copies = 4 + session.rule.slots  # packed and unpacked, kept with the slots, and looked at
         self.seconds = CALL_SECONDS * (1 + copies * session.net._vector.nbytes / CALL_BYTES)
-        self.steps = max(1, int(self.seconds * FIRST_RATE / (flop + 5000)))
+        self.pieces = session.pieces_in(self.seconds)
         self.snapshot: Any = None  # before the last call
 
     def run(self, epochs: int, after: Callable[[int, int, list[float]], bool], *, each: bool = False) -> bool:
@@ -108,20 +105,29 @@ class Supervisor:
         ------
         DivergenceError
             Its ``epoch`` is the one at fault; the session is as it was at the end of the epoch before (or, where an epoch takes
-            several calls, of the call before).
+            several calls, of the call before, or before the mini-batch that takes several).
         """
+        try:
+            return self._run(epochs, after, each)
+        except BaseException:
+            if not self.session.is_between_batches:  # nothing remains of a mini-batch that is not finished
+                self.session.restore(self.snapshot)
+            raise
+
+    def _run(self, epochs: int, after: Callable[[int, int, list[float]], bool], each: bool) -> bool:
         session = self.session
         while (first := session.epoch) < epochs:
-            self.require_finite(first)
-            self.snapshot = session.snapshot()
+            if session.is_between_batches:
+                self.require_finite(first)
+                self.snapshot = session.snapshot()
             start = perf_counter()
-            session.train(first + 1 if each else epochs, self.steps)
+            is_all = session.train(first + 1 if each else epochs, self.pieces)
             seconds = perf_counter() - start
             if not session.is_finite():
                 raise DivergenceError(self._restore_last_finite(first), session.rate(first))
-            if not self.seconds / 2 <= seconds <= self.seconds * 2:
+            if seconds > self.seconds * 2 or (is_all and seconds < self.seconds / 2):
                 change = min(max(self.seconds / max(seconds, 1e-9), 1 / MOST_CHANGE), MOST_CHANGE)
-                self.steps = min(max(1, int(self.steps * change)), MAX_STEPS)
+                self.pieces = min(max(1, int(self.pieces * change)), MAX_PIECES)
             count = session.epoch - first
             if count and after(first, first + count, [start + seconds * k / count for k in range(1, count + 1)]):
                 return True
@@ -148,7 +154,7 @@ class Supervisor:
             session.restore(self.snapshot)
             if last <= before:
                 return before
-            session.train(last)
+            session.train_to(last)
             if session.is_finite():
                 return last
             last -= 1

@@ -8,7 +8,8 @@ worker processes their share in variables; its worker threads have one thread ea
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
@@ -29,7 +30,6 @@ VARIABLES = ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "NUMBA_NUM_THREADS", "LOKY_M
 POOLS = ("openblas", "mkl", "openmp")  # BLIS has one thread until it is told otherwise: that is no limit
 WITHOUT_THREADS = ("disabled", "sequential")  # nor is the one thread of a library that was built without
 Part = TypeVar("Part")
-Result = TypeVar("Result")
 PROC = Path("/proc/self")
 
 
@@ -61,15 +61,32 @@ def members_for(flop: float, limit: int | None, least: float = FLOP_PER_MEMBER) 
     return max(1, min(most, int(flop / least)))
 
 
-def divided(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
-    """``work(part)`` of every part: of the first in this thread, of each other in one of its own, if that is to be had."""
-    first, *others = parts
-    begun: list[Future[Result]] = []
-    with ThreadPoolExecutor(len(others)) as pool:
-        with suppress(RuntimeError):  # no thread, as at the end of the interpreter
-            for part in others:
-                begun.append(pool.submit(work, part))
-        return [work(first), *(each.result() for each in begun), *map(work, others[len(begun) :])]
+def divide(work: Callable[[Part], None], parts: Iterable[Part], members: int) -> None:
+    """``work(part)`` of every part, by so many threads, one of which is this; no more after an error or Ctrl-C."""
+    waiting = deque(parts)
+
+    def take() -> None:
+        while waiting:
+            try:
+                part = waiting.popleft()
+            except IndexError:  # another thread has just taken it
+                return
+            work(part)
+
+    if members == 1:
+        take()
+        return
+    with ThreadPoolExecutor(members - 1) as pool:
+        begun: list[Future[None]] = []
+        try:
+            with suppress(RuntimeError):  # no thread is to be had, as at the end of the interpreter
+                for _ in range(members - 1):
+                    begun.append(pool.submit(take))
+            take()
+            for other in begun:
+                other.result()
+        finally:
+            waiting.clear()
 
 
 def usable_threads() -> int:

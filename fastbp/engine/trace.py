@@ -35,6 +35,6 @@ def trace(net, X, y=None) -> Trace:
     layers = range(len(net.weights))
     a = [session.matrix(layer, "activation") for layer in layers]
     if net.loss_function.link:
-        a[-1] = net._forward(rows)[0]
+        a[-1] = net._outputs(rows)
     delta = None if y is None else [session.matrix(layer, "delta") for layer in layers]
     return Trace([session.matrix(0, "input"), *a], [session.matrix(layer, "raw") for layer in layers], delta)

@@ -10,7 +10,7 @@ def epoch_order(seed: int, epoch: int, n_samples: int) -> np.ndarray:
     """The order in which `fit` visits `n_samples` rows in an epoch (from 0) when it shuffles with this seed."""
     from fastbp.kernels.train import draw_order
 
-    order = np.empty(n_samples, np.int64)
+    order = np.empty(n_samples, np.int32)
     draw_order["float32"](order, seed, epoch)
     return order
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from fastbp.compiler import is_own
 from fastbp.engine import memory, panels
-from fastbp.engine.session import Session
+from fastbp.engine.session import CALL_SECONDS, Session
 from fastbp.kernels.check import all_finite
-from fastbp.kernels.plan import DIVERGED, GIVEN, MAX_STEPS, RUNNING, SHUFFLED, WITH_REPLACEMENT
+from fastbp.kernels.plan import DIVERGED, GIVEN, MAX_PIECES, RUNNING, SHUFFLED, WITH_REPLACEMENT
 from fastbp.kernels.train import STEP, TRAIN
 from fastbp.optimizers import N_HYPER, Optimizer
 
@@ -92,7 +92,7 @@ class TrainingSession(Session):
 
     def set_stop(self, rule):
         """End a call, with the status STOPPED, when a rule (`fastbp.engine.supervisor.Stopping`), if any, is over."""
-        self.plan.limit, self.plan.status = min(rule.limit, MAX_STEPS) if rule else 0, RUNNING
+        self.plan.limit, self.plan.status = min(rule.limit, MAX_PIECES) if rule else 0, RUNNING
         if rule:
             reals = self.reals
             reals.tolerance, reals.best, reals.waited, reals.strict = rule.tol, rule.best, rule.waited, rule.strict
@@ -113,18 +113,28 @@ class TrainingSession(Session):
 
         `steps`: by `step`, else by `train`.
         """
-        plan, reals = self.plan, self.reals
+        plan = self.plan
         plan.epoch = plan.origin = epoch
-        plan.status, plan.seed, plan.first, plan.guarded = RUNNING, seed, 0, steps
-        reals.loss_sum = reals.loss_rows = 0.0
+        plan.status, plan.seed, plan.first, plan.drawn, plan.guarded = RUNNING, seed, 0, 0, steps
+        self.forget_part()
+        plan.budget = self.pieces_in(CALL_SECONDS) if self._is_long else MAX_PIECES
         self._given = ()
 
     # --- training --------------------------------------------------------------------------------------------------------
 
-    def train(self, until: int, steps=MAX_STEPS):
-        """Go on up to that epoch, so many mini-batches at most, or until the rule of `set_stop` ends it."""
-        self.plan.epochs, self.plan.steps = until, steps
+    def train(self, until: int, pieces: int) -> bool:
+        """Go on up to that epoch, or until the rule of `set_stop` ends it, by one call of the kernel, which may do a part of that.
+
+        It draws a part of an order, or does so many `pieces`: mini-batches, or parts of long ones. Returns whether it did all.
+        """
+        self.plan.epochs, self.plan.budget = until, pieces
         self.call(TRAIN)
+        return bool(self.plan.budget == 0)
+
+    def train_to(self, until: int):
+        """Go on up to that epoch, or until the rule of `set_stop` ends it."""
+        while self.epoch < until and self.plan.status == RUNNING:
+            self.train(until, MAX_PIECES)
 
     def step(self, count: int, x, y, labels, sample_weight) -> float:
         """One step of the rule by `count` samples, given as for `compute`; the loss before it.
@@ -133,7 +143,13 @@ class TrainingSession(Session):
         are, and the rule begins anew.
         """
         hyper = self._hyper.copy()
-        loss = self.compute(STEP, count, x, y, labels, sample_weight, self.out)
+        try:
+            loss = self.compute(STEP, count, x, y, labels, sample_weight, self.out)
+        except BaseException:
+            if self.plan.top:  # as left where the step was not finished
+                self._hyper[:] = hyper
+                self.forget_part()
+            raise
         if self.plan.status != DIVERGED:
             return loss
         self.plan.status = RUNNING
@@ -145,21 +161,18 @@ class TrainingSession(Session):
 
     def snapshot(self):
         """All that training changes, copied; the next snapshot overwrites this one."""
-        is_drawn = self.plan.first > 0 and self.plan.order != GIVEN
-        order = self.order.copy() if is_drawn else self.order[:0]
         arrays = self.plan.numbers, self._params, self.reals.numbers, self._slots
         if not self._kept:
             # new pages for every copy of a large network would take longer than the copy
             self._kept = [memory.zeros(array.size, array.dtype) for array in arrays]
         for kept, array in zip(self._kept, arrays, strict=True):
             kept[:] = array
-        return self._kept, order
+        return self._kept
 
     def restore(self, snapshot):
         """Go back to a snapshot."""
-        (plan, params, reals, slots), order = snapshot
-        self.plan.numbers[:], self._params[:], self.reals.numbers[:], self._slots[:] = plan, params, reals, slots
-        self.order[: order.size] = order
+        self.plan.numbers[:], self._params[:], self.reals.numbers[:], self._slots[:] = snapshot
+        self.plan.drawn = 0  # the order, a function of seed and epoch, is drawn anew
 
     def is_finite(self) -> bool:
         """Whether the loss and all parameters are finite after a call."""
@@ -180,6 +193,11 @@ class TrainingSession(Session):
     def is_between_epochs(self) -> bool:
         """Whether training goes on at the beginning of an epoch."""
         return self.plan.first == 0
+
+    @property
+    def is_between_batches(self) -> bool:
+        """Whether no mini-batch has been begun that is not finished."""
+        return self.plan.top == 0
 
     def losses_and_rates(self, first: int, last: int) -> tuple[list[float], list[float]]:
         """Losses and learning rates of range(first, last)."""

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastbp import optimizers
 from fastbp.engine.history import History
+from fastbp.engine.session import rows_upto
 from fastbp.engine.turn import Turn
 from fastbp.engine.validation import finite_parameters, numbers
 from fastbp.estimators import _checks, _parameters
@@ -294,7 +295,7 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
     def _split(self, data, rng):
         """The rows to train on, and the others, to stop early by."""
         rows, held = train_test_split(
-            np.arange(len(data)), random_state=rng, test_size=self.validation_fraction, stratify=self._stratify(data)
+            rows_upto(len(data)), random_state=rng, test_size=self.validation_fraction, stratify=self._stratify(data)
         )
         if len(held) < 2:
             raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")

@@ -52,7 +52,7 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         net, parts = self._net_and_rows(X)
         # targets one below the raw outputs make the derivative of half the squared error 1
         linear = Network(net.sizes, net.hidden, dtype=net.dtype, weights=net.weights, biases=net.biases)
-        return np.concatenate([self._slopes(_jacobian(linear, rows), net._forward(rows)[0]) for rows in parts])
+        return np.concatenate([self._slopes(_jacobian(linear, rows), net._outputs(rows)) for rows in parts])
 
     def _net_and_rows(self, X):
         self._require_fitted()
@@ -75,7 +75,7 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
 def _jacobian(linear, rows):
     """Derivatives (N, n_out, n_in) of the raw outputs."""
-    raw = linear._forward(rows)[0]
+    raw = linear._outputs(rows)
     result = np.empty((len(rows), raw.shape[1], rows.shape[1]), rows.dtype)
     for k in range(raw.shape[1]):
         targets = raw.copy()

@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from fastbp.engine.session import rows_upto
 from fastbp.kernels.draws.mersenne import shuffle_often
 
 LEAST_NUMBERS = 1 << 14  # that repay setting the generator's state
@@ -15,8 +16,8 @@ def draw_orders(rng, rows, orders):
     Parameters
     ----------
     rng : numpy.random.RandomState
-    rows : ndarray of int64 (n_samples,)
-    orders : ndarray of int64 (epochs, n_samples)
+    rows : ndarray of int32 (n_samples,)
+    orders : ndarray of int32 (epochs, n_samples)
         Overwritten with `rows` after each of the calls.
     """
     state = rng.get_state(legacy=False) if orders.size >= LEAST_NUMBERS else {}
@@ -35,7 +36,7 @@ def draw_orders(rng, rows, orders):
 @lru_cache(maxsize=8)
 def order_of_seed(seed, n_samples) -> np.ndarray:
     """The first order (n_samples,) that a new generator of this seed gives."""
-    rows = np.arange(n_samples)
+    rows = rows_upto(n_samples)
     np.random.RandomState(seed).shuffle(rows)
     rows.flags.writeable = False
     return rows

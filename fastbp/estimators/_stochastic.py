@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastbp.engine import sparsity
 from fastbp.engine.regularization import drops_inputs
 from fastbp.engine.rule import RunningRule
+from fastbp.engine.session import rows_upto
 from fastbp.engine.supervisor import OVERWRITTEN, DivergenceError, OverwrittenError, Stopping, Supervisor
 from fastbp.estimators._checks import NOT_FINITE
 from fastbp.estimators._orders import draw_orders, order_of_seed
@@ -29,7 +30,7 @@ def prepare_stochastic(estimator, net, data, held_out, rng, tasks, incremental, 
         estimator._optimizer = RunningRule(update_rule(estimator))
     if estimator.early_stopping and incremental:
         raise ValueError("partial_fit does not support early_stopping=True")
-    rows = np.arange(len(data))
+    rows = rows_upto(len(data))
     if estimator.early_stopping and held_out is None:
         rows, held_out = estimator._split(data, rng)
     batch_size = _batch_size(estimator.batch_size, len(rows))
@@ -74,7 +75,7 @@ class _Fit:
         self.max_iter = 1 if incremental else estimator.max_iter
         self.each = bool(estimator.verbose or held_out is not None or tasks.is_watched)
         self.together = min(EPOCHS_TOGETHER, self.max_iter, max(1, ORDER_NUMBERS // len(rows)))
-        self.orders = np.empty((self.together if estimator.shuffle else 1, len(rows)), np.int64)
+        self.orders = np.empty((self.together if estimator.shuffle else 1, len(rows)), np.int32)
         self.orders[0] = rows
         self.schedule = schedule(estimator)
         # drawn where it is needed only: the random numbers of the defaults are scikit-learn's

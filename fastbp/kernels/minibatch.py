@@ -97,16 +97,29 @@ def piece_of_work(plan, work, reals, data, batch, differentiate, top, loss, team
     return loss
 
 
+@inline
+def leave(plan, reals, top, loss):
+    """A mini-batch goes on from sample `top` on, with its `loss` so far, in the next call; with the next one, where that is 0."""
+    plan.top, reals.part = top, loss
+
+
 @kernel
-def minibatch(plan, work, reals, data, batch, rate, differentiate, crew):
+def minibatch(plan, work, reals, data, batch, rate, differentiate, most, crew):
     """One step of training on a mini-batch, or (with NO_RULE) its loss and gradient, by the leader of a crew.
 
     Adds the loss, penalty included, times its samples to ``reals.loss_sum``, and their number to ``reals.loss_rows``, unless it
     weighs nothing; `rate` is lr. Everything in `work` may be overwritten but the packed weights and slots, which the rule changes.
+
+    It begins with sample ``plan.top``, and does `most` pieces at most. Returns how many it did; where ``plan.top`` is not 0 then,
+    the mini-batch goes on there, and nothing else may use `work` meanwhile.
     """
     l2, weighs = penalty_factor(plan, reals, reals.l2, batch), batch.inverse > 0.0
-    loss, top, count = 0.0, 0, batch.count
+    loss, top, count, pieces = reals.part, plan.top, batch.count, 0
     while top < count and plan.status != DIVERGED:
+        if pieces == most:
+            leave(plan, reals, top, loss)
+            return pieces
+        pieces += 1
         team = form_team(crew, reals, batch, top)
         if top == 0:
             if plan.rule != NO_RULE:
@@ -121,13 +134,15 @@ def minibatch(plan, work, reals, data, batch, rate, differentiate, crew):
         top += rows
         if plan.guarded == 1 and not isfinite(loss):
             plan.status = DIVERGED
+    leave(plan, reals, 0, 0.0)
     reals.loss_sum += reals.report * factor_of_weights(plan, batch) * loss * count
     if plan.status == DIVERGED:
-        return
+        return pieces
     if steps_from_memory(plan) or adds_penalty(plan, batch, differentiate) or reals.max_norm > 0.0:
         team = form_team(crew, reals, batch, count)
         piece_of_work(plan, work, reals, data, batch, differentiate, count, loss, team)
         settle(crew, team, FINISH, 1)
+    return pieces
 
 
 @kernel

@@ -22,6 +22,7 @@ from fastbp.kernels.products.gemm import count_panels
 from fastbp.kernels.roll_call import Crew, await_arrival, end_call
 from fastbp.kernels.samples import Data, batch_of, set_conversion
 from fastbp.kernels.team import alone
+from fastbp.kernels.tuning import DRAWN
 from fastbp.simd.kinds import OTHERS
 from fastbp.simd.register import pointer
 
@@ -47,11 +48,20 @@ def unpack_layers(plan, packed, params):
 
 
 @kernel
-def _begin_epoch(plan, order, epoch):
+def _draw_rows(plan, order, epoch):
+    """The order of an epoch from ``plan.drawn`` on, or a part of what is missing of it; whether it is complete."""
+    count, first = plan.n_rows, plan.drawn
+    last = plan.drawn = min(count, first + DRAWN)
     if plan.order == SHUFFLED:
-        shuffle(order, plan.n_rows, plan.seed, epoch)
-    elif plan.order != GIVEN:
-        draw_with_replacement(order, plan.n_rows, plan.population, plan.seed, epoch)
+        shuffle(order, count, plan.seed, epoch, first, last)
+        begin, end = count - last, count - first
+    else:
+        draw_with_replacement(order, plan.population, plan.seed, epoch, first, last)
+        begin, end = first, last
+    if plan.chosen == 1:
+        for i in range(begin, end):
+            order[i] = order[count + order[i]]
+    return last == count
 
 
 @inline
@@ -81,25 +91,26 @@ def _end_epoch(plan, work, reals, record):
 def _training(step):
     @kernel
     def train(plan, work, reals, rates, record, data, order, crew):
-        """Mini-batches from the cursor (epoch, first) on, until epochs or steps are reached or the status is no longer RUNNING."""
+        """Mini-batches from the cursor on, until epochs or the budget is reached or the status is no longer RUNNING."""
         epoch, first, rows, size = plan.epoch, plan.first, plan.n_rows, plan.batch
-        record_width, steps = 1 + 4 * plan.n_layers, 0
-        while epoch < plan.epochs and steps < plan.steps and plan.status == RUNNING:
-            if first == 0 and plan.order != GIVEN:
-                _begin_epoch(plan, order, epoch)
+        record_width, left = 1 + 4 * plan.n_layers, plan.budget
+        while epoch < plan.epochs and left > 0 and plan.status == RUNNING:
+            if plan.order != GIVEN and plan.drawn < rows and not _draw_rows(plan, order, epoch):
+                break
             since, each = epoch - plan.origin, min(plan.rates - 1, 1)
             samples, rate = order + since * plan.order_stride, rates + since * plan.rates + each * (first // size)
-            while first < rows and steps < plan.steps:
+            while first < rows and left > 0:
                 batch = batch_of(plan, data, samples + first, min(size, rows - first), epoch, first)
-                step(plan, work, reals, data, batch, rate[0], True, crew)
+                left -= step(plan, work, reals, data, batch, rate[0], True, left, crew)
+                if plan.top > 0:
+                    break
                 first += batch.count
-                steps += 1
                 rate = rate + each
             if first >= rows:
                 _end_epoch(plan, work, reals, record + since * record_width)
                 epoch += 1
-                first = 0
-        plan.epoch, plan.first = epoch, first
+                first = plan.drawn = 0
+        plan.epoch, plan.first, plan.budget = epoch, first, left
 
     return train
 
@@ -151,7 +162,9 @@ def lead(call, mode, crew):
         unpack_layers(plan, packed, params)
         return 0.0
     batch = batch_of(plan, call.data, call.order, plan.n_rows, plan.epoch, plan.first)
-    minibatch(plan, work, reals, call.data, batch, call.rates[0], mode != EVALUATE, crew)
+    minibatch(plan, work, reals, call.data, batch, call.rates[0], mode != EVALUATE, plan.budget, crew)
+    if plan.top > 0:
+        return 0.0
     loss = _take_loss(reals)
     if mode == DIFFERENTIATE:
         unpack_layers(plan, work + plan.gradient, call.out)
@@ -184,7 +197,9 @@ def in_lanes(call, mode, member, crew):
     write_ones(plan, work)
     if mode == STEP:
         batch = batch_of(plan, call.data, call.order, plan.n_rows, plan.epoch, plan.first)
-        narrow_minibatch(plan, work, reals, call.data, batch, call.rates[0], True, crew)
+        narrow_minibatch(plan, work, reals, call.data, batch, call.rates[0], True, plan.budget, crew)
+        if plan.top > 0:
+            return 0.0
         loss = _take_loss(reals)
         if _is_sound(plan, loss, packed):
             unpack_narrow(plan, packed, call.params)
@@ -198,7 +213,7 @@ def _signature(dtype):
     vector, ints, reals = dtype[::1], types.int64[::1], types.float64[::1]
     numbers, places, rows = (types.Array(each, 1, "C", readonly=True) for each in (dtype, types.int32, types.int64))
     samples = OneOf(dtype, OTHERS)
-    own = ints, vector, vector, *[reals] * 3, ints, ints
+    own = ints, vector, vector, *[reals] * 3, types.int32[::1], ints
     weights = types.Array(types.float64, 1, "C", readonly=True)
     return types.float64(*own, *[types.int64] * 3, samples, places, rows, numbers, rows, weights, vector)
 
@@ -220,8 +235,10 @@ def _running(name, way):
         rates, record : arrays of float64
             Learning rate of each epoch (or of each of its mini-batches), and (epochs, 1 + 4 L): loss, norms of weights and biases,
             norms of their gradients.
-        order, meeting : arrays of int64
-            Row numbers, overwritten where the kernel draws them; what threads share, see :mod:`fastbp.kernels.roll_call`.
+        order : array of int32
+            Row numbers, overwritten where the kernel draws them; where the plan says so, the rows that are `chosen` after them.
+        meeting : array of int64
+            What threads share, see :mod:`fastbp.kernels.roll_call`.
         mode : int
             TRAIN: mini-batches, parameters packed before and unpacked after. STEP: one mini-batch, the first plan.n_rows of
             `order`, with rates[0]; parameters stay as they are where it diverges. DIFFERENTIATE: `out` = the gradient, like
@@ -239,7 +256,8 @@ def _running(name, way):
         Returns
         -------
         float
-            STEP, DIFFERENTIATE and EVALUATE: to the leader, the mean loss. PREDICT: NaN if `x` holds one, or infinity. Else 0. NaN,
+            STEP, DIFFERENTIATE and EVALUATE: to the leader, the mean loss, if ``plan.top`` is 0; else the same call has to be made
+            again, to go on. PREDICT: NaN if `x` holds one, or infinity. Else 0. NaN,
             too, if a code is not known; the plan's status tells that.
         """
         plan_, reals_ = plan_at(pointer(plan)), reals_at(pointer(reals))
@@ -257,7 +275,7 @@ def _running(name, way):
 run, run_narrow = _running("run", in_panels), _running("run_narrow", in_lanes)
 
 
-@entry(lambda dtype: types.void(types.int64[::1], types.int64, types.int64))
+@entry(lambda dtype: types.void(types.int32[::1], types.int64, types.int64))
 def draw_order(order, seed, epoch):
     """order (m,) = the rows that an epoch of a shuffled fit with this seed visits. `order` is overwritten."""
-    shuffle(pointer(order), order.size, seed, epoch)
+    shuffle(pointer(order), order.size, seed, epoch, 0, order.size)

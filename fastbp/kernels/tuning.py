@@ -35,6 +35,8 @@ SIDE_BY_SIDE = 4  # panels whose sums over the entries of a sample run side by s
 ENTRIES_OF_PIECE = 8  # of a sample, at least, in a piece of its columns whose weights stay in the first-level cache
 PIECE_BYTES = 1 << 14
 
+DRAWN = 1 << 20  # rows of an order that are drawn in a call, at most: some 20 ms
+
 # blocks (`block.py`)
 BLOCK_BYTES = 1 << 18  # of activations and deltas that stay in the cache, where a mini-batch is long
 LONG_BATCH = 1024  # samples up to which a mini-batch is one block
@@ -46,6 +48,7 @@ SMALL_GRADIENT = 1 << 17  # bytes: to add it to another takes little of the time
 # times as long, and 8-12-12-3 in mini-batches of 32 twice as long
 NARROW_LIMIT = 12
 NARROW_BLOCK = 64  # samples at a time (bits)
+NARROW_PIECE = 1 << 12  # samples of a long mini-batch between two looks at how much has been done
 NARROW_ROWS, NARROW_CHAINS = 3, 4  # of a tile of sums over the samples, which run side by side
 
 SPINS = 4096  # turns at the barrier before the first yield, about 20 us

@@ -187,7 +187,7 @@ def load_rows(typingctx, ptr, rows, stride):
     vec = Vec(ptr.dtype, lanes(ptr.dtype))
 
     def codegen(context, builder, signature, args):
-        numbers = (builder.load(at(builder, args[1], lane)) for lane in range(vec.lanes))
+        numbers = (builder.sext(builder.load(at(builder, args[1], lane)), args[2].type) for lane in range(vec.lanes))
         return emit_gather(builder, vector_type(vec), (at(builder, args[0], builder.mul(row, args[2])) for row in numbers))
 
     return vec(ptr, rows, types.intp), codegen

@@ -58,11 +58,11 @@ def _draw_partners(key, position, count, out):
     return position
 
 
-@entry(lambda dtype: types.int64(types.int64[::1], *[types.int64] * 3, types.int64[::1], types.int64[::1]))
+@entry(lambda dtype: types.int64(types.int64[::1], *[types.int64] * 3, types.int32[::1], types.int32[::1]))
 def shuffle_often(key, position, count, times, rows, orders):
     """orders (times, count) = `rows` (count,) after each of so many calls of ``RandomState.shuffle(rows)``; the next position.
 
-    `key` and `rows` are overwritten. `count` is below 2**32.
+    `key` and `rows` are overwritten. `count` is below 2**31.
     """
     key_, rows_, order = pointer(key), pointer(rows), pointer(orders)
     for _ in range(times):

@@ -34,12 +34,17 @@ def mask_of_units(ptr, seed, epoch, position, layer, group, keep):
 
 
 @kernel
-def shuffle(order, count, seed, epoch):
-    """order = a random permutation of 0 .. count - 1 (Fisher-Yates), a function of (seed, epoch)."""
-    for i in range(count):
-        order[i] = i
-    i = count - 1
-    while i > 0:
+def shuffle(order, count, seed, epoch, first, last):
+    """order = a random permutation of 0 .. count - 1 (Fisher-Yates), a function of (seed, epoch).
+
+    Its numbers are drawn from the end, and stay as they are then: here those from `first` to `last`, counted from there, which are
+    multiples of 4, or `count`.
+    """
+    if first == 0:
+        for i in range(count):
+            order[i] = i
+    i, end = count - 1 - first, count - 1 - last
+    while i > max(end, 0):
         for word in _draws(seed, epoch, i):
             if i > 0:
                 j = _bounded(word, i + 1)
@@ -48,11 +53,11 @@ def shuffle(order, count, seed, epoch):
 
 
 @kernel
-def draw_with_replacement(order, count, population, seed, epoch):
-    """order = `count` independent uniform numbers below `population`."""
-    for i in range(0, count, 4):
+def draw_with_replacement(order, population, seed, epoch, first, last):
+    """order[first:last] = independent uniform numbers below `population`; `first` is a multiple of 4."""
+    for i in range(first, last, 4):
         k = i
         for word in _draws(seed, epoch, i):
-            if k < count:
+            if k < last:
                 order[k] = _bounded(word, population)
             k += 1

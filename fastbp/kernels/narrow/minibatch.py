@@ -10,12 +10,13 @@ from math import isfinite
 
 from fastbp.compiler import inline, kernel
 from fastbp.kernels.forward import IDENTITY
-from fastbp.kernels.minibatch import prepare_step
+from fastbp.kernels.minibatch import leave, prepare_step
 from fastbp.kernels.narrow.columns import finish, gather, loss_narrow, outer_sums, product, sum_lanes
 from fastbp.kernels.packing import copy, fill
 from fastbp.kernels.plan import DIVERGED, SOFTMAX, step_at
 from fastbp.kernels.samples import block_of, factor_of_weights, number_of, numbers_of, weight_of
 from fastbp.kernels.sweeps import activate, multiply_slope, softmax_block, update
+from fastbp.kernels.tuning import NARROW_PIECE
 from fastbp.simd.record import preceding
 from fastbp.simd.register import broadcast, fence, fma, like, load, store, width
 
@@ -147,11 +148,11 @@ def one_sample(plan, work, reals, data, batch):
 
 
 @kernel
-def many_samples(plan, work, reals, data, batch):
-    """The sum of the weighted losses of a mini-batch, and its gradient."""
+def many_samples(plan, work, reals, data, batch, begin, end, loss):
+    """The sum of the weighted losses of samples `begin` to `end` of a mini-batch and those before, and the gradient of all."""
     stride, lanes, packed, partials = plan.block, width(work), work + plan.packed, work + plan.partials
-    weights, targets, loss = work + plan.lanes, work + plan.lanes + stride, 0.0
-    for top in range(0, batch.count, stride):
+    weights, targets = work + plan.lanes, work + plan.lanes + stride
+    for top in range(begin, end, stride):
         block = block_of(batch, top, min(stride, batch.count - top))
         samples = (block.count + lanes - 1) // lanes * lanes
         a = work + plan.layers[0].input
@@ -172,22 +173,35 @@ def many_samples(plan, work, reals, data, batch):
             if number > 0:
                 product(w, 1, n_in + 1, n_in, n_out, d, work + preceding(layer).delta, samples, stride, -1)
             outer_sums(d, work + layer.input, n_in, n_out, samples, stride, partials + layer.pack * lanes, top == 0)
-    sum_lanes(partials, plan.n_packed, work + plan.gradient)
+    if end == batch.count:
+        sum_lanes(partials, plan.n_packed, work + plan.gradient)
     return loss
 
 
 @kernel
-def narrow_minibatch(plan, work, reals, data, batch, rate, differentiate, crew):
-    """One step on a mini-batch, by one thread, with the ones of `write_ones`; see `minibatch`."""
-    loss = one_sample(plan, work, reals, data, batch) if batch.count == 1 else many_samples(plan, work, reals, data, batch)
+def narrow_minibatch(plan, work, reals, data, batch, rate, differentiate, most, crew):
+    """One step on a mini-batch, by one thread, with the ones of `write_ones`; see `minibatch`. A piece is of `NARROW_PIECE`."""
+    pieces = 1
+    if batch.count == 1:
+        loss = one_sample(plan, work, reals, data, batch)
+    else:
+        top = plan.top
+        pieces = min(most, (batch.count - top + NARROW_PIECE - 1) // NARROW_PIECE)
+        end = min(batch.count, top + pieces * NARROW_PIECE)
+        loss = many_samples(plan, work, reals, data, batch, top, end, reals.part)
+        if end < batch.count:
+            leave(plan, reals, end, loss)
+            return pieces
+        leave(plan, reals, 0, 0.0)
     reals.loss_sum += reals.report * factor_of_weights(plan, batch) * loss * batch.count
     reals.loss_rows += batch.count if batch.inverse > 0.0 else 0
     if plan.guarded == 1 and not isfinite(loss):
         plan.status = DIVERGED
-        return
+        return pieces
     prepare_step(plan, work, reals, rate, 0.0)
     step, packed = step_at(work + plan.step), work + plan.packed
     update(plan.rule, packed, work + plan.gradient, work + plan.slot_1, work + plan.slot_2, plan.n_packed, step.rule, step.l2)
+    return pieces
 
 
 @kernel
