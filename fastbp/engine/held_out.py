@@ -1,17 +1,31 @@
 """Samples that a fit is judged by, and not trained on."""
 
+from typing import NamedTuple
+
+import numpy as np
+
 from fastbp.engine import validation
+from fastbp.engine.sparsity import CompressedRows
 
 
-def given(net, data):
-    """`validation_data` of a fit, checked: rows, and targets or labels; None if there is none."""
+class HeldOut(NamedTuple):
+    """Samples that have passed validation."""
+
+    rows: np.ndarray | CompressedRows
+    targets: np.ndarray  # numbers (n_samples, n_outputs), or class numbers (n_samples,)
+    weights: np.ndarray  # (n_samples,), or empty
+
+
+def given(net, data) -> HeldOut | None:
+    """`validation_data` of a fit, checked; None if there is none."""
     if data is None:
         return None
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        raise TypeError("validation_data must be a pair (X, y)")
+    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+        raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
     rows = validation.samples("validation_data[0]", data[0], net.sizes[0], net.dtype)
     values, labels = validation.targets("validation_data[1]", data[1], len(rows), net.sizes[-1], net.loss_function.task, net.dtype)
-    return rows, labels if labels.size else values
+    weights = validation.weights_of_samples(data[2] if len(data) == 3 else None, len(rows), "validation_data[2]")
+    return HeldOut(rows, labels if labels.size else values, weights)
 
 
 def count_of(fraction, n_samples) -> int:
@@ -22,13 +36,7 @@ def count_of(fraction, n_samples) -> int:
     return count
 
 
-def split(rng, rows, values, labels, weights, count):
-    """The samples to train on, and `count` others, drawn at random, to judge by."""
-    before = rng.bit_generator.state
-    mixed = rng.permutation(len(rows))
-    kept, held = mixed[count:], mixed[:count]
-    if len(weights) and not weights[kept].any():
-        rng.bit_generator.state = before
-        raise ValueError("sample_weight must not be all zero for the rows that validation_fraction leaves for training")
-    part = [array[kept] if len(array) else array for array in (rows, values, labels, weights)]
-    return *part, (rows[held], labels[held] if labels.size else values[held])
+def split(rng, n_samples: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the samples to train on, and `count` others, drawn at random, to judge by."""
+    mixed = rng.permutation(n_samples).astype(np.int32)
+    return mixed[count:], mixed[:count]

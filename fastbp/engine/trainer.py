@@ -8,11 +8,12 @@ import numpy as np
 
 from fastbp import optimizers, schedules
 from fastbp.arguments import boolean, integer, is_boolean, positive, real
-from fastbp.engine import held_out, memory, regularization, sparsity, states, validation
-from fastbp.engine.history import History, Watch, bar_of
+from fastbp.engine import regularization, sparsity, states, validation
+from fastbp.engine.history import History
 from fastbp.engine.rule import RunningRule
+from fastbp.engine.run import run
 from fastbp.engine.step_rates import StepRates
-from fastbp.engine.supervisor import DivergenceError, Stopping, Supervisor
+from fastbp.engine.supervisor import DivergenceError
 
 DIVERGED = (
     "training diverged: {} is not finite. The weights are as before the step, {}. Lower the learning rate (now {:g}), or scale X to"
@@ -227,6 +228,7 @@ class Trainer:
         order: Any = None,
         sample_weight: Any = None,
         validation_data: Any = None,
+        resume: Any = None,
     ) -> History:
         """Train for some epochs, or until a rule of stopping or a callback ends it.
 
@@ -240,63 +242,22 @@ class Trainer:
         epochs : int, default 10
         order, sample_weight, validation_data : optional
             As for `Network.fit`.
+        resume : dict, optional
+            Of an earlier run with the same options on the same data, a state that a callback took (`fastbp.Checkpoint`): train on
+            from there, up to `epochs` in all.
 
         Returns
         -------
         History
-            Of these epochs.
+            Of these epochs, and of those before where the run is resumed.
 
         Raises
         ------
         ValueError, TypeError, DivergenceError, RuntimeError
             As `Network.fit`.
         """
-        net = self.net
-        epochs = integer("epochs", epochs)
-        rows, values, labels, weights = self._checked(X, y, sample_weight)
-        judged = held_out.given(net, validation_data)
-        held_count = 0 if judged is not None else held_out.count_of(self._validation_fraction, len(rows))
-        if self._patience is not None and judged is None and held_count == 0:
-            raise ValueError("patience needs validation_data or validation_fraction")
-        given = None if order is None else validation.row_order(order, epochs, len(rows) - held_count)
-        if given is not None and len(weights) and not weights[given].any():
-            raise ValueError("sample_weight must not be all zero for the rows of order")
-        count = len(rows) - held_count if given is None else given.shape[1]
-        steps = -(-count // self._batch_size)
-        memory.check_room(f"epochs={epochs}", 8 * epochs * (4 * len(net.sizes) - 3 + (steps if self._schedule.per_step else 1)))
-        validation.finite_parameters("params", net._vector)
-        with net._turn:
-            first = self._running.epochs + (self._first > 0)
-            last = first + epochs
-            rates = self._schedule.rates(self._running.learning_rate, self._schedule_epochs or last, steps, first, last)
-            if held_count:
-                rows, values, labels, weights, judged = held_out.split(self._rng, rows, values, labels, weights, held_count)
-            rows = self._seen(rows)
-            session = self._open(rows, min(self._batch_size, count))
-            session.set_data(rows, values, labels, weights, given)
-            self._penalise(session, len(rows))
-            is_drawn = bool(self._shuffle) and given is None
-            session.set_order(self._shuffle if given is None else False, 0 if given is None or len(given) == 1 else count)
-            session.set_rates(rates)
-            session.set_record(epochs, norms=self._norms)
-            session.begin(self._drawn_seed() if is_drawn or self._extra.dropout else 0, first)
-            watch = self._watch(session, judged, labels if labels.size else values, epochs)
-            self._running.epochs, self._first = first, 0
-
-            def after(first, last, times):
-                self._running.epochs = last  # callbacks may ask for the state
-                return watch.after(first, last, times)
-
-            try:
-                supervisor = Supervisor(session)
-                supervisor.run(last, after, each=watch.is_needed_every_epoch())
-                watch.restore_best()
-                supervisor.require_finite(first + len(watch.history.loss))
-            finally:
-                self._running.epochs = session.epoch + (not session.is_between_epochs)
-                session.release_data()
-                watch.close()
-        return watch.history
+        history: History = run(self, X, y, epochs, order, sample_weight, validation_data, resume)
+        return history
 
     def state(self) -> dict[str, Any]:
         """Everything that is needed to go on: `load_state` of a trainer with the same options continues to the same bits.
@@ -377,15 +338,14 @@ class Trainer:
     def _penalise(self, session, n_samples):
         session.set_penalty(self._l2 / n_samples, self._extra.l1 / n_samples)
 
+    def _described(self, epochs: int) -> dict[str, str]:
+        """The options that a run's result depends on."""
+        names = "batch_size shuffle l2 validation_fraction tol n_iter_no_change gradient_tol patience record_norms record_score"
+        found = {name: repr(getattr(self, f"_{name}")) for name in names.split()}
+        found |= {"optimizer": repr(self._running.rule), "schedule": repr(self._schedule), "regularization": repr(self._extra)}
+        return found | ({"epochs": repr(self._schedule_epochs or epochs)} if self._schedule.needs_end else {})
+
     def _drawn_seed(self) -> int:
         if self._seed is None:
             self._seed = int(self._rng.integers(1 << 63))
         return self._seed
-
-    def _watch(self, session, judged, targets, epochs) -> Watch:
-        loss_rule = None if self._tol is None else Stopping(self._tol, self._n_iter_no_change)
-        judged_rule = None if self._patience is None else Stopping(0.0, self._patience)
-        bar = bar_of(epochs) if self._progress else None
-        rules = loss_rule, self._gradient_tol, judged, judged_rule
-        scored = targets if self._record_score else None
-        return Watch(session, *rules, scored, self._n_threads, self._record_norms, self._callbacks, bar)

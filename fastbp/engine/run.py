@@ -1,0 +1,128 @@
+"""`run`: some epochs of a trainer on data that stay, until a rule of stopping, a callback or the user ends it."""
+
+from copy import deepcopy
+
+from fastbp.arguments import integer
+from fastbp.engine import held_out, memory, run_state, validation
+from fastbp.engine.history import History
+from fastbp.engine.supervisor import Stopping, Supervisor
+from fastbp.engine.validation import NO_WEIGHTS
+from fastbp.engine.watch import Watch, bar_of, takes_moment
+
+
+def run(trainer, X, y, epochs, order, sample_weight, validation_data, resume):
+    """See `Trainer.run`. What is at fault is told before anything is changed."""
+    net = trainer.net
+    epochs = integer("epochs", epochs)
+    rows, values, labels, weights = trainer._checked(X, y, sample_weight)
+    targets = labels if labels.size else values
+    judged = held_out.given(net, validation_data)
+    held_count = 0 if judged is not None else held_out.count_of(trainer._validation_fraction, len(rows))
+    if trainer._patience is not None and judged is None and held_count == 0:
+        raise ValueError("patience needs validation_data or validation_fraction")
+    given = None if order is None else validation.row_order(order, epochs, len(rows) - held_count)
+    count = len(rows) - held_count if given is None else given.shape[1]
+    steps = -(-count // trainer._batch_size)
+    memory.check_room(f"epochs={epochs}", 8 * epochs * (4 * len(net.sizes) - 3 + (steps if trainer._schedule.per_step else 1)))
+    validation.finite_parameters("params", net._vector)
+    told, options, data = None, {}, ""
+    if resume is not None or any(map(takes_moment, trainer._callbacks)):
+        options = trainer._described(epochs)
+        data = run_state.fingerprint([*_arrays(rows), targets, weights, given, *_arrays(judged)])
+    if resume is not None:
+        told = run_state.checked(resume, options, data, net._vector.size, trainer._rng)
+        trainer.load_state(resume.get("trainer"))
+    with net._turn:
+        running = trainer._running
+        first = running.epochs + (trainer._first > 0)
+        begun = told["begun"] if told else first
+        last = begun + epochs
+        history = History(**told["history"]) if told else History()
+        if told and (first >= last or history.stopped_by is not None):
+            _set_best(net, told["best"])
+            return history
+        rates = trainer._schedule.rates(running.learning_rate, trainer._schedule_epochs or last, steps, first, last)
+        before, chosen, source = trainer._rng.bit_generator.state, None, trainer._rng
+        split = told["split"] if told else before
+        if held_count:
+            if told:
+                source = deepcopy(trainer._rng)
+                source.bit_generator.state = split
+            chosen, held = held_out.split(source, len(rows), held_count)
+            judged = held_out.HeldOut(rows[held], targets[held], NO_WEIGHTS)
+            given = None if given is None else chosen[given]
+        visited = chosen if given is None else given
+        if len(weights) and visited is not None and not weights[visited].any():
+            trainer._rng.bit_generator.state = before
+            raise ValueError("sample_weight must not be all zero for the rows that are trained on")
+        if given is not None and len(given) > 1:
+            given = given[first - begun :]
+        rows = trainer._seen(rows)
+        session = trainer._open(rows, min(trainer._batch_size, count))
+        session.set_data(rows, values, labels, weights, given, chosen if given is None else None)
+        trainer._penalise(session, len(rows) - held_count)
+        shuffle = trainer._shuffle if given is None else False
+        session.set_order(shuffle, 0 if given is None or len(given) == 1 else count)
+        session.set_rates(rates)
+        session.set_record(last - first, norms=trainer._norms)
+        session.begin(trainer._drawn_seed() if shuffle or trainer._extra.dropout else 0, first)
+
+        def state():
+            own = {"begun": begun, "options": options, "data": data, "split": split if held_count else None}
+            return {"trainer": trainer.state(), "run": own | watch.rules() | {"history": deepcopy(watch.history.to_dict())}}
+
+        watch = Watch(
+            session,
+            _rule(trainer._tol, trainer._n_iter_no_change, told and told["stop"]),
+            trainer._gradient_tol,
+            judged,
+            _rule(None if trainer._patience is None else 0.0, trainer._patience, told and told["patience"]),
+            targets if trainer._record_score else None,
+            trainer._n_threads,
+            trainer._record_norms,
+            trainer._callbacks,
+            bar_of(epochs, first - begun) if trainer._progress else None,
+            last,
+            state,
+            history,
+            told and told["best"],
+        )
+        running.epochs, trainer._first = first, 0
+
+        def after(first, last, times):
+            running.epochs = last  # callbacks may ask for the state
+            return watch.after(first, last, times)
+
+        try:
+            supervisor = Supervisor(session)
+            supervisor.run(last, after, each=watch.is_needed_every_epoch())
+            watch.restore_best()
+            supervisor.require_finite(begun + len(history.loss))
+        except BaseException as error:
+            error.history = watch.interrupt(session.epoch)  # type: ignore[attr-defined]
+            if isinstance(error, KeyboardInterrupt):
+                history.stopped_by = history.stopped_by or "interrupt"
+                watch.restore_best()
+            raise
+        finally:
+            running.epochs = session.epoch + (not session.is_between_epochs)
+            session.release_data()
+            watch.close()
+    return history
+
+
+def _arrays(rows):
+    """What rows, or samples that are held out, consist of."""
+    if isinstance(rows, held_out.HeldOut):
+        return [*_arrays(rows.rows), rows.targets, rows.weights]
+    return [rows.values, rows.columns, rows.starts] if hasattr(rows, "columns") else [rows]
+
+
+def _rule(tol, limit, known) -> Stopping | None:
+    """A rule of stopping, which may know of epochs before."""
+    return None if tol is None else Stopping(tol, limit, *(known or ()))
+
+
+def _set_best(net, best) -> None:
+    if best is not None:
+        net._vector[:] = best
