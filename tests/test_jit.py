@@ -669,14 +669,34 @@ def test_every_place_is_as_likely_for_every_row():
     assert ((counts - expected) ** 2 / expected).sum() < 210  # 144 degrees of freedom, probability 0.0003
 
 
-@compiled(lambda dtype: types.void(types.int64[::1], types.int64, types.int64, types.int64))
-def with_replacement(order, population, seed, epoch):
-    _philox.draw_with_replacement(pointer(order), order.size, population, seed, epoch)
+@compiled(lambda dtype: types.void(types.int64[::1], *[types.int64] * 5))
+def with_replacement(order, population, seed, epoch, first, last):
+    _philox.draw_with_replacement(pointer(order), population, seed, epoch, first, last)
+
+
+@compiled(lambda dtype: types.void(types.int64[::1], *[types.int64] * 4))
+def shuffled(order, seed, epoch, first, last):
+    _philox.shuffle(pointer(order), order.size, seed, epoch, first, last)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8, 61, 64])
+@pytest.mark.parametrize("part", [4, 8, 28])
+def test_an_order_is_the_same_in_whatever_parts_it_is_drawn(n, part):
+    permutation, draws, whole = np.full(n, -1), np.full(n, -1), np.full(n, -1)
+    for first in range(0, n, part):
+        last = min(first + part, n)
+        settled = permutation[n - first :].copy()
+        shuffled["float64"](permutation, 3, 1, first, last)
+        np.testing.assert_array_equal(permutation[n - first :], settled)
+        with_replacement["float64"](draws, 9, 3, 1, first, last)
+    np.testing.assert_array_equal(permutation, epoch_order(3, 1, n))
+    with_replacement["float64"](whole, 9, 3, 1, 0, n)
+    np.testing.assert_array_equal(draws, whole)
 
 
 def test_drawing_with_replacement_is_fair():
     order = np.full(70_001, -1)
-    with_replacement["float64"](order, 7, 5, 0)
+    with_replacement["float64"](order, 7, 5, 0, 0, order.size)
     assert order.min() == 0
     assert order.max() == 6
     expected = order.size / 7
@@ -684,7 +704,7 @@ def test_drawing_with_replacement_is_fair():
     pairs = np.bincount(order[:-1] * 7 + order[1:], minlength=49)
     assert ((pairs - order.size / 49) ** 2 / (order.size / 49)).sum() < 85  # 48 degrees of freedom, probability 0.001
     again = np.full(70_001, -1)
-    with_replacement["float64"](again, 7, 5, 1)
+    with_replacement["float64"](again, 7, 5, 1, 0, again.size)
     assert 0.1 < (again == order).mean() < 0.2
-    with_replacement["float64"](again[:11], 7, 5, 0)
+    with_replacement["float64"](again[:11], 7, 5, 0, 0, 11)
     np.testing.assert_array_equal(again[:11], order[:11])
