@@ -19,8 +19,9 @@ _MODULES = {
     "engine.regularization": "dropout_mask",
     "engine.supervisor": "DivergenceError",
     "engine.trainer": "Trainer",
-    "engine.training": "epoch_order",
-    "files.checkpoint": "ModelFormatError",
+    "engine.orders": "epoch_order",
+    "files.checkpoint": "Checkpoint",
+    "files.model_file": "ModelFormatError",
 }
 _SUBMODULES = [
     *("activations", "baseline", "estimators", "gradcheck", "initializers", "losses", "optimizers", "plotting", "schedules"),
@@ -43,13 +44,14 @@ if TYPE_CHECKING:
     from fastbp import textbook as textbook
     from fastbp.activations import *  # noqa: F403
     from fastbp.engine.history import History as History
+    from fastbp.engine.orders import epoch_order as epoch_order
     from fastbp.engine.regularization import dropout_mask as dropout_mask
     from fastbp.engine.supervisor import DivergenceError as DivergenceError
     from fastbp.engine.trainer import Trainer as Trainer
-    from fastbp.engine.training import epoch_order as epoch_order
     from fastbp.estimators import MLPClassifier as MLPClassifier
     from fastbp.estimators import MLPRegressor as MLPRegressor
-    from fastbp.files.checkpoint import ModelFormatError as ModelFormatError
+    from fastbp.files.checkpoint import Checkpoint as Checkpoint
+    from fastbp.files.model_file import ModelFormatError as ModelFormatError
     from fastbp.gradcheck import GradientReport as GradientReport
     from fastbp.losses import *  # noqa: F403
     from fastbp.network import Network as Network

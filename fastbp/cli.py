@@ -242,10 +242,10 @@ def _speed(comparison: Comparison, n_rows: int, flop: int) -> list[tuple[str, st
 
 def _saved(path: Path) -> tuple[Network, dict[str, Any]]:
     """A network and what `_train` saved with it."""
-    from fastbp.files import checkpoint
+    from fastbp.files import model_file
     from fastbp.network import load
 
-    net, extra = load(path), checkpoint.read_header(path)["extra"]
+    net, extra = load(path), model_file.read_header(path)["extra"]
     if "preprocessor" not in extra:
         raise ValueError(
             f"{path} was not saved by 'fastbp train', so how to prepare the data is not known; use fastbp.load in Python"

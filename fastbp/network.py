@@ -6,13 +6,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastbp import activations, gradcheck, initializers, losses
-from fastbp.engine import memory, metrics, sparsity, threads, trace, training, validation
+from fastbp import activations, gradcheck, initializers, losses, training
+from fastbp.engine import memory, metrics, sparsity, threads, trace, validation
 from fastbp.engine.parameters import Gradients, Parameters, parameter_offsets
 from fastbp.engine.session import CALL_SECONDS, FIRST_RATE, Session
 from fastbp.engine.trainer import Trainer
 from fastbp.engine.turn import Turn
-from fastbp.files import checkpoint
+from fastbp.files import model_file
 from fastbp.kernels.train import DIFFERENTIATE, EVALUATE
 
 SPARE_BYTES = 1 << 24  # of the work buffer that a network keeps between calls
@@ -354,7 +354,7 @@ class Network(Parameters):
         path : str, path or binary file
             To a file that is open, or what has `write` as one has, the network is written from where it is.
         extra : dict, optional
-            More to keep with the network: anything JSON can hold exactly. `fastbp.files.checkpoint.read_header` gives it back.
+            More to keep with the network: anything JSON can hold exactly. `fastbp.files.model_file.read_header` gives it back.
 
         Raises
         ------
@@ -365,7 +365,7 @@ class Network(Parameters):
         OSError
             If the file cannot be written; a file that was there before is still there.
         """
-        checkpoint.write(path, self._settings(), self._vector, extra)
+        model_file.write(path, self._settings(), self._vector, extra)
 
 
 def load(path) -> Network:
@@ -390,10 +390,10 @@ def load(path) -> Network:
     TypeError
         If `path` is no path and no binary file.
     """
-    settings, params = checkpoint.read(path)
+    settings, params = model_file.read(path)
     try:
         net = Network(**settings)
     except (ValueError, TypeError) as error:
-        raise checkpoint.cannot_be_built(path, error) from error
+        raise model_file.cannot_be_built(path, error) from error
     net.params[:] = params
     return net

@@ -76,6 +76,26 @@ def check_writable(path: AnyPath) -> None:
                 pass
 
 
+def name_also(path: AnyPath, other: AnyPath) -> None:
+    """Give a file a second name, replacing what has that; where a file system has no such links, a copy of the file.
+
+    Parameters
+    ----------
+    path, other : str, bytes or path
+    """
+    target = Path(os.fsdecode(other))
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        try:
+            os.link(path, temporary)
+        except OSError:
+            replace(target, Path(os.fsdecode(path)).read_bytes())
+        else:
+            os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)  # a second name of one file is not replaced by the other
+
+
 def remove_abandoned(directory: Path, name: str | None = None) -> None:
     """Remove the temporary files of writers that were killed: of the file of that name, by default of all."""
     ours = re.compile(rf"\.{'.+' if name is None else re.escape(name)}\.[0-9a-f]{{16}}\.tmp")

@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 import fastbp
 from fastbp import activations, baseline, losses, optimizers, schedules
 from fastbp.baseline.formulas import ACTIVATIONS as FORMULAS
-from fastbp.engine import threads, training
+from fastbp.engine import orders, threads
 from fastbp.engine.regularization import dropout_mask
 
 SAFETY = 4.0
@@ -220,7 +220,7 @@ class Case:
         self.order = rng.integers(0, n, (self.epochs, n)) if not self.shuffle and rng.random() < 0.3 else None
         self.visits = self.order
         if self.shuffle:
-            self.visits = np.array([training.epoch_order(drawn, epoch, n) for epoch in range(self.epochs)])
+            self.visits = np.array([orders.epoch_order(drawn, epoch, n) for epoch in range(self.epochs)])
         self.masks = None
         if any(self.dropped):
             self.masks = lambda epoch, layer: dropout_mask(drawn, epoch, layer, n, net.sizes[layer], self.dropped[layer])

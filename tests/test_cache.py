@@ -22,7 +22,7 @@ from fastbp import storage
 from fastbp.compiler import Entry, cache_directory, choose, kernel, notices
 from fastbp.compiler import directory as directory_
 from fastbp.compiler.cache import DiskCache
-from fastbp.engine.training import epoch_order
+from fastbp.engine.orders import epoch_order
 from fastbp.simd import pointer
 
 PACKAGE = Path(fastbp.__file__).parent
@@ -97,7 +97,7 @@ def test_another_process_compiles_nothing(cache):
     """In a second process the compiler is replaced by one that fails."""
     code = (
         "import sys\n"
-        "from fastbp.engine.training import epoch_order\n"
+        "from fastbp.engine.orders import epoch_order\n"
         "if sys.argv[1] == 'warm':\n"
         "    import fastbp.compiler.linker\n"
         "    def fail(*args): raise AssertionError('compiled')\n"

@@ -14,7 +14,7 @@ import fastbp
 from fastbp import cli
 from fastbp.bench.comparison import Comparison, compare
 from fastbp.files import datasets
-from fastbp.files.checkpoint import read_header
+from fastbp.files.model_file import read_header
 
 SMALL = ["--hidden", "8,4", "--epochs", "3"]
 

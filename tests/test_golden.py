@@ -14,8 +14,8 @@ import pytest
 from conftest import error, oracle
 
 import fastbp
-from fastbp.files import checkpoint
-from fastbp.files.checkpoint import ModelFormatError, read_header
+from fastbp.files import model_file
+from fastbp.files.model_file import ModelFormatError, read_header
 from fastbp.simd.register import register_bytes
 
 HERE = Path(__file__).parent / "golden"
@@ -41,7 +41,7 @@ def known(path, what):
 
 def test_there_are_files_of_every_format():
     expected = [
-        (version, case, dtype) for version in range(1, checkpoint.VERSION + 1) for case in make.CASES for dtype in make.DTYPES
+        (version, case, dtype) for version in range(1, model_file.VERSION + 1) for case in make.CASES for dtype in make.DTYPES
     ]
     assert sorted(map(parts, FILES)) == sorted(expected), "python tests/golden/make.py writes those of a new format"
     for path in FILES:
@@ -69,7 +69,7 @@ def test_a_file_is_read_to_the_bit(path):
         assert outputs.tobytes() == expected.tobytes()
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if parts(path)[0] == checkpoint.VERSION], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in FILES if parts(path)[0] == model_file.VERSION], ids=lambda path: path.stem)
 def test_the_current_format_is_written_as_it_was(path, tmp_path):
     fastbp.load(path).save(tmp_path / path.name, read_header(path)["extra"])
     assert (tmp_path / path.name).read_bytes() == path.read_bytes()
@@ -77,9 +77,9 @@ def test_the_current_format_is_written_as_it_was(path, tmp_path):
 
 def test_a_newer_format_says_upgrade(tmp_path):
     content = bytearray(FILES[-1].read_bytes())
-    content[8] = checkpoint.VERSION + 1
+    content[8] = model_file.VERSION + 1
     (tmp_path / "new").write_bytes(content)
-    with pytest.raises(ModelFormatError, match=rf"has format {checkpoint.VERSION + 1}, but .* upgrade fastbp"):
+    with pytest.raises(ModelFormatError, match=rf"has format {model_file.VERSION + 1}, but .* upgrade fastbp"):
         fastbp.load(tmp_path / "new")
 
 

@@ -24,8 +24,8 @@ from fastbp.compiler.choice import Level
 from fastbp.compiler.linker import Linked
 from fastbp.compiler.plain import Plain
 from fastbp.compiler.tier import TIER
+from fastbp.engine.orders import epoch_order
 from fastbp.engine.regularization import dropout_mask
-from fastbp.engine.training import epoch_order
 from fastbp.kernels.draws import philox as _philox
 from fastbp.kernels.train import draw_order, run
 from fastbp.simd.register import pointer

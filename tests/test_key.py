@@ -340,7 +340,7 @@ from fastbp.compiler import cache
 saved = []
 save = cache.DiskCache.save_overload
 cache.DiskCache.save_overload = lambda self, *args: (saved.append(self.name), save(self, *args))[1]
-from fastbp.engine.training import epoch_order
+from fastbp.engine.orders import epoch_order
 print(*epoch_order(3, 1, 9), len(saved))
 """
 EDITS_OF_PACKAGE = ("simd/philox.py", "ROUNDS = 10", "ROUNDS = 9"), ("kernels/team.py", "return spins + 1", "return spins + 2")
@@ -379,7 +379,7 @@ def test_it_does_not_matter_where_the_package_lies(orders, tmp_path):
 
 
 # what was loaded before the files were replaced: nothing, some, all
-LOADED = ["", "import fastbp.kernels.tuning, fastbp.kernels.draws.philox", "import fastbp.engine.training"]
+LOADED = ["", "import fastbp.kernels.tuning, fastbp.kernels.draws.philox", "import fastbp.training"]
 
 
 @pytest.mark.parametrize("loaded", LOADED)

@@ -21,7 +21,7 @@ from conftest import (
 import fastbp
 from fastbp import SGD, Adam, schedules
 from fastbp.compiler.choice import Level
-from fastbp.engine import planner, supervisor, training
+from fastbp.engine import orders, planner, supervisor
 from fastbp.engine.regularization import NOTHING, Regularization, checked, dropout_mask
 from fastbp.engine.training_session import TrainingSession
 from fastbp.kernels.train import TRAIN
@@ -306,7 +306,7 @@ def test_seed_of_dropout():
 def test_dropout_of_shuffled_rows_is_that_of_their_places():
     net, X, y = problem((5, 20, 3))
     exact, seed = oracle(net), seed_of(7)
-    order = [training.epoch_order(seed, epoch, 40) for epoch in range(3)]
+    order = [orders.epoch_order(seed, epoch, 40) for epoch in range(3)]
     exact.fit(X, y, epochs=3, batch_size=9, order=order, masks=masks_of(net, seed, 40, 0.4))
     net.fit(X, y, epochs=3, batch_size=9, dropout=0.4, rng=7)
     assert error(net.params, exact.params) < 1e-12

@@ -62,7 +62,7 @@ import numba
 numba.__version__ = "9.1.0"
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
-    from fastbp.engine.training import epoch_order
+    from fastbp.engine.orders import epoch_order
     import fastbp.estimators
     print(*epoch_order(3, 1, 6))
 from fastbp.compiler.tier import compiler, TIER
@@ -76,7 +76,7 @@ assert not [name for name in sys.modules if name.startswith("fastbp.compiler.fas
 def test_an_untested_numba_is_linked_with_one_warning():
     done = run(UNTESTED, "")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == run("from fastbp.engine.training import epoch_order\nprint(*epoch_order(3, 1, 6))", "linked").stdout
+    assert done.stdout == run("from fastbp.engine.orders import epoch_order\nprint(*epoch_order(3, 1, 6))", "linked").stdout
 
 
 # What kernels are made of: vectors, loops, quotients, switches, named tuples in others and built anew, shared integers.
@@ -154,7 +154,7 @@ def test_all_compilers_make_the_same_bits(results):
 
 STORED = """
 from fastbp.compiler import cache_directory
-from fastbp.engine.training import epoch_order
+from fastbp.engine.orders import epoch_order
 print(len(list(cache_directory().glob("*.bin"))))
 print(*epoch_order(3, 1, 9))
 """

@@ -27,9 +27,9 @@ from conftest import (
 import fastbp
 from fastbp import SGD, Adam, History, Network
 from fastbp.engine import supervisor
+from fastbp.engine.orders import epoch_order
 from fastbp.engine.supervisor import DivergenceError
 from fastbp.engine.threads import flop_of_sample
-from fastbp.engine.training import epoch_order
 from fastbp.kernels.tuning import NARROW_LIMIT
 
 

@@ -47,7 +47,7 @@ def drops_inputs(extra: Regularization) -> bool:
 def checked(
     n_hidden: int, l1: Any, clip_norm: Any, clip_value: Any, max_norm: Any, dropout: Any, input_dropout: Any
 ) -> Regularization:
-    """The options of these names of `fastbp.engine.training.fit`; an error names the one at fault."""
+    """The options of these names of `Network.fit`; an error names the one at fault."""
     limits = {"clip_norm": clip_norm, "clip_value": clip_value, "max_norm": max_norm}
     given = {name: validation.real(name, value, above=0.0) for name, value in limits.items() if value is not None}
     l1, dropped = validation.real("l1", l1), _of_layers(dropout, input_dropout, n_hidden)

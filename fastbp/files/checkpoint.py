@@ -1,215 +1,113 @@
-"""Model files: what makes a network, and its parameters, readable without running anything that is in the file.
+"""`Checkpoint`: keeps a run in a file, from which another process goes on."""
 
-Layout, all numbers little-endian: `MAGIC`, format version (u32), length of the header (u32), length of the data (u64), header
-(JSON, UTF-8), data (the flat parameter vector), SHA-256 of everything before it. The header holds exactly `HEADER_KEYS`.
-
-A file appears under its name complete or not at all (`fastbp.storage`).
-"""
-
-import hashlib
-import io
-import json
-import os
-import struct
 from collections.abc import Iterable, Mapping
-from math import isfinite
-from typing import IO, Any
+from itertools import pairwise
+from os import PathLike, fspath
+from pathlib import Path
+from time import monotonic
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fastbp import activations, losses, storage
-from fastbp.engine.parameters import parameter_offsets
-
-MAGIC = b"\x89fastbp\n"
-VERSION = 2  # 1 had no input_scale, which was 1
-HEADER_KEYS = {"sizes", "dtype", "input_scale", "hidden", "output", "loss", "extra"}
-MAX_LAYERS = 1000
-_LENGTHS = struct.Struct("<8sIIQ")
-_DIGEST_BYTES = 32
-_AT_ONCE = 1 << 24  # bytes, so that no more memory is taken than there is content, whatever a file says of its length
-
-File = str | os.PathLike[str] | IO[bytes]
+from fastbp import storage
+from fastbp.arguments import integer, real
+from fastbp.engine.history import History
+from fastbp.engine.run_state import Moment
+from fastbp.files import model_file
 
 
-class ModelFormatError(ValueError):
-    """A model file that is damaged, is of a newer format, or is no model file."""
+class Checkpoint:
+    """A callback that keeps a run in a file: ``net.fit(X, y, callbacks=[checkpoint], resume=path)`` goes on from it.
 
-
-def write(path: File, settings: Mapping[str, Any], params: NDArray[Any], extra: dict[str, Any] | None = None) -> None:
-    """Write a model file, replacing it in one step; see `Network.save`.
+    It is a model file, too, which `fastbp.load` reads. Whatever ends the process, it holds all of one epoch's end or all of
+    another's. The run's last epoch is always kept.
 
     Parameters
     ----------
-    path : str, path or binary file
-    settings : mapping
-        Arguments of a network: sizes, dtype, input_scale, hidden (a list), loss, and output or None.
-    params : ndarray (n_params,)
-    extra : dict, optional
-        More to keep: anything JSON can hold exactly.
-    """
-    is_file = _is_file(path, "write")
-    header = {
-        "sizes": [int(size) for size in settings["sizes"]],
-        "dtype": np.dtype(settings["dtype"]).name,
-        "input_scale": float(settings["input_scale"]),
-        "hidden": [_describe(activation) for activation in settings["hidden"]],
-        "output": None if settings["output"] is None else _describe(settings["output"]),
-        "loss": _describe(settings["loss"]),
-        "extra": {} if extra is None else extra,
-    }
-    text = json.dumps(header, allow_nan=False, sort_keys=True, separators=(",", ":")).encode()
-    data = np.ascontiguousarray(params, dtype=np.dtype(header["dtype"]).newbyteorder("<"))
-    parts = _sealed(text, data.view(np.uint8).data)
-    if is_file:
-        _write_to(path, parts)
-    else:
-        storage.replace(path, *parts)  # type: ignore[arg-type]
-
-
-def read(path: File) -> tuple[dict[str, Any], NDArray[Any]]:
-    """The `settings` and `params` of a model file as `write` was given them; see `fastbp.load`.
+    path : str or path
+    every : int, default 1
+        Epochs from one time to the next.
+    seconds : float, optional
+        That have gone by since the last time, at least.
+    keep : int, default 1
+        Files: `path`, and those before it, called `path` and ".1", ".2", ..., the higher the older.
 
     Raises
     ------
-    ModelFormatError
-        If the file is damaged in any way, is of a newer format, or is no model file.
     OSError
-        If the file cannot be read.
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp, tempfile
+    >>> X, y = np.eye(4), np.arange(4)
+    >>> net = fastbp.Network([4, 16, 4], loss="cross_entropy", rng=0)
+    >>> path = tempfile.mkdtemp() + "/run.fastbp"
+    >>> keep = fastbp.Checkpoint(path, every=10)
+    >>> history = net.fit(X, y, epochs=40, callbacks=[keep], resume=path, rng=0)
+    >>> again = fastbp.Network([4, 16, 4], loss="cross_entropy", rng=0).fit(X, y, epochs=40, callbacks=[keep], resume=path)
+    >>> again.loss == history.loss
+    True
     """
-    header, data = _read(path)
-    name = _name(path)
-    sizes = header["sizes"]
-    if not (isinstance(sizes, list) and 2 <= len(sizes) <= MAX_LAYERS and all(type(n) is int and n > 0 for n in sizes)):
-        raise ModelFormatError(f"{name} is damaged: its sizes are no list of layer sizes")
-    if header["dtype"] not in ("float32", "float64"):
-        raise ModelFormatError(f"{name} is damaged: its dtype is {header['dtype']!r}")
-    dtype = np.dtype(header["dtype"]).newbyteorder("<")
-    if len(data) != dtype.itemsize * parameter_offsets(sizes)[-1][-1]:
-        raise ModelFormatError(f"{name} is damaged: its data do not fit its sizes {sizes}")
+
+    takes_moment = True
+
+    def __init__(self, path: str | PathLike[str], every: int = 1, seconds: float | None = None, keep: int = 1) -> None:
+        if not isinstance(path, str | PathLike):
+            raise TypeError(f"path must be a path, got {path!r}")
+        self.path = Path(path)
+        self._every, self._keep = integer("every", every), integer("keep", keep)
+        self._seconds = None if seconds is None else real("seconds", seconds)
+        storage.check_writable(self.path)
+        self._last = monotonic()
+
+    def __call__(self, epoch: int, net: Any, history: History, moment: Moment) -> None:
+        """Keep the run, if it is time to.
+
+        Parameters
+        ----------
+        epoch : int
+            From 0.
+        net : Network
+        history : History
+            Up to this epoch.
+        moment : Moment
+            Gives the state of the run.
+        """
+        is_due = len(history.loss) % self._every == 0 and (self._seconds is None or monotonic() - self._last >= self._seconds)
+        if is_due or moment.is_last:
+            self._rotate()
+            run = moment.state()
+            model_file.write(self.path, net._settings(), run["trainer"].pop("params"), run=run)
+            self._last = monotonic()
+
+    def _rotate(self) -> None:
+        """Let the files before be called by their ages."""
+        names = [self.path, *(Path(f"{fspath(self.path)}.{age}") for age in range(1, self._keep))]
+        for younger, older in reversed(list(pairwise(names))):
+            if younger.exists():
+                storage.name_also(younger, older)
+
+
+def read_run(path: Any, settings: Mapping[str, Any], callbacks: Iterable[Any] = ()) -> dict[str, Any] | None:
+    """What `Trainer.run` goes on from, kept in a file for a network of these settings; None if a callback is to write it first.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, nor is one to be written.
+    ValueError
+        If it holds no run, or one of another network.
+    """
     try:
-        settings = {
-            "sizes": sizes,
-            "dtype": header["dtype"],
-            "input_scale": header["input_scale"],
-            "hidden": [_build(activations, description) for description in header["hidden"]],
-            "output": None if header["output"] is None else _build(activations, header["output"]),
-            "loss": _build(losses, header["loss"]),
-        }
-    except (ValueError, TypeError, KeyError) as error:
-        raise cannot_be_built(path, error) from error
-    return settings, np.frombuffer(data, dtype)
-
-
-def cannot_be_built(path: File, error: Exception) -> ModelFormatError:
-    """What to raise where the parts that a file names are not known, or do not fit together."""
-    return ModelFormatError(f"{_name(path)} describes a network that cannot be built: {error}")
-
-
-def read_header(path: File) -> dict[str, Any]:
-    """Read what a model file says about its network, and the ``extra`` it was saved with; raises as `read` does."""
-    return _read(path)[0]
-
-
-def _describe(part: Any) -> dict[str, Any]:
-    return {"name": part.name, "parameters": part.parameters()}
-
-
-def _build(registry: Any, description: Any) -> Any:
-    """An activation or loss from its description: the name is only ever looked up in the registry."""
-    part = registry.get(str(description["name"]))
-    return type(part)(**description["parameters"])
-
-
-def _sealed(header: bytes, data: memoryview) -> tuple[bytes | memoryview, ...]:
-    """The parts of a file, which together are never one copy."""
-    parts = _LENGTHS.pack(MAGIC, VERSION, len(header), len(data)), header, data
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return *parts, digest.digest()
-
-
-def _is_file(value: Any, method: str) -> bool:
-    """Whether `value` is a file that is open, and no path; anything else is refused, descriptors (which would be closed) too."""
-    if isinstance(value, str | bytes | os.PathLike):
-        return False
-    if not callable(getattr(value, method, None)):
-        raise TypeError(f"path must be a path, or a file that is open in binary mode and has '{method}', got {value!r}")
-    if hasattr(value, "encoding"):
-        raise TypeError(f"path must be a file that is open in binary mode, as by open(name, '{method[0]}b'), got {value!r}")
-    return True
-
-
-def _name(path: File) -> str:
-    """What messages call it."""
-    name = path if isinstance(path, str | bytes | os.PathLike) else getattr(path, "name", None)
-    return str(name) if isinstance(name, str | os.PathLike) else repr(path)
-
-
-def _write_to(file: Any, parts: Iterable[bytes | memoryview]) -> None:
-    # what is not buffered may write a part of what it is given
-    buffered = io.BufferedWriter(file) if isinstance(file, io.RawIOBase) else file
-    try:
-        for part in parts:
-            buffered.write(part)
-    finally:
-        if buffered is not file:
-            buffered.detach()
-
-
-def _read(path: Any) -> tuple[dict[str, Any], memoryview]:
-    """Header and data of a file, after every check that does not need the network."""
-    if _is_file(path, "read"):
-        return _contents(path, _name(path))
-    with open(path, "rb") as file:
-        contents = _contents(file, _name(path))
-        if file.read(1):
-            raise ModelFormatError(f"{_name(path)} is damaged: its length is not what it says")
-    return contents
-
-
-def _contents(file: IO[bytes], name: str) -> tuple[dict[str, Any], memoryview]:
-    """Header and data of what a file holds from where it is read next; what follows is not read."""
-    content = _bytes_of(file, _LENGTHS.size)
-    if content[: len(MAGIC)] != MAGIC:
-        raise ModelFormatError(f"{name} is no fastbp model file")
-    if len(content) < _LENGTHS.size:
-        raise ModelFormatError(f"{name} is damaged: it is cut short")
-    _, version, n_header, n_data = _LENGTHS.unpack(content)
-    if version > VERSION:
-        raise ModelFormatError(
-            f"{name} has format {version}, but this fastbp reads up to {VERSION}: upgrade fastbp (or the file is damaged)"
-        )
-    rest = n_header + n_data + _DIGEST_BYTES
-    content += _bytes_of(file, rest)
-    if version < 1 or len(content) != _LENGTHS.size + rest:
-        raise ModelFormatError(f"{name} is damaged: its length is not what it says")
-    view = memoryview(content)
-    if hashlib.sha256(view[:-_DIGEST_BYTES]).digest() != view[-_DIGEST_BYTES:]:
-        raise ModelFormatError(f"{name} is damaged: its checksum does not match")
-    end = _LENGTHS.size + n_header
-    try:
-        header = json.loads(bytes(view[_LENGTHS.size : end]), parse_float=_finite, parse_constant=_finite)
-    except (ValueError, RecursionError) as error:
-        raise ModelFormatError(f"{name} is damaged: its header is no JSON") from error
-    if version == 1 and isinstance(header, dict):
-        header = {"input_scale": 1.0} | header
-    if not (isinstance(header, dict) and set(header) == HEADER_KEYS and isinstance(header["extra"], dict)):
-        raise ModelFormatError(f"{name} is damaged: its header lacks what describes a network")
-    return header, view[end:-_DIGEST_BYTES]
-
-
-def _finite(word: str) -> float:
-    value = float(word)
-    if not isfinite(value):
-        raise ValueError(f"{word} is a number that cannot be written")
-    return value
-
-
-def _bytes_of(file: IO[bytes], count: int) -> bytearray:
-    """The next `count` bytes of a file, or all that there are."""
-    content = bytearray()
-    while len(content) < count and (some := file.read(min(count - len(content), _AT_ONCE))):
-        content += some
-    return content
+        described, params, run = model_file.read_run(path)
+    except FileNotFoundError:
+        if any(isinstance(each, Checkpoint) and each.path == Path(path) for each in callbacks):
+            return None
+        raise
+    if not isinstance(run, dict) or not isinstance(run.get("trainer"), dict):
+        raise ValueError(f"resume: {path} is a model, and no run to go on with: give a file that a Checkpoint wrote")
+    for name, value in model_file.describe(settings).items():
+        if described[name] != value:
+            raise ValueError(f"resume: the network of {path} has {name}={described[name]}, not {value}")
+    run["trainer"]["params"] = params
+    found: dict[str, Any] = run
+    return found

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import fastbp
-from fastbp.files.checkpoint import VERSION
+from fastbp.files.model_file import VERSION
 from fastbp.simd.register import register_bytes
 
 HERE = Path(__file__).parent

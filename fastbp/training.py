@@ -1,18 +1,9 @@
 """`fit`: a trainer that is used once; what its options are."""
 
-import numpy as np
-
+from fastbp.engine import validation
 from fastbp.engine.history import History
 from fastbp.engine.trainer import Trainer
-
-
-def epoch_order(seed: int, epoch: int, n_samples: int) -> np.ndarray:
-    """The order in which `fit` visits `n_samples` rows in an epoch (from 0) when it shuffles with this seed."""
-    from fastbp.kernels.train import draw_order
-
-    order = np.empty(n_samples, np.int32)
-    draw_order["float32"](order, seed, epoch)
-    return order
+from fastbp.files import checkpoint
 
 
 def fit(
@@ -46,10 +37,13 @@ def fit(
     progress=False,
     n_threads=None,
     rng=None,
+    resume=None,
 ) -> History:
     """Train a network by mini-batch gradient descent, from its present parameters.
 
-    Other threads may predict meanwhile, by parameters of any moment of the training.
+    Ctrl-C ends it soon. Whatever exception ends it has the history so far as its attribute ``history``; after Ctrl-C the network
+    has the parameters after its last complete step, or, with `patience`, the best. Other threads may predict meanwhile, by
+    parameters of any moment of the training.
 
     Parameters
     ----------
@@ -90,7 +84,7 @@ def fit(
         The same of the network's inputs.
     schedule : str or Schedule, default "constant"
         How the learning rate changes; see :mod:`fastbp.schedules`.
-    validation_data : (X, y), optional
+    validation_data : (X, y) or (X, y, sample_weight), optional
     validation_fraction : float, default 0
         Without `validation_data`, keep this part of the rows, drawn at random, for validation.
     tol : float, optional
@@ -112,6 +106,10 @@ def fit(
         joblib's share (`fastbp.engine.threads`). The result does not depend on it.
     rng : None, int or numpy.random.Generator, optional
         Source of the seed of shuffling and dropout; default the network's.
+    resume : str or path, optional
+        A file that a `Checkpoint` wrote in a run with the same options on the same data: go on from there, in the same or another
+        process, to the same bits, up to `epochs` in all. Where it is not there yet, and one of the `callbacks` is to write it,
+        training begins.
 
     Returns
     -------
@@ -121,6 +119,8 @@ def fit(
     ------
     ValueError, TypeError
         Naming the argument at fault, before anything is changed.
+    OSError
+        If the file of `resume` cannot be read.
     DivergenceError
         When the loss or a parameter is no longer finite; the network then has the last finite parameters: those after the
         epoch before, or, where an epoch takes several calls of the kernel, after the call before. Where a callback or another
@@ -128,6 +128,8 @@ def fit(
     RuntimeError
         While the network is being trained already, by another thread or around a callback.
     """
+    callbacks = validation.functions("callbacks", callbacks)
+    state = None if resume is None else checkpoint.read_run(resume, net._settings(), callbacks)
     trainer = Trainer(
         net,
         batch_size=batch_size,
@@ -154,6 +156,6 @@ def fit(
         rng=rng,
     )
     try:
-        return trainer.run(X, y, epochs, order=order, sample_weight=sample_weight, validation_data=validation_data)
+        return trainer.run(X, y, epochs, order=order, sample_weight=sample_weight, validation_data=validation_data, resume=state)
     finally:
         trainer.leave_buffers()
