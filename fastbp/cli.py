@@ -7,7 +7,7 @@ import csv
 import json
 import platform
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,18 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp import bench, cache_command
+from fastbp import bench
 from fastbp._version import __version__
+from fastbp.commands import cache as cache_command
+from fastbp.commands import train as train_command
+from fastbp.commands.table import print_table
 from fastbp.engine import validation
 from fastbp.files import datasets, tables
 
 if TYPE_CHECKING:
-    from fastbp.bench.comparison import Comparison
     from fastbp.network import Network
-
-TEST_FRACTION = 0.25
-REGRESSION_VALIDATION, PATIENCE = 0.2, 10
-SAME_WEIGHTS = 1e-3  # relative; the two round differently, and what float32 rounds grows with the steps
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     sources = f"{', '.join(datasets.NAMES)}; or a {', '.join(tables.SUFFIXES)} file"
 
     train = commands.add_parser("train", help="train a network, test it on a held-out quarter, save it")
-    train.set_defaults(run=_train)
+    train.set_defaults(run=train_command.train)
     train.add_argument("data", help=sources)
     train.add_argument("--target", metavar="COLUMN", help="what to predict; for a file (default: y)")
     train.add_argument("--task", choices=datasets.TASKS, help="default: found from the target")
@@ -75,11 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--validation-fraction",
         type=float,
-        help=f"held out of training, to stop early by (default: 0; {REGRESSION_VALIDATION} for regression)",
+        help=f"held out of training, to stop early by (default: 0; {train_command.REGRESSION_VALIDATION} for regression)",
     )
     train.add_argument(
         "--out", type=Path, metavar="MODEL", help="model file; history and picture go beside it (default: NAME.fastbp)"
     )
+    train.add_argument("--resume", action="store_true", help="go on where training with these arguments was interrupted or killed")
 
     predict = commands.add_parser("predict", help="predict with a saved model, as CSV")
     predict.set_defaults(run=_predict)
@@ -109,135 +108,6 @@ def _sizes(text: str) -> tuple[int, ...]:
         return tuple(int(size) for size in text.split(",") if text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"must be whole numbers with commas between them, not {text!r}") from error
-
-
-def _open(source: str, target: str | None, task: str | None) -> datasets.Dataset:
-    """A dataset by name, or a file."""
-    if source not in datasets.NAMES:
-        return datasets.read(source, target, task)
-    if target is not None or task is not None:
-        raise ValueError(f"--target and --task are for files; {source} has its own")
-    return datasets.load(source)
-
-
-def _table(rows: Iterable[tuple[str, Any]]) -> None:
-    rows = list(rows)
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        print(f"{name:<{width}}  {value}")
-
-
-def _train(arguments: argparse.Namespace) -> None:
-    from sklearn.model_selection import train_test_split
-
-    from fastbp import optimizers, plotting
-    from fastbp.bench.comparison import compare
-    from fastbp.engine.threads import flop_of_sample
-    from fastbp.network import Network
-
-    validation.integer("--seed", arguments.seed, least=0)
-    data = _open(arguments.data, arguments.target, arguments.task)
-    model = arguments.out or Path(f"{Path(arguments.data).stem}.fastbp")
-    history_file, picture = model.with_suffix(".history.json"), model.with_suffix(".loss.png")
-    if not model.parent.is_dir():
-        raise ValueError(f"--out: there is no directory {model.parent}")
-    classes = data.task == "classification"
-    if classes:
-        _check_classes(data)
-    X_train, X_test, y_train, y_test = train_test_split(
-        data.X, data.y, test_size=TEST_FRACTION, random_state=arguments.seed, stratify=data.y if classes else None
-    )
-    transformer = datasets.preprocessor(X_train, data.same_unit)
-    X_train, X_test = (transformer.transform(X).astype(np.float32) for X in (X_train, X_test))
-    target = {"mean": 0.0, "scale": 1.0}
-    if not classes:
-        target = {"mean": float(y_train.mean()), "scale": float(y_train.std()) or 1.0}
-        y_train, y_test = ((y - target["mean"]) / target["scale"] for y in (y_train, y_test))
-
-    sizes = [X_train.shape[1], *arguments.hidden, len(data.target_names)]
-    net = Network(sizes, hidden="relu", loss="cross_entropy" if classes else "squared", rng=arguments.seed)
-    optimizer = optimizers.get(arguments.optimizer)
-    if arguments.lr is not None:
-        optimizer = type(optimizer)(arguments.lr)
-    fraction = arguments.validation_fraction
-    if fraction is None:
-        fraction = 0.0 if classes else REGRESSION_VALIDATION
-    first = net.copy()
-    _compile(first, X_train, y_train, optimizer)
-    history = net.fit(
-        X_train,
-        y_train,
-        epochs=arguments.epochs,
-        batch_size=arguments.batch_size,
-        optimizer=optimizer,
-        validation_fraction=fraction,
-        patience=PATIENCE if fraction else None,
-        record_score=True,
-        progress=True,
-        rng=arguments.seed,
-    )
-
-    net.save(
-        model,
-        extra={
-            "task": data.task,
-            "feature_names": data.feature_names,
-            "feature_kinds": data.kinds,
-            "target": arguments.target,
-            "target_names": data.target_names,
-            "target_scaling": target,
-            "preprocessor": datasets.preprocessor_state(transformer),
-        },
-    )
-    history.save(history_file)
-    plotting.save_loss_curve(history, picture)
-
-    comparison = compare(first, X_train, y_train, arguments.batch_size, optimizer)
-    test = net.score(X_test, y_test)
-    n_rows = len(X_train) - round(fraction * len(X_train))
-    _table(
-        [
-            ("network", f"{'-'.join(map(str, sizes))}, {net.params.size} parameters, {net.dtype}"),
-            ("test", f"{f'accuracy {100 * test:.2f} %' if classes else f'R^2 {test:.4f}'} on {len(X_test)} held-out rows"),
-            ("training", f"{len(history.loss)} epochs of {n_rows} rows in {history.time[-1]:.2f} s, scores included"),
-            *_speed(comparison, n_rows, flop_of_sample(net.sizes)),
-            ("model", model),
-            ("history", history_file),
-            ("loss curve", picture),
-        ]
-    )
-
-
-def _check_classes(data: datasets.Dataset) -> None:
-    """Whether every class can be in the held-out rows and in the others."""
-    counts = np.bincount(data.y)
-    rare = int(counts.argmin())
-    if counts[rare] < 2:
-        raise ValueError(f"target: the class {data.target_names[rare]!r} has one row only: drop it, or give it more")
-    if int(np.ceil(TEST_FRACTION * len(data.y))) < len(counts):
-        raise ValueError(
-            f"target: {len(data.y)} rows are too few for {len(counts)} classes, each of which must be among the held-out quarter"
-        )
-
-
-def _compile(net: Network, X: NDArray[Any], y: NDArray[Any], optimizer: Any) -> None:
-    """Compile the kernels, or load them, before anything is timed."""
-    if not _cached_kernels():
-        print("compiling the kernels, once on this machine ...", file=sys.stderr)
-    net.copy().fit(X[:2], y[:2], epochs=1, optimizer=optimizer, validation_data=(X[:2], y[:2]))
-
-
-def _speed(comparison: Comparison, n_rows: int, flop: int) -> list[tuple[str, str]]:
-    """Rows of the table: speed in epochs of n_rows rows and in operations, flop to a row, and the baseline's."""
-    rate, steps = comparison.rows_per_second, comparison.steps
-    speed = f"{rate / n_rows:.1f} epochs/s, {rate * flop / 1e9:.2f} GFLOP/s"
-    if not comparison.difference <= SAME_WEIGHTS:
-        against = f"none claimed: from the same steps the weights differ by {comparison.difference:.0e} from the NumPy baseline's"
-    else:
-        low, middle, high = np.quantile(comparison.ratios, [0.1, 0.5, 0.9])
-        turns = f"{len(comparison.ratios)} turns of {steps} steps; weights agree to {comparison.difference:.0e}"
-        against = f"{middle:.1f} x NumPy, one thread each ({low:.1f} to {high:.1f} in {turns})"
-    return [("speed", speed), ("speed-up", against)]
 
 
 def _saved(path: Path) -> tuple[Network, dict[str, Any]]:
@@ -311,8 +181,8 @@ def _info(arguments: argparse.Namespace) -> None:
     from fastbp.compiler import cache_directory
     from fastbp.simd.register import register_bytes
 
-    width, directory, files = 8 * register_bytes(), cache_directory(), _cached_kernels()
-    n_bytes = sum(file.stat().st_size for file in files)
+    width, directory, files = 8 * register_bytes(), cache_directory(), cache_command.sizes_of_kernels()
+    n_bytes = sum(files)
     facts: dict[str, Any] = {
         "fastbp": __version__,
         "python": platform.python_version(),
@@ -334,12 +204,4 @@ def _info(arguments: argparse.Namespace) -> None:
     facts["vector_bits"] = f"{width}: {width // 32} float32 or {width // 64} float64"
     facts["cache"] = facts["cache"] or "none: switched off, or no private directory can be written"
     facts["cached_bytes"] = f"{n_bytes / 1e6:.1f} MB" if files else "none: the next command compiles"
-    _table((name.replace("_", " "), "not installed" if value is None else value) for name, value in facts.items())
-
-
-def _cached_kernels() -> list[Path]:
-    """Files of kernels that were compiled in this environment."""
-    from fastbp.compiler import cache_directory
-
-    directory = cache_directory()
-    return list(directory.glob("*.bin")) if directory else []
+    print_table((name.replace("_", " "), "not installed" if value is None else value) for name, value in facts.items())

@@ -27,7 +27,7 @@ ROOMS = {
     "files": "files",
     "network": "network training",
     "tools": "",
-    "command line": "cli __main__",
+    "command line": "cli commands __main__",
 }
 RANK = {name: rank for rank, names in enumerate(ROOMS.values()) for name in names.split()}
 TOOLS = list(ROOMS).index("tools")
@@ -162,7 +162,7 @@ def test_the_oracle_shares_nothing():
 @pytest.mark.parametrize(
     ("library", "users"),
     [
-        ("sklearn", r"estimators\..*|cli|files\.datasets|bench\..*"),
+        ("sklearn", r"estimators\..*|commands\.train|files\.datasets|bench\..*"),
         ("matplotlib", r"plotting|bench\..*"),
         ("pickle", r"compiler\.cache|bench\.worker"),
         ("numba", r"compiler\..*|simd\..*|kernels\..*|bench\..*|cli"),

@@ -2,8 +2,11 @@
 
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,9 @@ import pytest
 import fastbp
 from fastbp import cli
 from fastbp.bench.comparison import Comparison, compare
+from fastbp.commands import train as train_command
 from fastbp.files import datasets
+from fastbp.files.checkpoint import Checkpoint
 from fastbp.files.model_file import read_header
 
 SMALL = ["--hidden", "8,4", "--epochs", "3"]
@@ -268,8 +273,82 @@ def test_interrupt_is_no_traceback(monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_open", interrupt)
+    monkeypatch.setattr(datasets, "open_source", interrupt)
     assert cli.main(["train", "iris"]) == 130
+
+
+@contextmanager
+def ended(epoch, number):
+    """Trainings end after that epoch: by a signal, or, without, as if the process were killed."""
+    keep = Checkpoint.__call__
+
+    def end(self, now, net, history, moment):
+        keep(self, now, net, history, moment)
+        if now == epoch and number is None:
+            raise SystemExit
+        if now == epoch:
+            os.kill(os.getpid(), number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "__call__", end)
+        patch.setattr(train_command, "SECONDS_OF_CHECKPOINT", 0.0)
+        yield
+
+
+def kill(epoch, command):
+    with ended(epoch, None), pytest.raises(SystemExit):
+        cli.main(command)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_or_terminated_it_saves_what_there_is_and_goes_on(number, capsys):
+    assert cli.main(["train", "diabetes", *SMALL, "--epochs", "9", "--out", "whole.fastbp"]) == 0
+    before = signal.getsignal(signal.SIGTERM)
+    command = ["train", "diabetes", *SMALL, "--epochs", "9", "--out", "a.fastbp"]
+    with ended(4, number):
+        assert cli.main(command) == 130
+    assert signal.getsignal(signal.SIGTERM) is before
+    err = capsys.readouterr().err
+    assert "interrupted after 5 of 9 epochs; saved what there is as a.fastbp and a.history.json" in err
+    history = json.loads(Path("a.history.json").read_text())
+    assert len(history["loss"]) == len(history["score"]) == 5
+    assert history["stopped_by"] == "interrupt"
+    assert fastbp.load("a.fastbp").sizes == (10, 8, 4, 1)
+    assert read_header("a.fastbp")["extra"]["task"] == "regression"
+    assert cli.main([*command, "--resume"]) == 0
+    assert not Path("a.checkpoint").exists()
+    np.testing.assert_array_equal(fastbp.load("a.fastbp").params, fastbp.load("whole.fastbp").params)
+    one, other = (json.loads(Path(f"{name}.history.json").read_text()) for name in ("a", "whole"))
+    assert one["loss"] == other["loss"]
+    assert len(one["time"]) == 9
+
+
+def test_killed_it_goes_on_to_the_same_bits(capsys):
+    command = ["train", "wine", *SMALL, "--epochs", "9"]
+    kill(6, command)
+    assert Path("wine.checkpoint").exists()
+    assert not Path("wine.fastbp").exists()
+    assert cli.main([*command, "--resume"]) == 0
+    resumed = fastbp.load("wine.fastbp").params
+    assert cli.main([*command, "--resume"]) == 0
+    assert "nothing to go on from at wine.checkpoint: training begins" in capsys.readouterr().err
+    np.testing.assert_array_equal(fastbp.load("wine.fastbp").params, resumed)
+
+
+def test_a_training_that_did_not_end_is_told_of(capsys):
+    kill(1, ["train", "wine", *SMALL])
+    assert cli.main(["train", "wine", *SMALL, "--batch-size", "9", "--resume"]) == 2
+    assert "resume is of a run with batch_size=32, not 9" in capsys.readouterr().err
+    assert cli.main(["train", "wine", *SMALL]) == 0
+    assert "wine.checkpoint is of a training that did not end" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a.fastbp", "a.history.json", "a.loss.png", "a.checkpoint"])
+def test_what_cannot_be_written_is_told_before_the_data_are_read(name, monkeypatch, capsys):
+    monkeypatch.setattr(datasets, "open_source", None)
+    Path(name).mkdir()
+    assert cli.main(["train", "iris", "--out", "a.fastbp"]) == 2
+    assert capsys.readouterr().err == f"fastbp train: --out: {name} cannot be written: Is a directory\n"
 
 
 def test_info(capsys):
@@ -314,9 +393,9 @@ def test_comparison_leaves_the_network_and_agrees():
 
 def test_no_speed_is_claimed_for_other_weights():
     wrong = Comparison(difference=0.5, rows_per_second=1e6, ratios=np.array([100.0]), steps=10)
-    speed, against = dict(cli._speed(wrong, 1000, 10**6)).values()
+    speed, against = dict(train_command._speed(wrong, 1000, 10**6)).values()
     assert speed == "1000.0 epochs/s, 1000.00 GFLOP/s"
     assert against.startswith("none claimed")
     assert "100" not in against
-    assert cli._speed(wrong._replace(difference=np.nan), 1000, 1)[1][1].startswith("none claimed")
-    assert "100.0 x NumPy" in cli._speed(wrong._replace(difference=1e-6), 1000, 1)[1][1]
+    assert train_command._speed(wrong._replace(difference=np.nan), 1000, 1)[1][1].startswith("none claimed")
+    assert "100.0 x NumPy" in train_command._speed(wrong._replace(difference=1e-6), 1000, 1)[1][1]

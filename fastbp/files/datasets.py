@@ -53,6 +53,15 @@ class Dataset:
     same_unit: bool = False
 
 
+def open_source(source: str, target: str | None, task: str | None) -> Dataset:
+    """A dataset by name, or a file; see `load` and `read`."""
+    if source not in NAMES:
+        return read(source, target, task)
+    if target is not None or task is not None:
+        raise ValueError(f"--target and --task are for files; {source} has its own")
+    return load(source)
+
+
 def load(name: str) -> Dataset:
     """Load a dataset by its name; the synthetic ones are the same at every call.
 

@@ -256,7 +256,7 @@ def _running(name, way):
         Returns
         -------
         float
-            STEP, DIFFERENTIATE and EVALUATE: to the leader, the mean loss, if ``plan.top`` is 0; else the call is to go on. PREDICT:
+            STEP, DIFFERENTIATE and EVALUATE: to the leader, the mean loss, if ``plan.top`` is 0; else the call goes on. PREDICT:
             NaN if `x` holds one, or infinity. Else 0. NaN, too, if a code is not known; the plan's status tells that.
         """
         plan_, reals_ = plan_at(pointer(plan)), reals_at(pointer(reals))

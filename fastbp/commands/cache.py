@@ -37,6 +37,11 @@ def _sizes(directories: list[Path]) -> list[int]:
     return [state.st_size for directory in directories for _, state in stored_kernels(directory)]
 
 
+def sizes_of_kernels() -> list[int]:
+    """Bytes of each kernel that was compiled in this environment."""
+    return _sizes(_of(own=True))
+
+
 def _told(sizes: list[int]) -> str:
     return f"{len(sizes)} kernel{'s' if len(sizes) != 1 else ''}, {sum(sizes) / 1e6:.1f} MB"
 
@@ -47,7 +52,7 @@ def _info(arguments: argparse.Namespace) -> None:
     trouble = cache_trouble()
     print(f"directory           {cache_directory() or 'none'}")
     print(f"kernels are kept    {f'no: {trouble}' if trouble else 'yes'}")
-    print(f"this environment    {_told(_sizes(_of(own=True)))}")
+    print(f"this environment    {_told(sizes_of_kernels())}")
     print(f"other environments  {_told(_sizes(_of(own=False)))}")
 
 
@@ -68,9 +73,9 @@ def _warm(arguments: argparse.Namespace) -> None:
     trouble = cache_trouble()
     if trouble:
         raise ValueError(f"kernels cannot be kept: {trouble}")
-    start, before = perf_counter(), len(_sizes(_of(own=True)))
+    start, before = perf_counter(), len(sizes_of_kernels())
     _use_kernels()
-    seconds, made = perf_counter() - start, len(_sizes(_of(own=True))) - before
+    seconds, made = perf_counter() - start, len(sizes_of_kernels()) - before
     print(f"{f'compiled {made} kernels' if made else 'all kernels were there already'} ({seconds:.1f} s): {cache_directory()}")
 
 
