@@ -1,0 +1,27 @@
+"""The scripts of reliability, each in its short form: it ends well, prints one line, and says what its control has shown."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastbp
+
+HERE = Path(__file__).parent / "reliability"
+SCRIPTS = [path for path in sorted(HERE.glob("*.py")) if '\nif __name__ == "__main__":\n' in path.read_text(encoding="utf-8")]
+
+
+def test_there_are_scripts():
+    assert {"kills_of_save", "kills_of_cache", "cache_faults", "model_files"} <= {path.stem for path in SCRIPTS}
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_script(path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment |= {"PYTHONPATH": str(Path(fastbp.__file__).parents[1])}
+    done = subprocess.run([sys.executable, path, "--quick"], env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("\n") == 1, done.stdout
+    assert done.stderr == ""
