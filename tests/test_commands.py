@@ -103,8 +103,17 @@ ELSEWHERE = {
     "fastbp bench --against v0.1.0 --tolerance 3 --quick --workload NAMES": ("benchmarks/gate_selftest.py", '"--tolerance", '),
     "fastbp cache clear --all": ("tests/test_cache_command.py", 'said(capsys, "clear", "--all")'),
     "python examples/plot_dixon_softmax.py": ("tests/test_examples.py", "def test_runs_without_a_warning(path, tmp_path):"),
+    "python tests/reliability/model_files.py --atheris": ("tests/test_reliability_scripts.py", '"model_files.py", "--atheris"'),
+    "python tests/golden/make.py": ("tests/test_golden.py", "make.write()"),
     "python docs/classes.py": ("tests/test_docs.py", "module.page()"),
     "FASTBP_COMPILER=fast python -m pytest": ("tests/test_tier.py", '"FASTBP_COMPILER": tier'),
+}
+SCRIPTS = [
+    path for path in sorted((ROOT / "tests" / "reliability").glob("*.py")) if '\nif __name__ == "__main__":\n' in path.read_text()
+]
+ELSEWHERE |= {
+    f"python tests/reliability/{path.name}": ("tests/test_reliability_scripts.py", '[sys.executable, path, "--quick"]')
+    for path in SCRIPTS
 }
 KNOWN = {shown for group in RUN.values() for shown in group} | ELSEWHERE.keys()
 

@@ -22,7 +22,11 @@ BLOCKS = {
 
 @pytest.mark.parametrize("page", PAGES)
 def test_there_are_blocks(page):
-    assert sum(name.startswith(page) for name in BLOCKS) == PAGES[page].read_text(encoding="utf-8").count("```python") >= 1
+    assert (
+        sum(name.startswith(page) for name in BLOCKS)
+        == PAGES[page].read_text(encoding="utf-8").count("```python")
+        >= (page != "reliability.md")
+    )
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

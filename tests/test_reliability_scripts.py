@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,22 @@ def test_there_are_scripts():
     assert {"kills_of_save", "kills_of_cache", "cache_faults", "model_files"} <= {path.stem for path in SCRIPTS}
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
-def test_script(path):
+def run(*command):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment |= {"PYTHONPATH": str(Path(fastbp.__file__).parents[1])}
-    done = subprocess.run([sys.executable, path, "--quick"], env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run([*command], env=environment, capture_output=True, text=True, timeout=600)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_script(path):
+    done = run(*[sys.executable, path, "--quick"])
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("\n") == 1, done.stdout
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(find_spec("atheris") is None, reason="atheris is not installed")
+def test_libfuzzer():
+    done = run(*[sys.executable, HERE / "model_files.py", "--atheris", "--executions", "1000"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 faults in 1000 hostile files" in done.stdout

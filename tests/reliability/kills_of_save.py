@@ -81,8 +81,8 @@ def kills(count, save=fastbp.Network.save, until_fault=False):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="100 kills")
-    count = 100 if parser.parse_args().quick else 1000
+    parser.add_argument("--quick", action="store_true", help="50 kills")
+    count = 50 if parser.parse_args().quick else 1000
     if not hasattr(os, "fork"):
         print("kills during saves: needs fork")
         return 0
