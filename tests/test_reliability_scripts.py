@@ -10,6 +10,7 @@ import pytest
 
 import fastbp
 
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="forks, signals and limits of POSIX")
 HERE = Path(__file__).parent / "reliability"
 SCRIPTS = [path for path in sorted(HERE.glob("*.py")) if '\nif __name__ == "__main__":\n' in path.read_text(encoding="utf-8")]
 

@@ -141,6 +141,25 @@ def read_only():
     forked.compute()
 
 
+def only_readable(place):
+    place.base.chmod(0o755)
+    if os.geteuid() == 0:
+        os.chown(place.directory, NOBODY, NOBODY)
+    place.directory.chmod(0o500)
+
+
+def read_without_a_word():
+    """As somebody who may only read, all that is needed being there."""
+    if os.geteuid() == 0:
+        os.chown(os.environ["FASTBP_CACHE_DIR"], NOBODY, NOBODY)
+        for file in Path(os.environ["FASTBP_CACHE_DIR"]).rglob("*.bin"):
+            os.chown(file, NOBODY, NOBODY)
+        os.setuid(NOBODY)
+    warnings.simplefilter("error")
+    DiskCache.save_overload = refuse
+    forked.compute()
+
+
 # what a start itself meets, with a cache in which the entry is not
 STARTS = {"full disk when a file is synced": full("fsync"), "full disk when it is renamed": full("replace")}
 STARTS |= {"full disk when a directory is made": full("mkdir"), "read-only, and no home": read_only}
@@ -206,6 +225,7 @@ def main():
         results = {name: survived(model, fault) for name, fault in faults.items()}
         for name, start in STARTS.items():
             results[name] = survived(model, lambda place: shutil.rmtree(place.base), start)
+        results["read-only, and all that is needed is there"] = survived(model, only_readable, read_without_a_word)
         take_protection_away()
         unchecked = sum(survived(model, FAULTS[name]) for name in UNCHECKED)
     for name in (name for name, is_right in results.items() if not is_right):
