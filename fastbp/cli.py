@@ -178,10 +178,11 @@ def _prepared(source: str, extra: dict[str, Any], command: str) -> tuple[NDArray
 
 def _info(arguments: argparse.Namespace) -> None:
     from fastbp.bench.machine import cores, cpu, installed_version
-    from fastbp.compiler import cache_directory
+    from fastbp.compiler import cache_directory, cache_trouble
     from fastbp.simd.register import register_bytes
 
-    width, directory, files = 8 * register_bytes(), cache_directory(), cache_command.sizes_of_kernels()
+    width, directory = 8 * register_bytes(), cache_directory()
+    files = cache_command.sizes_of_kernels() if directory else []
     n_bytes = sum(files)
     facts: dict[str, Any] = {
         "fastbp": __version__,
@@ -202,6 +203,6 @@ def _info(arguments: argparse.Namespace) -> None:
         print(json.dumps(facts, indent=2))
         return
     facts["vector_bits"] = f"{width}: {width // 32} float32 or {width // 64} float64"
-    facts["cache"] = facts["cache"] or "none: switched off, or no private directory can be written"
+    facts["cache"] = facts["cache"] or f"none: {cache_trouble()}"
     facts["cached_bytes"] = f"{n_bytes / 1e6:.1f} MB" if files else "none: the next command compiles"
     print_table((name.replace("_", " "), "not installed" if value is None else value) for name, value in facts.items())

@@ -18,7 +18,7 @@ from forked import ended, start, temporary_files
 
 import fastbp
 from fastbp import storage
-from fastbp.files.checkpoint import ModelFormatError
+from fastbp.files.model_file import ModelFormatError
 
 SIZES = [300, 200, 1]
 MOST_WAIT = 0.02  # seconds between the start of the saves and the kill

@@ -25,8 +25,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import fastbp
-from fastbp.files import checkpoint
-from fastbp.files.checkpoint import ModelFormatError, read_header
+from fastbp.files import model_file
+from fastbp.files.model_file import ModelFormatError, read_header
 
 HEAD = struct.Struct("<8sIIQ")
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.fastbp"))
@@ -51,7 +51,7 @@ def parts(content):
 
 def sealed(version, header, data):
     """A file with the right lengths and checksum, whatever it holds."""
-    content = HEAD.pack(checkpoint.MAGIC, version, len(header), len(data)) + header + data
+    content = HEAD.pack(model_file.MAGIC, version, len(header), len(data)) + header + data
     return content + hashlib.sha256(content).digest()
 
 
@@ -111,7 +111,7 @@ class Constant:
 
 NUMBERS = [0, 1, -1, 2, 0.5, 1e-300, 1e300, 5e-324, 2**31, 2**63, -(2**63), 10**400, 1000, 1e-50]
 WORDS = ["", "relu", "softmax", "os.system", "é", "\ud800", "float32", "float64", "mean", "x" * 1000, "name", "parameters", "alpha"]
-WORDS += [*fastbp.activations.ACTIVATIONS.names, *fastbp.losses.LOSSES.names, *checkpoint.HEADER_KEYS]
+WORDS += [*fastbp.activations.ACTIVATIONS.names, *fastbp.losses.LOSSES.names, *model_file.HEADER_KEYS]
 TOKENS = [b"null", b"NaN", b"-Infinity", b"1e999", b"{", b"}", b'"', b"\\u0000", b"\xff", b","]
 TOKENS += [b"[" * 900, b'{"a":' * 900, b"9" * 5000]
 
@@ -166,11 +166,11 @@ def mutant(rng, seeds):
         elif way == 8:
             data = data[: rng.randrange(len(data) + 1)] if rng.random() < 0.5 else data + rng.randbytes(rng.randrange(9))
         elif way == 9 and rng.random() < 0.3:
-            version = rng.choice([0, 1, 2, checkpoint.VERSION, checkpoint.VERSION + 1, 2**32 - 1])
+            version = rng.choice([0, 1, 2, model_file.VERSION, model_file.VERSION + 1, 2**32 - 1])
     content = sealed(version, header, data)
     if rng.random() < 0.05:  # lengths that ask for more than there is
         content = (
-            HEAD.pack(checkpoint.MAGIC, version, rng.choice([0, 2**32 - 1]), rng.choice([0, 2**62, 2**64 - 1]))
+            HEAD.pack(model_file.MAGIC, version, rng.choice([0, 2**32 - 1]), rng.choice([0, 2**62, 2**64 - 1]))
             + content[HEAD.size :]
         )
     return content
@@ -236,7 +236,7 @@ def fuzz_by_libfuzzer(executions):
 
     from fastbp import network
 
-    for module in (checkpoint, network):
+    for module in (model_file, network):
         for name, value in vars(module).items():
             if callable(value) and getattr(value, "__module__", None) == module.__name__ and hasattr(value, "__code__"):
                 setattr(module, name, atheris.instrument_func(value))
@@ -245,7 +245,7 @@ def fuzz_by_libfuzzer(executions):
     def one(content):
         """Version, header and data, with a zero byte between the last two; or a file as it is."""
         header, _, data = content[1:].partition(b"\0")
-        fuzzer(content if content[:1] == checkpoint.MAGIC[:1] else sealed(content[0] if content else 0, header, data))
+        fuzzer(content if content[:1] == model_file.MAGIC[:1] else sealed(content[0] if content else 0, header, data))
         if fuzzer.executions >= executions:
             is_right, figures = fuzzer.report()
             print(f"libFuzzer: {figures}", flush=True)
@@ -274,7 +274,7 @@ def main():
         return fuzz_by_libfuzzer(arguments.executions)
     net = fastbp.Network([9, 12, 6], hidden="tanh", loss="cross_entropy", rng=0)
     found, of = refused(damaged(saved(net, NOTE)))
-    with mock.patch.object(checkpoint.hashlib, "sha256", Constant):
+    with mock.patch.object(model_file.hashlib, "sha256", Constant):
         unsealed, _ = refused(damaged(saved(net, NOTE)))
     is_right, figures = fuzz(3_000 if arguments.quick else arguments.executions)
     print(f"{found} of {of} damaged files refused (without the checksum {unsealed}); {figures}")
