@@ -2,10 +2,13 @@
 
 import gc
 import mmap
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
+from fastbp import Network
 from fastbp.engine import memory
 
 AROUND = [0, 1, 3, 1000, *(memory.LARGE // 8 + k for k in (-9, -8, -1, 0, 1, 7)), memory.HUGE_PAGE // 8, memory.HUGE_PAGE]
@@ -85,3 +88,61 @@ def test_large_buffers_start_on_a_huge_page():
 def test_a_kernel_without_huge_pages_is_no_obstacle(monkeypatch):
     monkeypatch.setattr(mmap, "MADV_HUGEPAGE", 12345, raising=False)  # advice that no kernel knows
     assert not memory.zeros(memory.LARGE, "float32").any()
+
+
+# --- what a fit takes beside the samples -------------------------------------------------------------------------------------
+
+
+def extra_bytes(work):
+    """The most that NumPy has taken at a time."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+N, WIDTH = 200_000, 16
+X_BYTES = 4 * N * WIDTH
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return np.random.default_rng(0).normal(size=(N, WIDTH)).astype(np.float32), np.zeros(N, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("options", "bytes_a_row"),
+    [
+        ({}, 4),  # the order
+        ({"shuffle": False}, 4),
+        ({"shuffle": "replacement"}, 4),
+        ({"order": np.arange(N, dtype=np.int32)}, 4 + 1),
+        # 8 while rows are drawn, and 4 of them in order, the others chosen; the held-out ones are copied
+        ({"validation_fraction": 0.1}, 8 + 4 + 8 + 0.1 * (4 * WIDTH + 4 + 4 + 4)),
+    ],
+)
+@pytest.mark.parametrize("batch_size", [4096, N])
+def test_a_fit_copies_no_samples(options, bytes_a_row, batch_size, samples):
+    X, y = samples
+    net = Network([WIDTH, 4, 1], rng=0)
+    options = {"epochs": 2, "batch_size": batch_size} | options
+    net.copy().fit(X[:64], y[:64], epochs=1, batch_size=64)
+    taken = extra_bytes(lambda: net.fit(X, y, **options))
+    assert taken < bytes_a_row * N + 1_200_000  # buffers of blocks
+    assert extra_bytes(lambda: X[np.arange(N)]) > X_BYTES  # such a copy would be seen
+
+
+def test_samples_on_disk_are_not_copied(samples, tmp_path):
+    X, y = samples
+    np.save(tmp_path / "X.npy", X)
+    on_disk = np.load(tmp_path / "X.npy", mmap_mode="r")
+    nets = [Network([WIDTH, 4, 1], rng=0) for _ in range(2)]
+    options = {"epochs": 1, "batch_size": 4096, "rng": 0}
+    nets[0].copy().fit(on_disk[:64], y[:64], epochs=1)  # modules are imported
+    assert extra_bytes(lambda: nets[0].fit(on_disk, y, **options)) < 4 * N + 1_200_000
+    assert extra_bytes(lambda: nets[0].loss(on_disk, y)) < X_BYTES / 4
+    assert extra_bytes(lambda: nets[0](on_disk)) < X_BYTES / 4
+    nets[1].fit(X, y, **options)
+    np.testing.assert_array_equal(nets[0].params, nets[1].params)

@@ -6,11 +6,14 @@ heeded here, and nowhere else.
 """
 
 import hashlib
+import secrets
 from contextlib import contextmanager
+from itertools import count
 from types import FunctionType
 
 import numba
 from numba.core import config
+from numba.core.bytecode import FunctionIdentity
 from numba.core.registry import CPUDispatcher, cpu_target
 from numba.core.typing import templates
 
@@ -38,6 +41,23 @@ def _enabled():
         yield
     finally:
         config.DISABLE_JIT = before
+
+
+_ids = count(secrets.randbits(48))
+
+
+@contextmanager
+def _numbered():
+    """Number what is compiled from a random number on.
+
+    Numba makes symbols of a function's name and its number among those that this process has compiled. What another process has
+    compiled, and this one loads, may have both the same, and would then be called in the place of what is compiled here.
+    """
+    before, FunctionIdentity._unique_ids = FunctionIdentity._unique_ids, _ids
+    try:
+        yield
+    finally:
+        FunctionIdentity._unique_ids = before
 
 
 def _name_uniquely(function: FunctionType) -> FunctionType:
@@ -100,7 +120,7 @@ class Plain:
         if cache is not None:
             self.make_ready()
             dispatcher._cache = cache
-        with _enabled():  # functions of Numba's own that are written in Python
+        with _enabled(), _numbered():  # functions of Numba's own that are written in Python, too
             dispatcher.compile(signature)
         # without the dispatcher, whose look-up of types costs more than a small network
         return dispatcher.get_overload(signature.args)
