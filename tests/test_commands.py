@@ -26,6 +26,9 @@ ASV = "--config asv.conf.json --quick --bench time_loss.*online"
 RUN = {
     "files": {
         "fastbp train houses.csv --target price --hidden 128,64 --epochs 100": "fastbp train houses.csv --target price --epochs 2",
+        "fastbp train houses.csv --target price --hidden 128,64 --epochs 100 --resume": (
+            "fastbp train houses.csv --target price --epochs 2 --resume"
+        ),
         "fastbp predict houses.fastbp new_houses.csv": "fastbp predict houses.fastbp new_houses.csv",
         "fastbp check-gradients houses.fastbp houses.csv": "fastbp check-gradients houses.fastbp houses.csv",
         "fastbp info": "fastbp info",
