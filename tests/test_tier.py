@@ -175,3 +175,15 @@ def test_the_plain_one_can_be_debugged(setting, results):
     done = run(KERNELS, "plain", **{setting: "1"})
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.splitlines() == results["plain"]
+
+
+@pytest.mark.parametrize("tier", ["plain", "linked", "fast"])
+def test_a_kernel_that_is_sent_is_that_of_the_package(tier):
+    """One beside it would keep the classes that it was first compiled for."""
+    send = "import cloudpickle\nfrom fastbp.kernels.sweeps import activate\nprint(cloudpickle.dumps(activate).hex())"
+    sent = run(send, tier).stdout.strip()
+    take = (
+        f"import pickle\nmade = pickle.loads(bytes.fromhex({sent!r}))\nfrom fastbp.kernels.sweeps import activate\n"
+        "from fastbp.compiler.tier import compiler\nprint(made is activate, made in compiler.parts)"
+    )
+    assert run(take, tier).stdout.split() == ["True", "True"]

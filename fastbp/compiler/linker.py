@@ -6,10 +6,8 @@ LLVM may inline what is called once and drop what is not called) and runs LLVM o
 """
 
 import re
-import sys
 from collections import Counter
 from functools import cache
-from importlib import import_module
 
 import llvmlite.binding as llvm
 from numba.core import types
@@ -19,7 +17,7 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.registry import cpu_target
 
 from fastbp.compiler import plain
-from fastbp.compiler.modules import PACKAGE, add_this_module
+from fastbp.compiler.modules import add_this_module
 
 add_this_module()
 
@@ -204,7 +202,7 @@ class LinkedDispatcher(plain.OfKernels, Dispatcher):
     """Numba's dispatcher of a function that is linked."""
 
     targetdescr = cpu_target
-    parts: list = []  # noqa: RUF012 - one for the process: all that are called by others
+    parts: list = []  # noqa: RUF012
 
     def __init__(self, py_func, locals=None, targetoptions=None, pipeline_class=PartCompiler):
         super().__init__(py_func, locals, targetoptions, pipeline_class)
@@ -214,24 +212,6 @@ class LinkedDispatcher(plain.OfKernels, Dispatcher):
         if self.targetoptions.get("forceinline") is False:
             args = tuple(types.unliteral(arg) for arg in args)
         return super().get_call_template(args, kws)
-
-    def __reduce__(self):
-        module, name = self.py_func.__module__, self.py_func.__name__
-        if module.startswith(PACKAGE) and getattr(sys.modules[module], name, None) is self:
-            return _part_of_package, (module, name)
-        return super().__reduce__()
-
-    @classmethod
-    def _rebuild(cls, **state):
-        made = super()._rebuild(**state)
-        if made not in cls.parts:
-            cls.parts.append(made)
-        return made
-
-
-def _part_of_package(module, name):
-    """What a module of the package calls so, in a process that need not have imported it."""
-    return getattr(import_module(module), name)
 
 
 # what a user sets to debug functions of his own is not about these, whose code is not in memory one by one
@@ -244,10 +224,6 @@ class Linked(plain.Plain):
     options = OPTIONS
     dispatcher_class = LinkedDispatcher
     part_compiler, entry_compiler = PartCompiler, EntryCompiler
-
-    def __init__(self):
-        super().__init__()
-        self.parts = self.dispatcher_class.parts
 
     def dispatcher(self, function, options):
         kind = self.part_compiler if options["no_cpython_wrapper"] else self.entry_compiler

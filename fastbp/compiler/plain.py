@@ -6,18 +6,17 @@ heeded here, and nowhere else.
 """
 
 import hashlib
-import secrets
+import sys
 from contextlib import contextmanager
-from itertools import count
+from importlib import import_module
 from types import FunctionType
 
 import numba
 from numba.core import config
-from numba.core.bytecode import FunctionIdentity
 from numba.core.registry import CPUDispatcher, cpu_target
 from numba.core.typing import templates
 
-from fastbp.compiler.modules import add_this_module
+from fastbp.compiler.modules import PACKAGE, add_this_module
 
 add_this_module()
 
@@ -43,23 +42,6 @@ def _enabled():
         config.DISABLE_JIT = before
 
 
-_ids = count(secrets.randbits(48))
-
-
-@contextmanager
-def _numbered():
-    """Number what is compiled from a random number on.
-
-    Numba makes symbols of a function's name and its number among those that this process has compiled. What another process has
-    compiled, and this one loads, may have both the same, and would then be called in the place of what is compiled here.
-    """
-    before, FunctionIdentity._unique_ids = FunctionIdentity._unique_ids, _ids
-    try:
-        yield
-    finally:
-        FunctionIdentity._unique_ids = before
-
-
 def _name_uniquely(function: FunctionType) -> FunctionType:
     """Put what a generated function closes over into its name.
 
@@ -77,7 +59,13 @@ def _name_uniquely(function: FunctionType) -> FunctionType:
 
 
 class OfKernels:
-    """A dispatcher of Numba that says so when Python calls a function that has no code for Python: it would crash."""
+    """A dispatcher of Numba that says so when Python calls a function that has no code for Python: it would crash.
+
+    Sent to another process it is what the package has there, where that is what it is here: it would be a function beside it,
+    which keeps the classes that it was first compiled for.
+    """
+
+    parts: list  # one for the process: all that are called by others
 
     def __call__(self, *args, **kwargs):
         if self.targetoptions.get("no_cpython_wrapper"):
@@ -85,9 +73,29 @@ class OfKernels:
             raise NotImplementedError(f"{name} runs in compiled functions only: call it from an @entry of fastbp.compiler")
         return super().__call__(*args, **kwargs)
 
+    def __reduce__(self):
+        module, name = self.py_func.__module__, self.py_func.__name__
+        if module.startswith(PACKAGE) and getattr(sys.modules[module], name, None) is self:
+            return _part_of_package, (module, name)
+        return super().__reduce__()
+
+    @classmethod
+    def _rebuild(cls, **state):
+        made = super()._rebuild(**state)
+        if made not in cls.parts:
+            cls.parts.append(made)
+        return made
+
+
+def _part_of_package(module, name):
+    """What a module of the package calls so, in a process that need not have imported it."""
+    return getattr(import_module(module), name)
+
 
 class PlainDispatcher(OfKernels, CPUDispatcher):
     """Numba's own dispatcher."""
+
+    parts: list = []  # noqa: RUF012
 
 
 class Plain:
@@ -95,9 +103,10 @@ class Plain:
 
     options = OPTIONS
     target = cpu_target
+    dispatcher_class = PlainDispatcher
 
     def __init__(self):
-        self.parts = []  # all that are called by others
+        self.parts = self.dispatcher_class.parts
         self.refused = {}  # classes whose functions cannot be compiled, and why
 
     def dispatcher(self, function, options):
@@ -120,7 +129,7 @@ class Plain:
         if cache is not None:
             self.make_ready()
             dispatcher._cache = cache
-        with _enabled(), _numbered():  # functions of Numba's own that are written in Python, too
+        with _enabled():  # functions of Numba's own that are written in Python
             dispatcher.compile(signature)
         # without the dispatcher, whose look-up of types costs more than a small network
         return dispatcher.get_overload(signature.args)
