@@ -16,7 +16,7 @@ import fastbp
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
 DOCUMENTS += [path for folder in ("docs", "benchmarks", "fastbp", "examples") for path in sorted((ROOT / folder).rglob("*.md"))]
-DOCUMENTS += [*sorted((ROOT / "benchmarks").glob("*.py")), *sorted((ROOT / "examples").glob("*.py")), ROOT / "tests" / "fuzz.py"]
+DOCUMENTS += [path for folder in ("benchmarks", "examples", "tests/reliability") for path in sorted((ROOT / folder).glob("*.py"))]
 PROGRAMS = "fastbp", "python", "asv", "tox", "ruff", "mypy", "pip", "pytest", r"\."
 
 QUICK = "--quick --rounds 2 --workload walkthrough"
@@ -50,7 +50,7 @@ RUN = {
         ),
     },
     "scripts": {
-        "python tests/fuzz.py 50000": "python tests/fuzz.py 20",
+        "python tests/reliability/differential.py --cases 20000": "python tests/reliability/differential.py --quick",
         "python -m pytest tests/test_x.py -k word": "python -m pytest -p no:cacheprovider tests/test_plan.py -k record",
         "python -m benchmarks.kernels_alone": "python -m benchmarks.kernels_alone --rounds 2 tabular",
         "python -m benchmarks.kernels_alone --rounds 60": "python -m benchmarks.kernels_alone --rounds 2 tabular",

@@ -167,6 +167,7 @@ class Network:
         max_norm=None,
         masks=None,
         rates=None,
+        watch=None,
         rng=None,
     ):
         """Train, and return each epoch's loss: the mean over its rows of the loss each batch had before its step.
@@ -174,7 +175,8 @@ class Network:
         Arguments are those of `fastbp.Network.fit`, but shuffle is False by default. order, of shape (m,) or (epochs, m),
         overrides shuffle. The optimiser's state starts anew with each call. ``masks(epoch, layer)`` gives what the inputs of a
         layer (from 0) are multiplied by in an epoch, a row for each row visited. rates, of shape (epochs, steps), are the learning
-        rates of the mini-batches.
+        rates of the mini-batches. ``watch(epoch, losses, norms)`` is called after every epoch, with the losses so far and the norms
+        of the gradients of its last step, as clipped, of W_1, b_1, W_2, ...; one that returns True stops the fit.
         """
         X, y, w = self._check(X, y, sample_weight)
         rule, h = lookup(RULES, "optimizer", optimizer)
@@ -205,6 +207,7 @@ class Network:
                     np.clip(self._gradient, -clip_value, clip_value, self._gradient)
                 if clip_norm is not None and (norm := np.linalg.norm(self._gradient)) > clip_norm:
                     self._gradient *= clip_norm / norm
+                norms = [] if watch is None else [np.linalg.norm(g) for pair in zip(*self._gradients, strict=True) for g in pair]
                 h.t += 1
                 if rates is not None:
                     h.learning_rate = float(rates[epoch][start // batch_size])
@@ -214,6 +217,8 @@ class Network:
                 sum_losses += loss * (part.stop - part.start) * (total > 0)
                 rows_used += (part.stop - part.start) * (total > 0)
             losses.append(sum_losses / rows_used if rows_used else 0.0)
+            if watch is not None and watch(epoch, losses, norms):
+                break
         return losses
 
     @np.errstate(over="ignore")
