@@ -50,7 +50,10 @@ class Case:
         self._draw_options(draw, n)
         self._draw_order(draw, n)
         self._draw_rules(draw)
-        self.n_threads = 1 + draw.flag(10)
+        is_repeated = self.given is not None or self.shuffle == "replacement"
+        # of a sample that is twice in a mini-batch, either has a mask of its own: which output is scored is a matter of time
+        is_timed = self.masks is not None and is_repeated and "record_score" in self.watched
+        self.n_threads = 1 + (draw.flag(10) and not is_timed)
         self.block = draw.maybe(20, draw.choose, (1, 3, 5, 8))
         self.in_areas = draw.flag(50)
 
@@ -348,6 +351,6 @@ def run(count, seed=0, *, shrink=True):
     def compare(case):
         tally.add(case)
 
-    with suppress(Mismatch):
+    with suppress(Mismatch, hypothesis.errors.Flaky):  # what comes and goes is a mismatch, too
         for_cases(count, seed, compare, shrink=shrink)
     return tally

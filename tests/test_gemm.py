@@ -1,6 +1,6 @@
 """Products and packing: component-wise error bounds, exact integers, nothing leaked, nothing touched that is not theirs.
 
-The three products of a layer are taken from networks that compute nothing else, so that these tests hold for any kernel.
+`products.py` takes the products from networks; `reliability/shapes.py` goes over more shapes, and over layouts of the operands.
 """
 
 import os
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from conftest import DTYPES, compiled, make_net, make_samples, make_targets
 from numba import types
+from products import Products
 
 import fastbp
 from fastbp import LeakyReLU, Network
@@ -33,51 +34,6 @@ LANES_OF = {dtype: register_bytes() // np.dtype(dtype).itemsize for dtype in DTY
 
 
 # --- products ----------------------------------------------------------------------------------------------------------------
-
-
-def forward(x, w, b):
-    """x W^T + b."""
-    n_out, n_in = w.shape
-    return Network([n_in, n_out], weights=[w], biases=[b], dtype=x.dtype)(x)
-
-
-def shares(rows):
-    """Sample weights that add up to a power of two, so that the mean over the mini-batch rounds nothing; and that power."""
-    weights, total = np.ones(rows), 1 << rows.bit_length()
-    weights[0] = total - (rows - 1)
-    return weights, total
-
-
-def backward(y, w):
-    """D W, and D (rows, O), for targets y: the deltas of a network whose outputs are zero."""
-    n_out, n_in = w.shape
-    zeros = [np.zeros((n_in, 1)), w], [np.zeros(n_in), np.zeros(n_out)]
-    net = Network([1, n_in, n_out], "identity", weights=zeros[0], biases=zeros[1], dtype=w.dtype)
-    trace = net.trace(np.zeros((len(y), 1)), y)
-    return trace.delta[0], trace.delta[1]
-
-
-def outer(x, y):
-    """D^T x and the sums of the rows of D = -y s / total, with s and total of `shares`: exact for integers."""
-    n_in, n_out = x.shape[1], y.shape[1]
-    net = Network([n_in, n_out], weights=[np.zeros((n_out, n_in))], biases=[np.zeros(n_out)], dtype=x.dtype)
-    gradients = net.value_and_grad(x, y, shares(len(x))[0])[1]
-    return gradients.weights[0], gradients.biases[0]
-
-
-def gamma(terms, dtype):
-    """k u / (1 - k u): relative error of a sum of k products in any order (Higham, 2002, section 3.1)."""
-    unit = np.finfo(dtype).eps / 2
-    return terms * unit / (1 - terms * unit)
-
-
-def within(result, exact, absolute, terms, context):
-    """|C - AB| <= gamma_k |A| |B| for every component."""
-    bound = gamma(terms, result.dtype) * absolute
-    if result.dtype == np.float64:
-        bound = 2 * bound  # the reference is rounded as well
-    assert np.isfinite(result).all(), context
-    assert (np.abs(result - exact) <= bound).all(), context
 
 
 def edges(*sizes):
@@ -104,18 +60,7 @@ def test_products_are_within_the_error_bound(dtype):
     for rows, n_in, n_out in shapes(dtype):
         x, w = make_samples(rows, n_in, dtype, seed=count), make_samples(n_out, n_in, dtype, seed=count + 1)
         b, y = make_samples(1, n_out, dtype)[0], make_samples(rows, n_out, dtype, seed=count + 2)
-        wide_x, wide_w, wide_b = (array.astype(float) for array in (x, w, b))
-        context = f"{rows} rows, {n_in} inputs, {n_out} outputs"
-        absolute = np.abs(wide_x) @ np.abs(wide_w.T) + np.abs(wide_b)
-        within(forward(x, w, b), wide_x @ wide_w.T + wide_b, absolute, n_in + 1, context)
-        result, d = backward(y, w)
-        wide_d = d.astype(float)
-        within(result, wide_d @ wide_w, np.abs(wide_d) @ np.abs(wide_w), n_out, context)
-        weights, biases = outer(x, y)
-        s, total = shares(rows)
-        wide_d = -y.astype(float) * s[:, None] / total
-        within(weights, wide_d.T @ wide_x, np.abs(wide_d.T) @ np.abs(wide_x), rows + 1, context)  # 1 for the rounding of D
-        within(biases, wide_d.sum(axis=0), np.abs(wide_d).sum(axis=0), rows + 1, context)
+        assert Products(x, w, b, y).outside() == [], f"{rows} rows, {n_in} inputs, {n_out} outputs"
         count += 1
     assert count >= 250
 
@@ -124,21 +69,10 @@ def test_products_are_within_the_error_bound(dtype):
 def test_products_of_small_integers_are_exact(dtype):
     rng = np.random.default_rng(0)
     for rows, n_in, n_out in shapes(dtype):
-        x, w, b, y = (rng.integers(-4, 5, shape) for shape in ((rows, n_in), (n_out, n_in), n_out, (rows, n_out)))
-        context = f"{rows} rows, {n_in} inputs, {n_out} outputs"
-        given = [array.astype(dtype) for array in (x, w, b, y)]
-        kept = [array.copy() for array in given]
-        np.testing.assert_array_equal(forward(*given[:3]), x @ w.T + b, context)
-        s, total = shares(rows)
-        d = -y * s[:, None] / total
-        weights, biases = outer(given[0], given[3])
-        np.testing.assert_array_equal(weights, d.T @ x, context)
-        np.testing.assert_array_equal(biases, d.sum(axis=0), context)
-        if rows & (rows - 1) == 0:  # the mean of unweighted samples is exact
-            result, d = backward(given[3], given[1])
-            np.testing.assert_array_equal(d, -y / rows, context)
-            np.testing.assert_array_equal(result, d @ w, context)
-        for array, before in zip(given, kept, strict=True):
+        integers = [rng.integers(-4, 5, shape) for shape in ((rows, n_in), (n_out, n_in), n_out, (rows, n_out))]
+        given = [array.astype(dtype) for array in integers]
+        assert Products(*given).inexact() == [], f"{rows} rows, {n_in} inputs, {n_out} outputs"
+        for array, before in zip(given, integers, strict=True):
             np.testing.assert_array_equal(array, before)
 
 
