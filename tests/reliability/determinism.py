@@ -14,7 +14,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from conftest import make_net, make_samples, make_targets
+from problems import make_net, make_samples, make_targets
 
 from fastbp.engine import crew, planner, threads
 from fastbp.engine.session import Session

@@ -17,7 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from conftest import make_net, make_samples, make_targets, oracle
+from problems import make_net, make_samples, make_targets, oracle
 from products import gamma
 
 import fastbp
