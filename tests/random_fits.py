@@ -115,7 +115,7 @@ class Case:
         options = {}
         if draw.flag(35):
             weights = self.rng.integers(0, 4, len(self.X)) * self.rng.uniform(0.1, 1, len(self.X))
-            weights[self.kept[0]] += 1.0
+            weights[[0, self.kept[0]]] += 1.0  # the first row of all and of those to train on, which an order has, too
             options["sample_weight"] = weights * 10.0 ** draw.count(-60, 60)
         # most cases have some of everything that is summed over lanes or changes them
         extra = draw.flag(80)

@@ -20,7 +20,7 @@ from reference import Reference
 from fastbp.baseline import network
 from fastbp.baseline.formulas import RULES
 
-TOGETHER = 100  # cases that Hypothesis draws in one go: of many, later ones resemble earlier ones
+TOGETHER = 50  # cases that Hypothesis draws in one go: of many, later ones resemble earlier ones
 WITHIN = 400  # cases in which each fault must be found
 
 
