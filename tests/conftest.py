@@ -23,6 +23,7 @@ from problems import (  # noqa: F401
     KINKS,
     LOSSES,
     PAIRS,
+    PATIENCE,
     RULES,
     WIDTHS,
     error,
@@ -56,7 +57,7 @@ compiled = entry  # a decorator, as in the package
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch):
     """Teams are whole, however slowly their members come: what a test is about would else be computed by one of them, mostly."""
-    for name, value in (("FOR_ARRIVAL", 10**10), ("FOR_ANSWER", 10**10), ("TOO_MUCH", 1 << 60)):
+    for name, value in PATIENCE.items():
         monkeypatch.setattr(crew, name, value)
 
 

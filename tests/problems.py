@@ -1,11 +1,14 @@
 """Networks, samples and targets for tests and scripts, and cases enumerated from the registries."""
 
 import inspect
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
+from unittest.mock import patch
 
 import numpy as np
 
 from fastbp import activations, baseline, losses, optimizers
+from fastbp.engine import crew, threads
 from fastbp.network import Network
 
 DTYPES = ("float32", "float64")
@@ -90,3 +93,16 @@ def error(result, expected):
     scale = np.abs(expected).max()
     difference = np.abs(result - expected).max()
     return float(difference / scale) if scale > 0 else float(difference)
+
+
+PATIENCE = {"FOR_ARRIVAL": 10**10, "FOR_ANSWER": 10**10, "TOO_MUCH": 1 << 60}  # of a crew that waits for all of its members
+
+
+@contextmanager
+def teams(whole=True):
+    """As many threads as a call may have, however little the work, and those who come late waited for, or as it is."""
+    with ExitStack() as changes:
+        changes.enter_context(patch.object(threads, "members_for", lambda flop, limit, *start: 1 if start else limit or 1))
+        for name, value in PATIENCE.items() if whole else ():
+            changes.enter_context(patch.object(crew, name, value))
+        yield

@@ -14,11 +14,12 @@ import hypothesis
 import numpy as np
 from drawing import Drawing, draw_activation, draw_loss, draw_rule, draw_schedule, draw_targets
 from hypothesis import strategies as st
+from problems import teams
 from reference import RECORDS, Reference, Rounded, Watching, drawn_with_replacement, permuted
 from scipy.sparse import csr_array
 
 import fastbp
-from fastbp.engine import crew, planner, threads
+from fastbp.engine import planner
 from fastbp.engine.regularization import dropout_mask
 
 SAFETY = 4.0
@@ -184,15 +185,12 @@ class Case:
 
     @contextmanager
     def _divided(self):
-        """Blocks of mini-batches as they are drawn; teams, however little the work, and whole ones, however late their members."""
+        """Blocks of mini-batches as they are drawn, and whole teams, however little the work."""
         with ExitStack() as changes:
-            setting = patch.object
-            changes.enter_context(setting(threads, "members_for", lambda flop, limit, *start: 1 if start else limit or 1))
-            for name, value in (("FOR_ARRIVAL", 10**10), ("FOR_ANSWER", 10**10), ("TOO_MUCH", 1 << 60)):
-                changes.enter_context(setting(crew, name, value))
+            changes.enter_context(teams())
             if self.block:
-                changes.enter_context(setting(planner, "block_rows", lambda batch, *_: min(batch, self.block)))
-                changes.enter_context(setting(planner, "SMALL_GRADIENT", planner.SMALL_GRADIENT if self.in_areas else 0))
+                changes.enter_context(patch.object(planner, "block_rows", lambda batch, *_: min(batch, self.block)))
+                changes.enter_context(patch.object(planner, "SMALL_GRADIENT", planner.SMALL_GRADIENT if self.in_areas else 0))
             yield
 
     def by_kernels(self):

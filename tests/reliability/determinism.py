@@ -6,7 +6,6 @@ The control divides the samples of a mini-batch among the threads, where they ar
 import argparse
 import multiprocessing
 import sys
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -14,9 +13,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from problems import make_net, make_samples, make_targets
+from problems import make_net, make_samples, make_targets, teams
 
-from fastbp.engine import crew, planner, threads
+from fastbp.engine import planner
 from fastbp.engine.session import Session
 
 DTYPES = "float32", "float64"
@@ -28,16 +27,6 @@ CASES = [  # sizes, samples, mini-batch, options
     ((20, 160, 150, 3), 1600, 1600, {"shuffle": "replacement"}),
 ]
 MEMBERS = 1, 2, 4
-
-
-@contextmanager
-def teams(whole=True):
-    """As many threads as a call may have, however little the work, and those who come late waited for, or as it is."""
-    with ExitStack() as changes:
-        changes.enter_context(patch.object(threads, "members_for", lambda flop, limit, *start: 1 if start else limit or 1))
-        for name, value in (("FOR_ARRIVAL", 10**10), ("FOR_ANSWER", 10**10), ("TOO_MUCH", 1 << 60)) if whole else ():
-            changes.enter_context(patch.object(crew, name, value))
-        yield
 
 
 def data(case, dtype):
