@@ -4,7 +4,7 @@ How far a result may be off is told by the oracle itself (Parker's Monte Carlo a
 order is exact for terms that are off by about sqrt(k) eps each (Higham & Mary, 2019), an elementary function by a few eps.
 `Rounded` therefore multiplies every weight, raw output, activation, sample weight and gradient by 1 +- delta, the signs drawn anew
 at every use; and what is the difference of terms of size 1 is off by +- delta: the slopes of smooth activations, GELU by that times
-z, probabilities less targets.
+z, probabilities and means less targets.
 """
 
 from dataclasses import dataclass, field
@@ -197,8 +197,8 @@ class Rounded(Reference):
 
     def _cost(self, x, y, w, at, masks=None):
         loss, total = super()._cost(x, y, w, at, masks)
-        if self._loss.link in ("softmax", "sigmoid"):  # a probability less a target
-            errors = self._error(at.d[-1].shape) / (total or 1.0)
+        if self._loss.link:  # a probability, or a mean, less a target
+            errors = self._error(at.d[-1].shape) / (total or 1.0) * (1 + np.abs(y) if self._loss.link == "exp" else 1)
             at.d[-1] += errors if w is None else w[:, None] * errors
         return loss, total
 
