@@ -103,6 +103,7 @@ def teams(whole=True):
     """As many threads as a call may have, however little the work, and those who come late waited for, or as it is."""
     with ExitStack() as changes:
         changes.enter_context(patch.object(threads, "members_for", lambda flop, limit, *start: 1 if start else limit or 1))
+        changes.enter_context(patch.object(crew, "_known", np.zeros_like(crew._known)))  # nobody is to stay at home
         for name, value in PATIENCE.items() if whole else ():
             changes.enter_context(patch.object(crew, name, value))
         yield

