@@ -236,8 +236,16 @@ class Case:
     def _recorded(self, results, records):
         """The results, and of the records of epochs those that the fit keeps, as arrays."""
         kept = ["score"] * ("record_score" in self.watched) + list(RECORDS[:2]) * ("record_norms" in self.watched)
-        results |= {name: records[name] for name in (*kept, *(RECORDS[3:] if self.held_out else ()))}
+        kept += RECORDS[3:] if self.held_out else ()
+        results |= {name: records[name] for name in kept if name not in self._matters_of_rounding()}
         return {name: np.array(result, np.float64) for name, result in results.items()}
+
+    def _matters_of_rounding(self):
+        """Scores of outputs whose targets are all equal: 1 where they are met to the last bit, else 0."""
+        targets = [("score", self.rows[self.kept][visited]) for visited in self.order]
+        targets += [("validation_score", self.held_out[1])] if self.held_out else []
+        is_number = self.net.loss_function.task not in ("labels", "binary")
+        return {name for name, rows in targets if is_number and not np.ptp(rows, axis=0).all()}
 
     def verdict(self):
         """What came of it, and by how much of the bound the two differ at most."""
