@@ -51,10 +51,7 @@ class Case:
         self._draw_options(draw, n)
         self._draw_order(draw, n)
         self._draw_rules(draw)
-        is_repeated = self.given is not None or self.shuffle == "replacement"
-        # of a sample that is twice in a mini-batch, either has a mask of its own: which output is scored is a matter of time
-        is_timed = self.masks is not None and is_repeated and "record_score" in self.watched
-        self.n_threads = 1 + (draw.flag(10) and not is_timed)
+        self.n_threads = 1 + draw.flag(10)
         self.block = draw.maybe(20, draw.choose, (1, 3, 5, 8))
         self.in_areas = draw.flag(50)
 
@@ -116,7 +113,7 @@ class Case:
         options = {}
         if draw.flag(35):
             weights = self.rng.integers(0, 4, len(self.X)) * self.rng.uniform(0.1, 1, len(self.X))
-            weights[[0, self.kept[0]]] += 1.0  # the first row of all and of those to train on, which an order has, too
+            weights[self.kept[0]] += 1.0  # which every order has
             options["sample_weight"] = weights * 10.0 ** draw.count(-60, 60)
         # most cases have some of everything that is summed over lanes or changes them
         extra = draw.flag(80)
@@ -165,7 +162,7 @@ class Case:
             self.watched |= {"tol": draw.power(-4, 0), "n_iter_no_change": draw.count(1, 4)}
         if draw.flag(15):
             self.watched["gradient_tol"] = draw.power(-3, 1)
-        if self.held_out and not self.watched.keys() & {"tol", "gradient_tol"} and draw.flag(50):
+        if self.held_out and draw.flag(50):
             self.watched["patience"] = draw.count(1, 3)
         self.watched |= {name: True for name in ("record_norms", "record_score") if draw.flag(25)}
 

@@ -459,3 +459,31 @@ def test_steps_keep_nothing():
 def test_the_class_is_public():
     assert isinstance(Network([2, 1]).trainer(), Trainer)
     assert "optimizer" in str(__import__("inspect").signature(Network([2, 1]).trainer))
+
+
+# --- rules of stopping and scores beside each other ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", [{"tol": 0.5, "n_iter_no_change": 3}, {"gradient_tol": 0.5}])
+def test_the_best_epoch_is_restored_also_where_another_rule_ends_the_run_there(rule):
+    X = np.linspace(-1, 1, 40)[:, None]
+    net = Network([1, 8, 1], "tanh", dtype="float64", rng=0)
+    options = {"epochs": 50, "batch_size": 8, "optimizer": SGD(0.01), "rng": 0, "validation_data": (X, X**2)}
+    history = net.fit(X, X**2, patience=5, **rule, **options)
+    assert history.stopped_by == next(iter(rule))
+    assert history.validation_loss[-1] == min(history.validation_loss)
+    assert net.loss(X, X**2) == pytest.approx(history.validation_loss[-1], rel=1e-12)
+
+
+def test_scores_of_samples_that_are_twice_in_a_mini_batch_do_not_depend_on_threads(teams):
+    """Each time a sample has another mask: its output of the last place counts."""
+    X = np.random.default_rng(0).normal(size=(64, 6))
+    found = set()
+    for n_threads in [1, *[2] * 30]:
+        net = Network([6, 20, 1], "tanh", dtype="float64", rng=0)
+        options = {"epochs": 3, "batch_size": 64, "dropout": 0.5, "shuffle": "replacement", "record_score": True, "rng": 0}
+        found.add(tuple(net.fit(X, X[:, 0], n_threads=n_threads, **options).score))
+    assert len(found) == 1
+    # with a row once in each mini-batch, threads are used
+    net.fit(X, X[:, 0], dropout=0.5, record_score=True, batch_size=64, n_threads=2, epochs=1)
+    assert 2 in teams

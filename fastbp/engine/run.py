@@ -58,7 +58,9 @@ def run(trainer, X, y, epochs, order, sample_weight, validation_data, resume):
         if given is not None and len(given) > 1:
             given = given[first - begun :]
         rows = trainer._seen(rows)
-        session = trainer._open(rows, min(trainer._batch_size, count))
+        # a sample that is twice in a mini-batch has two masks: which of its outputs is scored must not depend on who is faster
+        alone = trainer._record_score and trainer._extra.dropout and (given is not None or trainer._shuffle == "replacement")
+        session = trainer._open(rows, min(trainer._batch_size, count), 1 if alone else trainer._n_threads)
         session.set_data(rows, values, labels, weights, given, chosen if given is None else None)
         trainer._penalise(session, len(rows) - held_count)
         shuffle = trainer._shuffle if given is None else False

@@ -322,14 +322,14 @@ class Trainer:
         """Rows as the kernel takes them: masks of dropped inputs are for rows with their zeros."""
         return sparsity.dense(rows) if self._drops_inputs else rows
 
-    def _open(self, rows, batch):
+    def _open(self, rows, batch, n_threads):
         self._stepping = None
         entries = None if self._drops_inputs else sparsity.entries(rows, self.net.sizes[1] * self.net.dtype.itemsize)
         plain = not self._norms and self._l2 == 0
-        return self._running.open(self.net, batch, rows, entries, self._n_threads, plain=plain, extra=self._extra)
+        return self._running.open(self.net, batch, rows, entries, n_threads, plain=plain, extra=self._extra)
 
     def _begin_steps(self, rows):
-        session = self._stepping = self._open(rows, self._batch_size)
+        session = self._stepping = self._open(rows, self._batch_size, self._n_threads)
         session.set_rates(self._rate)
         session.set_record(1, norms=self._norms)
         session.begin(self._drawn_seed() if self._extra.dropout else 0, self._running.epochs, steps=True)

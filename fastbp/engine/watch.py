@@ -97,17 +97,16 @@ class Watch:
         return score
 
     def _reason(self, last: int) -> str | None:
+        if self.held_out_rule is not None and self.held_out_rule.follow(self.history.validation_loss[-1]):
+            self.best = self.net.params.copy()
         if self.gradient_tol is not None and sum(self.session.norms(last - 1, last)[1][0].tolist()) <= self.gradient_tol:
             return "gradient_tol"
         if self.loss_rule is not None:
             self.loss_rule.best, self.loss_rule.waited = self.session.stop_state()
             if self.loss_rule.is_over():
                 return "tol"
-        if self.held_out_rule is not None:
-            if self.held_out_rule.follow(self.history.validation_loss[-1]):
-                self.best = self.net.params.copy()
-            if self.held_out_rule.is_over():
-                return "patience"
+        if self.held_out_rule is not None and self.held_out_rule.is_over():
+            return "patience"
         return None
 
     def _summary(self) -> dict[str, str]:

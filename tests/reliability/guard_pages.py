@@ -151,9 +151,9 @@ def of_entries(dtype):
     for n in (*range(1, 70), 255, 1025):
         yield all_finite[dtype], (rng.normal(size=n).astype(dtype),)
         yield all_below["float64"], (rng.integers(0, 9, n), 9)
-        yield draw_order["float64"], (np.zeros(n, np.int64), 3, n)
+        yield draw_order["float64"], (np.zeros(n, np.int32), 3, n)
         key = rng.integers(0, 1 << 32, 624)
-        yield shuffle_often["float64"], (key, n % 624, n, 2, np.arange(n), np.zeros(2 * n, np.int64))
+        yield shuffle_often["float64"], (key, n % 624, n, 2, np.arange(n, dtype=np.int32), np.zeros(2 * n, np.int32))
         yield draw_mask["float64"], (np.zeros(16 * n), 16, 3, n, 1, 1 << 31)
         matrix = csr_array(rng.normal(size=(n, 7)) * (rng.random((n, 7)) < 0.5))
         yield order_of_places["float64"], (matrix.indices.astype(np.int32), matrix.indptr.astype(np.int64), 7)
