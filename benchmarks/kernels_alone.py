@@ -40,7 +40,9 @@ class Burst:
         rule = contestant.rule(self.workload.learning_rate)
         self.session = session = RunningRule(rule).open(contestant.net, self.workload.batch_size, data.X, None, 1)
         labels = data.y if data.y.ndim == 1 else None
-        session.set_data(data.X, data.y if labels is None else None, labels, order=data.order)
+        session.set_data(
+            data.X, data.y if labels is None else None, labels, order=None if data.order is None else data.order.astype(np.int32)
+        )
         self.epochs = max(1, Supervisor(session).pieces // self.workload.steps_per_epoch)
         session.set_rates(np.full(self.epochs, rule.learning_rate))
         session.set_record(self.epochs)

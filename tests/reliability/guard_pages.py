@@ -105,7 +105,7 @@ def of_networks(dtype):
         net = Network(sizes, ("relu", "tanh", "gelu")[number % 3], loss, dtype=dtype, rng=number)
         x = rng.normal(size=(n, sizes[0])).astype(dtype)
         y = rng.uniform(size=(n, sizes[-1])).astype(dtype)
-        order = rng.integers(0, n, max(1, n - 1))
+        order = rng.integers(0, n, max(1, n - 1), np.int32)
         targets = [(y, None, rng.uniform(size=n))]
         targets += [(None, rng.integers(0, sizes[-1], n), None)] if loss == "cross_entropy" else []
         for own, (mode, options, rows, out) in combinations(targets, ways(number, net, n, order, len(order))):
@@ -122,7 +122,7 @@ def of_sparse_samples(dtype):
         compressed = CompressedRows.of(csr_array(x))
         kept = entries(compressed, n_out)._replace(most=n_in)
         for rows in (compressed, x):
-            order = rng.integers(0, 19, 18)
+            order = rng.integers(0, 19, 18, np.int32)
             for rule in ("sgd", "adam"):
                 session = {"optimizer": optimizers.get(rule), "members": 1 + number % 2, "entries": kept}
                 yield net, TRAIN, {"batch": 5, "session": session}, rows, y, None, None, order, 0
@@ -173,7 +173,7 @@ def dies(side):
     child = os.fork()
     if child == 0:
         net = Network([3, 2], dtype="float64", rng=0)
-        order = np.array([0, 5 if side == "right" else -1])
+        order = np.array([0, 5 if side == "right" else -1], np.int32)
         session = session_of(net, {"batch": 2, "session": {}}, np.ones((5, 3)), None, None, None, order, 4, side)
         session.call(PREDICT)
         os._exit(0)
