@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn import neural_network
-from test_validation import bad_arrays
+from test_validation import bad_arrays, snapshot
 
 import fastbp
 from fastbp import MLPClassifier, MLPRegressor
@@ -127,6 +127,7 @@ def test_an_error_by_name_or_in_the_words_of_scikit_learn(cls, argument, name):
             if is_fitted:
                 model.fit(X, y_of(cls)), other.fit(X, y_of(cls))
             before, drawn = state(model), pickle.dumps(rng.get_state())
+            held = [snapshot(each) for each in (bad, X, y_of(cls))]
             failure = failure_of(call, model, bad)
             assert type(failure) in (ValueError, TypeError, fastbp.DivergenceError), (method, failure)
             is_named = type(failure) is not fastbp.DivergenceError and re.search(rf"\b{argument}\b|\bSample weight", str(failure))
@@ -135,6 +136,7 @@ def test_an_error_by_name_or_in_the_words_of_scikit_learn(cls, argument, name):
                 assert type(expected) is type(failure) is ValueError, (method, failure)
                 assert _message(failure) == _message(expected), method
             assert state(model) == before, method
+            assert [snapshot(each) for each in (bad, X, y_of(cls))] == held, method
             assert pickle.dumps(rng.get_state()) == drawn, method
 
 
