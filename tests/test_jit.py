@@ -84,6 +84,30 @@ def test_options_are_spelled_out():
     assert fast == []
 
 
+# flags of LLVM that change sums, NaN and infinity: in text, and as flags that are given to an instruction
+LENIENT = re.compile(r"\b(?:nnan|ninf|nsz|arcp|contract|afn|reassoc|f[a-z]+ fast)\b|^fast$")
+
+
+def lenient(node):
+    """Where they are given."""
+    every = list(ast.walk(node))
+    prose = {id(each.value) for each in every if isinstance(each, ast.Expr)}
+    flags = {id(inside) for each in every if isinstance(each, ast.keyword) and each.arg == "flags" for inside in ast.walk(each)}
+    texts = [each for each in every if isinstance(each, ast.Constant) and isinstance(each.value, str) and id(each) not in prose]
+    for text in texts:
+        if LENIENT.search(text.value) and (text.value != "fast" or id(text) in flags):  # else that is a tier
+            yield f"line {text.lineno}: {text.value}"
+
+
+def test_no_instruction_is_lenient():
+    """Also those that are emitted one by one: the options of the compiler do not reach them."""
+    sources = [path for room in ("compiler", "simd", "kernels") for path in PACKAGE.glob(f"{room}/**/*.py")]
+    assert len(sources) > 40
+    assert [f"{path.name}, {fault}" for path in sources for fault in lenient(tree(path))] == []
+    for source in ("builder.fadd(x, y, flags=('fast',))", "text = 'fadd nnan float %x, %y'", "text = f'fmul fast float {x}, {y}'"):
+        assert list(lenient(ast.parse(source))), source
+
+
 COMPILED = {"kernel", "inline", "elementary", "entry"}
 
 

@@ -30,6 +30,38 @@ def test_import_is_light():
     )
 
 
+WRITES = """
+import sys, time
+writes = []
+def hook(event, arguments):
+    is_open = event == "open" and (set("wax+") & set(arguments[1] or "") or (arguments[2] or 0) & 0o103)
+    if is_open or event in ("os.mkdir", "os.rename", "os.remove", "os.chmod", "os.symlink", "os.link", "subprocess.Popen"):
+        writes.append((event, arguments[0]))
+sys.addaudithook(hook)
+start = time.process_time()
+{}
+print(time.process_time() - start < 1, len(writes))
+"""
+
+
+def written_by(statement, folder):
+    """Whether a statement is done within a second of the processor, and how often it changes a file."""
+    environment = {**os.environ, "FASTBP_CACHE_DIR": str(folder / "cache"), "HOME": str(folder / "none")}
+    command = [sys.executable, "-B", "-c", WRITES.format(statement)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=folder)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="numbers of flags of POSIX")
+def test_import_is_soon_over_and_changes_no_file(tmp_path):
+    """So it works on a disk that can only be read."""
+    assert written_by("import fastbp; fastbp.Network", tmp_path)[1] == "0"
+    assert written_by("import fastbp", tmp_path) == ["True", "0"]
+    assert not list(tmp_path.iterdir())
+    assert written_by("open('a', 'w').close(); import os; os.mkdir('b'); time.sleep(0)", tmp_path)[1] == "2"
+
+
 def test_a_network_needs_neither_sklearn_nor_matplotlib():
     modules = imported_by("import fastbp; fastbp.Network([2, 3, 1])")
     assert modules.isdisjoint({"sklearn", "matplotlib", "tqdm", "pandas"})
