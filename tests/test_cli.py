@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -173,6 +174,23 @@ def test_check_gradients(scheme, capsys):
     assert capsys.readouterr().out.endswith("gradients are right\n")
 
 
+def test_gradients_of_a_regression_are_taken_at_the_targets_of_training(capsys):
+    assert cli.main(["train", "diabetes", *SMALL, "--out", "a.fastbp"]) == 0
+    X, y = cli._prepared("diabetes", read_header("a.fastbp")["extra"], "check-gradients")
+    assert X.shape == (442, 10)
+    assert abs(y.mean()) < 0.1
+    assert y.std() == pytest.approx(1.0, abs=0.1)
+    capsys.readouterr()
+    assert cli.main(["check-gradients", "a.fastbp", "diabetes"]) == 0
+    assert capsys.readouterr().out.endswith("gradients are right\n")
+
+
+def test_other_classes_of_the_same_features_are_noticed(capsys):
+    assert cli.main(["train", "moons", *SMALL, "--out", "a.fastbp"]) == 0
+    assert cli.main(["check-gradients", "a.fastbp", "blobs"]) == 2
+    assert "the model was not trained on blobs: it predicts 0, 1 ..." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("options", [["--eps", "10"], ["--eps", "1e-15"], ["--scheme", "forward", "--eps", "100"]])
 def test_gradients_that_cannot_be_compared_are_exit_status_1(options, capsys):
     assert cli.main(["train", "iris", *SMALL, "--out", "iris.fastbp"]) == 0
@@ -206,6 +224,7 @@ BAD = {
     "a class of one row": (["train", "good.csv", "--target", "rare"], "target: the class 'b' has one row only"),
     "more classes than held-out rows": (["train", "good.csv", "--target", "pair"], "40 rows are too few for 20 classes"),
     "no rows": (["train", "empty.csv"], "empty.csv has no rows"),
+    "no table": (["predict", "table.fastbp", "good.txt"], "good.txt is no .csv, .parquet, .npz file"),
     "no rows to predict": (["predict", "table.fastbp", "empty.csv"], "empty.csv has no rows"),
     "text where training had numbers": (["predict", "table.fastbp", "words.csv"], "but row 2 holds 'big'"),
     "model without kinds": (["predict", "older.fastbp", "good.csv"], "which of its columns are numbers and which are text"),
@@ -275,6 +294,34 @@ def test_interrupt_is_no_traceback(monkeypatch):
 
     monkeypatch.setattr(datasets, "open_source", interrupt)
     assert cli.main(["train", "iris"]) == 130
+
+
+def test_interrupted_before_the_first_epoch_ends_it_saves_the_network_all_the_same(tmp_path, monkeypatch, capsys):
+    fit = fastbp.Network.fit
+
+    def interrupted(self, *arguments, **options):
+        if "callbacks" in options:  # not the fit that compiles
+            raise KeyboardInterrupt
+        return fit(self, *arguments, **options)
+
+    monkeypatch.setattr(fastbp.Network, "fit", interrupted)
+    assert cli.main(["train", "iris", *SMALL, "--epochs", "9"]) == 130
+    assert "interrupted after 0 of 9 epochs; saved what there is as iris.fastbp" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"iris.fastbp", "iris.history.json"}
+    assert fastbp.load("iris.fastbp").sizes[0] == 4
+
+
+def test_trains_in_a_thread_that_may_not_handle_signals():
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(cli.main, ["train", "iris", *SMALL]).result() == 0
+
+
+def test_compiling_is_said(monkeypatch, capsys):
+    assert cli.main(["train", "iris", *SMALL]) == 0
+    assert "compiling" not in capsys.readouterr().err
+    monkeypatch.setattr(train_command, "sizes_of_kernels", list)
+    assert cli.main(["train", "iris", *SMALL]) == 0
+    assert "compiling the kernels, once on this machine ..." in capsys.readouterr().err
 
 
 @contextmanager

@@ -52,6 +52,11 @@ RUN = {
     "scripts": {
         "python tests/reliability/differential.py --cases 20000": "python tests/reliability/differential.py --quick",
         "python -m pytest tests/test_x.py -k word": "python -m pytest -p no:cacheprovider tests/test_plan.py -k record",
+        "python -m coverage run -m pytest -n 2": (
+            "python -m coverage run --data-file={here}/data -m pytest -p no:cacheprovider tests/test_arguments.py"
+        ),
+        "python -m coverage combine": "python -m coverage combine --data-file={here}/data {here}",
+        "python -m coverage report": "python -m coverage report --data-file={here}/data --fail-under=0",
         "python -m benchmarks.kernels_alone": "python -m benchmarks.kernels_alone --rounds 2 tabular",
         "python -m benchmarks.kernels_alone --rounds 60": "python -m benchmarks.kernels_alone --rounds 2 tabular",
         "python -m benchmarks.neighbours": "python -m benchmarks.neighbours --help",  # `benchmarks/tests` has its parts

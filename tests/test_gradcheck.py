@@ -328,3 +328,9 @@ def test_what_is_not_a_number_does_not_pass():
     report.errors, report.tolerances = [0.0, 0.0], [1e-7, np.nan]
     assert not report.passed
     assert str(report).endswith("not all layers could be compared")
+
+
+def test_schemes_are_named():
+    net, X, y = make_net((2, 3, 1)), make_samples(4, 2), make_targets("squared", 4, 1)
+    with pytest.raises(ValueError, match=r"scheme must be 'central' or 'forward', got 'backward'"):
+        net.check_gradients(X, y, scheme="backward")

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp.files import model_file
+from fastbp.files import model_file, tree
 from fastbp.files.model_file import ModelFormatError, read_header
 
 HEAD = struct.Struct("<8sIIQ")
@@ -319,6 +319,24 @@ def test_a_forged_header_is_rejected(path, change, message):
     path.write_bytes(sealed(VALID | change, DATA))
     with pytest.raises(ModelFormatError, match=message):
         fastbp.load(path)
+
+
+RUNS = {
+    "no number": ({"a": {tree.NUMBER: "x"}}, "could not convert string to float"),
+    "no text": ({"a": {tree.NUMBER: []}}, "float"),
+    "no such array": ({"a": {tree.ARRAY: 2, "dtype": "<f8", "shape": [1]}}, "not numbered"),
+    "no such dtype": ({"a": {tree.ARRAY: 1, "dtype": "object", "shape": [1]}}, "object"),
+    "no shape": ({"a": {tree.ARRAY: 1, "dtype": "<f8"}}, "shape"),
+    "more than there is": ({"a": {tree.ARRAY: 1, "dtype": "<f8", "shape": [1]}}, "data do not fit"),
+}
+
+
+@pytest.mark.parametrize("case", RUNS)
+def test_a_forged_run_is_rejected(path, case):
+    run, message = RUNS[case]
+    path.write_bytes(sealed(VALID | {"run": run}, DATA, version=3))
+    with pytest.raises(ModelFormatError, match=message):
+        model_file.read_run(path)
 
 
 @pytest.mark.parametrize("number", [b"1e400", b"-Infinity", b"NaN"])

@@ -386,3 +386,18 @@ def test_threads_that_save_at_once(path):
     assert failures == []
     assert len(set(path.read_bytes())) == 1
     assert left(path.parent) == [NAME]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_second_name_where_there_are_links_and_where_not(path, monkeypatch, links):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    other = path.with_name("older")
+    other.write_bytes(b"oldest")
+    storage.name_also(path, other)
+    storage.replace(path, b"new")
+    assert (path.read_bytes(), other.read_bytes()) == (b"new", b"old")
+    assert left(path.parent) == [NAME, "older"]

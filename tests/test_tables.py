@@ -52,6 +52,12 @@ def test_numbers_are_pythons(tmp_path):
     assert column(tmp_path, *cells).read("x", "number").tolist() == pytest.approx([float(cell) for cell in cells], rel=1e-15)
 
 
+def test_whole_numbers_beyond_64_bits(tmp_path):
+    table = Table(written(tmp_path, f"x\n{2**64 - 1}\n-1\n"))
+    assert table.kind("x") == "number"
+    assert table.read("x", "number").tolist() == [2.0**64, -1.0]
+
+
 @pytest.mark.parametrize("empty", ["", '""', "  "])
 @pytest.mark.parametrize("other", ["a", "0010", "True"])
 def test_an_empty_cell_is_missing(tmp_path, empty, other):

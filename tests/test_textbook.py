@@ -278,6 +278,7 @@ CALLS = {
     "a weight": (lambda net: type(net)([2, 3], weights=5), TypeError, "weights must be a list of arrays, one a layer, got int"),
     "weights of words": (lambda net: type(net)([2, 1], weights=[[["a", "b"]]]), ValueError, r"weights\[0\] must hold numbers"),
     "ragged weights": (lambda net: type(net)([2, 2], weights=[[[1, 2], [3]]]), ValueError, r"weights\[0\] must be a rectangular"),
+    "ragged numbers for sigmoid": (lambda net: textbook.sigmoid([[1], [2, 3]]), ValueError, "z must be a rectangular array"),
     "a word for sigmoid": (lambda net: textbook.sigmoid("a"), TypeError, "z must hold real numbers"),
 }
 
@@ -304,6 +305,7 @@ def test_what_the_book_takes_is_taken(capsys):
     net.SGD(list(PAIRS), 1, 2, 0.1, test_data=[])
     assert capsys.readouterr().out == "Epoch 0 complete\n"
     assert textbook.Network([2, 1]).evaluate([(COLUMN, 1)]) == 0
+    assert net.evaluate([]) == 0
 
 
 def test_a_script_written_for_the_book_runs_by_changing_the_import(capsys):

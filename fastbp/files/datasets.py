@@ -237,7 +237,7 @@ def preprocessor_state(transformer: ColumnTransformer) -> dict[str, Any]:
     for name, step, columns in transformer.transformers_:
         if name == "numeric":
             state.update(numeric=columns, mean=step.mean_.tolist(), scale=step.scale_.tolist())
-        elif name == "categorical":
+        else:
             state.update(categorical=columns, categories=[list(categories) for categories in step.categories_])
     return state
 
