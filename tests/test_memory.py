@@ -2,6 +2,7 @@
 
 import gc
 import mmap
+import os
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,6 +26,26 @@ def test_zeros_are_aligned_writable_and_zero(count, dtype):
     assert not buffer.any()
     buffer[:] = 1
     assert buffer.sum() == count
+
+
+@pytest.fixture
+def room():
+    memory._room.cache_clear()
+    yield memory._room
+    memory._room.cache_clear()
+
+
+def test_room_where_the_system_does_not_tell(room, monkeypatch):
+    def refuse(name):
+        raise ValueError("unrecognized configuration name")
+
+    told = room()
+    room.cache_clear()
+    monkeypatch.setattr(os, "sysconf", refuse, raising=False)
+    assert told < room() == memory.ADDRESSES
+    memory.check_room("sizes", memory.ADDRESSES)
+    with pytest.raises(ValueError, match=f"sizes needs {2 << 17} GiB, but this machine has {1 << 17} GiB of memory"):
+        memory.check_room("sizes", 2 * memory.ADDRESSES)
 
 
 def test_buffers_do_not_overlap_and_are_given_back():

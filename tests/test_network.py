@@ -13,7 +13,7 @@ from conftest import ACTIVATIONS, DTYPES, LOSSES, PAIRS, WIDTHS, error, flat, la
 from scipy.sparse import csr_matrix
 from sklearn.metrics import accuracy_score, r2_score
 
-from fastbp import SGD, Adam, BinaryCrossEntropy, CrossEntropy, Network, Sigmoid, SquaredError, Tanh
+from fastbp import SGD, Adam, BinaryCrossEntropy, CrossEntropy, Network, Sigmoid, SquaredError, Tanh, network
 from fastbp.engine import metrics, threads
 
 every_activation = pytest.mark.parametrize("activation", ACTIVATIONS, ids=label)
@@ -547,6 +547,23 @@ def test_a_loss_has_the_same_bits_before_and_after_a_gradient():
     value, _ = net.value_and_grad(X, y)
     assert net.loss(X, y) == before == value
     assert len(net._spare) == 1
+
+
+def test_a_large_session_is_not_kept(monkeypatch):
+    X, y = make_samples(9, 4), make_targets("squared", 9, 3)
+    net = make_net((4, 6, 3))
+    before = net.loss(X, y)
+    net._spare.clear()
+    monkeypatch.setattr(network, "SPARE_BYTES", 0)
+    assert net.loss(X, y) == before
+    assert net._spare == []
+
+
+def test_given_biases_stay_where_weights_are_drawn():
+    biases = [np.array([1.0, 2.0, 3.0]), np.array([4.0])]
+    net, drawn = (Network([2, 3, 1], dtype="float64", rng=0, **given) for given in ({"biases": biases}, {}))
+    np.testing.assert_array_equal(np.concatenate(net.biases), [1, 2, 3, 4])
+    np.testing.assert_array_equal(net.weights[0], drawn.weights[0])
 
 
 def test_given_parameters_are_copied():

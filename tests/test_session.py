@@ -10,6 +10,7 @@ from fastbp import SGD, HardSigmoid, Network
 from fastbp.activations import ACTIVATIONS
 from fastbp.compiler import choice as choice_
 from fastbp.engine import planner
+from fastbp.engine import session as session_
 from fastbp.engine.session import Session
 from fastbp.engine.supervisor import Stopping
 from fastbp.engine.training_session import TrainingSession
@@ -137,7 +138,7 @@ def session_of_losses(losses, kind):
     weights = [np.zeros((n_out, n_in)) for n_in, n_out in pairwise(sizes)]
     net = Network(sizes, "tanh", dtype="float64", weights=weights)
     y = np.sqrt(2 * np.asarray(losses))[:, None]
-    order = np.arange(len(y))[:, None]
+    order = np.arange(len(y), dtype=np.int32)[:, None]
     session = start(net, np.ones((len(y), 1)), y, len(y), batch=1, kind=kind, order=order)
     session.rates[:] = 0.0
     return session, 0.5 * y[:, 0] ** 2
@@ -336,3 +337,9 @@ def test_a_class_of_another_level_is_a_code_that_the_kernel_lacks():
     common.plan.numbers[place_of("first layer")] = gelu.plan.numbers[place_of("first layer")]
     with pytest.raises(RuntimeError, match="nothing was computed"):
         common.call(TRAIN)
+
+
+def test_rows_are_numbered_by_int32():
+    assert session_.rows_upto(3).tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match=f"X has {2**31} samples, but a call takes {2**31 - 1} at most"):
+        session_.rows_upto(2**31)

@@ -117,7 +117,9 @@ def test_the_learning_rate_may_be_set():
     net, X, y = problem()
     other = net.copy()
     trainer = net.trainer(optimizer=SGD(0.5))
+    assert trainer.learning_rate == 0.5
     trainer.learning_rate = 0.01
+    assert trainer.learning_rate == 0.01
     trainer.step(X, y)
     other.trainer(optimizer=SGD(0.01)).step(X, y)
     np.testing.assert_array_equal(net.params, other.params)

@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as arrays
 
 import fastbp
 from fastbp import Network, activations, losses, optimizers
+from fastbp.engine import validation
 
 N, N_IN, N_OUT = 6, 3, 2
 
@@ -550,3 +551,12 @@ def test_any_network_trains_like_the_oracle(data):
     assert error(history.loss, expected) < 1e-9
     assert error(net.params, exact.params) < 1e-9
     np.testing.assert_allclose(net(X), exact(X), rtol=0, atol=1e-8 * (1 + np.abs(exact(X)).max()))
+
+
+def test_what_is_done_again_counts_once():
+    """By which slower versions are made that are right, for what compares versions."""
+    calls = []
+    counted = validation.again(lambda *arguments: calls.append(arguments) or len(calls), 2)
+    assert counted(1, "a") == 3
+    assert calls == [(1, "a")] * 3
+    assert validation.again(len, 0) is len
