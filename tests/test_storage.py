@@ -401,3 +401,14 @@ def test_a_second_name_where_there_are_links_and_where_not(path, monkeypatch, li
     storage.replace(path, b"new")
     assert (path.read_bytes(), other.read_bytes()) == (b"new", b"old")
     assert left(path.parent) == [NAME, "older"]
+
+
+def test_an_error_without_a_number_is_told_as_it_is(path, monkeypatch):
+    def refuse(_):
+        raise OSError("in words")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match=r"^in words$"):
+        storage.replace(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert left(path.parent) == [NAME]

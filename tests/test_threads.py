@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -70,6 +71,21 @@ def test_cores_are_those_that_this_process_may_use(monkeypatch):
         monkeypatch.setattr(os, "process_cpu_count", lambda: 6)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
     assert threads._cores() == 6
+
+
+@pytest.mark.parametrize(("told", "cores"), [(3, 3), (None, 1)])
+def test_cores_that_python_is_told_of(told, cores, monkeypatch):
+    monkeypatch.setattr(os, "process_cpu_count", lambda: told, raising=False)
+    assert threads._cores() == cores
+
+
+def test_no_pool_of_numba_is_no_limit(monkeypatch):
+    module = SimpleNamespace(_is_initialized=True, get_num_threads=lambda: 3)
+    monkeypatch.setattr(threads, "_libraries", lambda modules: [])
+    monkeypatch.setitem(sys.modules, "numba.np.ufunc.parallel", module)
+    assert list(threads._pools()) == [3]
+    monkeypatch.delitem(sys.modules, "numba.np.ufunc.parallel")
+    assert list(threads._pools()) == []
 
 
 # --- control groups ----------------------------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ class Turns:
 
     def pin(self, core: int) -> None:
         """Use this core only, from now on, where the operating system allows that."""
-        if hasattr(os, "sched_setaffinity"):
+        if hasattr(os, "sched_setaffinity"):  # pragma: no branch - of Linux
             os.sched_setaffinity(0, {core})
 
     def turn(self, epochs: int) -> float:

@@ -52,7 +52,7 @@ def relax(typingctx):
 
     def codegen(context, builder, signature, args):
         triple = builder.module.triple
-        if triple.startswith(("x86_64", "i386", "i686")):
+        if triple.startswith(("x86_64", "i386", "i686")):  # pragma: no branch - processors of one kind are measured
             pause = ir.FunctionType(ir.VoidType(), [])
             builder.call(cgutils.get_or_insert_function(builder.module, pause, "llvm.x86.sse2.pause"), [])
         return context.get_dummy_value()

@@ -66,10 +66,10 @@ def divide(work: Callable[[Part], None], parts: Iterable[Part], members: int) ->
     waiting = deque(parts)
 
     def take() -> None:
-        while waiting:
+        while True:
             try:
                 part = waiting.popleft()
-            except IndexError:  # another thread has just taken it
+            except IndexError:  # all are taken
                 return
             work(part)
 
