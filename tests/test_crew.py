@@ -180,3 +180,22 @@ def test_an_error_ends_the_work_of_all(members, error):
     with pytest.raises(error):
         threads.divide(work, range(100), members)
     assert len(found) < 10
+
+
+@pytest.mark.parametrize("error", [ValueError, IndexError])
+def test_an_error_of_another_thread_ends_the_work_of_this_one(error):
+    found, is_raised = [], threading.Event()
+
+    def work(part):
+        found.append(part)
+        if threading.current_thread() is threading.main_thread():
+            is_raised.wait(60)
+            sleep(0.01)
+        else:
+            is_raised.set()
+            raise error
+
+    with pytest.raises(error):
+        threads.divide(work, range(100), 2)
+    assert is_raised.is_set()
+    assert len(found) < 20

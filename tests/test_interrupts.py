@@ -143,6 +143,23 @@ def test_a_step_that_is_interrupted_changes_nothing(kind, number, one_piece, mon
     assert net.loss(X, y) == other.net.loss(X, y)
 
 
+def test_a_step_that_is_interrupted_before_it_begins_changes_nothing(monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    net, other = make_net((4, 6, 3)), make_net((4, 6, 3))
+    X, y = make_samples(9, 4), make_targets("squared", 9, 3)
+    trainer, expected = (each.trainer(batch_size=9, optimizer=Adam(0.01), rng=0) for each in (net, other))
+    assert trainer.step(X, y) == expected.step(X, y)
+    with monkeypatch.context() as context:
+        context.setattr(session.Session, "compute", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.step(X, y)
+    same_state(trainer.state(), expected.state())
+    assert trainer.step(X, y) == expected.step(X, y)
+    same_state(trainer.state(), expected.state())
+
+
 @pytest.mark.parametrize("kind", LONG)
 def test_a_long_mini_batch_that_diverges_leaves_the_weights_before_it(kind, one_piece):
     net, X, y = problem(kind)

@@ -46,8 +46,7 @@ class Crew:
 
         The others need not have come home then, but they have no part any more in anything.
         """
-        if self._threads is None:
-            return kernel(0, 0, *data)
+        assert self._threads is not None  # a session of one thread has nobody to ask
         meeting, known = self.meeting, self.meeting[MOST : LOST + 1]
         known[:] = _known
         if perf_counter_ns() >= meeting[UNTIL]:

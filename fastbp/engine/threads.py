@@ -71,7 +71,11 @@ def divide(work: Callable[[Part], None], parts: Iterable[Part], members: int) ->
                 part = waiting.popleft()
             except IndexError:  # all are taken
                 return
-            work(part)
+            try:
+                work(part)
+            except BaseException:
+                waiting.clear()
+                raise
 
     if members == 1:
         take()
