@@ -1,14 +1,21 @@
 """The benchmarks: the same work for everybody, wrong contestants caught, statistics that find what is there. No timing."""
 
 import json
+import sys
+from contextlib import closing
 from importlib.util import find_spec
+from pathlib import Path
+from subprocess import CalledProcessError
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from fastbp import bench, cli
-from fastbp.bench import gate, plots, report, workloads
+from fastbp.bench import contest as contest_
+from fastbp.bench import gate, plots, report, start, workloads
+from fastbp.bench import machine as machine_
+from fastbp.bench import worker as worker_
 from fastbp.bench.contestants import CONTESTANTS, STEPPERS, TRAINERS, Fastbp
 from fastbp.bench.measure import QUICK, Reference, Settings, interleave, latency, measure, unsound
 from fastbp.bench.statistics import Interval, median_interval, ratio_interval, session_interval, verdict
@@ -351,6 +358,23 @@ def test_worker_does_what_turns_do():
         worker.parameters()
 
 
+def test_a_worker_that_ends_is_an_error():
+    with closing(Worker("fastbp", 1)) as worker:
+        worker._process.kill()
+        with pytest.raises(WorkerError, match=r"the process of fastbp ended with status -?[0-9]+"):
+            worker.receive()
+
+
+def test_turns_of_several_threads_are_apart(monkeypatch):
+    pauses = []
+    monkeypatch.setattr(worker_.time, "sleep", pauses.append)
+    for threads in (1, 2):
+        turns = Turns("fastbp", threads)
+        turns.open("online", "float32")
+        turns.turn(1)
+        assert pauses == [worker_.PAUSE] * (threads - 1)
+
+
 def test_worker_that_cannot_start_is_an_error(tmp_path):
     worker = Worker("absent", 1)
     with pytest.raises(WorkerError, match="absent"):
@@ -429,6 +453,80 @@ def test_gate_shortens_what_would_make_its_turns_long():
     ]
 
 
+@pytest.fixture
+def repository(tmp_path):
+    """Of one commit, with one file."""
+    path = tmp_path / "repository"
+    path.mkdir()
+    (path / "setup.txt").write_text("first\n")
+    who = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.org"]
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-q", "-m", "first"]):
+        gate.git(path, *command)
+    (path / "setup.txt").write_text("changed\n")
+    return path
+
+
+def test_gate_takes_a_revision_as_it_was_committed(repository, monkeypatch):
+    built = []
+
+    def build(source, label, key):
+        built.append(((source / "setup.txt").read_text(), label, key))
+        return gate.Side(label)
+
+    monkeypatch.setattr(gate, "build", build)
+    commit = gate.git(repository, "rev-parse", "HEAD").decode().strip()
+    (repository / "below").mkdir()
+    for place, name, label in ((repository, "HEAD", f"HEAD ({commit[:9]})"), (repository / "below", commit[:12], commit[:12])):
+        assert gate.revision(place, name).label == label
+        assert built.pop() == ("first\n", label, commit)
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_gate_builds_a_revision_once(is_kept, tmp_path, monkeypatch):
+    commands = []
+
+    def create(directory, with_pip):
+        (directory / "lib" / "python3" / "site-packages").mkdir(parents=True)
+        (directory / "Lib" / "site-packages").mkdir(parents=True, exist_ok=True)
+
+    def run(command, **options):
+        commands.append(command)
+        return SimpleNamespace(returncode=0, stderr="")
+
+    monkeypatch.setattr("fastbp.compiler.cache_directory", lambda: tmp_path / "kernels" if is_kept else None)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(gate.venv, "create", create)
+    monkeypatch.setattr(gate.subprocess, "run", run)
+    side = gate.build(tmp_path / "source", "v1", "key")
+    home = Path(side.python).parents[2]
+    assert home.parent == tmp_path
+    assert home.name == "revisions" if is_kept else home.name.startswith("fastbp-revisions-")
+    (paths,) = home.glob("*/[Ll]ib/**/dependencies.pth")
+    assert str(Path(np.__file__).parents[1]) in paths.read_text().splitlines()
+    monkeypatch.setattr(gate, "_home", lambda: home)
+    assert gate.build(tmp_path / "source", "v1", "key") == side
+    assert [command[1:4] for command in commands] == [["-m", "pip", "install"]]
+    assert gate.build(tmp_path / "source", "v1", "other").python != side.python
+    assert len(commands) == 2
+
+
+def test_gate_says_what_pip_says(tmp_path, monkeypatch):
+    monkeypatch.setattr(gate, "_home", lambda: tmp_path)
+    monkeypatch.setattr(
+        gate.venv, "create", lambda directory, with_pip: (directory / "lib" / "python3" / "site-packages").mkdir(parents=True)
+    )
+    monkeypatch.setattr(gate.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1, stderr="no matching\ndistribution"))
+    with pytest.raises(ValueError, match="v1 cannot be installed: no matching distribution"):
+        gate.build(tmp_path / "source", "v1", "key")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_side_runs_what_its_interpreter_has():
+    side = gate.Side("this", sys.executable)
+    with closing(side.start(1)) as worker:
+        assert worker.open("online", "float32")[0] is None
+
+
 def test_gate_says_what_git_says(tmp_path):
     with pytest.raises(ValueError, match=r"git rev-parse: .*not a git repository"):
         gate.revision(tmp_path, "HEAD")
@@ -474,6 +572,111 @@ def test_tables():
     assert lines[4] == "| -------- | -----: | ------: | ------: | -------------: |"
     assert [cell.strip() for cell in lines[5].split("|")[1:-1]] == ["mnist", "1.5 ms", "50", "50 %", "2 (1.9 to 2.1)"]
     assert "jax: left out, not installed." in lines
+
+
+def test_tables_of_what_was_not_measured():
+    start = dict.fromkeys(report.START, 0.25) | {"import_fastbp": -0.001}
+    lines = report.tables(results([]) | {"start": start}, markdown=False).splitlines()
+    assert [line.split()[-2] for line in lines if line.endswith(" s")] == ["0.00", "0.25", "0.25", "0.25"]
+    found = made_up()
+    del found["machine"]["peak_gflops"]
+    found["left_out"] = {}
+    found["workloads"][0]["contestants"]["numpy"] = {"status": "unable", "reason": "has none"}
+    lines = report.tables(found, markdown=False).splitlines()
+    assert "FMA peak" not in lines[1]
+    assert next(line for line in lines if line.startswith("mnist")).split()[-1] == "-"
+    assert "numpy has none: not in mnist." in lines
+    nothing = report.tables(results([]) | {"left_out": {}}, markdown=False)
+    assert len(nothing.splitlines()) == 2
+
+
+def test_pictures_of_fastbp_alone():
+    from matplotlib.figure import Figure
+
+    found = made_up()
+    found["workloads"][0]["contestants"]["numpy"] = {"status": "unable", "reason": "has none"}
+    ratios, roof = (Figure().subplots() for _ in range(2))
+    plots.ratio_chart(found, ratios)
+    assert ratios.get_legend() is None
+    plots.roofline(found, roof)
+    assert "numpy" not in [text.get_text() for text in roof.get_legend().get_texts()]
+
+
+def test_start_is_told_apart_from_that_of_python(monkeypatch):
+    times = {"pass": 1.0, "import numpy": 1.5, "import numpy, fastbp": 1.75}
+    caches = []
+
+    def seconds(code, cache=None):
+        caches.extend([cache] if cache else [])
+        return times.get(code, 9.0 if len(caches) == 1 else 3.0)
+
+    monkeypatch.setattr(start, "seconds", seconds)
+    assert start.measure_start(3) == {"import_numpy": 0.5, "import_fastbp": 0.25, "first_fit_cold": 9.0, "first_fit_warm": 3.0}
+    assert len(set(caches)) == 1
+    assert len(caches) == 4
+
+
+def test_seconds_of_a_process_with_a_cache_of_its_own(tmp_path):
+    code = "import os, time; time.sleep(0.2); assert os.environ['FASTBP_CACHE_DIR'] == {!r}"
+    assert start.seconds(code.format(str(tmp_path)), str(tmp_path)) > 0.2
+    with pytest.raises(CalledProcessError):
+        start.seconds(code.format("elsewhere"), str(tmp_path))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_contest_of_latency_and_start_alone(threads, monkeypatch):
+    pinned = []
+    fake = lambda name, count: SimpleNamespace(pin=lambda core: pinned.append(name), close=lambda: None)  # noqa: E731
+    monkeypatch.setattr(contest_, "Worker", fake)
+    monkeypatch.setattr(contest_, "latency", lambda dtype, contestants, settings: {"name": "latency", "dtype": dtype})
+    monkeypatch.setattr(contest_, "measure_start", lambda rounds: {"import_numpy": 0.5})
+    options = {"threads": threads, "dtype": None, "rounds": None, "quick": True}
+    found = contest_.run(["latency", "start"], **options)
+    assert found["workloads"] == [{"name": "latency", "dtype": "float32"}]
+    assert found["start"] == {"import_numpy": 0.5}
+    assert found["settings"]["rounds"] == QUICK.rounds
+    assert bool(pinned) == (threads == 1)
+    assert "peak_gflops" not in found["machine"]
+    assert contest_.run(["start"], **options)["workloads"] == []
+
+
+@pytest.mark.parametrize(("factor", "status"), [(1.0, 0), (1.1, 1)])
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_command_line_of_the_gate(factor, status, form, monkeypatch, capsys):
+    found, asked = compared(factor), []
+    monkeypatch.setattr(gate, "revision", lambda place, name: gate.Side(name))
+    monkeypatch.setattr(gate, "compare", lambda *sides, **options: asked.append((*sides, options)) or found)
+    chosen = ["--workload", "walkthrough", "latency", "--tolerance", "5", "--quick"]
+    assert cli.main(["bench", "--against", "v1", *chosen, *form]) == status
+    ((old, new, [workload], options),) = asked
+    assert (old.label, new.python, workload.name, options["tolerance"]) == ("v1", None, "walkthrough", 0.05)
+    assert options["settings"] == gate.QUICK
+    out = capsys.readouterr().out
+    if form:
+        assert json.loads(out)["failed"] == report.failures(found)
+    else:
+        assert ("No regression against v1" in out) == (status == 0)
+
+
+def test_results_are_told_as_text(monkeypatch, capsys):
+    monkeypatch.setattr(contest_, "run", lambda names, **options: made_up())
+    assert cli.main(["bench", "--workload", "mnist"]) == 0
+    assert "2 (1.9 to 2.1)" in capsys.readouterr().out
+
+
+def test_a_machine_that_does_not_say_what_it_is(monkeypatch):
+    def refuse(*_, **__):
+        raise OSError
+
+    monkeypatch.setattr(machine_.Path, "read_text", refuse)
+    monkeypatch.setattr(machine_.platform, "processor", lambda: "a processor")
+    assert machine_.cpu() == "a processor"
+    assert machine_.installed_version("no-such-distribution") is None
+
+
+def test_parameters_of_another_shape_are_wrong():
+    reference = Reference(workloads.get("walkthrough"))
+    assert reference.difference(SimpleNamespace(parameters=lambda: np.zeros(3)), 1) == np.inf
 
 
 def test_pictures(tmp_path):

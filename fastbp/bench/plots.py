@@ -55,7 +55,7 @@ def ratio_chart(results: dict[str, Any], ax: Axes) -> None:
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
     ax.set_yticks(range(len(rows)), [result["name"] for result in rows])
-    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_ylim(max(1, len(rows)) - 0.5, -0.5)
     ax.grid(axis="x", alpha=0.3)
     ax.set(xlabel=f"time divided by that of {OURS}: right of 1, {OURS} is faster")
     ax.set_title(_title(results), fontsize="medium")

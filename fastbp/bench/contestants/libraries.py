@@ -130,11 +130,9 @@ class ScikitLearn(Contestant):
 
     def run(self, epochs: int) -> None:
         data = self.data
+        rows = slice(None) if data.order is None else data.order
         for _ in range(epochs):
-            if data.order is None:
-                self.net.partial_fit(data.X, self.targets)
-            else:
-                self.net.partial_fit(data.X[data.order], self.targets[data.order])
+            self.net.partial_fit(data.X[rows], self.targets[rows])
 
     @property
     def targets(self) -> Any:
