@@ -515,6 +515,14 @@ def test_conversion_of_what_scikit_learn_lacks():
     with pytest.raises(TypeError, match=r"must be an sklearn\.neural_network\.MLPClassifier, got MLPRegressor"):
         MLPClassifier.from_sklearn(neural_network.MLPRegressor())
     assert not hasattr(MLPRegressor.from_sklearn(neural_network.MLPRegressor(alpha=3)), "coefs_")
+    if "loss" in neural_network.MLPRegressor().get_params():
+        for loss, theirs in (("huber", "squared_error"), ("gamma", "poisson"), ("poisson", "poisson")):
+            assert MLPRegressor(loss=loss).to_sklearn().loss == theirs
+
+
+def test_glorots_bound_without_hidden_layers():
+    assert _parameters.gain([], 0, 0) == _parameters.gain("tanh", 0, 0) == 6.0
+    assert _parameters.gain(["tanh", "logistic"], 1, 2) == _parameters.gain("logistic", 0, 1) == 2.0
 
 
 # --- callbacks -----------------------------------------------------------------------------------------------------------------

@@ -83,8 +83,8 @@ def test_networks_of_more_inputs_than_X_has_columns_read_no_further(cls, use, mo
     model = fitted(cls)
     model.coefs_[0] = np.ones((4000, 5))
     computed = []
-    for name in ("_forward", "trace"):
-        monkeypatch.setattr(network.Network, name, lambda self, rows, name=name: computed.append(name))
+    for name in ("_fill", "trace"):
+        monkeypatch.setattr(network.Network, name, lambda self, *_, name=name: computed.append(name))
     with pytest.raises(ValueError, match=r"X has 4 features, but .*coefs_.* 4000 inputs"):
         USES[use](model)
     assert not computed

@@ -376,10 +376,17 @@ def test_parts_that_do_not_belong_together(kind):
     two.data = np.c_[two.data, two.data]
     diagonals = matrix.todia()
     diagonals.offsets = diagonals.offsets[:-5]
-    lists = matrix.tolil()
+    lists, fewer = matrix.tolil(), matrix.tolil()
     lists.data[3] = [*lists.data[3], 1.0]
+    fewer.rows = fewer.rows[:-1]
     masked = matrix.copy()
     masked.data = np.ma.masked_greater(masked.data, 0.5)
-    for bad, message in (two, "dimensions"), (diagonals, "offsets"), (lists, "in row 3"), (masked, "masked"):
+    for bad, message in (
+        (two, "dimensions"),
+        (diagonals, "offsets"),
+        (lists, "in row 3"),
+        (fewer, "lists for 39"),
+        (masked, "masked"),
+    ):
         with pytest.raises((ValueError, TypeError), match=message):
             make_net((64, 8, 1))(bad) if kind == "network" else MLPRegressor(hidden_layer_sizes=(4,), max_iter=2).fit(bad, y)

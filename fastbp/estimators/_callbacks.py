@@ -7,7 +7,7 @@ try:
     from sklearn.callback import CallbackSupportMixin
 
     Support = CallbackSupportMixin
-except ImportError:  # scikit-learn < 1.9
+except ImportError:  # pragma: no cover - scikit-learn < 1.9
     pass
 
 
