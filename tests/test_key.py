@@ -466,3 +466,9 @@ def test_flags_are_in_the_key(monkeypatch):
     assert before == directory_.environment_key.__wrapped__() == directory_.environment_key()
     monkeypatch.setattr(directory_.config, "BOUNDSCHECK", 1)
     assert directory_.environment_key.__wrapped__() != before
+
+
+def test_the_door_shows_what_it_offers():
+    assert {*compiler_.__all__} <= {*dir(compiler_)}
+    with pytest.raises(AttributeError, match=r"module 'fastbp\.compiler' has no attribute 'nothing'"):
+        compiler_.nothing  # noqa: B018 - the look-up is what is tested
