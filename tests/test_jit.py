@@ -546,7 +546,8 @@ ALONE = [
     {"NUMBA_DEBUG": "1", "NUMBA_DEBUG_JIT": "1", "NUMBA_DEBUG_TYPEINFER": "1", "NUMBA_TRACE": "1"},
     {f"NUMBA_DUMP_{name}": "1" for name in DUMPS},
     {"NUMBA_CPU_NAME": "generic", "NUMBA_USE_LLVMLITE_MEMORY_MANAGER": "1"},
-    {"NUMBA_DEVELOPER_MODE": "1", "NUMBA_JIT_COVERAGE": "1", "NUMBA_LLVM_PASS_TIMINGS": "1"},
+    # Numba looks into coverage, where that is at work, for what some versions of it have not
+    {"NUMBA_DEVELOPER_MODE": "1", "NUMBA_JIT_COVERAGE": "0" if "coverage" in sys.modules else "1", "NUMBA_LLVM_PASS_TIMINGS": "1"},
     {"NUMBA_OPT": "max", "NUMBA_SLP_VECTORIZE": "1", "NUMBA_ENABLE_AVX": "0", "NUMBA_DISABLE_INTEL_SVML": "1"},
 ]
 NUMBA_SETTINGS = [
