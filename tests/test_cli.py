@@ -357,6 +357,7 @@ def test_interrupted_or_terminated_it_saves_what_there_is_and_goes_on(number, ca
     assert signal.getsignal(signal.SIGTERM) is before
     err = capsys.readouterr().err
     assert "interrupted after 5 of 9 epochs; saved what there is as a.fastbp and a.history.json" in err
+    assert "The same command with --resume goes on from a.checkpoint" in err
     history = json.loads(Path("a.history.json").read_text())
     assert len(history["loss"]) == len(history["score"]) == 5
     assert history["stopped_by"] == "interrupt"

@@ -28,7 +28,8 @@ TEST_FRACTION = 0.25
 REGRESSION_VALIDATION, PATIENCE = 0.2, 10
 SAME_WEIGHTS = 1e-3  # relative; the two round differently, and what float32 rounds grows with the steps
 SECONDS_OF_CHECKPOINT = 10.0  # what is lost at most, and an epoch
-INTERRUPTED = "interrupted after {} of {} epochs; saved what there is as {} and {}. The same command with --resume goes on"
+INTERRUPTED = "interrupted after {} of {} epochs; saved what there is as {} and {}"
+GOES_ON = ". The same command with --resume goes on from {}"
 NOTHING_KEPT = "nothing to go on from at {}: training begins"
 SOMETHING_KEPT = "{} is of a training that did not end; --resume would have gone on from it: training begins anew"
 
@@ -112,7 +113,8 @@ def train(arguments: argparse.Namespace) -> int:
     if history.loss:
         plotting.save_loss_curve(history, picture)
     if interrupted:
-        print(INTERRUPTED.format(len(history.loss), arguments.epochs, model, history_file), file=sys.stderr)
+        told = INTERRUPTED.format(len(history.loss), arguments.epochs, model, history_file)
+        print(told + (GOES_ON.format(kept) if kept.exists() else ""), file=sys.stderr)
         return 130
     kept.unlink(missing_ok=True)
 

@@ -2,7 +2,7 @@
 
 Every bit flip and every truncation of a file of about 1 kB; the control is a reader without the checksum, which takes some of them.
 Then a fuzzer, whose files have the right lengths and checksum, so that it gets to what is behind them: mutants of headers and data
-by a seeded generator, or, with `--atheris`, by libFuzzer, led by the branches that they take (`pip install atheris`). No file may
+by a seeded generator, or, with `--atheris`, by libFuzzer, led by the branches that they take (if atheris is installed). No file may
 take more than a second, nor much more memory than there is of it.
 """
 
