@@ -14,7 +14,7 @@ from fastbp.engine.regularization import Regularization
 from fastbp.engine.session import Session
 from fastbp.engine.sparsity import CompressedRows, entries
 from fastbp.engine.training_session import TrainingSession
-from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
+from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 ALL = Regularization(l1=1e-3, clip_norm=0.5, clip_value=0.2, max_norm=1.5, dropout=(0.2, 0.4, 0.0))
@@ -37,7 +37,6 @@ def train(net, X, y, *, spoilt, batch=9, epochs=2, **options):
     rule, weights = options.pop("rule", SGD(0.05)), options.pop("weights", None)
     session = TrainingSession(net, batch, rule, **options)
     session.set_data(entries_of(X) if options.get("entries") else X, y, None, weights)
-    session.plan.epochs, session.plan.budget = epochs, 1
     session.plan.separate |= not options.get("narrow", False)
     session.set_penalty(0.0 if options.get("narrow") else 1e-3, options["extra"].l1 if "extra" in options else 0.0)
     session.rates = np.full(epochs, 0.01)
@@ -46,7 +45,7 @@ def train(net, X, y, *, spoilt, batch=9, epochs=2, **options):
     while session.plan.epoch < epochs:
         if spoilt:
             poison(session)
-        session.call(TRAIN)
+        session.train(epochs, 1)
         results += [net.params.copy(), session.record.copy()]
     session.close()
     return np.concatenate(results)

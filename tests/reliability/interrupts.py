@@ -126,8 +126,11 @@ def latencies(work, is_whole, count):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="3 in each of two kinds")
-    quick = parser.parse_args().quick
-    names, count = (["small", "big batch"], 3) if quick else (list(WORK), 200)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--only", choices=list(WORK))
+    arguments = parser.parse_args()
+    quick = arguments.quick
+    names, count = (["small", "big batch"], 3) if quick else ([arguments.only] if arguments.only else list(WORK), arguments.count)
     parts, failed = [], False
     silent = open(os.devnull, "w")  # noqa: SIM115
     for name in names:
