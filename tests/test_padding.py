@@ -45,7 +45,7 @@ def train(net, X, y, *, spoilt, batch=9, epochs=2, **options):
     while session.plan.epoch < epochs:
         if spoilt:
             poison(session)
-        session.train(epochs, 1)
+        session.train(epochs, -(-batch // session._piece))
         results += [net.params.copy(), session.record.copy()]
     session.close()
     return np.concatenate(results)
