@@ -292,7 +292,7 @@ class Subclass(np.ndarray):
 
 
 def test_calls_hold_no_reference_to_their_arguments():
-    given = np.zeros(4, np.int64)
+    given = np.zeros(4, np.int32)
     count = sys.getrefcount(given)
     for _ in range(10):
         draw_order["float32"](given, 0, 0)
