@@ -269,8 +269,8 @@ def test_a_state_that_does_not_fit_itself_is_refused(net, damage):
 GUARDED = r'''
 import os, signal, sys
 import numpy as np
-from test_gemm import GUARDED
-exec(GUARDED.partition("def session_of")[0])  # arrays beside pages that must not be touched
+sys.path.append("reliability")
+from guard_pages import guarded  # arrays beside pages that must not be touched
 from test_parameters import BAD, TAMPERING, WAYS, X, Y, make_net, SIZES
 
 

@@ -317,11 +317,11 @@ def test_a_matrix_that_a_callback_changes_is_trained_on_as_it_was():
 # --- memory ------------------------------------------------------------------------------------------------------------------
 
 GUARDED = r'''
-import os, signal
+import os, signal, sys
 import numpy as np
 from scipy import sparse
-from test_gemm import GUARDED
-exec(GUARDED.partition("def session_of")[0])  # arrays beside pages that must not be touched
+sys.path.append("reliability")
+from guard_pages import guarded  # arrays beside pages that must not be touched
 from fastbp.engine import sparsity
 from fastbp.engine import validation
 from test_sparse_structure import BAD, N_IN, X, Y, check_refused, make_net, network_calls
