@@ -42,18 +42,20 @@ def run(trainer, X, y, epochs, order, sample_weight, validation_data, resume):
             _set_best(net, told["best"])
             return history
         rates = trainer._schedule.rates(running.learning_rate, trainer._schedule_epochs or last, steps, first, last)
-        before, chosen, source = trainer._rng.bit_generator.state, None, trainer._rng
-        split = told["split"] if told else before
+        chosen = split = None
         if held_count:
+            source = trainer._rng
             if told:
-                source = deepcopy(trainer._rng)
-                source.bit_generator.state = split
+                source = deepcopy(source)
+                source.bit_generator.state = told["split"]
+            split = source.bit_generator.state
             chosen, held = held_out.split(source, len(rows), held_count)
             judged = held_out.HeldOut(rows[held], targets[held], NO_WEIGHTS)
             given = None if given is None else chosen[given]
         visited = chosen if given is None else given
         if len(weights) and visited is not None and not weights[visited].any():
-            trainer._rng.bit_generator.state = before
+            if held_count:
+                source.bit_generator.state = split
             raise ValueError("sample_weight must not be all zero for the rows that are trained on")
         if given is not None and len(given) > 1:
             given = given[first - begun :]
@@ -70,7 +72,7 @@ def run(trainer, X, y, epochs, order, sample_weight, validation_data, resume):
         session.begin(trainer._drawn_seed() if shuffle or trainer._extra.dropout else 0, first)
 
         def state():
-            own = {"begun": begun, "options": options, "data": data, "split": split if held_count else None}
+            own = {"begun": begun, "options": options, "data": data, "split": split}
             return {"trainer": trainer.state(), "run": own | watch.rules() | {"history": deepcopy(watch.history.to_dict())}}
 
         watch = Watch(
