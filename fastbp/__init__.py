@@ -14,7 +14,8 @@ from fastbp._version import __version__ as __version__
 _MODULES = {
     "estimators": "MLPClassifier MLPRegressor",
     "gradcheck": "GradientReport",
-    "network": "Network load",
+    "loading": "load",
+    "network": "Network",
     "engine.history": "History",
     "engine.regularization": "dropout_mask",
     "engine.supervisor": "DivergenceError",
@@ -24,7 +25,7 @@ _MODULES = {
     "files.model_file": "ModelFormatError",
 }
 _SUBMODULES = [
-    *("activations", "baseline", "estimators", "gradcheck", "initializers", "losses", "optimizers", "plotting", "schedules"),
+    *("activations", "baseline", "embed", "estimators", "gradcheck", "initializers", "losses", "optimizers", "plotting", "schedules"),
     "textbook",
 ]
 _HOME = {name: f"fastbp.{module}" for module, names in _MODULES.items() for name in names.split()}
@@ -34,6 +35,7 @@ _CLASSES = ("activations", "losses", "optimizers")  # whose ``__all__`` is publi
 if TYPE_CHECKING:
     from fastbp import activations as activations
     from fastbp import baseline as baseline
+    from fastbp import embed as embed
     from fastbp import estimators as estimators
     from fastbp import gradcheck as gradcheck
     from fastbp import initializers as initializers
@@ -53,9 +55,9 @@ if TYPE_CHECKING:
     from fastbp.files.checkpoint import Checkpoint as Checkpoint
     from fastbp.files.model_file import ModelFormatError as ModelFormatError
     from fastbp.gradcheck import GradientReport as GradientReport
+    from fastbp.loading import load as load
     from fastbp.losses import *  # noqa: F403
     from fastbp.network import Network as Network
-    from fastbp.network import load as load
     from fastbp.optimizers import *  # noqa: F403
 else:
 

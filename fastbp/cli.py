@@ -113,7 +113,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 def _saved(path: Path) -> tuple[Network, dict[str, Any]]:
     """A network and what `_train` saved with it."""
     from fastbp.files import model_file
-    from fastbp.network import load
+    from fastbp.loading import load
 
     net, extra = load(path), model_file.read_header(path)["extra"]
     if "preprocessor" not in extra:

@@ -6,20 +6,21 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastbp import activations, gradcheck, initializers, losses, training
-from fastbp.engine import memory, metrics, sparsity, threads, trace, validation
+from fastbp import activations, embed, gradcheck, initializers, losses, training
+from fastbp.engine import derivatives, memory, metrics, sparsity, threads, trace, validation
 from fastbp.engine.parameters import Gradients, Parameters, parameter_offsets
 from fastbp.engine.session import CALL_SECONDS, FIRST_RATE, Session
 from fastbp.engine.trainer import Trainer
 from fastbp.engine.turn import Turn
 from fastbp.files import model_file
-from fastbp.kernels.train import DIFFERENTIATE, EVALUATE
+from fastbp.kernels.modes import DIFFERENTIATE, EVALUATE
 
 SPARE_BYTES = 1 << 24  # of the work buffer that a network keeps between calls
 CACHED_BYTES = 1 << 18  # of the activations of rows that are predicted together
 FLOP_OF_ROW = 1000  # beside the products, by the time it takes
 
-SESSIONS = ("_idle", "_spare", "_trained")  # lists of them, for the next calls
+SESSIONS = ("_idle", "_spare", "_trained", "_derived")  # lists of them, for the next calls
+EMBEDDED = ("_handle", "_former_handles")  # what compiled code has of a network
 FIXED = ("sizes", "hidden", "output", "loss_function", "dtype", "input_scale")  # what the buffers of the kernels are laid out for
 
 
@@ -102,6 +103,7 @@ class Network(Parameters):
         self._idle: list[Session] = []  # sessions of predictions, each used by one thread at a time
         self._spare: list[Session] = []  # the last session of a loss or gradient, if small
         self._trained: list[Session] = []  # that of the last training, if small
+        self._derived: list[Session] = []  # as `_idle`, of derivatives with respect to the inputs
         self._turn = Turn("network")
         self._initialise(init, weights, biases)
 
@@ -158,7 +160,7 @@ class Network(Parameters):
         return f"Network({list(self.sizes)}, hidden={hidden}, loss={self.loss_function!r}, dtype={self.dtype.name!r}{scale})"
 
     def __getstate__(self):
-        return {name: value for name, value in self.__dict__.items() if name not in (*SESSIONS, "_turn")}
+        return {name: value for name, value in self.__dict__.items() if name not in (*SESSIONS, *EMBEDDED, "_turn")}
 
     def __setstate__(self, state):
         count, vector = parameter_offsets(state["sizes"])[-1][2], state["_vector"]
@@ -335,6 +337,15 @@ class Network(Parameters):
     trace = trace.trace  # functions themselves, so that editors, type checkers and help() show every option
     check_gradients = gradcheck.check_gradients
 
+    jacobian, vjp, jvp = derivatives.jacobian, derivatives.vjp, derivatives.jvp
+
+    @property
+    def cfunc(self):
+        """The network as a C function: a `fastbp.embed.CFunction`, made anew at each look."""
+        return embed.CFunction(self)
+
+    _numba_type_ = property(embed.kind_of_network)  # what Numba asks for the type of a value
+
     # --- training --------------------------------------------------------------------------------------------------------
 
     @property
@@ -366,34 +377,3 @@ class Network(Parameters):
             If the file cannot be written; a file that was there before is still there.
         """
         model_file.write(path, self._settings(), self._vector, extra)
-
-
-def load(path) -> Network:
-    """Read a network from a file.
-
-    Parameters
-    ----------
-    path : str, path or binary file
-        What `Network.save` wrote; of a file that is open it is read from where it is, and no further.
-
-    Returns
-    -------
-    Network
-        Equal to the saved one to the bit. The state of an optimiser is not part of it.
-
-    Raises
-    ------
-    ModelFormatError
-        If the file is damaged in any way, is of a newer format, or is no model file.
-    OSError
-        If the file cannot be read.
-    TypeError
-        If `path` is no path and no binary file.
-    """
-    settings, params = model_file.read(path)
-    try:
-        net = Network(**settings)
-    except (ValueError, TypeError) as error:
-        raise model_file.cannot_be_built(path, error) from error
-    net.params[:] = params
-    return net

@@ -40,7 +40,7 @@ from problems import (  # noqa: F401
 from fastbp.compiler import entry
 from fastbp.engine import crew, threads
 from fastbp.engine.session import Session
-from fastbp.kernels.train import TRAIN
+from fastbp.kernels.modes import TRAIN
 
 hypothesis.settings.register_profile("fastbp", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("fastbp")

@@ -25,7 +25,8 @@ ROOMS = {
     "kernels": "kernels",
     "engine": "engine gradcheck",
     "files": "files",
-    "network": "network training",
+    "embed": "embed",
+    "network": "network training loading",
     "tools": "",
     "command line": "cli commands __main__",
 }

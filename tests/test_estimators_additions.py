@@ -24,7 +24,7 @@ from fastbp.engine.regularization import dropout_mask
 from fastbp.engine.session import Session
 from fastbp.estimators import _parameters
 from fastbp.estimators._stochastic import EPOCHS_TOGETHER
-from fastbp.kernels.train import TRAIN
+from fastbp.kernels.modes import TRAIN
 
 X, Y = datasets.load_wine(return_X_y=True)
 X = scale(X)

@@ -23,7 +23,7 @@ from fastbp.kernels import packing
 from fastbp.kernels.products import gemm
 from fastbp.kernels.products.few import product_shallow
 from fastbp.kernels.products.ways import is_shallow
-from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
+from fastbp.kernels.modes import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
 from fastbp.optimizers import SGD
 from fastbp.simd import transpose
 from fastbp.simd.register import pointer, register_bytes, tile_rows

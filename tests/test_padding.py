@@ -14,7 +14,7 @@ from fastbp.engine.regularization import Regularization
 from fastbp.engine.session import Session
 from fastbp.engine.sparsity import CompressedRows, entries
 from fastbp.engine.training_session import TrainingSession
-from fastbp.kernels.train import DIFFERENTIATE, EVALUATE, PREDICT
+from fastbp.kernels.modes import DIFFERENTIATE, EVALUATE, PREDICT
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 ALL = Regularization(l1=1e-3, clip_norm=0.5, clip_value=0.2, max_norm=1.5, dropout=(0.2, 0.4, 0.0))

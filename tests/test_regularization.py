@@ -24,7 +24,7 @@ from fastbp.compiler.choice import Level
 from fastbp.engine import orders, planner, supervisor
 from fastbp.engine.regularization import NOTHING, Regularization, checked, dropout_mask
 from fastbp.engine.training_session import TrainingSession
-from fastbp.kernels.train import TRAIN
+from fastbp.kernels.modes import TRAIN
 from fastbp.schedules import Constant, Cosine, Exponential, OneCycle, Step, WarmUp
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)

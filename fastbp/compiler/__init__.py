@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 # The modules behind the door, and what they offer.
 MODULES = {
-    "atomics": "clock fetch_add give_way load_shared relax store_shared",
+    "atomics": "clock exchange fetch_add give_way load_shared relax stack_address store_shared",
     "choice": "Choice Level choose",
     "directory": "cache_directories cache_directory cache_trouble environment_key remove_kernels stored_kernels",
-    "entries": "Entry entry",
+    "entries": "Entry c_entry entry",
     "modules": "add_this_module",
+    "native": "calls load_pointer loads",
     "operators": "lowered",
     "parts": "inline kernel",
     "pool": "threads_of_numba",
@@ -28,10 +29,12 @@ __all__ = [*HOME]
 
 if TYPE_CHECKING:
     from fastbp.compiler.atomics import clock as clock
+    from fastbp.compiler.atomics import exchange as exchange
     from fastbp.compiler.atomics import fetch_add as fetch_add
     from fastbp.compiler.atomics import give_way as give_way
     from fastbp.compiler.atomics import load_shared as load_shared
     from fastbp.compiler.atomics import relax as relax
+    from fastbp.compiler.atomics import stack_address as stack_address
     from fastbp.compiler.atomics import store_shared as store_shared
     from fastbp.compiler.choice import Choice as Choice
     from fastbp.compiler.choice import Level as Level
@@ -43,8 +46,12 @@ if TYPE_CHECKING:
     from fastbp.compiler.directory import remove_kernels as remove_kernels
     from fastbp.compiler.directory import stored_kernels as stored_kernels
     from fastbp.compiler.entries import Entry as Entry
+    from fastbp.compiler.entries import c_entry as c_entry
     from fastbp.compiler.entries import entry as entry
     from fastbp.compiler.modules import add_this_module as add_this_module
+    from fastbp.compiler.native import calls as calls
+    from fastbp.compiler.native import load_pointer as load_pointer
+    from fastbp.compiler.native import loads as loads
     from fastbp.compiler.operators import lowered as lowered
     from fastbp.compiler.parts import inline as inline
     from fastbp.compiler.parts import kernel as kernel

@@ -26,6 +26,16 @@ def fetch_add(typingctx, counter, value):
 
 
 @intrinsic
+def exchange(typingctx, counter, value):
+    """Write an integer that threads share; the value before. What was written before another thread's `store_shared` is seen."""
+
+    def codegen(context, builder, signature, args):
+        return builder.atomic_rmw("xchg", args[0], args[1], "acquire")
+
+    return types.int64(counter, types.int64), codegen
+
+
+@intrinsic
 def load_shared(typingctx, counter):
     """Read an integer that other threads write."""
 
@@ -71,6 +81,16 @@ def give_way(typingctx):
         return context.get_dummy_value()
 
     return types.void(), codegen
+
+
+@intrinsic
+def stack_address(typingctx):
+    """Where the stack of this thread is at the moment: about the same number in all its calls, and another in other threads."""
+
+    def codegen(context, builder, signature, args):
+        return builder.ptrtoint(cgutils.alloca_once(builder, ir.IntType(64)), ir.IntType(64))
+
+    return types.int64(), codegen
 
 
 def _call_with_place(builder, name, words, *before):

@@ -13,7 +13,7 @@ from fastbp.compiler.modules import PACKAGE, Unseen, add_this_module
 from fastbp.compiler.notices import tell
 from fastbp.compiler.registry import is_own
 from fastbp.compiler.tier import compiler
-from fastbp.compiler.unboxing import flat
+from fastbp.compiler.unboxing import flat_signature
 
 add_this_module()
 
@@ -34,11 +34,14 @@ class Entry(dict):
         ``signature(dtype)`` gives the Numba signature for a Numba float type.
     """
 
+    for_c = False  # instead of Python
+
     def __init__(self, function, signature):
         super().__init__()
         self.function, self.signature = function, signature
         self.__doc__ = function.__doc__
         self._compiled = {}
+        self._results = {}  # of Numba, by what Python calls
 
     def __missing__(self, dtype):
         if str(dtype) not in DTYPES:
@@ -70,8 +73,7 @@ class Entry(dict):
         return self._compiled[dtype, chosen]
 
     def _signature(self, dtype):
-        plain = self.signature(getattr(numba.types, dtype))
-        return plain.replace(args=tuple(flat(argument) for argument in plain.args))
+        return flat_signature(self.signature, getattr(numba.types, dtype))
 
     def _stored(self, dtype, choice):
         """Where the machine code is kept, None if it must not be."""
@@ -93,7 +95,7 @@ class Entry(dict):
         if not is_ours and compiler.knows_foreign_overloads():
             cache = None
         try:
-            return compiler.entry(unique, self._signature(dtype), cache)
+            result = compiler.entry(unique, self._signature(dtype), cache, for_c=self.for_c)
         except Exception as error:
             compiler.forget_failures()
             choice.give_up()
@@ -101,6 +103,28 @@ class Entry(dict):
                 if is_own(cls):
                     raise TypeError(_message(cls, reason)) from error
             raise
+        return self._found(result)
+
+    def _found(self, result):
+        # without the dispatcher, whose look-up of types costs more than a small network
+        self._results[result.entry_point] = result
+        return result.entry_point
+
+    def address(self, compiled):
+        """Where the machine code of a compiled function is that compiled code may call, see `calls`."""
+        result = self._results[compiled]
+        return result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+
+
+class CEntry(Entry):
+    """A function that C calls, and no Python: ``entry[dtype]`` is its address, which is good as long as the process lives."""
+
+    for_c = True
+
+    def _found(self, result):
+        address = result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name)
+        self._results[address] = result
+        return address
 
 
 def _message(cls, reason):
@@ -120,3 +144,9 @@ def entry(signature):
     """Decorator: make an `Entry` of a function; the code of its module, if that is of the package, is handed in."""
     add_this_module()
     return lambda function: Entry(function, signature)
+
+
+def c_entry(signature):
+    """Decorator: make a `CEntry` of a function of numbers and pointers, as `entry` does."""
+    add_this_module()
+    return lambda function: CEntry(function, signature)

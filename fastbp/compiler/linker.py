@@ -21,6 +21,7 @@ from fastbp.compiler.modules import add_this_module
 
 add_this_module()
 
+MANGLED, ENVIRONMENT = "_ZN", "_ZN08NumbaEnv"  # how names of functions begin, and those of their environments
 FAILURE = re.compile(r"ret i32 (?!0\n)")
 
 
@@ -158,6 +159,8 @@ class EntryLibrary(_LoweredLibrary):
         module = linked([self, *all_parts(self._linking_libraries)])
         final = self._final_module
         own = {value.name for value in (*final.functions, *final.global_variables)}
+        # a wrapper for C does not mention the environment, which Numba sets for each function that has a wrapper
+        own |= {ENVIRONMENT + name.removeprefix(MANGLED) for name in own}
         module.data_layout = self._codegen._data_layout
         final.link_in(module)
         for value in (*final.functions, *final.global_variables):
@@ -169,6 +172,7 @@ class EntryLibrary(_LoweredLibrary):
 
     def _optimize_final_module(self):
         optimise(self._final_module, self._codegen._tm)
+
 
 
 class _LinkingCompiler(CompilerBase):
@@ -226,5 +230,6 @@ class Linked(plain.Plain):
     part_compiler, entry_compiler = PartCompiler, EntryCompiler
 
     def dispatcher(self, function, options):
-        kind = self.part_compiler if options["no_cpython_wrapper"] else self.entry_compiler
+        is_part = options["no_cpython_wrapper"] and options["no_cfunc_wrapper"]
+        kind = self.part_compiler if is_part else self.entry_compiler
         return self.dispatcher_class(function, None, options, kind)

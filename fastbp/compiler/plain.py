@@ -30,6 +30,7 @@ OPTIONS = {
     "no_cpython_wrapper": True,
 }
 OF_ENTRIES = {"no_cpython_wrapper": False, "forceinline": False}
+OF_C_ENTRIES = {"no_cfunc_wrapper": False, "forceinline": False}
 
 
 @contextmanager
@@ -122,17 +123,16 @@ class Plain:
         self.parts.append(dispatcher)
         return dispatcher
 
-    def entry(self, function, signature, cache):
-        """What Python calls: a function compiled for a signature, or loaded from a cache, if there is one."""
+    def entry(self, function, signature, cache, *, for_c=False):
+        """What Python calls, or C: a function compiled for a signature, or loaded from a cache, if there is one."""
         self.refused.clear()
-        dispatcher = self.dispatcher(function, {**self.options, **OF_ENTRIES})
+        dispatcher = self.dispatcher(function, {**self.options, **(OF_C_ENTRIES if for_c else OF_ENTRIES)})
         if cache is not None:
             self.make_ready()
             dispatcher._cache = cache
         with _enabled():  # functions of Numba's own that are written in Python
             dispatcher.compile(signature)
-        # without the dispatcher, whose look-up of types costs more than a small network
-        return dispatcher.get_overload(signature.args)
+        return dispatcher.overloads[signature.args]
 
     def make_ready(self):
         """Let Numba define what stored machine code calls: its runtime, when its target is first looked through."""

@@ -82,6 +82,12 @@ def flat(argument: types.Type) -> types.Type:
     return Flat(argument.dtype, argument.mutable) if isinstance(argument, types.Array) else argument
 
 
+def flat_signature(signature, dtype):
+    """What ``signature(dtype)`` of an entry gives, with vectors so."""
+    plain = signature(dtype)
+    return plain.replace(args=tuple(flat(argument) for argument in plain.args))
+
+
 def _form(dtype) -> ir.Constant:
     """What numbers of a dtype are told by: how many bytes, and of which kind."""
     return WORD(dtype.itemsize << 8 | ord(dtype.kind))

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastbp.engine import sparsity, threads
 from fastbp.engine.session import Session
-from fastbp.kernels.train import EVALUATE
+from fastbp.kernels.modes import EVALUATE
 
 
 class Evaluation:

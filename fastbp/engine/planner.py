@@ -84,6 +84,7 @@ def make_plan(
     itemsize: int,
     dropout=None,
     entries=None,
+    derives=False,
 ):
     """The plan of a network and the length of its work buffer.
 
@@ -109,6 +110,8 @@ def make_plan(
     entries : fastbp.engine.sparsity.Entries, optional
         What there is in a sample, if the first layer is to leave out the zeros (see :mod:`fastbp.kernels.sparse.first_layer`); with
         no dropout of the inputs.
+    derives : bool
+        Whether derivatives with respect to the inputs are asked for; with neither of these two.
 
     Returns
     -------
@@ -124,7 +127,7 @@ def make_plan(
     packed, transposed = Allocator(ALIGNMENT // itemsize), Allocator(ALIGNMENT // itemsize)
     for row in layers:
         row.pack = packed.take(round_up(row.n_out, panel) * (row.n_in + 1))
-        if row.number > 0 and slots >= 0:
+        if (row.number > 0 or derives) and slots >= 0:
             row.transpose = transposed.take(round_up(row.n_in, panel) * round_up(row.n_out, lanes))
     plan.n_packed = packed.total
     plan.packed = work.take(packed.total)
@@ -158,6 +161,7 @@ def make_plan(
         if slots >= 0:
             plan.column_values, plan.column_places, plan.column_begins = [work.take(count) for count in (size, size, sizes[0] + 2)]
     below = 0 if entries else take_matrix(sizes[0])
+    plan.delta = take_matrix(sizes[0]) if derives else 0
     for layer, (row, n_out, activation) in enumerate(zip(layers, sizes[1:], activations, strict=True)):
         row.input = below
         row.keep = kept_of_words(dropout[layer]) if dropout else 0

@@ -1,5 +1,7 @@
 """An update rule in use: what it keeps from step to step, and the session that it keeps it in."""
 
+from typing import Any
+
 import numpy as np
 
 from fastbp.engine import threads
@@ -9,6 +11,13 @@ from fastbp.kernels.tuning import NARROW_LIMIT
 
 FLOP_OF_STEP = 20  # per parameter, by the time it takes
 SPARE_BYTES = 1 << 24  # of the work buffer that a network keeps for the next training
+
+
+class Place:
+    """Where a training is: `epochs` that are complete, and the samples that steps have taken since, `first`."""
+
+    def __init__(self, epochs=0, first=0):
+        self.epochs, self.first = epochs, first
 
 
 class RunningRule:
@@ -22,8 +31,8 @@ class RunningRule:
     ----------
     learning_rate : float
         Of the next epoch.
-    epochs : int
-        That are complete.
+    place : Place
+        Where it is; or, where compiled code takes steps, a record of the same fields that it reads and writes.
     session : Session or None
         The last one.
     state : tuple or None
@@ -33,9 +42,18 @@ class RunningRule:
     def __init__(self, rule):
         self.rule = rule
         self.learning_rate = float(rule.learning_rate)
-        self.epochs = 0
+        self.place: Any = Place()
         self.session: TrainingSession | None = None
         self.state = None
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that are complete."""
+        return int(self.place.epochs)
+
+    @epochs.setter
+    def epochs(self, value):
+        self.place.epochs = value
 
     def open(self, net, batch, rows, entries, n_threads, *, plain=True, extra=NOTHING) -> TrainingSession:
         """A session for mini-batches of so many of these rows, of the kind that is the fastest: the last one where that will do.
@@ -96,7 +114,8 @@ class RunningRule:
             session.close()
 
     def __getstate__(self):
-        return self.__dict__ | {"session": None, "state": self.state if self.session is None else self.session.rule_state()}
+        state = self.state if self.session is None else self.session.rule_state()
+        return self.__dict__ | {"session": None, "state": state, "place": Place(self.place.epochs, self.place.first)}
 
 
 def _spare(net, kind, rows):

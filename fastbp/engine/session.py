@@ -21,7 +21,8 @@ from fastbp.kernels.plan import (
     UNKNOWN_CODE,
     Reals,
 )
-from fastbp.kernels.train import PREDICT, STEP, TRAIN, run, run_narrow
+from fastbp.kernels.modes import PREDICT, STEP, TRAIN
+from fastbp.kernels.train import run, run_narrow
 from fastbp.kernels.tuning import NARROW_PIECE
 from fastbp.optimizers import Optimizer
 from fastbp.simd import register
@@ -46,6 +47,8 @@ class Session:
         Whether gradients are needed at all.
     keep_all : bool
         Keep z of every layer, and all samples at once, so that they can be read afterwards.
+    derives : bool
+        Whether derivatives with respect to the inputs are computed.
     narrow : bool
         Train with lanes over samples, for networks of narrow layers; by one thread, no penalty, no norms.
     members : int
@@ -65,6 +68,7 @@ class Session:
         optimizer: Optimizer | None = None,
         differentiate=False,
         keep_all=False,
+        derives=False,
         narrow=False,
         members=1,
         extra=NOTHING,
@@ -76,7 +80,7 @@ class Session:
         self.dtype = net.dtype
         loss = net.loss_function
         training = [*net.hidden, Identity() if loss.link else net.output]
-        kept = [_Kept()] * len(training) if keep_all else training
+        kept = [_Kept()] * len(training) if keep_all else [*training[:-1], _Kept()] if derives else training
         itemsize = self.dtype.itemsize
         lanes = register.register_bytes() // itemsize
         self._panel = 1 if narrow else 2 * lanes  # columns
@@ -98,6 +102,7 @@ class Session:
                 itemsize=itemsize,
                 dropout=extra.dropout,
                 entries=entries,
+                derives=derives,
             )
         self.work = memory.zeros(length, self.dtype)
         self.work[self.plan.layers["alpha"]] = [activation.alpha for activation in training]
@@ -132,6 +137,16 @@ class Session:
         self._given: tuple[int, ...] = ()  # numbers of samples, labels and weights in the last `compute`
         self._count = 0  # of samples in the last `compute` or `predict`
         self._run = (run_narrow if narrow else run).compiled(choice, self.dtype)
+
+    @property
+    def machine_code(self) -> int:
+        """Address of what its kernel is compiled to."""
+        return (run_narrow if self.narrow else run).address(self._run)
+
+    def places(self, order) -> list[int]:
+        """Addresses of plan, work, params, reals, rates, record, this `order` and meeting, which stay where they are."""
+        arrays = self.plan.numbers, self.work, self._params, self.reals.numbers, self.rates, self.record, order, self._crew.meeting
+        return [each.ctypes.data for each in arrays]
 
     def _regularize(self, extra):
         self.reals.clip_value, self.reals.clip_norm, self.reals.max_norm = extra.clip_value, extra.clip_norm, extra.max_norm
@@ -220,6 +235,13 @@ class Session:
             return True
         self._check_codes()
         return False
+
+    def derive(self, mode: int, count: int, x, v, out):
+        """VJP, JVP or JACOBIAN of `count` samples into `out`; x and v, empty for JACOBIAN, have passed validation."""
+        if count != self._count:
+            self._take(count)
+        self._bound(mode, 0, 0, x, self.columns, self.starts, v, self.labels, self.sample_weight, out)
+        self._check_codes()
 
     def _check_codes(self):
         """Raise if a call gave NaN because the kernel does not know a code of the plan: nothing was computed then."""

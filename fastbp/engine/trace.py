@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fastbp.engine import sparsity, validation
 from fastbp.engine.session import Session
-from fastbp.kernels.train import DIFFERENTIATE
+from fastbp.kernels.modes import DIFFERENTIATE
 
 Array = NDArray[Any]
 

@@ -133,12 +133,21 @@ class Trainer:
         self._record_score = boolean("record_score", record_score)
         self._progress = boolean("progress", progress)
         self._norms = self._record_norms or gradient_tol is not None
-        self._first = 0  # samples that steps have taken since the last complete epoch
         self._seed: int | None = None  # of orders and masks, drawn when it is first needed
         self._stepping: Any = None  # the session, where it is set for steps
+        self._handle: Any = None  # what compiled code has of this trainer (`fastbp.embed`)
         self._is_penalised = self._l2 > 0 or self._extra.l1 > 0
         self._rate = np.zeros(1)  # of the next step
         self._step_rates = StepRates(self._schedule, self._n_samples, self._batch_size, self._schedule_epochs)
+
+    @property
+    def _first(self) -> int:
+        """Samples that steps have taken since the last complete epoch."""
+        return int(self._running.place.first)
+
+    @_first.setter
+    def _first(self, value: int) -> None:
+        self._running.place.first = value
 
     @property
     def epochs(self) -> int:
@@ -298,15 +307,21 @@ class Trainer:
             running.load((found["hyper"], found["slots"]))
             running.learning_rate, running.epochs = found["learning_rate"], found["epochs"]
             self._first, self._seed, self._rng.bit_generator.state = found["first"], found["seed"], found["rng"]
-            self._stepping = None
+            self._leave_steps()
 
     def leave_buffers(self) -> None:
         """Let the next training of the network have the buffers; this one, if it goes on, has forgotten what the optimiser kept."""
-        self._stepping = None
+        self._leave_steps()
         self._running.retire()
 
+    def _leave_steps(self) -> None:
+        """Let the session be set for something else, which steps of compiled code must not find in its place."""
+        self._stepping = None
+        if self._handle is not None:
+            self._handle.leave()
+
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_stepping": None}
+        return self.__dict__ | {"_stepping": None, "_handle": None}
 
     def __copy__(self) -> "Trainer":
         return deepcopy(self)  # else two trainers would go on with one state of the optimiser
@@ -323,7 +338,7 @@ class Trainer:
         return sparsity.dense(rows) if self._drops_inputs else rows
 
     def _open(self, rows, batch, n_threads):
-        self._stepping = None
+        self._leave_steps()
         entries = None if self._drops_inputs else sparsity.entries(rows, self.net.sizes[1] * self.net.dtype.itemsize)
         plain = not self._norms and self._l2 == 0
         return self._running.open(self.net, batch, rows, entries, n_threads, plain=plain, extra=self._extra)

@@ -9,7 +9,7 @@ from fastbp.engine.session import Session
 from fastbp.engine.validation import with_finite_sums
 from fastbp.estimators._checks import NOT_FINITE
 from fastbp.estimators._training_data import report
-from fastbp.kernels.train import DIFFERENTIATE
+from fastbp.kernels.modes import DIFFERENTIATE
 
 
 def fit_lbfgs(estimator, net, data, held_out, tasks):

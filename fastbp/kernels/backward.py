@@ -27,28 +27,34 @@ def multiply_slope_of_panel(code, z, a, d, rows, columns, alpha):
 
 
 @inline
-def _backward_piece(plan, layer, work, piece, purpose):
-    below, n_in, n_out = preceding(layer), layer.n_in, layer.n_out
-    stride, panel, count = plan.panel_stride, panel_width(work), piece.rows
+def delta_product(plan, layer, work, piece, d, finish, a):
+    """D = D' W for a piece of a layer's deltas, or the sum over its part of the depth added; `finish` as in `Ends`, with `a`."""
+    n_out, stride, panel = layer.n_out, plan.panel_stride, panel_width(work)
     deltas = work + layer.delta + piece.k // panel * stride + piece.top * panel
-    out = piece.panel * stride + piece.top * panel
     w = work + plan.transposed + layer.transpose + piece.panel * transposed_stride(n_out, work) + piece.k * panel
-    d, a, z = work + below.delta + out, work + below.activation + out, work + below.raw + out
-    registers, left = registers_of_panel(piece.panel, n_in, work), n_in - piece.panel * panel
-    # of a ReLU, f'(a) is a choice, made before the product is stored
-    finish = WHERE_ABOVE if piece.is_last and below.code == RELU else STORE
-    # D = D' W
-    if is_shallow(n_out, count):
-        product_shallow(deltas, n_out, w, d, count, registers, finish, a)
+    registers = registers_of_panel(piece.panel, layer.n_in, work)
+    if is_shallow(n_out, piece.rows):
+        product_shallow(deltas, n_out, w, d, piece.rows, registers, finish, a)
     else:
         ends = Ends(ZERO if piece.k == 0 else CONTINUE, w, finish, a)
         ahead = transposed_stride(n_out, work) if piece.is_followed else 0
-        panel_product(Panels(deltas, stride), piece.depth, w, d, count, registers, ends, ahead)
+        panel_product(Panels(deltas, stride), piece.depth, w, d, piece.rows, registers, ends, ahead)
+
+
+@inline
+def _backward_piece(plan, layer, work, piece, purpose):
+    below, panel, count = preceding(layer), panel_width(work), piece.rows
+    out, left = piece.panel * plan.panel_stride + piece.top * panel, layer.n_in - piece.panel * panel
+    d, a, z = work + below.delta + out, work + below.activation + out, work + below.raw + out
+    # of a ReLU, f'(a) is a choice, made before the product is stored
+    finish = WHERE_ABOVE if piece.is_last and below.code == RELU else STORE
+    # D = D' W
+    delta_product(plan, layer, work, piece, d, finish, a)
     if piece.is_last:
         # D = D * f'(A)
         if below.code != RELU and below.code != IDENTITY:
             multiply_slope_of_panel(below.code, z, a, d, count, left, work + below.alpha)
-        elif registers != 2:
+        elif left <= width(work):
             zero = like(load(work, 0), 0.0)
             for i in range(width(d), count * panel, panel):
                 store(d, i, zero)  # the register that no product writes

@@ -21,9 +21,9 @@ from fastbp.optimizers import N_COEFFICIENTS
 
 
 @kernel
-def transpose_layers(plan, work, team):
-    """W^T of every layer but the first, for the delta recursion; a share of the panels of each."""
-    for number in range(1, plan.n_layers):
+def transpose_layers(plan, work, first, team):
+    """W^T of the layers from `first` on, whose inputs have deltas; a share of the panels of each."""
+    for number in range(first, plan.n_layers):
         layer = plan.layers[number]
         first, last = share(count_panels(layer.n_in, work), team)
         packed, transposed = work + plan.packed + layer.pack, work + plan.transposed + layer.transpose
@@ -83,7 +83,7 @@ def piece_of_work(plan, work, reals, data, batch, differentiate, top, loss, team
     """Blocks of a mini-batch from sample `top` on, or, after all of them, what is done once; the sum of its losses so far."""
     if top < batch.count:
         if differentiate and top == 0:
-            transpose_layers(plan, work, team)
+            transpose_layers(plan, work, 1, team)
         return next_blocks(plan, work, reals, data, batch, differentiate, top, loss, team)
     if steps_from_memory(plan):
         complete_all(plan, work, reals, team)

@@ -87,6 +87,7 @@ Plan = Record(
     slot_2="place: like the packed weights",
     partials="place: gradients not yet summed: of narrow networks over the lanes, of blocks over the blocks",
     copy="place: of the parameters that are packed, where only predictions are made",
+    delta="place: derivatives with respect to the inputs, (S, I) in panels; 0: none are asked for",
     step="place: a Step",
     lanes="place: lane blocks, one set for each member that works on a block",
     lanes_stride="numbers from one of these sets to the next",

@@ -189,15 +189,15 @@ class Fast(linker.Linked):
         own.__kwdefaults__, own.__module__, own.__qualname__ = py.__kwdefaults__, py.__module__, py.__qualname__
         return self.part(own, inlined=True)
 
-    def entry(self, function, signature, cache):
+    def entry(self, function, signature, cache, *, for_c=False):
         """Compiled again with all that Numba knows if that fails: other people's classes may call what kernels do without."""
         try:
-            return super().entry(function, signature, cache)
+            return super().entry(function, signature, cache, for_c=for_c)
         except Exception:
             if not target.widen():
                 raise
             self.forget_failures()
-            return super().entry(function, signature, None if self.knows_foreign_overloads() else cache)
+            return super().entry(function, signature, None if self.knows_foreign_overloads() else cache, for_c=for_c)
 
     def make_ready(self):
         """Nothing: this target has no runtime, unless it has learnt all that Numba knows."""

@@ -1,0 +1,71 @@
+"""What compiled code has of a trainer: its session, the rates of its schedule, and where it is."""
+
+from typing import Any
+
+import numpy as np
+
+from fastbp.embed.handles import Described, Workspaces
+from fastbp.engine.training_session import full_hyper
+from fastbp.kernels.embedded import Settings, call_trainer
+from fastbp.schedules import Constant
+
+
+class TrainerHandle(Described):
+    """A `Handle` of a trainer, for as long as its session stays set for steps."""
+
+    def __init__(self, trainer: Any, session: Any) -> None:
+        net, batch = trainer.net, trainer._batch_size
+        super().__init__(net)
+        self.session = session
+        self._workspace = Workspaces([session], batch)
+        self._reals, self._rates = np.zeros(Settings.size), np.zeros(0)
+        self._known: tuple[Any, ...] = ()  # what the rates were looked up for
+        handle, self.settings = self.handle, Settings.view.of(self._reals)
+        handle.call, handle.differentiating = call_trainer[net.dtype], self._workspace.address
+        handle.turn, handle.settings = net._turn.share(), self._reals.ctypes.data
+        handle.n_samples = trainer._n_samples or 0
+        handle.slots, handle.n_slots = session._slots.ctypes.data, session._slots.size
+        self.settings.l2, self.settings.l1 = trainer._l2, trainer._extra.l1
+        self.settings.begun[:] = full_hyper(session.rule)
+
+    def leave(self) -> None:
+        """Let steps of compiled code be errors from now on: the session is set for something else."""
+        self.handle.is_left = 1
+
+    def set_rates(self, trainer: Any) -> None:
+        """Look up the learning rates of the steps to come."""
+        running, schedule, handle = trainer._running, trainer._schedule, self.handle
+        self.settings.rate = running.learning_rate
+        if type(schedule) is Constant:
+            return
+        epochs = trainer._schedule_epochs
+        if trainer._n_samples is None or epochs is None:
+            raise ValueError(
+                f"schedule={schedule!r} needs n_samples=... and schedule_epochs=... of the trainer for steps in compiled code, which"
+                " looks up its rates before"
+            )
+        first = min(running.epochs, epochs)
+        if self._known != (running.learning_rate, first):
+            steps = -(-trainer._n_samples // trainer._batch_size)
+            rates = np.asarray(schedule.rates(running.learning_rate, epochs, steps, first, epochs), np.float64)
+            self._rates, self._known = np.ascontiguousarray(rates).reshape(-1), (running.learning_rate, first)
+            handle.n_rates, handle.n_steps, handle.origin = epochs - first, max(1, rates.size // max(1, epochs - first)), first
+            handle.rates = self._rates.ctypes.data
+
+
+def handle_of_trainer(trainer: Any) -> TrainerHandle:
+    """The handle of a trainer, which is set for steps if it is not yet."""
+    net = trainer.net
+    net._turn.share()
+    with net._turn:
+        session = trainer._stepping
+        if session is None or session.entries is not None:
+            session = trainer._begin_steps(np.ones((1, net.sizes[0]), net.dtype))
+        found: TrainerHandle | None = trainer._handle
+        if found is None or found.session is not session or found.handle.is_left:
+            found = TrainerHandle(trainer, session)
+            place = trainer._running.place
+            found.handle.epochs, found.handle.first = place.epochs, place.first
+            trainer._running.place, trainer._handle = found.handle, found
+        found.set_rates(trainer)
+    return found
