@@ -18,7 +18,6 @@ from fastbp.kernels.embedded import (
     LEFT,
     LOOK,
     LOSS_DIVERGED,
-    NO_RATE,
     NO_ROWS,
     NO_SUCH_CLASS,
     NOT_FINITE,
@@ -44,7 +43,6 @@ CLASSES = "y holds a number that is no class of the network"
 VALUES = "y holds targets that the loss does not take: see Network.loss"
 TRAINED = "this network is being trained already, by another thread: wait for the end of that, or train a copy"
 LEFT_TO = "the trainer has been used otherwise meanwhile: give it to the compiled function anew"
-RATES = "the schedule has no learning rate for this epoch: give the trainer a larger schedule_epochs"
 OF_LOSS = "training diverged: the loss of these samples is not finite. Nothing has changed. Lower the learning rate, or scale X"
 OF_STEP = (
     "training diverged: a weight after the step is not finite. The weights are as before the step, and the optimiser begins anew."
@@ -92,8 +90,6 @@ def finish(embedded, status):
         raise RuntimeError(TRAINED)
     if status == LEFT:
         raise RuntimeError(LEFT_TO)
-    if status == NO_RATE:
-        raise ValueError(RATES)
     if status == LOSS_DIVERGED:
         raise DivergenceError(0, 0.0, OF_LOSS)
     if status == STEP_DIVERGED:

@@ -47,10 +47,11 @@ class TrainerHandle(Described):
         first = min(running.epochs, epochs)
         if self._known != (running.learning_rate, first):
             steps = -(-trainer._n_samples // trainer._batch_size)
-            rates = np.asarray(schedule.rates(running.learning_rate, epochs, steps, first, epochs), np.float64)
-            self._rates, self._known = np.ascontiguousarray(rates).reshape(-1), (running.learning_rate, first)
-            handle.n_rates, handle.n_steps, handle.origin = epochs - first, max(1, rates.size // max(1, epochs - first)), first
-            handle.rates = self._rates.ctypes.data
+            # with one epoch more, for those after the last
+            rates = np.array(schedule.rates(running.learning_rate, epochs, steps, first, epochs + 1), np.float64, order="C")
+            self._rates, self._known = rates, (running.learning_rate, first)
+            handle.n_rates, handle.n_steps, handle.origin = len(rates), rates.shape[1], first
+            handle.rates = rates.ctypes.data
 
 
 def handle_of_trainer(trainer: Any) -> TrainerHandle:

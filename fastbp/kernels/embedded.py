@@ -36,7 +36,7 @@ from fastbp.simd.record import Record, numbers_of
 from fastbp.simd.register import pointer
 
 # what a call gives back
-DONE, NOT_FINITE, NO_ROWS, TOO_MANY_ROWS, NO_SUCH_CLASS, WRONG_TARGETS, BUSY, LEFT, NO_RATE, LOSS_DIVERGED, STEP_DIVERGED = range(11)
+DONE, NOT_FINITE, NO_ROWS, TOO_MANY_ROWS, NO_SUCH_CLASS, WRONG_TARGETS, BUSY, LEFT, LOSS_DIVERGED, STEP_DIVERGED = range(10)
 LOOK = 64  # added to that: it is time to look whether there is a signal, such as that of Ctrl-C
 LOOK_AFTER, OF_CALL, FLOP = 50_000_000, 200, 40  # nanoseconds, about: of calls, of one less its arithmetic, and flop of each
 # what targets must be, beside finite
@@ -87,8 +87,8 @@ Handle = Record(
     n_slots="numbers of them",
     settings="address of `Settings`",
     rates="address of the learning rates that a schedule gives",
-    n_rates="epochs that they are of; 0: the rate is constant",
-    n_steps="mini-batches of an epoch that have rates of their own, at least 1",
+    n_rates="epochs that they are of; later ones have those of the last",
+    n_steps="mini-batches of an epoch that have rates of their own; 0: there is no schedule, the rate is constant",
     origin="epoch of the first of them",
 )
 
@@ -247,12 +247,10 @@ def _derive(handle, mode, rows, x, v, out):
 
 @kernel
 def _rate_of(handle, settings, batch):
-    """The learning rate of the next step, NaN where the schedule has none."""
-    if handle.n_rates == 0:
+    """The learning rate of the next step."""
+    if handle.n_steps == 0:
         return settings.rate
-    epoch, steps = handle.epochs - handle.origin, handle.n_steps
-    if epoch >= handle.n_rates:
-        return nan
+    epoch, steps = min(handle.epochs - handle.origin, handle.n_rates - 1), handle.n_steps
     return _reals_at(numbers_of(handle) + SCHEDULED)[epoch * steps + min(handle.first // batch, steps - 1)]
 
 
@@ -305,8 +303,6 @@ def _step(handle, rows, x, y, labels, is_labelled, loss):
     rate = _rate_of(handle, settings, pool.rows)
     if handle.is_left == 1:
         status = LEFT
-    elif rate != rate:
-        status = NO_RATE
     else:
         space = pool.workspaces[0]
         status = _advance(handle, settings, space, rate, rows, x, y, labels, is_labelled, loss) + note_time(handle, space, rows, 3)
