@@ -90,14 +90,12 @@ def derivatives(net, angles, speeds, features, actions, wanted):
 
 
 @njit
-def train(net, trainer, costs):
-    """A step of training for each of the `costs`, from pendulums that lean at random."""
+def train(net, trainer, starts, costs):
+    """A step of training for each of the `costs`, from pendulums with angles and speeds `starts` (steps, 2, COUNT)."""
     angles, speeds = np.zeros((STEPS + 1, COUNT)), np.zeros((STEPS + 1, COUNT))
     features, actions, wanted = np.empty((STEPS, COUNT, 3)), np.empty((STEPS, COUNT, 1)), np.empty((STEPS, COUNT, 1))
-    np.random.seed(0)
     for n in range(costs.size):
-        for i in range(COUNT):
-            angles[0, i], speeds[0, i] = np.random.uniform(-0.5, 0.5), np.random.uniform(-1.0, 1.0)
+        angles[0], speeds[0] = starts[n]
         simulate(net, angles, speeds, features, actions)
         costs[n] = derivatives(net, angles, speeds, features, actions, wanted)
         for k in range(STEPS):
@@ -137,9 +135,10 @@ print(f"derivative of the cost: {gradient.weights[0][place]:.8f}, by central dif
 # --------
 
 costs = np.empty(400)
-train(net, trainer, costs[:1])  # compiled here
+starts = np.random.default_rng(0).uniform(-1.0, 1.0, (costs.size, 2, COUNT)) * [[0.5], [1.0]]
+train(net, trainer, starts, costs[:1])  # compiled here
 begun = time.perf_counter()
-train(net, trainer, costs)
+train(net, trainer, starts, costs)
 print(f"{costs.size} steps, each of {STEPS} x {COUNT} decisions and as many derivatives, in {time.perf_counter() - begun:.1f} s")
 print(f"cost {costs[0]:.3f} at first, {costs[-1]:.4f} at the end")
 
@@ -169,10 +168,16 @@ for i, stays in enumerate(stands):
     left.plot(times, angles[:, i], color="C0" if stays else "C3", linewidth=1)
 left.set(xlabel="time, s", ylabel="angle from upright, rad", ylim=(-2, 2), title="Blue: those that stand")
 torque = right.imshow(
-    TORQUE * net(rows).reshape(201, 201), extent=(-1.5, 1.5, -4, 4), origin="lower", aspect="auto", cmap="RdBu", vmin=-TORQUE, vmax=TORQUE
+    TORQUE * net(rows).reshape(201, 201),
+    extent=(-1.5, 1.5, -4, 4),
+    origin="lower",
+    aspect="auto",
+    cmap="RdBu",
+    vmin=-TORQUE,
+    vmax=TORQUE,
 )
 for i in np.flatnonzero(stands):
     right.plot(angles[:, i], speeds[:, i], color="black", linewidth=0.7)
-right.set(xlabel="angle, rad", ylabel="speed, rad / s", xlim=(-1.5, 1.5), ylim=(-4, 4), title="Torque, and the ways of those that stand")
+right.set(xlabel="angle, rad", ylabel="speed, rad / s", xlim=(-1.5, 1.5), ylim=(-4, 4), title="Torque, and those that stand")
 fig.colorbar(torque, ax=right, label="torque")
 plt.show()

@@ -25,8 +25,8 @@ _MODULES = {
     "files.model_file": "ModelFormatError",
 }
 _SUBMODULES = [
-    *("activations", "baseline", "embed", "estimators", "gradcheck", "initializers", "losses", "optimizers", "plotting", "schedules"),
-    "textbook",
+    *("activations", "baseline", "embed", "estimators", "gradcheck", "initializers", "losses", "optimizers", "plotting"),
+    *("schedules", "textbook"),
 ]
 _HOME = {name: f"fastbp.{module}" for module, names in _MODULES.items() for name in names.split()}
 _CLASSES = ("activations", "losses", "optimizers")  # whose ``__all__`` is public here, too

@@ -337,7 +337,9 @@ class Network(Parameters):
     trace = trace.trace  # functions themselves, so that editors, type checkers and help() show every option
     check_gradients = gradcheck.check_gradients
 
-    jacobian, vjp, jvp = derivatives.jacobian, derivatives.vjp, derivatives.jvp
+    jacobian = derivatives.jacobian
+    vjp = derivatives.vjp
+    jvp = derivatives.jvp
 
     @property
     def cfunc(self):

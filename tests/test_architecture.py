@@ -166,7 +166,7 @@ def test_the_oracle_shares_nothing():
         ("sklearn", r"estimators\..*|commands\.train|files\.datasets|bench\..*"),
         ("matplotlib", r"plotting|bench\..*"),
         ("pickle", r"compiler\.cache|bench\.worker"),
-        ("numba", r"compiler\..*|simd\..*|kernels\..*|bench\..*|cli"),
+        ("numba", r"compiler\..*|simd\..*|kernels\..*|embed\..*|bench\..*|cli"),
         ("llvmlite", r"compiler\..*|simd\..*|kernels\..*|bench\..*|cli"),
     ],
 )

@@ -53,7 +53,10 @@ def test_tools_that_read_the_source_see_the_options_of_a_fit():
     """What a class takes as it is, they follow by name: no call is in between that they cannot see through."""
     (cls,) = [node for node in ast.parse(Path(network.__file__).read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
     taken = {node.targets[0].id: ast.unparse(node.value) for node in cls.body if isinstance(node, ast.Assign)}
-    assert taken == {"fit": "training.fit", "check_gradients": "gradcheck.check_gradients", "trace": "trace.trace"}
+    assert {name: value for name, value in taken.items() if not name.startswith("_")} == {
+        **{"fit": "training.fit", "check_gradients": "gradcheck.check_gradients", "trace": "trace.trace"},
+        **{name: f"derivatives.{name}" for name in ("jacobian", "vjp", "jvp")},
+    }
 
 
 # --- pages -------------------------------------------------------------------------------------------------------------------

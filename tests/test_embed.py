@@ -18,7 +18,7 @@ from numba.core.runtime import _nrt_python as runtime
 import fastbp
 from fastbp import embed
 from fastbp.embed.handles import handle_of
-from fastbp.kernels.embedded import Pool, Workspace
+from fastbp.kernels.embedded.records import Pool, Workspace
 
 SHAPES = [(4, 3), (4, 7, 2), (4, 32, 2), (33, 17, 1), (20, 65, 40, 11)]  # of them the first two are narrow
 
@@ -40,7 +40,8 @@ def test_outputs_have_the_bits_of_those_in_python(activation, dtype):
 @pytest.mark.parametrize("loss", LOSSES, ids=label)
 def test_losses_and_gradients_have_the_bits_of_those_in_python(loss, dtype):
     for sizes in [(4, 3), (4, 32, 2), (20, 65, 40, 11)]:
-        net, X, y = make_net(sizes, "gelu", loss, dtype=dtype), make_samples(19, sizes[0], dtype), make_targets(loss, 19, sizes[-1], dtype)
+        net, X = make_net(sizes, "gelu", loss, dtype=dtype), make_samples(19, sizes[0], dtype)
+        y = make_targets(loss, 19, sizes[-1], dtype)
         grad = np.empty(net.params.size, dtype)
         expected, gradients = net.value_and_grad(X, y)
         assert embedded.value_and_grad_into(net, X, y, grad) == expected
@@ -252,7 +253,10 @@ def test_a_larger_workspace_takes_the_place_of_the_one_before():
     assert embedded.value_and_grad_into(net, X, y, grad) == net.value_and_grad(X, y)[0]
 
 
-@pytest.mark.parametrize(("options", "message"), [({"rows": 0}, "rows must be at least 1"), ({"rows": 1025}, "at most 1024"), ({"threads": 0}, "threads")])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"rows": 0}, "rows must be at least 1"), ({"rows": 1025}, "at most 1024"), ({"threads": 0}, "threads")],
+)
 def test_bad_options_of_workspaces_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         embed.prepare(make_net((4, 3)), **options)

@@ -9,7 +9,7 @@ from test_trainer import EXTRAS
 
 import fastbp
 from fastbp import DivergenceError
-from fastbp.kernels.embedded import Handle
+from fastbp.kernels.embedded.records import Handle
 
 N, BATCH = 24, 5
 WIDE, NARROW = (4, 20, 3), (4, 7, 3)

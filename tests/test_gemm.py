@@ -20,10 +20,10 @@ from fastbp import LeakyReLU, Network
 from fastbp.engine import planner
 from fastbp.engine.session import Session
 from fastbp.kernels import packing
+from fastbp.kernels.modes import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
 from fastbp.kernels.products import gemm
 from fastbp.kernels.products.few import product_shallow
 from fastbp.kernels.products.ways import is_shallow
-from fastbp.kernels.modes import DIFFERENTIATE, EVALUATE, PREDICT, TRAIN
 from fastbp.optimizers import SGD
 from fastbp.simd import transpose
 from fastbp.simd.register import pointer, register_bytes, tile_rows

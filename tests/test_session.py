@@ -14,8 +14,8 @@ from fastbp.engine import session as session_
 from fastbp.engine.session import Session
 from fastbp.engine.supervisor import Stopping
 from fastbp.engine.training_session import TrainingSession
-from fastbp.kernels.plan import RUNNING, STOPPED, Layer, Plan
 from fastbp.kernels.modes import DIFFERENTIATE, EVALUATE, TRAIN
+from fastbp.kernels.plan import RUNNING, STOPPED, Layer, Plan
 from fastbp.kernels.train import run, run_narrow
 
 KINDS = pytest.mark.parametrize("kind", ["narrow", "one thread", "two threads"])

@@ -174,7 +174,6 @@ class EntryLibrary(_LoweredLibrary):
         optimise(self._final_module, self._codegen._tm)
 
 
-
 class _LinkingCompiler(CompilerBase):
     """Numba's compiler with a library class of its own."""
 

@@ -1,4 +1,4 @@
-"""Calls of compiled functions by their addresses: machine code that is not linked to what it calls, and need not be compiled with it."""
+"""Calls of compiled functions by their addresses: machine code that is not linked to what it calls, nor compiled with it."""
 
 from llvmlite import ir
 from numba import types

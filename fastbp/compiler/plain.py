@@ -158,4 +158,4 @@ class Plain:
     def knows_foreign_overloads(self) -> bool:
         """Whether kernels may call what others have taught Numba, of which a key could not tell."""
         overloads = (getattr(each, "_overload_func", None) for each in templates.builtin_registry.functions)
-        return any(each is not None and not str(each.__module__ or "numba.").startswith("numba.") for each in overloads)
+        return any(each is not None and not str(each.__module__ or "numba.").startswith(("numba.", PACKAGE)) for each in overloads)

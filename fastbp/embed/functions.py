@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastbp.embed.handles import handle_of
-from fastbp.kernels.embedded import integrand, predict
+from fastbp.kernels.embedded.functions import integrand, predict
 
 SIGNATURE = "int (*)(const void *network, int64_t rows, const {0} *x, {0} *out)"
 

@@ -5,13 +5,14 @@ from threading import Lock, main_thread
 from typing import Any
 from weakref import WeakSet
 
-import numba
 import numpy as np
+from numba import config
 
 from fastbp.arguments import integer
 from fastbp.engine import memory
 from fastbp.engine.session import Session, rows_upto
-from fastbp.kernels.embedded import (
+from fastbp.kernels.embedded.functions import call_network
+from fastbp.kernels.embedded.records import (
     ANY,
     NOT_NEGATIVE,
     POSITIVE,
@@ -20,7 +21,6 @@ from fastbp.kernels.embedded import (
     Handle,
     Pool,
     Workspace,
-    call_network,
 )
 
 ROWS = 256  # that a call differentiates by default
@@ -117,7 +117,7 @@ def prepare(net: Any, rows: int = ROWS, threads: int | None = None) -> NetworkHa
     Returns
     -------
     NetworkHandle
-        ``address``, ``rows`` and ``threads`` are its attributes. The network keeps it, and those before: compiled code may be in one.
+        With attributes ``address``, ``rows`` and ``threads``. The network keeps it, and those before: compiled code may be in one.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def prepare(net: Any, rows: int = ROWS, threads: int | None = None) -> NetworkHa
     if rows > MOST_ROWS:
         raise ValueError(f"rows must be at most {MOST_ROWS}, got {rows}: give more of them in several calls")
     if threads is None:
-        threads = max(int(numba.config.NUMBA_NUM_THREADS), os.cpu_count() or 1)
+        threads = max(int(vars(config)["NUMBA_NUM_THREADS"]), os.cpu_count() or 1)
     with _making:
         found = net.__dict__.get("_handle")
         made = NetworkHandle(net, rows, integer("threads", threads))

@@ -6,13 +6,12 @@ Each checks types when it is compiled, and shapes when it is called; then one ca
 from typing import Any
 
 import numpy as np
-from numba.core import types
-from numba.core.errors import NumbaTypeError
+from numba import NumbaTypeError, types
 from numba.extending import overload, overload_method, register_jitable
 
-from fastbp.embed.calls import call, look, n_inputs, n_outputs, n_params
-from fastbp.embed.kinds import NetworkType, TrainerType
-from fastbp.kernels.embedded import (
+from fastbp.embed.kinds import NetworkType, TrainerType, call, look, n_inputs, n_outputs, n_params
+from fastbp.engine.supervisor import DivergenceError
+from fastbp.kernels.embedded.records import (
     BUSY,
     DONE,
     LEFT,
@@ -24,7 +23,6 @@ from fastbp.kernels.embedded import (
     STEP_DIVERGED,
     TOO_MANY_ROWS,
 )
-from fastbp.engine.supervisor import DivergenceError
 from fastbp.kernels.modes import DIFFERENTIATE, JACOBIAN, JVP, PREDICT, STEP, VJP
 
 # Numba keeps messages as constants: they cannot name numbers
@@ -32,7 +30,8 @@ COLUMNS = "x must have as many columns as the network has inputs"
 OUT = "out must have a row for each row of x, and as many columns as the network has outputs"
 GRAD = "grad must have as many numbers as net.params"
 TARGETS = "y must have a row of as many targets as the network has outputs, or a class number, for each row of x"
-LIKE_X, LIKE_OUTPUTS = "out must have the shape of x", "v must have a row for each row of x, and as many columns as there are outputs"
+LIKE_X = "out must have the shape of x"
+LIKE_OUTPUTS = "v must have a row for each row of x, and as many columns as the network has outputs"
 V_LIKE_X = "v must have the shape of x"
 ONE_OUTPUT = "input_gradient_into is for networks with one output; use jacobian_into or vjp_into"
 WHOLE = "out must have the shape (rows of x, outputs, inputs), without the first for a row"
@@ -51,7 +50,7 @@ OF_STEP = (
 
 
 def checked(name: str, kind: Any, dtype: Any, *dims: int, writable: bool = False) -> None:
-    """Raise, when a function is compiled, unless an argument is a C-contiguous array of a dtype and one of these numbers of axes."""
+    """Raise, as a function is compiled, unless an argument is a C-contiguous array of a dtype with one of these numbers of axes."""
     fits = isinstance(kind, types.Array) and kind.dtype == dtype and kind.layout == "C" and kind.ndim in dims
     if not fits or (writable and not kind.mutable):
         axes = " or ".join(map(str, dims))
@@ -207,7 +206,8 @@ def _jacobian_into(net, x, out):
     def jacobian_into(net, x, out):
         if x.shape[-1] != n_inputs(net):
             raise ValueError(COLUMNS)
-        if out.shape[-1] != n_inputs(net) or out.shape[-2] != n_outputs(net) or out.size != rows_of(x) * n_inputs(net) * n_outputs(net):
+        size = n_inputs(net) * n_outputs(net)
+        if out.shape[-1] != n_inputs(net) or out.shape[-2] != n_outputs(net) or out.size != rows_of(x) * size:
             raise ValueError(WHOLE)
         status, _ = call(net, JACOBIAN, rows_of(x), x, x, out)
         if status != DONE:

@@ -6,7 +6,8 @@ import numpy as np
 
 from fastbp.embed.handles import Described, Workspaces
 from fastbp.engine.training_session import full_hyper
-from fastbp.kernels.embedded import Settings, call_trainer
+from fastbp.kernels.embedded.functions import call_trainer
+from fastbp.kernels.embedded.records import Settings
 from fastbp.schedules import Constant
 
 
@@ -41,8 +42,8 @@ class TrainerHandle(Described):
         epochs = trainer._schedule_epochs
         if trainer._n_samples is None or epochs is None:
             raise ValueError(
-                f"schedule={schedule!r} needs n_samples=... and schedule_epochs=... of the trainer for steps in compiled code, which"
-                " looks up its rates before"
+                f"schedule={schedule!r} needs n_samples=... and schedule_epochs=... of the trainer for steps in compiled code, for"
+                " which its rates are looked up before"
             )
         first = min(running.epochs, epochs)
         if self._known != (running.learning_rate, first):

@@ -11,6 +11,7 @@ from fastbp.engine.crew import Crew
 from fastbp.engine.regularization import NOTHING
 from fastbp.engine.sparsity import CompressedRows
 from fastbp.engine.validation import NO_WEIGHTS
+from fastbp.kernels.modes import PREDICT, STEP, TRAIN
 from fastbp.kernels.plan import (
     MAX_PIECES,
     NO_RULE,
@@ -21,7 +22,6 @@ from fastbp.kernels.plan import (
     UNKNOWN_CODE,
     Reals,
 )
-from fastbp.kernels.modes import PREDICT, STEP, TRAIN
 from fastbp.kernels.train import run, run_narrow
 from fastbp.kernels.tuning import NARROW_PIECE
 from fastbp.optimizers import Optimizer

@@ -8,8 +8,8 @@ from fastbp.compiler import is_own
 from fastbp.engine import memory, panels
 from fastbp.engine.session import CALL_SECONDS, Session
 from fastbp.kernels.check import all_finite
-from fastbp.kernels.plan import DIVERGED, GIVEN, MAX_PIECES, RUNNING, SHUFFLED, WITH_REPLACEMENT
 from fastbp.kernels.modes import STEP, TRAIN
+from fastbp.kernels.plan import DIVERGED, GIVEN, MAX_PIECES, RUNNING, SHUFFLED, WITH_REPLACEMENT
 from fastbp.optimizers import N_HYPER, Optimizer
 
 

@@ -6,7 +6,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from fastbp.kernels.embedded import end_turn, take_turn
+from fastbp.kernels.embedded.functions import end_turn, take_turn
 
 _forks = 0  # between the first process and this one
 _shared: "WeakSet[Turn]" = WeakSet()

@@ -13,6 +13,7 @@ from fastbp.compiler import inline, kernel
 from fastbp.kernels.backward import backward, delta_product, multiply_slope_of_panel
 from fastbp.kernels.check import are_finite
 from fastbp.kernels.forward import IDENTITY, TO_DIFFERENTIATE, activate_panel, forward
+from fastbp.kernels.minibatch import transpose_layers
 from fastbp.kernels.modes import JACOBIAN, JVP, VJP
 from fastbp.kernels.packing import copy, from_lanes, gather_as_they_are, gather_rows, to_lanes
 from fastbp.kernels.plan import SOFTMAX
@@ -163,17 +164,19 @@ def _push_forward(plan, work, reals, v, order, rows, out, team):
 
 
 @kernel
-def derive(plan, work, reals, data, order, mode, out, team):
+def derive(plan, work, reals, data, order, mode, team):
     """VJP: out (N, I) = v^T J with v (N, O); JVP: out (N, O) = J v with v (N, I); JACOBIAN: out (N, O, I) = J, of rows 0 to N of x.
 
     v is in the place of the targets; by a team of one. `order` are the numbers of the rows of a block. Activations and deltas are
-    overwritten; weights are packed, and transposed. Returns whether x and v are finite, where they are the network's numbers.
+    overwritten; weights are packed. Returns whether x and v are finite, where they are the network's numbers.
     """
     n_in, n_out = plan.layers[0].n_in, plan.layers[plan.n_layers - 1].n_out
     x_finite = plan.conversion > 1 + OWN or are_finite(data.x, plan.n_rows * n_in)
     width_of_v = n_in if mode == JVP else n_out
     if not (x_finite and (mode == JACOBIAN or are_finite(data.y, plan.n_rows * width_of_v))):
         return False
+    out = data.outputs
+    transpose_layers(plan, work, 0, team)
     for top in range(0, plan.n_rows, plan.block):
         rows = min(plan.block, plan.n_rows - top)
         gather_rows(plan, reals, data, order + top, 0, rows, work + plan.layers[0].input)

@@ -13,8 +13,8 @@ from fastbp.kernels.check import are_finite
 from fastbp.kernels.codes import codes_are_known
 from fastbp.kernels.derivatives import derive
 from fastbp.kernels.draws.philox import draw_with_replacement, shuffle
-from fastbp.kernels.minibatch import help_along, minibatch, transpose_layers
-from fastbp.kernels.modes import DIFFERENTIATE, EVALUATE, JACOBIAN, JVP, PREDICT, STEP, TRAIN, VJP
+from fastbp.kernels.minibatch import help_along, minibatch
+from fastbp.kernels.modes import DIFFERENTIATE, EVALUATE, PREDICT, STEP, TRAIN, VJP
 from fastbp.kernels.narrow.minibatch import narrow_minibatch, pack_narrow, unpack_narrow, write_ones
 from fastbp.kernels.norms import write_norms
 from fastbp.kernels.packing import copy, pack_weights, unpack_weights
@@ -155,10 +155,8 @@ def lead(call, mode, crew):
         return nan
     if mode == PREDICT:
         return 0.0 if predict(plan, params, work, reals, call.data, call.order, alone(crew.meeting)) else nan
-    if mode == VJP or mode == JVP or mode == JACOBIAN:
-        team = alone(crew.meeting)
-        transpose_layers(plan, work, 0, team)
-        return 0.0 if derive(plan, work, reals, call.data, call.order, mode, call.out, team) else nan
+    if mode >= VJP:
+        return 0.0 if derive(plan, work, reals, call.data, call.order, mode, alone(crew.meeting)) else nan
     await_arrival(crew)
     if mode == TRAIN:
         _train(plan, work, reals, call.rates, call.record, call.data, call.order, crew)
@@ -243,11 +241,7 @@ def _running(name, way):
         meeting : array of int64
             What threads share, see :mod:`fastbp.kernels.roll_call`.
         mode : int
-            TRAIN: mini-batches, parameters packed before and unpacked after. STEP: one mini-batch, the first plan.n_rows of
-            `order`, with rates[0]; parameters stay as they are where it diverges. DIFFERENTIATE: `out` = the gradient, like
-            `params`, of the mean loss of these rows and the L2 penalty. EVALUATE: the loss only. PREDICT: `out` = outputs
-            (n_rows, O), by one member. VJP, JVP, JACOBIAN: see :func:`fastbp.kernels.derivatives.derive`, by one member. Where the
-            plan says so, TRAIN and EVALUATE write outputs (N, O), too.
+            See :mod:`fastbp.kernels.modes`.
         member, number : int
             This thread's number among those that run this call with the same arrays, 0 for the leader; and the number of the call,
             more than that of the one before, or 0: by one thread.

@@ -22,8 +22,8 @@ from fastbp.engine.sparsity import CompressedRows, entries
 from fastbp.kernels.accuracy import count_right
 from fastbp.kernels.check import all_below, all_finite, order_of_places
 from fastbp.kernels.draws.mersenne import shuffle_often
-from fastbp.kernels.regularize import draw_mask
 from fastbp.kernels.modes import DIFFERENTIATE, EVALUATE, PREDICT, STEP, TRAIN
+from fastbp.kernels.regularize import draw_mask
 from fastbp.kernels.train import draw_order
 from fastbp.kernels.tuning import NARROW_LIMIT
 

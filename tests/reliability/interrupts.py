@@ -17,6 +17,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
+from numba import njit
 
 import fastbp
 from fastbp import cli
@@ -90,6 +91,25 @@ def command_line():
     return work, lambda: fastbp.load(model).sizes == (30, 64, 3)
 
 
+@njit
+def _steps(trainer, X, y, times):
+    for _ in range(times):
+        for i in range(len(X) // 32):
+            trainer.step(X[32 * i : 32 * i + 32], y[32 * i : 32 * i + 32])
+
+
+def compiled():
+    X, y = samples(3200, (64, 10))
+    net = fastbp.Network([64, 128, 10], "relu", "cross_entropy", rng=0)
+    trainer = net.trainer(batch_size=32, optimizer=fastbp.SGD(1e-3))
+    _steps(trainer, X, y, 1)
+
+    def work():
+        _steps(trainer, X, y, EPOCHS)
+
+    return work, lambda: bool(np.isfinite(net.params).all()) and np.isfinite(trainer.step(X[:32], y[:32]))
+
+
 WORK = {
     "small": lambda: fit(200, [4, 20, 3]),
     "big batch": lambda: fit(20_000, [1024, 1024, 1024, 10], batch_size=20_000),
@@ -98,6 +118,7 @@ WORK = {
     "predictions": predictions,
     "gradients": gradients,
     "command line": command_line,
+    "compiled code of the user": compiled,
 }
 
 

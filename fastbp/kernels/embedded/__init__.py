@@ -1,0 +1,1 @@
+"""What compiled code outside the package calls: C functions of networks and trainers."""
