@@ -16,6 +16,12 @@ GALLERY = [path for path in EXAMPLES if path.name.startswith("plot_")]
 PRINTED = {
     "plot_dixon_softmax": [r"200 steps, stopped by None", r"prediction: largest difference \d\.\de-0[89]"],
     "plot_hidden_representation": [r"all below 1e-7: True", r"accuracy 1\.000", r"wrote hidden_representation\.gif"],
+    "plot_learned_dynamics": [r"mean squared error of the learned derivatives: \d\.\de-0[3-5]", r"BDF: \d+ evaluations, \d+ Jac"],
+    "plot_pendulum_controller": [
+        r"derivative of the cost: (\d\.\d{7})\d, by central differences \1",
+        r"cost 1\.\d+ at first, 0\.[01]\d+ at the end",
+        r"1[1-5] of 19 pendulums stand",
+    ],
     "plot_perceptrons": [r"blobs: accuracy on test data (0\.9[7-9]|1\.0)"],
     "plot_tanh_sigmoid_regression": [
         r"gradient of w1: largest difference \de-0[89]",

@@ -126,8 +126,8 @@ def _pointer(context, builder, kind, value, wanted):
 def call_of_record(place):
     """The function ``(embedded, mode, rows, x, y, out)`` for use in compiled functions: calls the C function of the record.
 
-    Its address is at a place of the record. It is given the record, mode, rows, and pointers to x, to numbers y and to class numbers
-    y, whether it is the latter, to out, and to a float64 which it may write. The result is what it gives back, and that number.
+    Its address is at a place of the record. It is given the record, mode, rows, pointers to x, to numbers y and to class numbers y,
+    whether it is the latter, and pointers to out, and to a float64 which it may write. The result is what it gives back, and that.
     """
 
     def call(typingctx, embedded, mode, rows, x, y, out):
