@@ -10,8 +10,13 @@ import mmap
 import os
 import resource
 import signal
+import sys
 from itertools import product as combinations
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import embedded
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -22,7 +27,7 @@ from fastbp.engine.sparsity import CompressedRows, entries
 from fastbp.kernels.accuracy import count_right
 from fastbp.kernels.check import all_below, all_finite, order_of_places
 from fastbp.kernels.draws.mersenne import shuffle_often
-from fastbp.kernels.modes import DIFFERENTIATE, EVALUATE, PREDICT, STEP, TRAIN
+from fastbp.kernels.modes import DIFFERENTIATE, EVALUATE, JACOBIAN, JVP, PREDICT, STEP, TRAIN, VJP
 from fastbp.kernels.regularize import draw_mask
 from fastbp.kernels.train import draw_order
 from fastbp.kernels.tuning import NARROW_LIMIT
@@ -112,6 +117,9 @@ def of_networks(dtype):
         for own, (mode, options, rows, out) in combinations(targets, ways(number, net, n, order, len(order))):
             yield net, mode, options, x, *own, rows, out
         yield net, PREDICT, {"batch": min(4, n), "session": {}}, x, None, None, None, None, n * sizes[-1]
+        derived = {"batch": min(4, n), "session": {"differentiate": True, "derives": True}}
+        for mode, v, out in ((VJP, y, sizes[0]), (JVP, x, sizes[-1]), (JACOBIAN, None, sizes[0] * sizes[-1])):
+            yield net, mode, derived, x, v, None, None, None, n * out
 
 
 def of_sparse_samples(dtype):
@@ -139,7 +147,7 @@ def of_sessions(dtype):
     plain = [*of_networks(dtype), *of_sparse_samples(dtype)]
     yield from plain
     for number, (net, mode, options, x, *others) in enumerate(plain):
-        if type(x) is np.ndarray:
+        if type(x) is np.ndarray and mode != JVP:
             yield net, mode, options, np.abs(8 * x).astype(("uint8", "int8", "float16")[number % 3]), *others
 
 
@@ -166,6 +174,48 @@ def of_entry(entry, arguments, side):
     return entry(*given), *(each.tobytes() for each in given if isinstance(each, np.ndarray))
 
 
+# --- compiled functions of users ---------------------------------------------------------------------------------------------
+
+
+def of_embedded(dtype):
+    """(function, arguments) of calls of networks and trainers, right and wrong ones."""
+    rng = np.random.default_rng(0)
+    for n, sizes in ((1, (3, 1)), (5, (4, 7, 2)), (9, (4, 32, 1)), (17, (33, 17, 5))):
+        net = Network(sizes, "tanh", dtype=dtype, rng=n)
+        x, y = rng.normal(size=(n, sizes[0])).astype(dtype), rng.normal(size=(n, sizes[-1])).astype(dtype)
+        grad, whole = np.zeros_like(net.params), np.zeros((n, sizes[-1], sizes[0]), dtype)
+        calls = [
+            ("outputs", x),
+            ("predict_into", x, np.zeros_like(y)),
+            ("value_and_grad_into", x, y, grad),
+            ("jacobian_into", x, whole),
+            ("vjp_into", x, y, np.zeros_like(x)),
+            ("jvp_into", x, x, np.zeros_like(y)),
+        ]
+        for name, *arrays in calls:
+            yield getattr(embedded, name), (net, *arrays)
+            yield getattr(embedded, name), (net, *(each[0] if len(each) == n and each is not grad else each for each in arrays))
+            for i, wrong in enumerate(arrays):
+                for part in (wrong[:-1], wrong[..., :-1].copy()):
+                    yield getattr(embedded, name), (net, *arrays[:i], part, *arrays[i + 1 :])
+        yield embedded.step, (net, x, y)
+        yield embedded.step, (net, x, y[:-1])
+        yield embedded.step, (net, x[:, :-1].copy(), y)
+
+
+def of_call(function, arguments, side):
+    """Bits of what is computed, or the error."""
+    net, *arrays = arguments
+    net = net.copy()
+    subject = net.trainer(batch_size=32) if function is embedded.step else net
+    given = [guarded(each, side).reshape(each.shape) if side and each.size else each.copy() for each in arrays]
+    try:
+        result = function(subject, *given)
+    except ValueError as error:
+        return str(error)
+    return None if result is None else np.asarray(result).tobytes(), net.params.tobytes(), *(each.tobytes() for each in given)
+
+
 # --- controls ----------------------------------------------------------------------------------------------------------------
 
 
@@ -182,6 +232,19 @@ def dies(side):
     return os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGSEGV, signal.SIGBUS)
 
 
+def dies_in_c():
+    """Whether a C function that is told of one row too many is killed."""
+    child = os.fork()
+    if child == 0:
+        net = Network([3, 2], dtype="float64", rng=0)
+        x, out = guarded(np.ones((5, 3)), "right"), np.zeros((6, 2))
+        real = ctypes.POINTER(ctypes.c_double)
+        net.cfunc.ctypes(net.cfunc.network, 6, x.ctypes.data_as(real), out.ctypes.data_as(real))
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGSEGV, signal.SIGBUS)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one case of 10")
@@ -189,15 +252,16 @@ def main():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     count, wrong = 0, []
     for dtype in DTYPES:
-        for compute, cases in (of_session, list(of_sessions(dtype))), (of_entry, list(of_entries(dtype))):
+        ways = (of_session, of_sessions), (of_entry, of_entries), (of_call, of_embedded)
+        for compute, cases in [(compute, list(cases(dtype))) for compute, cases in ways]:
             for case in cases[::step]:
                 expected = compute(*case, side=None)
                 for side in SIDES:
                     wrong += [f"{case[:3]}, {side}"] if compute(*case, side=side) != expected else []
                     count += 1
-    missed = [side for side in SIDES if not dies(side)]
+    missed = [side for side in SIDES if not dies(side)] + ([] if dies_in_c() else ["C"])
     print(*wrong, sep="\n", end="\n" * bool(wrong))
-    print(f"{count} calls beside guard pages lived, {len(wrong)} with other results; {2 - len(missed)} of 2 that go too far died")
+    print(f"{count} calls beside guard pages lived, {len(wrong)} with other results; {3 - len(missed)} of 3 that go too far died")
     return 1 if wrong or missed else 0
 
 
