@@ -91,7 +91,7 @@ def command_line():
     return work, lambda: fastbp.load(model).sizes == (30, 64, 3)
 
 
-@njit
+@njit(nogil=True)  # else the thread that sends the signal would wait for it
 def _steps(trainer, X, y, times):
     for _ in range(times):
         for i in range(len(X) // 32):
