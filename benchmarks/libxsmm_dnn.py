@@ -114,7 +114,7 @@ class LibxsmmDNN(Contestant):
         for own, first in zip(self.b, self.data.biases, strict=True):
             own[:] = first
 
-    def run(self, epochs):
+    def train(self, epochs):
         full, rest = (ctypes.c_void_p(trainer) for trainer in (*self.trainers, None)[:2])
         data = (ctypes.c_void_p(array.ctypes.data) for array in (self.data.X, self.labels, self.order))
         self.trainer.train(full, rest, *data, ctypes.c_long(len(self.order)), epochs)

@@ -37,6 +37,9 @@ SHAPES = {
     "mnist-adam": ((784, 128, 10), 128),
     "mnist-deep": ((784, 512, 512, 10), 256),
     "wide": ((1024, 1024, 1024, 1024), 1024),
+    "closed-loop": ((4, 32, 2), 1),
+    "closed-loop-deep": ((20, 64, 64, 4), 1),
+    "training-loop": ((4, 32, 2), 8),
 }
 SMALL = ["small", "online", "walkthrough", "deep-relu", "valgrad", "tabular", "digits"]
 SHORT = Settings(rounds=2, seconds=1e-3, steps=50)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastbp.bench import LATENCY, START, workloads
-from fastbp.bench.contestants import CONTESTANTS, PREDICTORS, STEPPERS, TRAINERS, Contestant
+from fastbp.bench.contestants import CONTESTANTS, LOOPERS, PREDICTORS, STEPPERS, TRAINERS, Contestant
 from fastbp.bench.machine import cores, describe
 from fastbp.bench.measure import QUICK, Settings, latency, measure, say
 from fastbp.bench.start import measure_start
@@ -57,7 +57,7 @@ def run(names: Sequence[str], *, threads: int, dtype: str | None, rounds: int | 
                 workload = workloads.get(name)
                 chosen = dtype or workload.dtype
                 bandwidths.append(machine.bandwidth(chosen))
-                taking_part = of(STEPPERS if workload.by_steps else TRAINERS)
+                taking_part = of(LOOPERS if workload.loop else STEPPERS if workload.by_steps else TRAINERS)
                 results["workloads"].append(measure(workload, chosen, taking_part, machine, settings))
         if bandwidths:
             results["machine"] |= {"peak_gflops": _peaks(results["workloads"]), "bandwidth_gbs": float(np.median(bandwidths)) / 1e9}

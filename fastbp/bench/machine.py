@@ -16,7 +16,14 @@ import numpy as np
 
 DEPTH = 256  # of the peak's panels: both fit into a first-level cache of 32 KiB
 TRIAD_BYTES = 1 << 26  # of each array of the triad: together well beyond the last-level cache of a core
-PACKAGES = {"numpy": "numpy", "scikit-learn": "scikit-learn", "pytorch": "torch", "jax": "jax", "numba": "numba"}
+PACKAGES = {
+    "numpy": "numpy",
+    "scikit-learn": "scikit-learn",
+    "pytorch": "torch",
+    "jax": "jax",
+    "onnxruntime": "onnxruntime",
+    "numba": "numba",
+}
 
 
 class Machine:

@@ -13,13 +13,19 @@ from fastbp.plotting import _figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe & Ito's colours, which the colour-blind can tell apart, and a marker each
+# Okabe & Ito's colours, which the colour-blind can tell apart, and a marker each; one colour, too, for all doors of one library
 STYLES = {
     "numpy": ("#0072B2", "o"),
     "scikit-learn": ("#E69F00", "s"),
     "pytorch": ("#D55E00", "^"),
     "jax": ("#009E73", "D"),
+    "onnxruntime": ("#56B4E9", "v"),
+    "numba dot": ("#CC79A7", "P"),
+    "numba loops": ("#CC79A7", "X"),
     OURS: ("black", "o"),
+    "fastbp call": ("black", "<"),
+    "fastbp fit": ("black", ">"),
+    "fastbp partial_fit": ("black", "*"),
 }
 
 

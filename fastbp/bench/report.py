@@ -65,7 +65,8 @@ def _threads(settings: dict[str, Any]) -> str:
 
 
 def _ratios(results: dict[str, Any]) -> tuple[Row, list[Row]]:
-    others = [name for name in results["settings"]["contestants"] if name != OURS]
+    taking_part = {name for result in results["workloads"] for name in result["contestants"]}
+    others = [name for name in results["settings"]["contestants"] if name != OURS and name in taking_part]
     head = ["workload", OURS, "GFLOP/s", "of peak", *(f"{name} / {OURS}" for name in others)]
     return head, [_row(result, others) for result in results["workloads"]]
 
@@ -96,7 +97,8 @@ def number(value: float) -> str:
 
 
 def _time(microseconds: float) -> str:
-    return f"{number(microseconds)} us" if microseconds < 1000 else f"{number(microseconds / 1000)} ms"
+    unit, factor = ("ns", 1000) if microseconds < 1 else ("us", 1) if microseconds < 1000 else ("ms", 1 / 1000)
+    return f"{number(factor * microseconds)} {unit}"
 
 
 def _remarks(results: dict[str, Any]) -> list[str]:
@@ -116,8 +118,8 @@ def _remarks(results: dict[str, Any]) -> list[str]:
     lines += [f"{name} {reason}: not in {', '.join(where)}." for (name, reason), where in reasons.items()]
     if results["workloads"]:
         lines.append(
-            "Times are of one training step (latency: of one row); ratios are medians over rounds, with 95 % intervals."
-            " All that were timed start from the same weights and end with those of the float64 baseline."
+            "Times are of one training step (latency, closed loops: of one row); ratios are medians over rounds, with 95 %"
+            " intervals. All that were timed start from the same weights and end with those of the float64 baseline."
         )
     return lines
 

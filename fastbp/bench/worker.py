@@ -156,7 +156,7 @@ class Turns:
         return (self.clock() - start) / calls
 
     def parameters(self) -> Any:
-        """Weights and biases after the last turn, or the gradient, if the workload has no rule: one float64 vector."""
+        """Weights and biases after the last turn, or gradient or outputs, if the workload has no rule: one float64 vector."""
         return self.current.parameters()
 
     def outputs(self, rows: int) -> Any:
@@ -164,10 +164,11 @@ class Turns:
         return np.asarray(self.current.outputs(self.current.data.X[:rows]), np.float64).reshape(rows, -1)
 
     def first(self) -> Any:
-        """Where a turn starts: weights and biases, or zeros, if what counts is the gradient."""
+        """Where a turn starts: weights and biases, or zero, if the workload has no rule."""
+        if self.current.workload.rule is None:
+            return np.zeros(1)
         pairs = zip(self.current.data.weights, self.current.data.biases, strict=True)
-        start = np.concatenate([np.asarray(array, np.float64).ravel() for pair in pairs for array in pair])
-        return start if self.current.workload.rule else 0 * start
+        return np.concatenate([np.asarray(array, np.float64).ravel() for pair in pairs for array in pair])
 
     def flops(self, dtype: str, seconds: float) -> float:
         """FMA peak of the machine; see `fastbp.bench.machine.Machine`."""

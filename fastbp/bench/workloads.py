@@ -4,6 +4,10 @@
 matrices. The sets of handwritten digits that the other names allude to cannot be bundled: their stand-in has the same shape and
 range (class prototypes of smooth random images plus noise, clipped to [0, 1]).
 
+`closed-loop`, `closed-loop-deep` and `training-loop` are what a user's own compiled loop does: it asks the network, or trains it,
+once a turn, and there is as little else in it as can be. In the closed loops the outputs of a step are added to the first inputs of
+the next.
+
 This file imports nothing of the package, so that today's workloads can be loaded by path and run on an older version of it.
 """
 
@@ -29,7 +33,7 @@ class Data(NamedTuple):
     y : ndarray
         Class numbers (n_samples,), int64, for cross-entropy; targets (n_samples, n_out) for the squared error.
     order : ndarray (n_samples,) or None
-        Rows in the order in which each epoch visits them; None: all rows at once, as they are.
+        Rows in the order in which each epoch visits them; None: as they are.
     weights, biases : lists of ndarray
         (n_out, n_in) and (n_out,) of each layer.
     """
@@ -108,6 +112,11 @@ def _linear(rng: np.random.Generator, n_samples: int, n_in: int, n_out: int) -> 
     return X, X @ rng.normal(size=(n_in, n_out)) / n_in**0.5 + 0.1 * rng.normal(size=(n_samples, n_out))
 
 
+def _disturbances(rng: np.random.Generator, n_samples: int, n_in: int, n_out: int) -> tuple[Array, Array]:
+    """What comes into a closed loop from outside; there are no targets."""
+    return rng.normal(size=(n_samples, n_in)), np.zeros((n_samples, n_out))
+
+
 # --- workloads ---------------------------------------------------------------------------------------------------------------
 
 
@@ -120,13 +129,16 @@ class Workload:
     sizes, hidden, loss, output
         As for `fastbp.Network`, all by name; `reduction` is that of the squared error.
     rule : str or None
-        Update rule by name; None: no training, value and gradient of all samples.
+        Update rule by name; None: no training, value and gradient of all samples, or a simulation.
     batch_size, n_samples : int
         The last mini-batch of an epoch has what is left over.
     dtype : str
         Its own; `load` takes another.
     doors : tuple of str
         What two versions are compared by; see `fastbp.bench.worker`. None, where that would take too long.
+    loop : {"", "simulation", "training"}
+        What a loop of the user does with each mini-batch: compute outputs for a row of X, to whose first numbers the outputs before
+        are added; or a training step. "": the loop is the library's.
     """
 
     name: str
@@ -142,11 +154,17 @@ class Workload:
     reduction: str = "half_sum"
     dtype: str = "float32"
     doors: tuple[str, ...] = ("fit", "predict")  # that two versions are compared by, see `worker`
+    loop: str = ""
 
     @property
     def by_steps(self) -> bool:
         """Whether contestants are timed by single mini-batches, each a call."""
         return "step" in self.doors
+
+    @property
+    def simulates(self) -> bool:
+        """Whether what counts are the outputs of all steps."""
+        return self.loop == "simulation"
 
     @property
     def steps_per_epoch(self) -> int:
@@ -160,20 +178,20 @@ class Workload:
 
     @property
     def flop_per_epoch(self) -> int:
-        """6 N P - 2 N P_1 for N samples, P weights, P_1 of the first layer, whose input needs no gradient."""
+        """6 N P - 2 N P_1 for N samples, P weights, P_1 of the first layer, whose input needs no gradient; of outputs 2 N P."""
         weights = [n_in * n_out for n_in, n_out in zip(self.sizes, self.sizes[1:], strict=False)]
-        return self.n_samples * (6 * sum(weights) - 2 * weights[0])
+        return self.n_samples * (2 * sum(weights) if self.simulates else 6 * sum(weights) - 2 * weights[0])
 
     @property
     def bytes_per_epoch(self) -> int:
         """Traffic that no implementation can avoid if nothing stays in a cache between two steps.
 
         The samples and targets are read once an epoch; parameters are read and written every step, and so are the two slots
-        that Adam keeps for each; a gradient that is asked for is written.
+        that Adam keeps for each; a gradient that is asked for is written, and so are outputs.
         """
         itemsize = np.dtype(self.dtype).itemsize
         samples = self.n_samples * (self.sizes[0] + (1 if self.loss == "cross_entropy" else self.sizes[-1]))
-        accesses = {None: 2, "sgd": 2, "adam": 6}[self.rule]
+        accesses = 1 if self.simulates else {None: 2, "sgd": 2, "adam": 6}[self.rule]
         return itemsize * (samples + self.steps_per_epoch * accesses * self.n_params)
 
     def load(self, dtype: DTypeLike | None = None) -> Data:
@@ -191,15 +209,18 @@ class Workload:
         weights, biases = [], []
         for n_in, n_out, activation in zip(self.sizes, self.sizes[1:], (*self.hidden, self.output), strict=False):
             gain = {"relu": 2.0, "sigmoid": 8.0}.get(activation, 1.0)  # less, and sigmoids begin on a plateau
+            if self.simulates and n_out == self.sizes[-1]:
+                gain = 0.25  # a closed loop forgets its rounding errors, and is compared with one in float64
             weights.append(numbers(rng.normal(0, (gain / n_in) ** 0.5, (n_out, n_in))))
             biases.append(numbers(rng.normal(0, 0.1, n_out)))
-        order = rng.permutation(self.n_samples) if self.batch_size < self.n_samples else None
+        order = rng.permutation(self.n_samples) if self.batch_size < self.n_samples and not self.loop else None
         targets = y.astype(np.int64) if self.loss == "cross_entropy" else numbers(y)
         return Data(numbers(X), targets, order, weights, biases)
 
 
 def _all() -> dict[str, Workload]:
     ce, mnist, small = "cross_entropy", 12_800, ("fit", "step", "partial_fit", "row")
+    simulation: dict[str, Any] = {"doors": (), "loop": "simulation"}
     table = [
         Workload("small", (20, 16, 3), ("relu",), ce, "sgd", 0.01, 32, 1280, _blobs, doors=small),
         Workload("small-deep", (20, 64, 64, 3), ("relu",) * 2, ce, "sgd", 0.01, 32, 1280, _blobs, doors=small),
@@ -216,6 +237,9 @@ def _all() -> dict[str, Workload]:
         Workload("mnist-adam", (784, 128, 10), ("relu",), ce, "adam", 1e-4, 128, mnist, _prototypes),
         Workload("mnist-deep", (784, 512, 512, 10), ("relu",) * 2, ce, "sgd", 0.02, 256, 2560, _prototypes),
         Workload("wide", (1024, 1024, 1024, 1024), ("relu",) * 2, ce, "sgd", 0.02, 1024, 2048, _prototypes),
+        Workload("closed-loop", (4, 32, 2), ("tanh",), "squared", None, 0.0, 1, 10_000, _disturbances, **simulation),
+        Workload("closed-loop-deep", (20, 64, 64, 4), ("relu",) * 2, "squared", None, 0.0, 1, 10_000, _disturbances, **simulation),
+        Workload("training-loop", (4, 32, 2), ("tanh",), "squared", "adam", 1e-3, 8, 8000, _linear, doors=(), loop="training"),
     ]
     return {workload.name: workload for workload in table}
 

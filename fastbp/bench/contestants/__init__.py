@@ -7,12 +7,14 @@ Like :mod:`fastbp.bench.workloads` this package can be loaded by path beside an 
 """
 
 from .base import Contestant as Contestant
+from .compiled import NumbaDot, NumbaLoops
 from .frameworks import JAX, OnnxRuntime, PyTorch
 from .libraries import NumPy, ScikitLearn
-from .ours import Estimators, Fastbp, Fits
+from .ours import Calls, Estimators, Fastbp, Fits
 
 TRAINERS: tuple[type[Contestant], ...] = (Fastbp, NumPy, ScikitLearn, PyTorch, JAX)
 STEPPERS: tuple[type[Contestant], ...] = (*TRAINERS, Fits, Estimators)
 PREDICTORS: tuple[type[Contestant], ...] = (*TRAINERS, OnnxRuntime)
-_all: tuple[type[Contestant], ...] = (*STEPPERS, OnnxRuntime)
+LOOPERS: tuple[type[Contestant], ...] = (Fastbp, NumbaDot, NumbaLoops, JAX, OnnxRuntime, PyTorch, Calls, NumPy)
+_all: tuple[type[Contestant], ...] = (*STEPPERS, OnnxRuntime, NumbaDot, NumbaLoops, Calls)
 CONTESTANTS = {cls.name: cls for cls in _all}

@@ -46,7 +46,7 @@ class NumPy(Contestant):
     def reset(self) -> None:
         self._copy_first(self.net.weights, self.net.biases)
 
-    def run(self, epochs: int) -> None:
+    def train(self, epochs: int) -> None:
         w, data = self.workload, self.data
         if w.rule is None:
             for _ in range(epochs):
@@ -128,7 +128,7 @@ class ScikitLearn(Contestant):
         vars(self.net).pop("_optimizer", None)
         self.net.set_params(batch_size=self.workload.batch_size)
 
-    def run(self, epochs: int) -> None:
+    def train(self, epochs: int) -> None:
         data = self.data
         rows = slice(None) if data.order is None else data.order
         for _ in range(epochs):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .base import FORGETS, Contestant
 from .libraries import ScikitLearn
@@ -12,9 +15,15 @@ if TYPE_CHECKING:
 
 
 class Fastbp(Contestant):
-    """`fastbp.Network.fit`."""
+    """`fastbp.Network.fit`; in loops, the network and its trainer in a compiled function."""
 
     name, module = "fastbp", "fastbp"
+
+    @classmethod
+    def reason_against(cls, workload: Workload) -> str | None:
+        if workload.loop and importlib.util.find_spec("fastbp.embed") is None:
+            return "of this version has no networks in compiled code"
+        return None
 
     def build(self) -> None:
         import fastbp
@@ -27,9 +36,28 @@ class Fastbp(Contestant):
 
     def reset(self) -> None:
         self._copy_first(list(self.net.weights), list(self.net.biases))
+        if self.workload.loop == "training":
+            self.begin_steps()
+            self._train_in_loop(0)  # what compiled code has of a trainer is made when it first sees it
 
-    def run(self, epochs: int) -> None:
+    def _train_in_loop(self, rows: int) -> None:
+        from .loops import train
+
+        train(self.trainer, self.data.X[:rows], self.data.y[:rows], self.workload.batch_size)
+
+    def simulate(self) -> Any:
+        from .loops import simulate
+
+        X, actions = self.data.X, np.empty((len(self.data.X), self.workload.sizes[-1]), self.dtype)
+        simulate(self.net, X, actions)
+        return actions
+
+    def train(self, epochs: int) -> None:
         w, data = self.workload, self.data
+        if w.loop:
+            for _ in range(epochs):
+                self._train_in_loop(len(data.X))
+            return
         if self.rule is None:
             for _ in range(epochs):
                 _, self.gradient = self.net.value_and_grad(data.X, data.y)
@@ -64,6 +92,17 @@ class Fastbp(Contestant):
 
     def outputs(self, X: Any) -> Any:
         return self.net(X)
+
+
+class Calls(Fastbp):
+    """`fastbp.Network` and `fastbp.Trainer`, called once a step from Python."""
+
+    name, simulate = "fastbp call", Contestant.simulate
+
+    def _train_in_loop(self, rows: int) -> None:
+        X, y, size = self.data.X, self.data.y, self.workload.batch_size
+        for start in range(0, rows, size):
+            self.trainer.step(X[start : start + size], y[start : start + size])
 
 
 class Fits(Fastbp):
