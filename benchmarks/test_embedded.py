@@ -1,7 +1,6 @@
 """pytest-benchmark: calls from compiled code, each beside what it gives in Python; and the loops beside those written by hand."""
 
 import numpy as np
-import pytest
 
 from .bench_embedded import CALLS, Embedded
 from .common import ready
@@ -14,9 +13,19 @@ METHODS = {
     "jvp_into": lambda calls: (calls.out, calls.net.jvp(calls.X, calls.X)),
 }
 
+CASES = {
+    "test_calls": ("method", ("closed-loop", "closed-loop-deep"), (*METHODS, "trainer_step")),
+    "test_loops": ("contestant", ("closed-loop", "closed-loop-deep", "training-loop"), ("fastbp", "numba dot", "numba loops")),
+}
 
-@pytest.mark.parametrize("method", [*METHODS, "trainer_step"])
-@pytest.mark.parametrize("name", Embedded.params[0])
+
+def pytest_generate_tests(metafunc):
+    # not by decorators: asv imports this module where pytest is not installed
+    what, names, values = CASES[metafunc.function.__name__]
+    metafunc.parametrize("name", names)
+    metafunc.parametrize(what, values)
+
+
 def test_calls(benchmark, name, method):
     calls = Embedded()
     calls.setup(name, "float32")
@@ -28,8 +37,6 @@ def test_calls(benchmark, name, method):
         assert calls.trainer.net.loss(calls.X, calls.y) < calls.net.loss(calls.X, calls.y)
 
 
-@pytest.mark.parametrize("contestant", ["fastbp", "numba dot", "numba loops"])
-@pytest.mark.parametrize("name", ["closed-loop", "closed-loop-deep", "training-loop"])
 def test_loops(benchmark, name, contestant):
     benchmark.group = f"loop: {name}"
     loop, plain = ready(name, contestant), ready(name, "numpy", "float64")

@@ -66,7 +66,7 @@ def ratio_chart(results: dict[str, Any], ax: Axes) -> None:
     ax.set(xlabel=f"time divided by that of {OURS}: right of 1, {OURS} is faster")
     ax.set_title(_title(results), fontsize="medium")
     if seen:
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=len(seen), frameon=False)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=min(len(seen), 4), frameon=False)
 
 
 def roofline(results: dict[str, Any], ax: Axes) -> None:
