@@ -143,7 +143,7 @@ class JAX(Contestant):
             n_out = w.sizes[-1]
 
             def step(out: Any, row: Any) -> Any:
-                # not `row.at[:n_out].add(out)` and not `forward`, which take 3 to 4 times as long
+                # not `row.at[:n_out].add(out)` and not `forward`, which take about three times as long
                 x = np_.concatenate([row[:n_out] + out, row[n_out:]])
                 for (weight, bias), activation in zip(params, activations, strict=True):
                     x = activation(weight @ x + bias)
