@@ -88,7 +88,8 @@ def command_line():
         if cli.main(command) == 130:
             raise KeyboardInterrupt
 
-    return work, lambda: fastbp.load(model).sizes == (30, 64, 3)
+    # one that came before training has left no model
+    return work, lambda: not model.exists() or fastbp.load(model).sizes == (30, 64, 3)
 
 
 @njit(nogil=True)  # else the thread that sends the signal would wait for it
