@@ -3,7 +3,7 @@
 Legend: N rows predicted; S rows of a block; O outputs; L layers.
 """
 
-from fastbp.compiler import kernel
+from fastbp.compiler import inline, kernel
 from fastbp.kernels.check import are_finite
 from fastbp.kernels.forward import IDENTITY, TO_PREDICT, activate_panel, forward
 from fastbp.kernels.packing import from_lanes, gather_rows, rows_from_panels, to_lanes
@@ -13,9 +13,9 @@ from fastbp.kernels.sparse.entries import gather_entries
 from fastbp.kernels.sparse.first_layer import forward_entries, forward_row_entries
 from fastbp.kernels.sweeps import softmax_block
 from fastbp.kernels.team import share
-from fastbp.kernels.tuning import AGAIN_IN_ROW
+from fastbp.kernels.tuning import AGAIN_IN_ROW, PACKED_ROW
 from fastbp.simd.kinds import OWN
-from fastbp.simd.register import all_lanes, load, load_first, store, width
+from fastbp.simd.register import all_lanes, broadcast, fma, load, load_first, store, width
 from fastbp.simd.transpose import square_times, square_times_first
 
 
@@ -88,14 +88,46 @@ def _layer_of_row(w, b, n_in, n_out, a, z, stride):
 
 
 @kernel
-def forward_row(plan, layer, params, work):
-    """`forward` for one row, by the user's weights: one look at each, where telling if the packed ones are current takes two.
+def _packed_layer_of_row(w, n_in, n_out, a, z, stride):
+    """`_layer_of_row` by packed weights and biases (n_in + 1, n_out), two panels at a time, whose sums run side by side."""
+    lanes, panel, panels = width(w), panel_width(w), count_panels(n_out, w)
+    for p in range(0, panels, 2):
+        w_1 = w + p * (n_in + 1) * panel
+        w_2 = w_1 + min(1, panels - 1 - p) * (n_in + 1) * panel  # the same once more, if there is no other
+        b = n_in * panel
+        first, second, third, fourth = load(w_1, b), load(w_1, b + lanes), load(w_2, b), load(w_2, b + lanes)
+        for q in range(0, n_in, panel):
+            part = a + q // panel * stride
+            for i in range(min(panel, n_in - q)):
+                a_i, k = broadcast(part, i), (q + i) * panel
+                first, second = fma(a_i, load(w_1, k), first), fma(a_i, load(w_1, k + lanes), second)
+                third, fourth = fma(a_i, load(w_2, k), third), fma(a_i, load(w_2, k + lanes), fourth)
+        z_1, z_2 = z + p * stride, z + min(p + 1, panels - 1) * stride
+        store(z_2, 0, third)
+        store(z_2, lanes, fourth)
+        store(z_1, 0, first)
+        store(z_1, lanes, second)
 
-    Bits are those of `forward`.
+
+@inline
+def is_row_packed(plan, params):
+    """Whether the packed weights serve one row, too: so few that they, and what tells if they are current, are in the first cache.
+
+    Then a row of 4-32-2 takes two thirds of the time. Of more, one look at each of the user's weights is the faster way: to tell
+    takes two, and the product a third.
     """
+    return plan.n_params <= PACKED_ROW * width(params) and plan.most_entries == 0
+
+
+@kernel
+def forward_row(plan, layer, params, work):
+    """`forward` for one row, by the user's weights, or by the packed ones if they are few. Bits are those of `forward`."""
     n_out, stride, panel = layer.n_out, plan.panel_stride, panel_width(work)
-    z, alpha = work + layer.activation, work + layer.alpha
-    _layer_of_row(params + layer.weights, params + layer.biases, layer.n_in, n_out, work + layer.input, z, stride)
+    a, z, alpha = work + layer.input, work + layer.activation, work + layer.alpha
+    if is_row_packed(plan, params):
+        _packed_layer_of_row(work + plan.packed + layer.pack, layer.n_in, n_out, a, z, stride)
+    else:
+        _layer_of_row(params + layer.weights, params + layer.biases, layer.n_in, n_out, a, z, stride)
     if layer.code != IDENTITY:
         for p in range(count_panels(n_out, work)):
             activate_panel(layer.code, z + p * stride, 1, n_out - p * panel, alpha)

@@ -19,7 +19,7 @@ from fastbp.kernels.narrow.minibatch import narrow_minibatch, pack_narrow, unpac
 from fastbp.kernels.norms import write_norms
 from fastbp.kernels.packing import copy, pack_weights, unpack_weights
 from fastbp.kernels.plan import DIVERGED, GIVEN, RUNNING, SHUFFLED, STOPPED, plan_at, reals_at
-from fastbp.kernels.predict import are_equal, predict
+from fastbp.kernels.predict import are_equal, is_row_packed, predict
 from fastbp.kernels.products.gemm import count_panels
 from fastbp.kernels.roll_call import Crew, await_arrival, end_call
 from fastbp.kernels.samples import Data, batch_of, set_conversion
@@ -147,7 +147,7 @@ def lead(call, mode, crew):
     packed = work + plan.packed
     if mode != PREDICT:
         pack_layers(plan, params, packed)
-    elif plan.n_rows > 1 and not are_equal(params, work + plan.copy, plan.n_params):
+    elif (plan.n_rows > 1 or is_row_packed(plan, params)) and not are_equal(params, work + plan.copy, plan.n_params):
         # telling that nothing has changed is three times as fast as packing
         pack_layers(plan, params, packed)
         copy(params, work + plan.copy, plan.n_params)
