@@ -45,7 +45,7 @@ class TrainerHandle(Described):
                 f"schedule={schedule!r} needs n_samples=... and schedule_epochs=... of the trainer for steps in compiled code, for"
                 " which its rates are looked up before"
             )
-        first = min(running.epochs, epochs)
+        first = min(running.place.epochs, epochs)
         if self._known != (running.learning_rate, first):
             steps = -(-trainer._n_samples // trainer._batch_size)
             # with one epoch more, for those after the last

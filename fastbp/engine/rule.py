@@ -46,15 +46,6 @@ class RunningRule:
         self.session: TrainingSession | None = None
         self.state = None
 
-    @property
-    def epochs(self) -> int:
-        """Epochs that are complete."""
-        return int(self.place.epochs)
-
-    @epochs.setter
-    def epochs(self, value):
-        self.place.epochs = value
-
     def open(self, net, batch, rows, entries, n_threads, *, plain=True, extra=NOTHING) -> TrainingSession:
         """A session for mini-batches of so many of these rows, of the kind that is the fastest: the last one where that will do.
 

@@ -34,7 +34,7 @@ def run(trainer, X, y, epochs, order, sample_weight, validation_data, resume):
         trainer.load_state(resume.get("trainer"))
     with net._turn:
         running = trainer._running
-        first = running.epochs + (trainer._first > 0)
+        first = running.place.epochs + (running.place.first > 0)
         begun = told["begun"] if told else first
         last = begun + epochs
         history = History(**told["history"]) if told else History()
@@ -91,10 +91,10 @@ def run(trainer, X, y, epochs, order, sample_weight, validation_data, resume):
             history,
             told and told["best"],
         )
-        running.epochs, trainer._first = first, 0
+        running.place.epochs, running.place.first = first, 0
 
         def after(first, last, times):
-            running.epochs = last  # callbacks may ask for the state
+            running.place.epochs = last  # callbacks may ask for the state
             return watch.after(first, last, times)
 
         try:
@@ -109,7 +109,7 @@ def run(trainer, X, y, epochs, order, sample_weight, validation_data, resume):
                 watch.restore_best()
             raise
         finally:
-            running.epochs = session.epoch + (not session.is_between_epochs)
+            running.place.epochs = session.epoch + (not session.is_between_epochs)
             session.release_data()
             watch.close()
     return history

@@ -141,18 +141,9 @@ class Trainer:
         self._step_rates = StepRates(self._schedule, self._n_samples, self._batch_size, self._schedule_epochs)
 
     @property
-    def _first(self) -> int:
-        """Samples that steps have taken since the last complete epoch."""
-        return int(self._running.place.first)
-
-    @_first.setter
-    def _first(self, value: int) -> None:
-        self._running.place.first = value
-
-    @property
     def epochs(self) -> int:
         """Epochs that are complete."""
-        return self._running.epochs
+        return int(self._running.place.epochs)
 
     @property
     def learning_rate(self) -> float:
@@ -195,21 +186,22 @@ class Trainer:
         rows, count = self._seen(rows), len(rows)
         if count > self._batch_size:
             raise ValueError(f"X has {count} samples, but batch_size of this trainer is {self._batch_size}: give no more in a step")
-        rate = self._step_rates.at(self._running.learning_rate, self._running.epochs, self._first)
+        place = self._running.place
+        rate = self._step_rates.at(self._running.learning_rate, place.epochs, place.first)
         with net._turn:
             session = self._stepping
             if session is None or not session.takes(rows):
                 session = self._begin_steps(rows)
             if self._is_penalised:
                 self._penalise(session, self._n_samples or count)
-            session.set_place(self._running.epochs, self._first)
+            session.set_place(place.epochs, place.first)
             self._rate[0] = rate
             loss = session.step(count, rows, values, labels, weights)
             if not isfinite(loss):
                 raise DivergenceError(self.epochs, rate, DIVERGED.format(*(OF_LOSS if isnan(loss) else OF_STEP), rate))
-            self._first += count
-            if self._n_samples is not None and self._first >= self._n_samples:
-                self._running.epochs, self._first = self._running.epochs + 1, 0
+            place.first += count
+            if self._n_samples is not None and place.first >= self._n_samples:
+                place.epochs, place.first = place.epochs + 1, 0
         return loss
 
     def epoch(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -286,8 +278,8 @@ class Trainer:
             "slots": slots,
             "optimizer": running.rule.name,
             "learning_rate": running.learning_rate,
-            "epochs": running.epochs,
-            "first": self._first,
+            "epochs": running.place.epochs,
+            "first": running.place.first,
             "seed": self._seed,
             "rng": self._rng.bit_generator.state,
         }
@@ -305,8 +297,10 @@ class Trainer:
         with net._turn:
             net._vector[:] = found["params"]
             running.load((found["hyper"], found["slots"]))
-            running.learning_rate, running.epochs = found["learning_rate"], found["epochs"]
-            self._first, self._seed, self._rng.bit_generator.state = found["first"], found["seed"], found["rng"]
+            running.learning_rate, running.place.epochs, running.place.first = (
+                found[name] for name in ("learning_rate", "epochs", "first")
+            )
+            self._seed, self._rng.bit_generator.state = found["seed"], found["rng"]
             self._leave_steps()
 
     def leave_buffers(self) -> None:
@@ -347,7 +341,7 @@ class Trainer:
         session = self._stepping = self._open(rows, self._batch_size, self._n_threads)
         session.set_rates(self._rate)
         session.set_record(1, norms=self._norms)
-        session.begin(self._drawn_seed() if self._extra.dropout else 0, self._running.epochs, steps=True)
+        session.begin(self._drawn_seed() if self._extra.dropout else 0, self._running.place.epochs, steps=True)
         return session
 
     def _penalise(self, session, n_samples):
