@@ -156,7 +156,7 @@ class _Fit:
         estimator, optimizer, first = self.estimator, self.optimizer, self.taken
         rates = self.session.rates.reshape(self.together, -1)[first : self.count]
         if self.schedule is not None:
-            init, start = float(estimator.learning_rate_init), optimizer.epochs
+            init, start = float(estimator.learning_rate_init), optimizer.place.epochs
             rates[:] = self.schedule.rates(init, estimator.max_iter, self.steps, start, start + len(rates))
             return
         rates[:] = optimizer.learning_rate
@@ -185,7 +185,7 @@ class _Fit:
         estimator.history_.learning_rate += rates
         estimator.history_.time += [time - self.start for time in times or [perf_counter()] * count]
         estimator.n_iter_ += count
-        self.optimizer.epochs += count
+        self.optimizer.place.epochs += count
         estimator.t_ += count * len(self.rows)
         if self._is_scheduled("invscaling"):
             self.optimizer.learning_rate = self._inverse_scaling(estimator.t_)
