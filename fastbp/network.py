@@ -9,7 +9,7 @@ import numpy as np
 from fastbp import activations, embed, gradcheck, initializers, losses, training
 from fastbp.engine import derivatives, memory, metrics, sparsity, threads, trace, validation
 from fastbp.engine.parameters import Gradients, Parameters, parameter_offsets
-from fastbp.engine.session import CALL_SECONDS, FIRST_RATE, Session
+from fastbp.engine.session import FIRST_RATE, Session, seconds_of_call
 from fastbp.engine.trainer import Trainer
 from fastbp.engine.turn import Turn
 from fastbp.files import model_file
@@ -236,7 +236,8 @@ class Network(Parameters):
         count, flop = len(rows), 2.0 * self._vector.size * len(rows)
         outputs = np.empty((count, self.sizes[-1]), self.dtype)
         members = min(count, threads.members_for(flop, n_threads, threads.FLOP_PER_START))
-        parts = min(count, max(members, int((flop + FLOP_OF_ROW * count) / (CALL_SECONDS * FIRST_RATE))))
+        most = seconds_of_call(self, 2) * FIRST_RATE  # flop; two copies tell if the packed parameters are current
+        parts = min(count, max(members, int((flop + FLOP_OF_ROW * count) / most)))
         bounds = [count * part // parts for part in range(parts + 1)]
         threads.divide(
             lambda part: self._fill(rows[slice(*part)], part[1] - part[0], outputs[slice(*part)]), pairwise(bounds), members

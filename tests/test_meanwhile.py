@@ -66,7 +66,7 @@ def test_another_thread_may_not_write_what_is_not_finite_either(monkeypatch):
         return answer
 
     monkeypatch.setattr(TrainingSession, "is_finite", meanwhile)
-    monkeypatch.setattr(supervisor, "CALL_SECONDS", 1e-9)  # calls of one step
+    monkeypatch.setattr(supervisor, "seconds_of_call", lambda net, copies: 1e-9)  # calls of one step
     with pytest.raises(fastbp.DivergenceError, match="not by training"):
         net.fit(X, y, epochs=50, batch_size=2)
     np.testing.assert_array_equal(net.params, seen[1])

@@ -283,7 +283,7 @@ def test_neither_threads_nor_calls_of_the_kernel_change_a_bit(extra, dtype, bloc
     results, losses = set(), set()
     for n_threads in (1, 2, 3):
         for seconds in (1e9, 0.0):  # all epochs in one call, and one step in each
-            monkeypatch.setattr(supervisor, "CALL_SECONDS", seconds)
+            monkeypatch.setattr(supervisor, "seconds_of_call", lambda net, copies, seconds=seconds: seconds)
             again = net.copy()
             losses.add(tuple(again.fit(X, y, n_threads=n_threads, **options).loss))
             results.add(again.params.tobytes())
@@ -462,7 +462,7 @@ def test_where_a_call_ends_does_not_change_the_rates(monkeypatch, teams, n_threa
     other = net.copy()
     options = {"epochs": 4, "batch_size": 9, "optimizer": "adam", "schedule": "one_cycle", "rng": 0}
     history = net.fit(X, y, **options)
-    monkeypatch.setattr(supervisor, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(supervisor, "seconds_of_call", lambda net, copies: 0.0)
     calls = count_calls(monkeypatch)
     assert other.fit(X, y, n_threads=n_threads, **options).loss == history.loss
     assert len(calls) == 4 * 5

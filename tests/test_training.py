@@ -36,7 +36,7 @@ from fastbp.kernels.tuning import NARROW_LIMIT
 @pytest.fixture
 def one_call(monkeypatch):
     """No call is cut short because the machine is busy."""
-    monkeypatch.setattr(supervisor, "CALL_SECONDS", 1e9)
+    monkeypatch.setattr(supervisor, "seconds_of_call", lambda net, copies: 1e9)
 
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -275,7 +275,7 @@ def test_where_a_call_of_the_kernel_ends_changes_no_bit(monkeypatch, teams, size
     options = {"epochs": 4, "batch_size": 7, "optimizer": "adam", "shuffle": shuffle, "rng": 3}
     history = net.fit(X, y, **options)
     calls = count_calls(monkeypatch)
-    monkeypatch.setattr(supervisor, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(supervisor, "seconds_of_call", lambda net, copies: 0.0)
     cut = other.fit(X, y, n_threads=n_threads, **options)
     assert len(calls) == 4 * 5  # one step each
     np.testing.assert_array_equal(net.params, other.params)
@@ -415,7 +415,7 @@ def test_the_rule_of_the_kernel_goes_on_where_an_epoch_takes_several_calls(monke
     other = net.copy()
     history = net.fit(X, y, **options)
     assert history.stopped_by == "tol"
-    monkeypatch.setattr(supervisor, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(supervisor, "seconds_of_call", lambda net, copies: 0.0)
     calls = count_calls(monkeypatch)
     cut = other.fit(X, y, **options)
     assert len(calls) == 6 * len(history.loss)

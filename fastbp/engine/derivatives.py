@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastbp.engine import memory, sparsity, threads, validation
-from fastbp.engine.session import CALL_SECONDS, FIRST_RATE, Session
+from fastbp.engine.session import FIRST_RATE, Session, seconds_of_call
 from fastbp.kernels.modes import JACOBIAN, JVP, VJP
 
 TOGETHER = 96  # rows whose activations and deltas stay in the cache
@@ -118,7 +118,7 @@ def _derived(net, mode, rows, vectors, shape, n_threads):
     passes = 2.0 + 2.0 * (net.sizes[-1] if mode == JACOBIAN else 1)
     flop = passes * net._vector.size * count
     members = min(count, threads.members_for(flop, n_threads, threads.FLOP_PER_START))
-    parts = min(count, max(members, int(flop / (CALL_SECONDS * FIRST_RATE)) + 1))
+    parts = min(count, max(members, int(flop / (seconds_of_call(net, 3) * FIRST_RATE)) + 1))  # parameters are packed and transposed
     nothing, idle = validation.NOTHING[net.dtype], net._derived
 
     def derive(part):

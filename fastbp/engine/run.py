@@ -71,7 +71,7 @@ def run(trainer, X, y, epochs, order, sample_weight, validation_data, resume):
         session.set_record(last - first, norms=trainer._norms)
         session.begin(trainer._drawn_seed() if shuffle or trainer._extra.dropout else 0, first)
 
-        def state():
+        def state(watch):  # given, not closed over: in a circle of references, buffers would wait for the collector of those
             own = {"begun": begun, "options": options, "data": data, "split": split}
             return {"trainer": trainer.state(), "run": own | watch.rules() | {"history": deepcopy(watch.history.to_dict())}}
 

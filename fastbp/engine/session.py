@@ -29,6 +29,7 @@ from fastbp.simd import register
 
 NO_COLUMNS, NO_STARTS, NO_ORDER = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int32)
 CALL_SECONDS = 0.05  # aim of one kernel call, so that Ctrl-C is honoured soon
+CALL_BYTES = 1 << 24  # copied and packed for a call: of larger networks it takes longer, for these not to be much of it
 FIRST_RATE = 4e10  # flop/s assumed
 MOST_ROWS = (1 << 31) - 1  # that an int32 can number
 
@@ -222,7 +223,9 @@ class Session:
             x = self._numbers_of(x)
         if len(sample_weight):
             sample_weight, _ = validation.with_finite_sums(sample_weight)
-        return self._to_end(mode, (x, self.columns, self.starts, y, labels, sample_weight, out))
+        # a call of Python less for what is small
+        by = self._to_end if self._is_long else self._by_all
+        return by(mode, (x, self.columns, self.starts, y, labels, sample_weight, out))
 
     def predict(self, count: int, x, out) -> bool:
         """The network's outputs for `count` samples into `out`; returns whether x is finite, if all its numbers are given."""
@@ -317,6 +320,11 @@ class Session:
     def close(self):
         """Let the threads go."""
         self._crew.close()
+
+
+def seconds_of_call(net, copies: int) -> float:
+    """Aim of a call of the kernel before which all parameters are read or written so many times."""
+    return CALL_SECONDS * (1 + copies * net._vector.nbytes / CALL_BYTES)
 
 
 def rows_upto(count: int) -> np.ndarray:

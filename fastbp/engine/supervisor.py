@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from fastbp.engine.session import CALL_SECONDS
+from fastbp.engine.session import seconds_of_call
 from fastbp.engine.training_session import TrainingSession
 from fastbp.kernels.plan import MAX_PIECES
 
-CALL_BYTES = 1 << 24  # copied and packed for a call: of larger networks it takes longer, for these not to be much of it
 MOST_CHANGE = 8  # of the pieces from one call to the next
 OVERWRITTEN = (
     "NaN or infinity was written into the parameters {where}, not by training, but by a callback or another thread. The parameters"
@@ -84,7 +83,7 @@ class Supervisor:
     def __init__(self, session: TrainingSession) -> None:
         self.session = session
         copies = 4 + session.rule.slots  # packed and unpacked, kept with the slots, and looked at
-        self.seconds = CALL_SECONDS * (1 + copies * session.net._vector.nbytes / CALL_BYTES)
+        self.seconds = seconds_of_call(session.net, copies)
         self.pieces = session.pieces_in(self.seconds)
         self.snapshot: Any = None  # before the last call
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -31,7 +32,7 @@ class Watch:
     callbacks: tuple[Callable[..., Any], ...]
     bar: Any  # of tqdm, or None
     last: int  # epoch that the run ends before
-    state: Callable[[], dict[str, Any]]  # see `Moment`
+    state: Callable[["Watch"], dict[str, Any]]  # of the run; see `Moment`
     history: History = field(default_factory=History)  # of the epochs before, where a run is resumed
     best: Any = None  # the best parameters so far
 
@@ -66,7 +67,8 @@ class Watch:
             history.validation_score.append(self._score(self.evaluation.outputs, targets, weights if weights.size else None))
         history.stopped_by = self._reason(last)
         for callback in self.callbacks:
-            moment = [Moment(self.state, history.stopped_by is not None or last == self.last)] if takes_moment(callback) else []
+            is_end = history.stopped_by is not None or last == self.last
+            moment = [Moment(partial(self.state, self), is_end)] if takes_moment(callback) else []
             if callback(first, self.net, history, *moment) is True and history.stopped_by is None:
                 history.stopped_by = "callback"
         if self.bar is not None:

@@ -110,15 +110,15 @@ def minibatch(plan, work, reals, data, batch, rate, differentiate, most, crew):
     Adds the loss, penalty included, times its samples to ``reals.loss_sum``, and their number to ``reals.loss_rows``, unless it
     weighs nothing; `rate` is lr. Everything in `work` may be overwritten but the packed weights and slots, which the rule changes.
 
-    It begins with sample ``plan.top``, and does `most` pieces at most. Returns how many it did; where ``plan.top`` is not 0 then,
-    the mini-batch goes on there, and nothing else may use `work` meanwhile.
+    It begins with sample ``plan.top``, and does `most` pieces at most. Returns how many it did; less than 0 where the mini-batch
+    goes on with sample ``plan.top``, which is not 0 then: nothing else may use `work` meanwhile.
     """
     l2, weighs = penalty_factor(plan, reals, reals.l2, batch), batch.inverse > 0.0
     loss, top, count, pieces = reals.part, plan.top, batch.count, 0
     while top < count and plan.status != DIVERGED:
         if pieces == most:
             leave(plan, reals, top, loss)
-            return pieces
+            return -pieces
         pieces += 1
         team = form_team(crew, reals, batch, top)
         if top == 0:

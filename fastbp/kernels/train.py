@@ -100,8 +100,9 @@ def _training(step):
             samples, rate = order + since * plan.order_stride, rates + since * plan.rates + each * (first // size)
             while first < rows and left > 0:
                 batch = batch_of(plan, data, samples + first, min(size, rows - first), epoch, first)
-                left -= step(plan, work, reals, data, batch, rate[0], True, left, crew)
-                if plan.top > 0:
+                pieces = step(plan, work, reals, data, batch, rate[0], True, left, crew)
+                left -= abs(pieces)
+                if pieces < 0:
                     break
                 first += batch.count
                 rate = rate + each

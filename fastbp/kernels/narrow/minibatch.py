@@ -191,7 +191,7 @@ def narrow_minibatch(plan, work, reals, data, batch, rate, differentiate, most, 
         loss = many_samples(plan, work, reals, data, batch, top, end, reals.part)
         if end < batch.count:
             leave(plan, reals, end, loss)
-            return pieces
+            return -pieces
         leave(plan, reals, 0, 0.0)
     reals.loss_sum += reals.report * factor_of_weights(plan, batch) * loss * batch.count
     reals.loss_rows += batch.count if batch.inverse > 0.0 else 0
