@@ -103,8 +103,8 @@ ELSEWHERE = {
     "mypy": (CI, "\nmypy "),
     "python -m pytest benchmarks --benchmark-disable": (CI, "python -m pytest benchmarks --benchmark-disable "),
     "python benchmarks/gate_selftest.py --runs 20 --unchanged 50": (
-        CI,
-        "python benchmarks/gate_selftest.py --runs 1 --unchanged 1\n",
+        "tests/test_gate_selftest.py",
+        "selftest.plant(package, door, value)\n",
     ),
     "fastbp bench --against HEAD": ("benchmarks/gate_selftest.py", '"bench", "--against", commit,'),
     "fastbp bench --against HEAD --quick": ("benchmarks/gate_selftest.py", '"bench", "--against", commit, "--quick"'),

@@ -15,7 +15,6 @@ from numba import njit
 from numba.core.errors import TypingError
 from numba.core.runtime import _nrt_python as runtime
 
-import fastbp
 from fastbp import embed
 from fastbp.embed.handles import handle_of
 from fastbp.kernels.embedded.records import Pool, Workspace
@@ -96,27 +95,6 @@ def test_many_rows_and_none():
     assert embedded.outputs(net, X[:0]).shape == (0, 2)
     with pytest.raises(ValueError, match="x has no rows"):
         embedded.value_and_grad_into(net, X[:0], np.empty((0, 2)), np.empty(net.params.size))
-
-
-class Cubed(fastbp.activations.Activation):
-    name = "cubed of embedded"
-
-    @staticmethod
-    def value(z, alpha):
-        return z * z * z
-
-    @staticmethod
-    def slope(z, a, alpha):
-        return 3.0 * z * z
-
-    needs_z = True
-
-
-def test_classes_of_the_user_are_like_any_other():
-    net = make_net((4, 32, 2), fastbp.activations.ACTIVATIONS.register(Cubed)())
-    X = make_samples(9, 4)
-    same(embedded.outputs(net, X), net(X))
-    fastbp.activations.ACTIVATIONS.classes.remove(Cubed)
 
 
 # --- threads, memory ---------------------------------------------------------------------------------------------------------

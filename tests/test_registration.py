@@ -17,6 +17,7 @@ import fastbp.losses
 import fastbp.optimizers
 
 PROGRAM = '''
+import ctypes
 import pickle
 import sys
 import warnings
@@ -115,6 +116,11 @@ assert net.check_gradients(X, y).max_error < 1e-7
 losses = net.fit(X, y, epochs=200, batch_size=7, optimizer="adam").loss
 assert losses[-1] < losses[0] / 2
 assert value(Softsign) == -2.0 / 3.0
+
+function, out = net.cfunc, np.empty((30, 3))  # what compiled code calls, too
+real = ctypes.POINTER(ctypes.c_double)
+assert function.ctypes(function.network, 30, X.ctypes.data_as(real), out.ctypes.data_as(real)) == 0
+np.testing.assert_array_equal(out, net(X))
 
 for activation, loss in (("softsign", "quartic"), (Softsign(), Quartic())):
     model = MLPRegressor(loss, (20,), activation, max_iter=20, learning_rate="halves", random_state=0).fit(X, y)
