@@ -371,6 +371,19 @@ def test_interrupted_or_terminated_it_saves_what_there_is_and_goes_on(number, ca
     assert len(one["time"]) == 9
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_python_forgets_counts_after_the_next_epoch(number, monkeypatch):
+    class Finalised:
+        def __del__(self):
+            signal.raise_signal(number)
+
+    preprocessor = train_command.datasets.preprocessor
+    monkeypatch.setattr(train_command.datasets, "preprocessor", lambda *data: (Finalised(), preprocessor(*data))[1])
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    assert cli.main(["train", "diabetes", *SMALL, "--epochs", "9", "--out", "a.fastbp"]) == 130
+    assert len(json.loads(Path("a.history.json").read_text())["loss"]) == 1
+
+
 def test_killed_it_goes_on_to_the_same_bits(capsys):
     command = ["train", "wine", *SMALL, "--epochs", "9"]
     kill(6, command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import current_thread, main_thread
@@ -39,6 +39,11 @@ def train(arguments: argparse.Namespace) -> int:
 
     Interrupted, it saves what there is. A run is kept every few seconds for ``--resume``, whatever ends the process.
     """
+    with _interrupts() as heed:
+        return _train(arguments, heed)
+
+
+def _train(arguments: argparse.Namespace, heed: Callable[..., None]) -> int:
     from sklearn.model_selection import train_test_split
 
     from fastbp import optimizers, plotting
@@ -91,21 +96,20 @@ def train(arguments: argparse.Namespace) -> int:
     }
     interrupted = False
     try:
-        with _terminated_like_ctrl_c():
-            history = net.fit(
-                X_train,
-                y_train,
-                epochs=arguments.epochs,
-                batch_size=arguments.batch_size,
-                optimizer=optimizer,
-                validation_fraction=fraction,
-                patience=PATIENCE if fraction else None,
-                record_score=True,
-                callbacks=[checkpoint],
-                progress=True,
-                rng=arguments.seed,
-                resume=kept if arguments.resume else None,
-            )
+        history = net.fit(
+            X_train,
+            y_train,
+            epochs=arguments.epochs,
+            batch_size=arguments.batch_size,
+            optimizer=optimizer,
+            validation_fraction=fraction,
+            patience=PATIENCE if fraction else None,
+            record_score=True,
+            callbacks=[heed, checkpoint],
+            progress=True,
+            rng=arguments.seed,
+            resume=kept if arguments.resume else None,
+        )
     except KeyboardInterrupt as interrupt:
         history, interrupted = getattr(interrupt, "history", History()), True
     net.save(model, extra)
@@ -178,17 +182,27 @@ def _check_writable(path: Path) -> None:
 
 
 @contextmanager
-def _terminated_like_ctrl_c() -> Iterator[None]:
-    """SIGTERM does what Ctrl-C does, where this is the main thread, which alone may say so."""
-    if current_thread() is not main_thread():
-        yield
-        return
+def _interrupts() -> Iterator[Callable[..., None]]:
+    """SIGTERM does what Ctrl-C does; gives a callback of the training that raises what was lost of either.
 
-    def interrupt(*_: Any) -> None:
+    What is raised in a finaliser, or in a function that C calls, Python reports and forgets. In another thread than the main one,
+    which alone may handle signals, nothing is changed.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        came.append(number)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    def heed(*_: Any) -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM) if current_thread() is main_thread() else ()
+    # what is ignored, as Ctrl-C in the background of a shell, stays so
+    before = {number: signal.signal(number, interrupt) for number in numbers if signal.getsignal(number) is not signal.SIG_IGN}
     try:
-        yield
+        yield heed
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
