@@ -40,7 +40,7 @@ RUN = {
         "fastbp bench --threads 2 --markdown": f"fastbp bench --threads 2 --markdown {QUICK}",
         "fastbp bench --workload NAMES --dtype float64": f"fastbp bench --dtype float64 {QUICK}",
         "fastbp bench --markdown --workload NAMES": f"fastbp bench --markdown {QUICK} small",
-        "fastbp bench --markdown --rounds 21 --workload NAMES": f"fastbp bench --markdown {QUICK} closed-loop",
+        "fastbp bench --markdown --rounds 15 --workload NAMES": f"fastbp bench --markdown {QUICK} closed-loop",
         "fastbp bench --quick --workload NAMES": f"fastbp bench {QUICK} latency start",
         "fastbp bench --json --plot . > results.json": f"fastbp bench --json --plot . {QUICK}",
         "fastbp bench --markdown --plot docs": f"fastbp bench --markdown --plot . {QUICK}",
