@@ -80,8 +80,6 @@ def test_a_forked_process_has_a_copy():
 def test_the_c_function_gives_what_the_network_does(dtype):
     net, X = make_net((4, 32, 2), dtype=dtype), make_samples(9, 4, dtype)
     function, out = net.cfunc, np.empty((9, 2), dtype)
-    pointer = np.ctypeslib.ndpointer(dtype)
-    del pointer
     own = ctypes.POINTER(np.ctypeslib.as_ctypes_type(np.dtype(dtype)))
     assert function.ctypes(function.network, 9, X.ctypes.data_as(own), out.ctypes.data_as(own)) == 0
     np.testing.assert_array_equal(out, net(X))

@@ -22,9 +22,9 @@ from fastbp.kernels.embedded.records import (
     Pool,
     Workspace,
 )
+from fastbp.kernels.tuning import LONG_BATCH
 
 ROWS = 256  # that a call differentiates by default
-MOST_ROWS = 1024  # up to which a gradient is computed in one block, as it is in Python
 TARGETS = {"regression": ANY, "labels": SHARES, "binary": PROBABILITIES, "not_negative": NOT_NEGATIVE, "positive": POSITIVE}
 ADDRESSES = ("plan", "work", "params", "reals", "rates", "record", "order", "meeting")  # of a Workspace
 
@@ -125,8 +125,8 @@ def prepare(net: Any, rows: int = ROWS, threads: int | None = None) -> NetworkHa
         Naming the argument at fault.
     """
     rows = integer("rows", rows)
-    if rows > MOST_ROWS:
-        raise ValueError(f"rows must be at most {MOST_ROWS}, got {rows}: give more of them in several calls")
+    if rows > LONG_BATCH:  # up to which a gradient is computed in one block, here as in Python
+        raise ValueError(f"rows must be at most {LONG_BATCH}, got {rows}: give more of them in several calls")
     if threads is None:
         threads = max(int(vars(config)["NUMBA_NUM_THREADS"]), os.cpu_count() or 1)
     with _making:

@@ -107,6 +107,15 @@ def _rows_of(x):
     return lambda x: x.shape[0]
 
 
+@register_jitable
+def compute(embedded, mode, x, y, out):
+    """One call of the C function, for arguments whose shapes have been checked; the loss, where there is one."""
+    status, loss = call(embedded, mode, rows_of(x), x, y, out)
+    if status != DONE:
+        finish(embedded, status)
+    return loss
+
+
 def are_targets_of(net, y, rows):
     """Whether targets or class numbers have the shape for so many rows."""
 
@@ -151,9 +160,7 @@ def _predict_into(net, x, out):
             raise ValueError(COLUMNS)
         if out.shape[-1] != n_outputs(net) or rows_of(out) != rows_of(x):
             raise ValueError(OUT)
-        status, _ = call(net, PREDICT, rows_of(x), x, x, out)
-        if status != DONE:
-            finish(net, status)
+        compute(net, PREDICT, x, x, out)
 
     return predict_into
 
@@ -171,10 +178,7 @@ def _value_and_grad_into(net, x, y, grad):
             raise ValueError(TARGETS)
         if grad.size != n_params(net):
             raise ValueError(GRAD)
-        status, loss = call(net, DIFFERENTIATE, rows_of(x), x, y, grad)
-        if status != DONE:
-            finish(net, status)
-        return loss
+        return compute(net, DIFFERENTIATE, x, y, grad)
 
     return value_and_grad_into
 
@@ -191,9 +195,7 @@ def _input_gradient_into(net, x, out):
             raise ValueError(COLUMNS)
         if out.shape != x.shape:
             raise ValueError(LIKE_X)
-        status, _ = call(net, JACOBIAN, rows_of(x), x, x, out)
-        if status != DONE:
-            finish(net, status)
+        compute(net, JACOBIAN, x, x, out)
 
     return input_gradient_into
 
@@ -209,9 +211,7 @@ def _jacobian_into(net, x, out):
         size = n_inputs(net) * n_outputs(net)
         if out.shape[-1] != n_inputs(net) or out.shape[-2] != n_outputs(net) or out.size != rows_of(x) * size:
             raise ValueError(WHOLE)
-        status, _ = call(net, JACOBIAN, rows_of(x), x, x, out)
-        if status != DONE:
-            finish(net, status)
+        compute(net, JACOBIAN, x, x, out)
 
     return jacobian_into
 
@@ -229,9 +229,7 @@ def _vjp_into(net, x, v, out):
             raise ValueError(LIKE_OUTPUTS)
         if out.shape != x.shape:
             raise ValueError(LIKE_X)
-        status, _ = call(net, VJP, rows_of(x), x, v, out)
-        if status != DONE:
-            finish(net, status)
+        compute(net, VJP, x, v, out)
 
     return vjp_into
 
@@ -249,9 +247,7 @@ def _jvp_into(net, x, v, out):
             raise ValueError(V_LIKE_X)
         if out.shape[-1] != n_outputs(net) or rows_of(out) != rows_of(x):
             raise ValueError(OUT)
-        status, _ = call(net, JVP, rows_of(x), x, v, out)
-        if status != DONE:
-            finish(net, status)
+        compute(net, JVP, x, v, out)
 
     return jvp_into
 
@@ -266,9 +262,6 @@ def _step(trainer, x, y):
             raise ValueError(COLUMNS)
         if not are_targets_of(trainer, y, rows_of(x)):
             raise ValueError(TARGETS)
-        status, loss = call(trainer, STEP, rows_of(x), x, y, x)
-        if status != DONE:
-            finish(trainer, status)
-        return loss
+        return compute(trainer, STEP, x, y, x)
 
     return step
