@@ -13,6 +13,7 @@ from fastbp.kernels.tuning import (
     BLOCK_ROWS,
     COMPACT,
     ENTRIES_OF_PIECE,
+    FEW_WEIGHTS,
     LONG_BATCH,
     NARROW_BLOCK,
     PART,
@@ -137,7 +138,7 @@ def make_plan(
     plan.slot_2 = work.take(packed.total) if slots >= 2 else plan.slot_1
     _place_step(plan, layers, work)
     plan.norms = work.take(sum(round_up(n, panel) // panel for n in sizes[1:]))
-    plan.copy = work.take(plan.n_params) if slots < 0 else 0
+    plan.copy = work.take(plan.n_params) if slots < 0 or plan.n_params <= FEW_WEIGHTS * lanes else 0
 
     is_small = packed.total * itemsize <= SMALL_GRADIENT and entries is None
     shared, alone = work.total, slots >= 0 and rows_together < batch and is_small

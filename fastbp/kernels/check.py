@@ -1,4 +1,4 @@
-"""Whether all numbers of an array are finite, and whether what says where they are stays inside.
+"""Whether all numbers of an array are finite or those of another, and whether what says where they are stays inside.
 
 Legend: W lanes of a register.
 """
@@ -26,6 +26,19 @@ def are_finite(x, count):
     for i in range(whole, count):
         rest = fma(broadcast(x, i), zero, rest)
     return all_lanes((rest + b) + (c + d) == zero)
+
+
+@kernel
+def are_equal(a, b, count):
+    """Whether two vectors are the same (a NaN is not)."""
+    whole = count - count % (2 * width(a))
+    for i in range(0, whole, 2 * width(a)):
+        if not all_lanes((load(a, i) == load(b, i)) & (load(a, i + width(a)) == load(b, i + width(a)))):
+            return False
+    same = True
+    for i in range(whole, count):
+        same &= a[i] == b[i]
+    return same
 
 
 @entry(lambda dtype: types.boolean(types.Array(dtype, 1, "C", readonly=True)))

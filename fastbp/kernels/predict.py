@@ -13,23 +13,10 @@ from fastbp.kernels.sparse.entries import gather_entries
 from fastbp.kernels.sparse.first_layer import forward_entries, forward_row_entries
 from fastbp.kernels.sweeps import softmax_block
 from fastbp.kernels.team import share
-from fastbp.kernels.tuning import AGAIN_IN_ROW, PACKED_ROW
+from fastbp.kernels.tuning import AGAIN_IN_ROW, FEW_WEIGHTS
 from fastbp.simd.kinds import OWN
-from fastbp.simd.register import all_lanes, broadcast, fma, load, load_first, store, width
+from fastbp.simd.register import broadcast, fma, load, load_first, store, width
 from fastbp.simd.transpose import square_times, square_times_first
-
-
-@kernel
-def are_equal(a, b, count):
-    """Whether two vectors are the same (a NaN is not)."""
-    whole = count - count % (2 * width(a))
-    for i in range(0, whole, 2 * width(a)):
-        if not all_lanes((load(a, i) == load(b, i)) & (load(a, i + width(a)) == load(b, i + width(a)))):
-            return False
-    same = True
-    for i in range(whole, count):
-        same &= a[i] == b[i]
-    return same
 
 
 @kernel
@@ -116,7 +103,7 @@ def is_row_packed(plan, params):
     Then a row of 4-32-2 takes two thirds of the time. Of more, one look at each of the user's weights is the faster way: to tell
     takes two, and the product a third.
     """
-    return plan.n_params <= PACKED_ROW * width(params) and plan.most_entries == 0
+    return plan.n_params <= FEW_WEIGHTS * width(params) and plan.most_entries == 0
 
 
 @kernel

@@ -17,33 +17,15 @@ from fastbp.kernels.minibatch import help_along, minibatch
 from fastbp.kernels.modes import DIFFERENTIATE, EVALUATE, PREDICT, STEP, TRAIN, VJP
 from fastbp.kernels.narrow.minibatch import narrow_minibatch, pack_narrow, unpack_narrow, write_ones
 from fastbp.kernels.norms import write_norms
-from fastbp.kernels.packing import copy, pack_weights, unpack_weights
+from fastbp.kernels.parameters import forget_packed, pack_changed, unpack_layers, write_back
 from fastbp.kernels.plan import DIVERGED, GIVEN, RUNNING, SHUFFLED, STOPPED, plan_at, reals_at
-from fastbp.kernels.predict import are_equal, is_row_packed, predict
-from fastbp.kernels.products.gemm import count_panels
+from fastbp.kernels.predict import is_row_packed, predict
 from fastbp.kernels.roll_call import Crew, await_arrival, end_call
 from fastbp.kernels.samples import Data, batch_of, set_conversion
 from fastbp.kernels.team import alone
 from fastbp.kernels.tuning import DRAWN
 from fastbp.simd.kinds import OTHERS
 from fastbp.simd.register import pointer
-
-
-@kernel
-def pack_layers(plan, params, packed):
-    """The packed parameters of every layer from the user's flat vector."""
-    for number in range(plan.n_layers):
-        layer = plan.layers[number]
-        w, b = params + layer.weights, params + layer.biases
-        pack_weights(w, b, packed + layer.pack, layer.n_in, layer.n_out, 0, count_panels(layer.n_out, packed))
-
-
-@kernel
-def unpack_layers(plan, packed, params):
-    """The user's flat vector from packed parameters (or their gradients)."""
-    for number in range(plan.n_layers):
-        layer = plan.layers[number]
-        unpack_weights(packed + layer.pack, params + layer.weights, params + layer.biases, layer.n_in, layer.n_out)
 
 
 @kernel
@@ -145,13 +127,8 @@ class Call(NamedTuple):
 def lead(call, mode, crew):
     """A call on a plan of panels, by the leader of a crew; see `run`."""
     plan, work, params, reals = call.plan, call.work, call.params, call.reals
-    packed = work + plan.packed
-    if mode != PREDICT:
-        pack_layers(plan, params, packed)
-    elif (plan.n_rows > 1 or is_row_packed(plan, params)) and not are_equal(params, work + plan.copy, plan.n_params):
-        # telling that nothing has changed is three times as fast as packing
-        pack_layers(plan, params, packed)
-        copy(params, work + plan.copy, plan.n_params)
+    if mode != PREDICT or plan.n_rows > 1 or is_row_packed(plan, params):
+        pack_changed(plan, params, work)
     if not codes_are_known(plan):
         return nan
     if mode == PREDICT:
@@ -161,7 +138,7 @@ def lead(call, mode, crew):
     await_arrival(crew)
     if mode == TRAIN:
         _train(plan, work, reals, call.rates, call.record, call.data, call.order, crew)
-        unpack_layers(plan, packed, params)
+        write_back(plan, work, params)
         return 0.0
     batch = batch_of(plan, call.data, call.order, plan.n_rows, plan.epoch, plan.first)
     minibatch(plan, work, reals, call.data, batch, call.rates[0], mode != EVALUATE, plan.budget, crew)
@@ -170,8 +147,11 @@ def lead(call, mode, crew):
     loss = _take_loss(reals)
     if mode == DIFFERENTIATE:
         unpack_layers(plan, work + plan.gradient, call.out)
-    elif mode == STEP and _is_sound(plan, loss, packed):
-        unpack_layers(plan, packed, params)
+    elif mode == STEP:
+        if _is_sound(plan, loss, work + plan.packed):
+            write_back(plan, work, params)
+        else:
+            forget_packed(plan, work)
     return loss
 
 

@@ -29,7 +29,7 @@ LEAST_TURNED_DEPTH, TURNED_DEPTH = (
 LEAST_TURNED_SAMPLES = 64  # that repay the transposition of a gradient
 SHALLOW_ROWS = 4  # of a product of small depth, at a time
 
-PACKED_ROW = 1 << 7  # registers of weights up to which one row, too, is predicted by the packed ones
+FEW_WEIGHTS = 1 << 7  # registers of parameters up to which one row takes packed ones, too, and a copy tells if they have changed
 
 # samples without their zeros (`sparse/first_layer.py`)
 PART = 64  # columns whose gradient is computed, and used, at a time
