@@ -189,5 +189,29 @@ def test_a_trainer_that_is_used_otherwise_meanwhile_is_left():
     embedded.step(trainer, X[:5], y[:5])
 
 
+def test_a_trainer_that_compiled_code_has_got_anew_meanwhile_goes_on():
+    (trainer, other), X, y = twins(optimizer="adam")
+
+    @njit
+    def step_and_begin_anew(trainer, x, y):
+        trainer.step(x, y)
+        with objmode():
+            anew()
+        return trainer.step(x, y)
+
+    def anew():
+        trainer.run(X, y, 1)
+        embedded.step(trainer, X[5:10], y[5:10])
+        junk.extend(np.full(length, 1 << 40) for length in range(20, 60) for _ in range(50))  # where the record may have been
+
+    junk = []
+    loss = step_and_begin_anew(trainer, X[:5], y[:5])
+    other.step(X[:5], y[:5])
+    other.run(X, y, 1)
+    other.step(X[5:10], y[5:10])
+    assert loss == other.step(X[:5], y[:5])
+    same_state(trainer.state(), other.state())
+
+
 def test_a_handle_is_as_long_as_its_fields():
     assert Handle.size == len(Handle.dtype.names)

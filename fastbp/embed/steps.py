@@ -12,22 +12,30 @@ from fastbp.schedules import Constant
 
 
 class TrainerHandle(Described):
-    """A `Handle` of a trainer, for as long as its session stays set for steps."""
+    """A `Handle` of a trainer: compiled code may have it as long as the trainer lives, so what changes of it changes in turn."""
 
-    def __init__(self, trainer: Any, session: Any) -> None:
-        net, batch = trainer.net, trainer._batch_size
+    def __init__(self, trainer: Any) -> None:
+        net, place = trainer.net, trainer._running.place
         super().__init__(net)
-        self.session = session
-        self._workspace = Workspaces([session], batch)
         self._reals, self._rates = np.zeros(Settings.size), np.zeros(0)
         self._known: tuple[Any, ...] = ()  # what the rates were looked up for
         handle, self.settings = self.handle, Settings.view.of(self._reals)
-        handle.call, handle.differentiating = call_trainer[net.dtype], self._workspace.address
-        handle.turn, handle.settings = net._turn.share(), self._reals.ctypes.data
-        handle.n_samples = trainer._n_samples or 0
-        handle.slots, handle.n_slots = session._slots.ctypes.data, session._slots.size
+        handle.call, handle.turn, handle.settings = call_trainer[net.dtype], net._turn.share(), self._reals.ctypes.data
+        handle.n_samples, handle.is_left = trainer._n_samples or 0, 1
+        handle.epochs, handle.first = place.epochs, place.first
         self.settings.l2, self.settings.l1 = trainer._l2, trainer._extra.l1
+        self._batch, self._session = trainer._batch_size, None
+
+    def enter(self, session: Any) -> None:
+        """Let steps be those of a session that is set for them."""
+        handle = self.handle
+        if session is self._session and not handle.is_left:
+            return
+        self._session, self._workspace = session, Workspaces([session], self._batch)
+        handle.differentiating = self._workspace.address
+        handle.slots, handle.n_slots = session._slots.ctypes.data, session._slots.size
         self.settings.begun[:] = full_hyper(session.rule)
+        handle.is_left = 0
 
     def leave(self) -> None:
         """Let steps of compiled code be errors from now on: the session is set for something else."""
@@ -64,10 +72,9 @@ def handle_of_trainer(trainer: Any) -> TrainerHandle:
         if session is None or session.entries is not None:
             session = trainer._begin_steps(np.ones((1, net.sizes[0]), net.dtype))
         found: TrainerHandle | None = trainer._handle
-        if found is None or found.session is not session or found.handle.is_left:
-            found = TrainerHandle(trainer, session)
-            place = trainer._running.place
-            found.handle.epochs, found.handle.first = place.epochs, place.first
-            trainer._running.place, trainer._handle = found.handle, found
+        if found is None:
+            found = trainer._handle = TrainerHandle(trainer)
+            trainer._running.place = found.handle
+        found.enter(session)
         found.set_rates(trainer)
     return found

@@ -77,18 +77,14 @@ def _advance(handle, settings, space, rate, rows, x, y, labels, is_labelled, los
 @kernel
 def step(handle, rows, x, y, labels, is_labelled, loss):
     """One mini-batch; see :meth:`fastbp.Trainer.step`."""
-    status = check(handle, rows, x, y, labels, is_labelled)
-    if status != DONE:
-        return status
     turn = integers_at(numbers_of(handle) + TURN)
     if exchange(turn, 1) != 0:
         return BUSY
-    pool, settings = differentiating(handle), settings_at(numbers_at(numbers_of(handle) + SETTINGS))
-    rate = _rate_of(handle, settings, pool.rows)
-    if handle.is_left == 1:
-        status = LEFT
-    else:
-        space = pool.workspaces[0]
+    # only now: whose turn it is may give the trainer another workspace
+    status = LEFT if handle.is_left == 1 else check(handle, rows, x, y, labels, is_labelled)
+    if status == DONE:
+        pool, settings = differentiating(handle), settings_at(numbers_at(numbers_of(handle) + SETTINGS))
+        rate, space = _rate_of(handle, settings, pool.rows), pool.workspaces[0]
         status = _advance(handle, settings, space, rate, rows, x, y, labels, is_labelled, loss) + note_time(handle, space, rows, 3)
     store_shared(turn, 0)
     return status
