@@ -4,9 +4,11 @@ Such a function calls what the record says by its address, so that its own machi
 """
 
 import ctypes
+import operator
 
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.errors import NumbaTypeError
 from numba.core.imputils import lower_constant
 from numba.extending import NativeValue, box, intrinsic, lower_builtin, models, register_model, unbox
 
@@ -76,7 +78,18 @@ def values_of(kind, address_of, *, freeze=False):
         c.context.nrt.decref(c.builder, typ, value)
         return obj
 
-    if freeze:
+    @lower_builtin(operator.is_, kind, kind)
+    def is_same(context, builder, signature, args):
+        one, other = (_record(context, builder, kind, value) for kind, value in zip(signature.args, args, strict=True))
+        return builder.icmp_unsigned("==", one, other)
+
+    if not freeze:
+
+        @lower_constant(kind)
+        def refuse(context, builder, typ, obj):
+            raise NumbaTypeError(f"a {typ.what} cannot be a global of a compiled function, nor closed over: make it an argument")
+
+    else:
 
         @lower_constant(kind)
         def constant(context, builder, typ, obj):
@@ -90,12 +103,21 @@ def values_of(kind, address_of, *, freeze=False):
 
 
 def call_by_method(kind):
-    """Let calls of values of a type be emitted as those of its method ``__call__``: Numba types them so, but would not find it."""
+    """Let calls of values of a type be emitted as those of its method ``__call__``: Numba types them so, but would not find it.
 
-    @lower_builtin(kind, kind, types.Array)
+    So with one that may be None, which is an error of the function that is compiled if it is.
+    """
+
     def emit(context, builder, signature, args):
         method = context.typing_context.resolve_getattr(kind, "__call__")
         return context.get_function(method, signature)(builder, args)
+
+    def emit_optional(context, builder, signature, args):
+        value = context.cast(builder, args[0], types.Optional(kind), kind)
+        return emit(context, builder, signature, [value, *args[1:]])
+
+    lower_builtin(kind, kind, types.Array)(emit)
+    lower_builtin(types.Optional(kind), kind, types.Array)(emit_optional)
 
 
 def _record(context, builder, kind, value):
