@@ -138,6 +138,8 @@ def prepare(net: Any, rows: int = ROWS, threads: int | None = None) -> NetworkHa
 
 
 def _after_fork() -> None:
+    global _making
+    _making = Lock()  # whoever held it in the parent does not exist here
     for pool in list(_pools):
         pool.release()
     for each in list(_described):
