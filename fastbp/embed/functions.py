@@ -16,7 +16,7 @@ class CFunction:
     """A network as C functions, with a pointer for their argument `network`; `fastbp.h` in `include` declares them.
 
     Both may be called by any number of threads, with or without the GIL. They are good, and the network is kept, as long as this
-    object lives.
+    object or one of its attributes that are objects of ctypes lives.
 
     Parameters
     ----------
@@ -44,12 +44,17 @@ class CFunction:
 
     def __init__(self, net: Any) -> None:
         handle = handle_of(net)
-        self._net, self._handle = net, handle
+        self._net, self._kept = net, (net, handle)
         self.network = handle.address
         self.address = int(predict[net.dtype])
         own = ctypes.POINTER(np.ctypeslib.as_ctypes_type(net.dtype))
-        self.ctypes = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int64, own, own)(self.address)
-        self.user_data = ctypes.c_void_p(self.network)
+        self.ctypes = self._keeping(ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int64, own, own)(self.address))
+        self.user_data = self._keeping(ctypes.c_void_p(self.network))
+
+    def _keeping(self, found: Any) -> Any:
+        """The same, by which the network lives: SciPy, say, keeps no more than that."""
+        found.kept = self._kept
+        return found
 
     @property
     def integrand(self) -> Any:
@@ -58,7 +63,7 @@ class CFunction:
         if net.dtype != np.float64 or net.sizes[-1] != 1:
             raise TypeError(f"integrand is for a network of float64 with one output, this is of {net.dtype} with {net.sizes[-1]}")
         kind = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int, ctypes.POINTER(ctypes.c_double), ctypes.c_void_p)
-        return kind(int(integrand["float64"]))
+        return self._keeping(kind(int(integrand["float64"])))
 
     def __repr__(self) -> str:
         kind = {"float32": "float", "float64": "double"}[self._net.dtype.name]
