@@ -35,6 +35,8 @@ LIKE_OUTPUTS = "v must have a row for each row of x, and as many columns as the 
 V_LIKE_X = "v must have the shape of x"
 ONE_OUTPUT = "input_gradient_into is for networks with one output; use jacobian_into or vjp_into"
 WHOLE = "out must have the shape (rows of x, outputs, inputs), without the first for a row"
+OVERLAP = "out overlaps x or v, of which rows would be overwritten before they are read: give it memory of its own"
+ONE_CLASS, SOME_CLASSES = ", or an integer, the class number", ", or class numbers in an array of int64 with 1 dimension"
 FINITE = "x, y or v holds NaN or infinity"
 EMPTY = "x has no rows"
 ROWS = "x has more rows than one call takes: batch_size of a trainer, else `rows` of fastbp.embed.prepare(net, rows)"
@@ -49,14 +51,14 @@ OF_STEP = (
 )
 
 
-def checked(name: str, kind: Any, dtype: Any, *dims: int, writable: bool = False) -> None:
+def checked(name: str, kind: Any, dtype: Any, *dims: int, writable: bool = False, otherwise: str = "") -> None:
     """Raise, as a function is compiled, unless an argument is a C-contiguous array of a dtype with one of these numbers of axes."""
     fits = isinstance(kind, types.Array) and kind.dtype == dtype and kind.layout == "C" and kind.ndim in dims
     if not fits or (writable and not kind.mutable):
         axes = " or ".join(map(str, dims))
         raise NumbaTypeError(
             f"{name} must be a {'writable ' if writable else ''}C-contiguous array of {dtype} with {axes} dimension"
-            f"{'s' if dims != (1,) else ''}, got {kind}"
+            f"{'s' if dims != (1,) else ''}{otherwise}, got {kind}"
         )
 
 
@@ -66,7 +68,8 @@ def checked_targets(embedded: Any, x: Any, y: Any) -> None:
         if x.ndim == 2:
             checked("y", y, types.int64, 1)
         return
-    checked("y", y, embedded.dtype, *((1,) if x.ndim == 1 else (1, 2)))
+    otherwise = ONE_CLASS if x.ndim == 1 else SOME_CLASSES
+    checked("y", y, embedded.dtype, *((1,) if x.ndim == 1 else (1, 2)), otherwise=otherwise if embedded.takes_classes else "")
 
 
 @register_jitable
@@ -116,6 +119,21 @@ def compute(embedded, mode, x, y, out):
     return loss
 
 
+@register_jitable
+def is_overwritten(x, out):
+    """Whether rows of x would be lost before they are read: rows come in order, so that `out` may be x itself."""
+    begin, to = x.ctypes.data, out.ctypes.data
+    is_ahead = to > begin or out.nbytes > x.nbytes
+    return is_ahead and to < begin + x.nbytes and begin < to + out.nbytes
+
+
+@register_jitable
+def check_overlap(x, v, out):
+    """Raise if so, of x or v; one row is read as a whole."""
+    if rows_of(x) > 1 and (is_overwritten(x, out) or is_overwritten(v, out)):
+        raise ValueError(OVERLAP)
+
+
 def are_targets_of(net, y, rows):
     """Whether targets or class numbers have the shape for so many rows."""
 
@@ -160,6 +178,7 @@ def _predict_into(net, x, out):
             raise ValueError(COLUMNS)
         if out.shape[-1] != n_outputs(net) or rows_of(out) != rows_of(x):
             raise ValueError(OUT)
+        check_overlap(x, x, out)
         compute(net, PREDICT, x, x, out)
 
     return predict_into
@@ -195,6 +214,7 @@ def _input_gradient_into(net, x, out):
             raise ValueError(COLUMNS)
         if out.shape != x.shape:
             raise ValueError(LIKE_X)
+        check_overlap(x, x, out)
         compute(net, JACOBIAN, x, x, out)
 
     return input_gradient_into
@@ -211,6 +231,7 @@ def _jacobian_into(net, x, out):
         size = n_inputs(net) * n_outputs(net)
         if out.shape[-1] != n_inputs(net) or out.shape[-2] != n_outputs(net) or out.size != rows_of(x) * size:
             raise ValueError(WHOLE)
+        check_overlap(x, x, out)
         compute(net, JACOBIAN, x, x, out)
 
     return jacobian_into
@@ -229,6 +250,7 @@ def _vjp_into(net, x, v, out):
             raise ValueError(LIKE_OUTPUTS)
         if out.shape != x.shape:
             raise ValueError(LIKE_X)
+        check_overlap(x, v, out)
         compute(net, VJP, x, v, out)
 
     return vjp_into
@@ -247,6 +269,7 @@ def _jvp_into(net, x, v, out):
             raise ValueError(V_LIKE_X)
         if out.shape[-1] != n_outputs(net) or rows_of(out) != rows_of(x):
             raise ValueError(OUT)
+        check_overlap(x, v, out)
         compute(net, JVP, x, v, out)
 
     return jvp_into
