@@ -349,6 +349,11 @@ class Network(Parameters):
 
     _numba_type_ = property(embed.kind_of_network)  # what Numba asks for the type of a value
 
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if cls.__call__ is not Network.__call__:
+            cls._numba_type_ = property(_refuse)
+
     # --- training --------------------------------------------------------------------------------------------------------
 
     @property
@@ -380,3 +385,7 @@ class Network(Parameters):
             If the file cannot be written; a file that was there before is still there.
         """
         model_file.write(path, self._settings(), self._vector, extra)
+
+
+def _refuse(net):
+    raise TypeError(f"compiled code would not call {type(net).__name__}.__call__, but the network alone: pass net.copy()")

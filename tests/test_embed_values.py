@@ -12,6 +12,7 @@ from numba import njit
 from numba.core.errors import NumbaTypeError, TypingError
 from scipy import LowLevelCallable, integrate
 
+import fastbp
 from fastbp import embed
 
 
@@ -50,6 +51,24 @@ def test_a_trainer_is_no_constant():
         NumbaTypeError, match="a Trainer cannot be a global of a compiled function, nor closed over: make it an arg"
     ):
         step(make_samples(9, 4), make_targets("squared", 9, 3))
+
+
+class Doubled(fastbp.Network):
+    def __call__(self, X, n_threads=None):
+        return 2 * super().__call__(X, n_threads)
+
+
+class Named(fastbp.Network):
+    name = "one"
+
+
+def test_a_network_whose_class_computes_something_else_is_refused():
+    net, X = Doubled([4, 3], dtype="float64", rng=0), make_samples(9, 4)
+    with pytest.raises(TypeError, match=r"would not call Doubled.__call__, but the network alone: pass net.copy\(\)"):
+        embedded.outputs(net, X)
+    np.testing.assert_array_equal(2 * embedded.outputs(net.copy(), X), net(X))
+    net = Named([4, 3], dtype="float64", rng=0)
+    np.testing.assert_array_equal(embedded.outputs(net, X), net(X))
 
 
 def test_what_class_numbers_must_be_is_said():

@@ -12,7 +12,7 @@ MODULES = {
     "atomics": "clock exchange fetch_add give_way load_shared relax stack_address store_shared",
     "choice": "Choice Level choose",
     "directory": "cache_directories cache_directory cache_trouble environment_key remove_kernels stored_kernels",
-    "embedding": "Embedded call_by_method call_of_record field_of_record look_for_signals values_of",
+    "embedding": "Embedded address_of_array call_by_method call_of_record field_of_record look_for_signals values_of",
     "entries": "Entry c_entry entry",
     "modules": "add_this_module",
     "native": "calls load_pointer loads",
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from fastbp.compiler.directory import remove_kernels as remove_kernels
     from fastbp.compiler.directory import stored_kernels as stored_kernels
     from fastbp.compiler.embedding import Embedded as Embedded
+    from fastbp.compiler.embedding import address_of_array as address_of_array
     from fastbp.compiler.embedding import call_by_method as call_by_method
     from fastbp.compiler.embedding import call_of_record as call_of_record
     from fastbp.compiler.embedding import field_of_record as field_of_record

@@ -176,6 +176,16 @@ def call_of_record(place):
 
 
 @intrinsic
+def address_of_array(typingctx, array):
+    """Where the numbers of an array are."""
+
+    def codegen(context, builder, signature, args):
+        return builder.ptrtoint(context.make_array(signature.args[0])(context, builder, args[0]).data, WORD)
+
+    return types.int64(array), codegen
+
+
+@intrinsic
 def look_for_signals(typingctx, main_thread):
     """Let Python's handlers of signals run, in the thread that they are for: what they raise ends the compiled function."""
 

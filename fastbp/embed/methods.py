@@ -9,6 +9,7 @@ import numpy as np
 from numba import NumbaTypeError, types
 from numba.extending import overload, overload_method, register_jitable
 
+from fastbp.compiler import address_of_array
 from fastbp.embed.kinds import NetworkType, TrainerType, call, look, n_inputs, n_outputs, n_params
 from fastbp.engine.supervisor import DivergenceError
 from fastbp.kernels.embedded.records import (
@@ -122,7 +123,7 @@ def compute(embedded, mode, x, y, out):
 @register_jitable
 def is_overwritten(x, out):
     """Whether rows of x would be lost before they are read: rows come in order, so that `out` may be x itself."""
-    begin, to = x.ctypes.data, out.ctypes.data
+    begin, to = address_of_array(x), address_of_array(out)
     is_ahead = to > begin or out.nbytes > x.nbytes
     return is_ahead and to < begin + x.nbytes and begin < to + out.nbytes
 
