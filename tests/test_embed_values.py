@@ -8,7 +8,7 @@ import embedded
 import numpy as np
 import pytest
 from conftest import make_net, make_samples, make_targets
-from numba import njit
+from numba import njit, prange
 from numba.core.errors import NumbaTypeError, TypingError
 from scipy import LowLevelCallable, integrate
 
@@ -144,6 +144,32 @@ def test_one_row_may_overlap_in_any_way():
     expected = net(memory[:6])
     embedded.predict_into(net, memory[:6], memory[3:9])
     np.testing.assert_array_equal(memory[3:9], expected)
+
+
+# --- exceptions --------------------------------------------------------------------------------------------------------------
+
+
+@njit
+def _or_nan(net, x, out):
+    try:
+        net.predict_into(x, out)
+    except Exception:  # Numba knows no other
+        out[:] = np.nan
+
+
+@njit(parallel=True)
+def _rows_or_nan(net, x, out):
+    for i in prange(len(x)):
+        _or_nan(net, x[i], out[i])
+
+
+def test_an_error_that_is_caught_in_a_prange_spoils_no_other_row():
+    net, X, out = make_net((4, 32, 2)), make_samples(50, 4), np.zeros((50, 2))
+    expected = net(X)
+    X[3, 1], X[40, 0] = np.nan, np.inf
+    expected[[3, 40]] = np.nan
+    _rows_or_nan(net, X, out)
+    np.testing.assert_array_equal(out, expected)
 
 
 # --- what lives how long -----------------------------------------------------------------------------------------------------

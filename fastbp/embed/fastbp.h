@@ -1,6 +1,7 @@
 /* Networks of fastbp as C functions: their addresses, and the argument `network`, are given by `net.cfunc` in Python.
 
-   All may be called by any number of threads at once; none needs Python, allocates memory or keeps what it is given. */
+   All may be called by any number of threads at once; none needs Python, allocates memory or keeps what it is given. `out` may be
+   x where there are no more outputs than inputs; otherwise they must not overlap. */
 
 #ifndef FASTBP_H
 #define FASTBP_H
