@@ -233,7 +233,12 @@ def test_a_larger_workspace_takes_the_place_of_the_one_before():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"rows": 0}, "rows must be at least 1"), ({"rows": 1025}, "at most 1024"), ({"threads": 0}, "threads")],
+    [
+        ({"rows": 0}, "rows must be at least 1"),
+        ({"rows": 1025}, "at most 1024"),
+        ({"threads": 0}, "threads"),
+        ({"threads": 4097}, "threads .* 4096"),
+    ],
 )
 def test_bad_options_of_workspaces_are_named(options, message):
     with pytest.raises(ValueError, match=message):

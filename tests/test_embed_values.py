@@ -71,6 +71,11 @@ def test_a_network_whose_class_computes_something_else_is_refused():
     np.testing.assert_array_equal(embedded.outputs(net, X), net(X))
 
 
+def test_workspaces_are_for_networks():
+    with pytest.raises(TypeError, match=r"net must be a fastbp.Network, got Trainer"):
+        embed.prepare(make_net((4, 3)).trainer())
+
+
 def test_what_class_numbers_must_be_is_said():
     net, X, grad = make_net((4, 3), loss="cross_entropy"), make_samples(9, 4), np.empty(15)
     with pytest.raises(TypingError, match=r"or class numbers in an array of int64 with 1 dimension, got array.int32"):

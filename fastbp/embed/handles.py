@@ -25,6 +25,7 @@ from fastbp.kernels.embedded.records import (
 from fastbp.kernels.tuning import LONG_BATCH
 
 ROWS = 256  # that a call differentiates by default
+MOST_THREADS = 4096  # of which each has workspaces of its own
 TARGETS = {"regression": ANY, "labels": SHARES, "binary": PROBABILITIES, "not_negative": NOT_NEGATIVE, "positive": POSITIVE}
 ADDRESSES = ("plan", "work", "params", "reals", "rates", "record", "order", "meeting")  # of a Workspace
 
@@ -111,8 +112,8 @@ def prepare(net: Any, rows: int = ROWS, threads: int | None = None) -> NetworkHa
     rows : int, default 256
         Rows of x, at most, in ``net.value_and_grad_into``; at most 1024. Other calls take any number.
     threads : int, optional
-        Calls that may be under way at the same time; others wait for them. By default as many as Numba has threads, or the machine
-        cores if these are more.
+        Calls that may be under way at the same time, at most 4096; others wait for them. By default as many as Numba has threads,
+        or the machine cores if these are more.
 
     Returns
     -------
@@ -128,10 +129,15 @@ def prepare(net: Any, rows: int = ROWS, threads: int | None = None) -> NetworkHa
     if rows > LONG_BATCH:  # up to which a gradient is computed in one block, here as in Python
         raise ValueError(f"rows must be at most {LONG_BATCH}, got {rows}: give more of them in several calls")
     if threads is None:
-        threads = max(int(vars(config)["NUMBA_NUM_THREADS"]), os.cpu_count() or 1)
+        threads = min(MOST_THREADS, max(int(vars(config)["NUMBA_NUM_THREADS"]), os.cpu_count() or 1))
+    threads = integer("threads", threads)
+    if threads > MOST_THREADS:
+        raise ValueError(f"threads must be at most {MOST_THREADS}, got {threads}: others wait for one that is free")
+    if not hasattr(net, "_together"):
+        raise TypeError(f"net must be a fastbp.Network, got {type(net).__name__}")
     with _making:
         found = net.__dict__.get("_handle")
-        made = NetworkHandle(net, rows, integer("threads", threads))
+        made = NetworkHandle(net, rows, threads)
         net.__dict__["_handle"] = made
         net.__dict__.setdefault("_former_handles", []).extend([] if found is None else [found])
     return made
