@@ -16,6 +16,8 @@ _MODULES = {
     "gradcheck": "GradientReport",
     "loading": "load",
     "network": "Network",
+    "networks": "Networks",
+    "engine.histories": "Histories",
     "engine.history": "History",
     "engine.regularization": "dropout_mask",
     "engine.supervisor": "DivergenceError",
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from fastbp import schedules as schedules
     from fastbp import textbook as textbook
     from fastbp.activations import *  # noqa: F403
+    from fastbp.engine.histories import Histories as Histories
     from fastbp.engine.history import History as History
     from fastbp.engine.orders import epoch_order as epoch_order
     from fastbp.engine.regularization import dropout_mask as dropout_mask
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
     from fastbp.loading import load as load
     from fastbp.losses import *  # noqa: F403
     from fastbp.network import Network as Network
+    from fastbp.networks import Networks as Networks
     from fastbp.optimizers import *  # noqa: F403
 else:
 

@@ -2,20 +2,21 @@
 
 from fastbp.files import model_file
 from fastbp.network import Network
+from fastbp.networks import Networks
 
 
-def load(path) -> Network:
-    """Read a network from a file.
+def load(path) -> Network | Networks:
+    """Read a network, or many, from a file.
 
     Parameters
     ----------
     path : str, path or binary file
-        What `Network.save` wrote; of a file that is open it is read from where it is, and no further.
+        What `Network.save` or `Networks.save` wrote; of a file that is open it is read from where it is, and no further.
 
     Returns
     -------
-    Network
-        Equal to the saved one to the bit. The state of an optimiser is not part of it.
+    Network or Networks
+        Equal to what was saved to the bit. The state of an optimiser is not part of it.
 
     Raises
     ------
@@ -26,8 +27,12 @@ def load(path) -> Network:
     TypeError
         If `path` is no path and no binary file.
     """
-    settings, params = model_file.read(path)
+    settings, params, many = model_file.read(path)
     try:
+        if many is not None:
+            nets = Networks(len(many), **settings)
+            nets.params[:] = many
+            return nets
         net = Network(**settings)
     except (ValueError, TypeError) as error:
         raise model_file.cannot_be_built(path, error) from error

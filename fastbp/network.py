@@ -176,6 +176,13 @@ class Network(Parameters):
         settings = {"sizes": self.sizes, "hidden": list(self.hidden), "loss": self.loss_function, "output": output}
         return settings | {"dtype": self.dtype, "input_scale": self.input_scale}
 
+    def _beside(self, vector, rng) -> "Network":
+        """A network with equal settings whose parameters are in `vector`."""
+        other = object.__new__(type(self))
+        own = {name: [] for name in SESSIONS} | {"_vector": vector, "_rng": rng, "_turn": Turn("network")}
+        other.__dict__.update(self.__getstate__() | own)
+        return other
+
     def copy(self, dtype=None) -> "Network":
         """A network with equal settings and parameters of its own.
 
@@ -272,12 +279,15 @@ class Network(Parameters):
             (n_samples,) for one output, else (n_samples, n_outputs).
         """
         rows = validation.samples("X", X, self.sizes[0], self.dtype)
-        outputs = self._outputs(rows, n_threads)
+        return self._predictions(self._outputs(rows, n_threads))
+
+    def _predictions(self, outputs):
+        """What `predict` makes of outputs (..., n_outputs)."""
         if self.loss_function.task == "labels":
-            return outputs.argmax(axis=1)
+            return outputs.argmax(axis=-1)
         if self.loss_function.task == "binary":
             outputs = (outputs > 0.5).astype(np.int64)
-        return outputs[:, 0] if self.sizes[-1] == 1 else outputs
+        return outputs[..., 0] if self.sizes[-1] == 1 else outputs
 
     def score(self, X, y) -> float:
         """Accuracy of the predictions (all outputs right, if there are several), or R^2 where targets are numbers.

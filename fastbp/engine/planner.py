@@ -9,6 +9,9 @@ from fastbp.engine.memory import ALIGNMENT
 from fastbp.engine.parameters import parameter_offsets
 from fastbp.kernels.plan import Layer, Plan, Step
 from fastbp.kernels.tuning import (
+    ABREAST_BYTES,
+    ABREAST_LEAST,
+    ABREAST_MOST,
     BLOCK_BYTES,
     BLOCK_ROWS,
     COMPACT,
@@ -21,6 +24,7 @@ from fastbp.kernels.tuning import (
     SIDE_BY_SIDE,
     SMALL_GRADIENT,
 )
+from fastbp.optimizers import N_COEFFICIENTS
 
 
 def round_up(count: int, unit: int) -> int:
@@ -215,4 +219,41 @@ def make_narrow_plan(sizes, activations, *, lanes: int, batch: int, slots: int, 
 
     _place_step(plan, layers, work)
     plan.lanes = work.take(samples + sizes[-1] * samples)
+    return plan, work.total
+
+
+def make_abreast_plan(sizes, activations, *, lanes: int, batch: int, slots: int, itemsize: int):
+    """Like `make_plan`, for :mod:`fastbp.kernels.abreast`: where a network has a number there is a register."""
+    plan, layers = _begun(sizes)
+    work = Allocator(lanes)
+    columns = sizes[0] + 1 + sum((2 + each.needs_z) * n_out + 1 for n_out, each in zip(sizes[1:], activations, strict=True))
+    most = max(ABREAST_LEAST, min(ABREAST_MOST, ABREAST_BYTES // (columns * lanes * itemsize)))
+    plan.block = samples = -(-batch // -(-batch // most))  # blocks of like size
+    stride = samples * lanes
+
+    start = 0
+    for row in layers:
+        row.pack = start
+        start += row.n_out * (row.n_in + 1) * lanes
+    plan.n_packed = start
+    plan.packed, plan.gradient, plan.copy, plan.partials = (work.take(start) for _ in range(4))
+    plan.slot_1 = work.take(start) if slots >= 1 else plan.gradient
+    plan.slot_2 = work.take(start) if slots >= 2 else plan.slot_1
+
+    together = 16 // itemsize  # columns that are taken together
+    below = work.take(round_up(sizes[0] + 1, together) * stride)
+    for row, n_out, activation in zip(layers, sizes[1:], activations, strict=True):
+        row.input = below
+        row.activation = below = work.take((n_out + 1) * stride)
+        row.needs_z = activation.needs_z
+        row.raw = work.take(n_out * stride) if activation.needs_z else row.activation
+        row.delta = work.take(n_out * stride)
+
+    plan.step = work.take((2 * N_COEFFICIENTS + 2) * lanes)
+    alphas = work.take(len(layers))
+    for row in layers:
+        row.alpha = alphas + row.number
+    plan.lanes = work.take((1 + round_up(sizes[-1], together)) * stride)
+    plan.losses = work.take(2 * lanes)
+    plan.norms = work.take(2 * lanes)
     return plan, work.total

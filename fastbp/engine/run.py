@@ -98,7 +98,7 @@ def run(trainer, X, y, epochs, order, sample_weight, validation_data, resume):
             return watch.after(first, last, times)
 
         try:
-            supervisor = Supervisor(session)
+            supervisor = Supervisor(session, trainer.halt)
             supervisor.run(last, after, each=watch.is_needed_every_epoch())
             watch.restore_best()
             supervisor.require_finite(begun + len(history.loss))

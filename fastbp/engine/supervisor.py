@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Event
 from time import perf_counter
 from typing import Any
 
@@ -78,10 +79,12 @@ class Supervisor:
     ----------
     session : TrainingSession
         Its data, rates and record have been set. Epoch e is the one with ``session.rate(e)``, the next one is `session.epoch`.
+    halt : threading.Event, optional
+        Where it is set, by another thread, this is interrupted.
     """
 
-    def __init__(self, session: TrainingSession) -> None:
-        self.session = session
+    def __init__(self, session: TrainingSession, halt: Event | None = None) -> None:
+        self.session, self.halt = session, halt
         copies = 4 + session.rule.slots  # packed and unpacked, kept with the slots, and looked at
         self.seconds = seconds_of_call(session.net, copies)
         self.pieces = session.pieces_in(self.seconds)
@@ -116,6 +119,8 @@ class Supervisor:
     def _run(self, epochs: int, after: Callable[[int, int, list[float]], bool], each: bool) -> bool:
         session = self.session
         while (first := session.epoch) < epochs:
+            if self.halt is not None and self.halt.is_set():
+                raise KeyboardInterrupt
             if session.is_between_batches:
                 self.require_finite(first)
                 self.snapshot = session.snapshot()

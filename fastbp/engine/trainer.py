@@ -137,6 +137,7 @@ class Trainer:
         self._stepping: Any = None  # the session, where it is set for steps
         self._handle: Any = None  # what compiled code has of this trainer (`fastbp.embed`)
         self._is_penalised = self._l2 > 0 or self._extra.l1 > 0
+        self.halt: Any = None  # an event that interrupts a run, set by another thread
         self._rate = np.zeros(1)  # of the next step
         self._step_rates = StepRates(self._schedule, self._n_samples, self._batch_size, self._schedule_epochs)
 
@@ -356,5 +357,10 @@ class Trainer:
 
     def _drawn_seed(self) -> int:
         if self._seed is None:
-            self._seed = int(self._rng.integers(1 << 63))
+            self._seed = drawn_seed(self._rng)
         return self._seed
+
+
+def drawn_seed(rng: np.random.Generator) -> int:
+    """The seed of orders and masks of a training."""
+    return int(rng.integers(1 << 63))

@@ -134,6 +134,11 @@ def samples(name: str, value, n_features: int, dtype):
     return matrix(name, numbers(name, value, dtype, KEPT), n_features)
 
 
+def dense_samples(name: str, value, n_features: int, dtype) -> np.ndarray:
+    """`samples` with their zeros."""
+    return sparsity.dense(samples(name, value, n_features, dtype))
+
+
 def compressed(name: str, value, n_features: int, dtype):
     """A sparse matrix (n_samples, n_features) as `CompressedRows`, or as an array if too few of its numbers are zero."""
     if value.shape[0] == 0:
@@ -248,6 +253,15 @@ def generator(value) -> np.random.Generator:
         return np.random.default_rng(value)
     except (TypeError, ValueError) as error:
         raise type(error)(f"rng must be None, an integer >= 0 or a numpy.random.Generator, got {value!r}") from error
+
+
+def generators(rng, count: int) -> list[np.random.Generator]:
+    """A generator for each of `count` networks."""
+    if isinstance(rng, list | tuple | np.ndarray):
+        if len(rng) != count:
+            raise ValueError(f"rng must be one seed or generator, or one for each of the {count} networks, got {len(rng)}")
+        return [generator(each) for each in rng]
+    return generator(rng).spawn(count)
 
 
 def functions(name: str, value) -> tuple:

@@ -88,8 +88,8 @@ def describe(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def read(path: File) -> tuple[dict[str, Any], NDArray[Any]]:
-    """The `settings` and `params` of a model file as `write` was given them; see `fastbp.load`.
+def read(path: File) -> tuple[dict[str, Any], NDArray[Any], NDArray[Any] | None]:
+    """The `settings` and `params` of a model file as `write` was given them, and the parameters of all networks, if it has many.
 
     Raises
     ------
@@ -99,8 +99,15 @@ def read(path: File) -> tuple[dict[str, Any], NDArray[Any]]:
         If the file cannot be read.
     """
     header, data = _read(path)
-    settings = _settings(path, header)
-    return settings, _arrays(_name(path), header, data)[0]
+    settings, name = _settings(path, header), _name(path)
+    arrays = _arrays(name, header, data)
+    run = header["run"]
+    if not (isinstance(run, dict) and "networks" in run):
+        return settings, arrays[0], None
+    many = arrays[1:]
+    if len(many) != 1 or many[0].ndim != 2 or not len(many[0]) or many[0].shape[1:] != arrays[0].shape:
+        raise ModelFormatError(f"{name} is damaged: its networks do not fit its sizes {header['sizes']}")
+    return settings, arrays[0], many[0]
 
 
 def read_run(path: File) -> tuple[dict[str, Any], NDArray[Any], Any]:

@@ -91,58 +91,55 @@ def softmax_block(x, count):
 # --- update rules -------------------------------------------------------------------------------------------------------------
 
 
-@inline
-def _coefficients(c):
-    return (
-        broadcast(c, 0),
-        broadcast(c, 1),
-        broadcast(c, 2),
-        broadcast(c, 3),
-        broadcast(c, 4),
-        broadcast(c, 5),
-        broadcast(c, 6),
-        broadcast(c, 7),
-    )
+def _stepping(at):
+    """What makes of a rule its sweep; ``at(c, i)`` is the register of its coefficient i."""
+    at = inline(at)
+
+    @inline
+    def coefficients(c):
+        return at(c, 0), at(c, 1), at(c, 2), at(c, 3), at(c, 4), at(c, 5), at(c, 6), at(c, 7)
+
+    def sweep_of(cls):
+        step = inline(cls.step)
+        if cls.slots == 0:
+
+            @kernel
+            def update_block(w, g, s, v, count, c, l2):
+                c, l2 = coefficients(c), at(l2, 0)
+                for i in range(0, count, width(w)):
+                    weight = load(w, i)
+                    store(w, i, step(weight, fma(l2, weight, load(g, i)), c))
+
+        elif cls.slots == 1:
+
+            @kernel
+            def update_block(w, g, s, v, count, c, l2):
+                c, l2 = coefficients(c), at(l2, 0)
+                for i in range(0, count, width(w)):
+                    weight = load(w, i)
+                    weight, slot = step(weight, fma(l2, weight, load(g, i)), load(s, i), c)
+                    store(w, i, weight)
+                    store(s, i, slot)
+
+        else:
+
+            @kernel
+            def update_block(w, g, s, v, count, c, l2):
+                c, l2 = coefficients(c), at(l2, 0)
+                for i in range(0, count, width(w)):
+                    weight = load(w, i)
+                    weight, slot, second = step(weight, fma(l2, weight, load(g, i)), load(s, i), load(v, i), c)
+                    store(w, i, weight)
+                    store(s, i, slot)
+                    store(v, i, second)
+
+        return update_block
+
+    return sweep_of
 
 
-def _step_sweep(cls):
-    step = inline(cls.step)
-    if cls.slots == 0:
-
-        @kernel
-        def update_block(w, g, s, v, count, c, l2):
-            c, l2 = _coefficients(c), broadcast(l2, 0)
-            for i in range(0, count, width(w)):
-                weight = load(w, i)
-                store(w, i, step(weight, fma(l2, weight, load(g, i)), c))
-
-    elif cls.slots == 1:
-
-        @kernel
-        def update_block(w, g, s, v, count, c, l2):
-            c, l2 = _coefficients(c), broadcast(l2, 0)
-            for i in range(0, count, width(w)):
-                weight = load(w, i)
-                weight, slot = step(weight, fma(l2, weight, load(g, i)), load(s, i), c)
-                store(w, i, weight)
-                store(s, i, slot)
-
-    else:
-
-        @kernel
-        def update_block(w, g, s, v, count, c, l2):
-            c, l2 = _coefficients(c), broadcast(l2, 0)
-            for i in range(0, count, width(w)):
-                weight = load(w, i)
-                weight, slot, second = step(weight, fma(l2, weight, load(g, i)), load(s, i), load(v, i), c)
-                store(w, i, weight)
-                store(s, i, slot)
-                store(v, i, second)
-
-    return update_block
-
-
-_choose_update = switch_over(OPTIMIZERS, _step_sweep)
+_choose_update = switch_over(OPTIMIZERS, _stepping(lambda c, i: broadcast(c, i)))
+_choose_update_of_lanes = switch_over(OPTIMIZERS, _stepping(lambda c, i: load(c, i * width(c))))
 _choose_prepare = switch_over(OPTIMIZERS, lambda cls: inline(cls.prepare))
 
 
@@ -154,6 +151,12 @@ def update(code, w, g, s, v, count, c, l2):
     factor of the weights that is added to the gradient g.
     """
     _choose_update(code, w, g, s, v, count, c, l2)
+
+
+@kernel
+def update_lanes(code, w, g, s, v, count, c, l2):
+    """The same with coefficients c (N, W) and a factor l2 (W,) for each lane."""
+    _choose_update_of_lanes(code, w, g, s, v, count, c, l2)
 
 
 @kernel

@@ -55,6 +55,10 @@ NARROW_ROWS, NARROW_CHAINS = 3, 4  # of a tile of sums over the samples, which r
 
 SPINS = 4096  # turns at the barrier before the first yield, about 20 us
 
+# networks side by side (`abreast`)
+ABREAST_BYTES = 24 << 10  # of a block's activations and deltas
+ABREAST_LEAST, ABREAST_MOST = 4, 32  # samples of a block
+
 # what is done once more, so that a door is slower: the regressions that `benchmarks/gate_selftest.py` plants; nothing, if it is 0
 AGAIN_IN_FIT = 0  # thousandths of every forward product
 AGAIN_IN_PREDICT = 0  # the same

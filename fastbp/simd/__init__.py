@@ -17,7 +17,8 @@ MODULES = {
     "tails": "first_lanes store_first zeros",
     "vmath": "erf exp expm1 log log1p sigmoid softplus tanh",
     "ieee754": "polynomial",
-    "tile": "tile_accumulate tile_axpy tile_floor tile_load tile_rank tile_splat tile_store tile_sums tile_where_above tile_zero",
+    "tile": "tile_accumulate tile_axpy tile_floor tile_load tile_rank tile_repeat tile_splat tile_store tile_sums tile_where_above"
+    " tile_zero",
     "transpose": "column_load column_store square_load square_load_transposed square_times square_times_first",
 }
 HOME = {name: f"{__name__}.{module}" for module, names in MODULES.items() for name in names.split()}

@@ -135,42 +135,44 @@ def tile_rank(steps: int):
     return op
 
 
-@cache
-def tile_splat(rows: int, columns: int):
-    """An intrinsic: (ptr, stride) -> the tile whose row r holds ``ptr[r * stride]`` everywhere."""
+def _same_in_row(register_at):
+    """An intrinsic for each shape: (ptr, stride) -> the tile with one register in row r, that of ``ptr[r * stride]``."""
 
-    @intrinsic
-    def op(typingctx, ptr, stride):
-        tile = Tile(ptr.dtype, lanes(ptr.dtype), rows, columns)
+    @cache
+    def shaped(rows: int, columns: int):
+        @intrinsic
+        def op(typingctx, ptr, stride):
+            tile = Tile(ptr.dtype, lanes(ptr.dtype), rows, columns)
 
-        def codegen(context, builder, signature, args):
-            vector = vector_type(tile)
-            value = ir.Constant(ir.ArrayType(vector, rows * columns), ir.Undefined)
-            for row in range(rows):
-                number = builder.load(at(builder, args[0], builder.mul(args[1], ir.Constant(args[1].type, row))))
-                register = emit_splat(builder, number, vector)
-                for c in range(columns):
-                    value = builder.insert_value(value, register, row * columns + c)
-            return value
+            def codegen(context, builder, signature, args):
+                places = [emit_step(builder, args[0], args[1], row) for row in range(rows)]
+                registers = [register_at(builder, place, vector_type(tile), ptr.dtype.bitwidth) for place in places]
+                return pack_array(builder, [each for each in registers for _ in range(columns)])
 
-        return tile(ptr, types.intp), codegen
+            return tile(ptr, types.intp), codegen
 
-    return op
+        return op
+
+    return shaped
+
+
+tile_splat = _same_in_row(lambda builder, place, vector, bits: emit_splat(builder, builder.load(place), vector))
+tile_repeat = _same_in_row(lambda builder, place, vector, bits: emit_load(builder, place, 0, vector, bits))
 
 
 @intrinsic
-def tile_accumulate(typingctx, tile, a, b, stride):
-    """Add to register (r, c) of a tile the product, lane by lane, of the registers at ``a[r * stride]`` and ``b[c * stride]``."""
+def tile_accumulate(typingctx, tile, a, a_stride, b, b_stride):
+    """Add to register (r, c) of a tile the product of the registers at ``a[r * a_stride]`` and ``b[c * b_stride]``."""
 
     def codegen(context, builder, signature, args):
-        value, a, b, stride = args
+        value, a, a_stride, b, b_stride = args
         vector, bits = vector_type(tile), tile.dtype.bitwidth
-        rows = [emit_load(builder, emit_step(builder, a, stride, r), 0, vector, bits) for r in range(tile.rows)]
-        columns = [emit_load(builder, emit_step(builder, b, stride, c), 0, vector, bits) for c in range(tile.columns)]
+        rows = [emit_load(builder, emit_step(builder, a, a_stride, r), 0, vector, bits) for r in range(tile.rows)]
+        columns = [emit_load(builder, emit_step(builder, b, b_stride, c), 0, vector, bits) for c in range(tile.columns)]
         pairs = zip(product(rows, columns), unpack_tuple(builder, value), strict=True)
         return pack_array(builder, [emit_fma(builder, *pair, each) for pair, each in pairs])
 
-    return tile(tile, a, b, types.intp), codegen
+    return tile(tile, a, types.intp, b, types.intp), codegen
 
 
 @intrinsic

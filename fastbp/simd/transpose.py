@@ -9,8 +9,8 @@ from numba.core.cgutils import pack_array
 from numba.extending import intrinsic
 
 from fastbp.compiler import add_this_module
-from fastbp.simd.emit import I32, at, emit_fma, emit_gather, emit_load, emit_load_first, emit_splat, vector_type
-from fastbp.simd.register import Vec, lanes
+from fastbp.simd.emit import I32, at, emit_fma, emit_gather, emit_load, emit_load_first, emit_splat, emit_store, vector_type
+from fastbp.simd.register import Vec, lanes, number_of
 from fastbp.simd.tile import Tile, emit_step
 
 add_this_module()
@@ -43,13 +43,20 @@ def _emit_transpose(builder, square, rows, half):
         # swap the blocks beside the diagonal of each block of 2 half x 2 half numbers
         low, high = [i + count - half if i & half else i for i in lanes], [i + count if i & half else i + half for i in lanes]
         rows, half = _shuffle_pairs(builder, rows, half, low, high), half // 2
-    # within 128 bits, machines interleave two registers in one instruction: numbers first, then pairs of them
+    return _interleave(builder, rows, count, narrow)
+
+
+def _interleave(builder, rows, count, narrow):
+    """Rows of `count` numbers whose squares within 128 bits are transposed where they are.
+
+    Machines interleave two registers in one instruction: numbers first, then pairs of them.
+    """
     unit = 1
     while unit < narrow:
-        low = [i // narrow * narrow + i % narrow // (2 * unit) * unit + i % unit + (count if i & unit else 0) for i in lanes]
+        low = [i // narrow * narrow + i % narrow // (2 * unit) * unit + i % unit + (count if i & unit else 0) for i in range(count)]
         rows, unit = _shuffle_pairs(builder, rows, unit, low, [i + narrow // 2 for i in low]), 2 * unit
     # which leaves four of them with the two in the middle changed about
-    return [rows[i ^ 3 if narrow == 4 and i % 4 in (1, 2) else i] for i in lanes]
+    return [rows[i ^ 3 if narrow == 4 and i % 4 in (1, 2) else i] for i in range(len(rows))]
 
 
 def _emit_load_transposed(builder, square, starts):
@@ -157,3 +164,40 @@ def square_times_first(typingctx, total, ptr, stride, last, a, columns):
         return total
 
     return total(total, ptr, types.intp, types.intp, a, types.intp), codegen
+
+
+@intrinsic
+def columns_together(typingctx, ptr):
+    """How many columns `store_columns` takes."""
+    return number_of(ptr, 128 // ptr.dtype.bitwidth)
+
+
+@intrinsic
+def store_columns(typingctx, ptr, rows, row_stride, stride, out, out_stride):
+    """Write columns 0 to C - 1 of W rows of a matrix as registers ``out[c * out_stride]``, C those that are 128 bits.
+
+    Lane j has a number of the row ``rows[j * row_stride]``; rows are `stride` numbers apart.
+    """
+    vec = Vec(ptr.dtype, lanes(ptr.dtype))
+
+    def codegen(context, builder, signature, args):
+        ptr, rows, row_stride, stride, out, out_stride = args
+        bits = vec.dtype.bitwidth
+        count = 128 // bits
+        part = ir.VectorType(vector_type(vec).element, count)
+        numbers = [builder.sext(builder.load(emit_step(builder, rows, row_stride, j)), stride.type) for j in range(vec.lanes)]
+        parts = [emit_load(builder, at(builder, ptr, builder.mul(row, stride)), 0, part, bits) for row in numbers]
+        # register k has rows k, C + k, 2 C + k ...: squares of C x C numbers, which are transposed where they are
+        registers = []
+        for k in range(count):
+            own, width = parts[k::count], count
+            while len(own) > 1:
+                both = ir.Constant(ir.VectorType(I32, 2 * width), list(range(2 * width)))
+                own, width = [builder.shuffle_vector(*pair, both) for pair in zip(own[::2], own[1::2], strict=True)], 2 * width
+            registers += own
+        registers = _interleave(builder, registers, vec.lanes, count)
+        for c, register in enumerate(registers):
+            emit_store(builder, register, emit_step(builder, out, out_stride, c), 0, bits)
+        return context.get_dummy_value()
+
+    return types.void(ptr, rows, types.intp, types.intp, out, types.intp), codegen

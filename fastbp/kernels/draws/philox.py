@@ -9,7 +9,7 @@ Legend: m numbers drawn.
 import numpy as np
 
 from fastbp.compiler import inline, kernel
-from fastbp.simd.philox import HALF, LOW, masks, philox
+from fastbp.simd.philox import HALF, LOW, SEEDS, masks, philox, words_of_seeds
 
 
 @inline
@@ -50,6 +50,27 @@ def shuffle(order, count, seed, epoch, first, last):
                 j = _bounded(word, i + 1)
                 order[i], order[j] = order[j], order[i]
                 i -= 1
+
+
+@kernel
+def shuffle_of_seeds(orders, stride, count, seeds, n_seeds, epoch, words):
+    """`shuffle` of each of `SEEDS` seeds, or the first few, into orders `stride` numbers apart; words (4, `SEEDS`) are overwritten.
+
+    Side by side: to draw takes a quarter of the time, and no exchange waits for that of another order.
+    """
+    for k in range(n_seeds):
+        for i in range(count):
+            orders[k * stride + i] = i
+    i = count - 1
+    while i > 0:
+        words_of_seeds(seeds, epoch, i, words)
+        for word in range(0, min(i, 4) * SEEDS, SEEDS):
+            order = orders
+            for k in range(n_seeds):
+                j = (words[word + k] * (i + 1)) >> 32
+                order[i], order[j] = order[j], order[i]
+                order = order + stride
+            i -= 1
 
 
 @kernel

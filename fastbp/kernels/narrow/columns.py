@@ -77,7 +77,7 @@ def _sums(rows, chains):
         """partial (rows, chains, W) += sums over S, W by W, of each row of D (rows, S) times each row of A (chains, S)."""
         tile = zero(d) if is_first else load_tile(partial, partial_row)
         for s in range(0, samples, width(d)):
-            tile = tile_accumulate(tile, d + s, a + s, stride)
+            tile = tile_accumulate(tile, d + s, stride, a + s, stride)
         tile_store(tile, partial, partial_row)
 
     return sums
@@ -171,27 +171,34 @@ def finish(layer, work, a, count):
         activate(layer.code, a, count, width(a), work + layer.alpha)
 
 
-def _loss_sweep(cls):
-    value_and_grad = inline(cls.value_and_grad)
+def sweeping_losses(end):
+    """What makes of a loss its sweep over the registers of a block.
 
-    @kernel
-    def sweep(x, y, d, weights, n_out, samples, stride, scale, cap, rest):
-        """Sum of the weighted losses of the samples, min(l, cap) each; D (O, S) = dC/dx of the last layer."""
-        zero = total = like(load(x, 0), 0.0)
-        scale, cap, rest = like(zero, scale), like(zero, cap), like(zero, rest)
-        for s in range(0, samples, width(x)):
-            losses, weight = value_and_grad(x + s, y + s, d + s, n_out, stride, scale), load(weights, s)
-            losses = select(losses > cap, cap, losses)
-            total = total + select(weight == 0.0, zero, losses * weight)
-            factor = weight * rest
-            for k in range(n_out):
-                store(d, s + k * stride, select(weight == 0.0, zero, load(d, s + k * stride) * factor))
-        return horizontal_sum(total)
+    It writes D (O, S) = dC/dx of the last layer, and gives ``end`` of the sum of the weighted losses, min(l, cap) each.
+    """
 
-    return sweep
+    def sweep_of(cls):
+        value_and_grad = inline(cls.value_and_grad)
+
+        @kernel
+        def sweep(x, y, d, weights, n_out, samples, stride, scale, cap, rest):
+            zero = total = like(load(x, 0), 0.0)
+            scale, cap, rest = like(zero, scale), like(zero, cap), like(zero, rest)
+            for s in range(0, samples, width(x)):
+                losses, weight = value_and_grad(x + s, y + s, d + s, n_out, stride, scale), load(weights, s)
+                losses = select(losses > cap, cap, losses)
+                total = total + select(weight == 0.0, zero, losses * weight)
+                factor = weight * rest
+                for k in range(s, s + n_out * stride, stride):
+                    store(d, k, select(weight == 0.0, zero, load(d, k) * factor))
+            return end(total)
+
+        return sweep
+
+    return sweep_of
 
 
-_loss_sweeps = switch_over(LOSSES, _loss_sweep)
+_loss_sweeps = switch_over(LOSSES, sweeping_losses(inline(lambda total: horizontal_sum(total))))
 
 
 @kernel

@@ -49,11 +49,11 @@ def _dots(rows):
         tile = zero(a)
         for _ in range(registers // 2):
             # the sums of row r, lane by lane: A[r, i:i + W] w[i:i + W]
-            tile = tile_accumulate(tile, w, a, 2 * lanes)
-            tile = tile_accumulate(tile, w + lanes * lanes, a + lanes, 2 * lanes)
+            tile = tile_accumulate(tile, w, 2 * lanes, a, 2 * lanes)
+            tile = tile_accumulate(tile, w + lanes * lanes, 2 * lanes, a + lanes, 2 * lanes)
             a, w = a + a_panel, w + 2 * lanes * lanes
         if registers % 2 == 1:
-            tile = tile_accumulate(tile, w, a, 2 * lanes)
+            tile = tile_accumulate(tile, w, 2 * lanes, a, 2 * lanes)
         tile_sums(tile, out)
 
     return dots

@@ -1,0 +1,46 @@
+"""`Histories`: what happened in a fit of many networks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastbp.engine.history import History
+
+
+@dataclass(repr=False)
+class Histories:
+    """What happened in a fit of many networks: ``histories[k]`` is the `History` of network k.
+
+    Attributes
+    ----------
+    loss, validation_loss : ndarray (count, epochs)
+        As in `History`; NaN after the last epoch of a network that has stopped. The latter is (count, 0) without validation data.
+    learning_rate : ndarray (count, epochs)
+        At the beginning of the epoch.
+    stopped_by : list of str or None
+        Of each network: as in `History`, or "divergence": it has the parameters after its last epoch whose loss was finite.
+    """
+
+    loss: np.ndarray
+    validation_loss: np.ndarray
+    learning_rate: np.ndarray
+    stopped_by: list[str | None]
+
+    @property
+    def n_epochs(self) -> np.ndarray:
+        """Epochs (count,) that each network has run."""
+        return np.isfinite(self.loss).sum(axis=1)
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    def __getitem__(self, k: int) -> History:
+        n_epochs = int(np.isfinite(self.loss[k]).sum())
+        recorded = (self.loss, self.validation_loss, self.learning_rate)
+        loss, validation_loss, learning_rate = (each[k][:n_epochs].tolist() for each in recorded)
+        return History(
+            loss=loss, validation_loss=validation_loss, learning_rate=learning_rate, stopped_by=self.stopped_by[range(len(self))[k]]
+        )
+
+    def __repr__(self) -> str:
+        return f"Histories of {len(self)} networks, of {self.n_epochs.min()} to {self.n_epochs.max()} epochs"

@@ -1,0 +1,165 @@
+"""`Networks`: many networks of one shape, computed and trained together."""
+
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from fastbp.arguments import integer
+from fastbp.engine import memory, threads, validation
+from fastbp.engine.abreast import Crowd, samples_of
+from fastbp.engine.turn import Turn
+from fastbp.files import model_file
+from fastbp.kernels.modes import DIFFERENTIATE, EVALUATE, PREDICT
+from fastbp.network import Network
+from fastbp.training_of_networks import fit
+
+
+class Networks:
+    """Many networks of one shape, whose parameters are one array.
+
+    ``nets[k]`` is a `Network` that shares memory with it. Networks whose layers are small are computed side by side, one in each
+    lane of a register: a step of sixteen takes little longer than one. A network's results depend on nothing but itself, and are
+    those of `Network` to rounding; outputs to the bit.
+
+    Parameters
+    ----------
+    count : int
+    sizes, hidden, loss, output, dtype, input_scale, init
+        As of `Network`.
+    rng : None, int, numpy.random.Generator or sequence of `count` of these, default None
+        Of one, each network has a generator of its own, spawned from it, which does not depend on `count`. Of a sequence, network k
+        is ``Network(..., rng=rng[k])``.
+
+    Attributes
+    ----------
+    params : ndarray (count, n_params)
+        A row for each network, as `Network.params`. May be written to.
+    rngs : list of numpy.random.Generator
+        Source of each network's seed of `fit`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument at fault.
+
+    Examples
+    --------
+    >>> nets = Networks(100, [2, 3, 1], hidden="tanh", rng=0)
+    >>> nets(np.zeros((5, 2))).shape
+    (100, 5, 1)
+    >>> nets[7]
+    Network([2, 3, 1], hidden=['tanh'], loss=Squared(), dtype='float32')
+    """
+
+    def __init__(
+        self,
+        count,
+        sizes,
+        hidden="relu",
+        loss="squared",
+        *,
+        output=None,
+        dtype="float32",
+        input_scale=1.0,
+        init=None,
+        rng=None,
+    ):
+        count = integer("count", count)
+        self.rngs = validation.generators(rng, count)
+        settings = {"sizes": sizes, "hidden": hidden, "loss": loss, "output": output, "dtype": dtype, "input_scale": input_scale}
+        self._one = one = Network(**settings, init=init, rng=self.rngs[0])
+        memory.check_room(f"count={count}", count * one.params.nbytes)
+        self._matrix = memory.zeros(count * one.params.size, one.dtype).reshape(count, -1)
+        self._matrix[0] = one.params
+        for k in range(1, count):
+            one.rng = self.rngs[k]
+            one._initialise(init, None, None)
+            self._matrix[k] = one.params
+        self._parts: WeakValueDictionary[int, Network] = WeakValueDictionary()
+        self._turn = Turn("set of networks")
+
+    @property
+    def params(self):
+        """Parameters (count, n_params)."""
+        return self._matrix
+
+    @params.setter
+    def params(self, value):
+        self._matrix[:] = value
+
+    def __len__(self) -> int:
+        return len(self._matrix)
+
+    def __getitem__(self, k) -> Network:
+        if not isinstance(k, int | np.integer):
+            raise TypeError(f"a network is asked for by its number, got {k!r}")
+        k = range(len(self))[k]
+        part = self._parts.get(k)
+        if part is None:
+            part = self._parts[k] = self._one._beside(self._matrix[k], self.rngs[k])
+        return part
+
+    def __iter__(self):
+        return map(self.__getitem__, range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"Networks({len(self)}, {repr(self._one).partition('(')[2]}"
+
+    def __getstate__(self):
+        return {name: value for name, value in self.__dict__.items() if name not in ("_parts", "_turn")}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, _parts=WeakValueDictionary(), _turn=Turn("set of networks"))
+
+    # --- outputs, losses and gradients -----------------------------------------------------------------------------------
+
+    def _samples(self, X, y=None, sample_weight=None):
+        one = self._one
+        rows = validation.dense_samples("X", X, one.sizes[0], one.dtype)
+        if y is None:
+            return samples_of(
+                one, rows, np.zeros((len(rows), one.sizes[-1]), one.dtype), validation.NO_LABELS, validation.NO_WEIGHTS
+            )
+        values, labels = validation.targets("y", y, len(rows), one.sizes[-1], one.loss_function.task, one.dtype)
+        return samples_of(one, rows, values, labels, validation.weights_of_samples(sample_weight, len(rows)))
+
+    def _compute(self, mode, samples, n_threads, passes, out=None):
+        if n_threads is not None:
+            validation.integer("n_threads", n_threads)
+        crowd = Crowd(self._one, self._matrix, samples)
+        flop = passes * self._matrix.size * len(samples.x)
+        return crowd.compute(mode, threads.members_for(flop, n_threads, threads.FLOP_PER_START), out)
+
+    def __call__(self, X, n_threads=None) -> np.ndarray:
+        """Outputs (count, n_samples, n_outputs) of all networks; X and n_threads as for `Network.__call__`, of several rows."""
+        samples = self._samples(X)
+        shape = len(self), len(samples.x), self._one.sizes[-1]
+        memory.check_room("X", int(np.prod(shape, dtype=object)) * self._one.dtype.itemsize)
+        out = np.empty(shape, self._one.dtype)
+        self._compute(PREDICT, samples, n_threads, 2.0, out)
+        return out
+
+    def loss(self, X, y, sample_weight=None, n_threads=None) -> np.ndarray:
+        """Mean loss (count,) of each network; arguments as for `Network.loss`."""
+        return self._compute(EVALUATE, self._samples(X, y, sample_weight), n_threads, 2.0)
+
+    def value_and_grad(self, X, y, sample_weight=None, n_threads=None) -> tuple[np.ndarray, np.ndarray]:
+        """Losses (count,), and their gradients (count, n_params), rows like `params`; arguments as for `Network.loss`."""
+        out = np.empty_like(self._matrix)
+        return self._compute(DIFFERENTIATE, self._samples(X, y, sample_weight), n_threads, 6.0, out), out
+
+    def predict(self, X, n_threads=None) -> np.ndarray:
+        """Predictions (count, ...) of all networks; see `Network.predict`."""
+        return self._one._predictions(self(X, n_threads))
+
+    def score(self, X, y) -> np.ndarray:
+        """Score (count,) of each network; see `Network.score`."""
+        return np.array([net.score(X, y) for net in self])
+
+    fit = fit
+
+    # --- files -----------------------------------------------------------------------------------------------------------
+
+    def save(self, path, extra=None) -> None:
+        """Write all networks to one file, which `fastbp.load` reads; arguments and errors as of `Network.save`."""
+        model_file.write(path, self._one._settings(), self._matrix[0], extra, {"networks": {"params": self._matrix}})

@@ -1,0 +1,341 @@
+"""`fit` of many networks: what its options are, and which way they are trained."""
+
+import warnings
+from dataclasses import dataclass
+from threading import Event
+
+import numpy as np
+
+from fastbp import optimizers, schedules
+from fastbp.arguments import boolean, positive
+from fastbp.engine import held_out, memory, regularization, sparsity, threads, validation
+from fastbp.engine.abreast import Crowd, is_abreast, samples_of
+from fastbp.engine.histories import Histories
+from fastbp.engine.regularization import NOTHING
+from fastbp.engine.supervisor import DivergenceError
+from fastbp.engine.trainer import Trainer, drawn_seed
+from fastbp.engine.watch import bar_of
+from fastbp.kernels.plan import DIVERGED, GIVEN, SHUFFLED, STOPPED, WITH_REPLACEMENT
+
+ORDERS = {True: SHUFFLED, False: GIVEN, "replacement": WITH_REPLACEMENT}
+
+
+def fit(
+    nets,
+    X,
+    y,
+    *,
+    epochs=10,
+    batch_size=32,
+    optimizer="sgd",
+    learning_rate=None,
+    shuffle=True,
+    order=None,
+    rows=None,
+    own_targets=False,
+    sample_weight=None,
+    l1=0.0,
+    l2=0.0,
+    clip_norm=None,
+    clip_value=None,
+    max_norm=None,
+    dropout=0.0,
+    input_dropout=0.0,
+    schedule="constant",
+    validation_data=None,
+    tol=None,
+    n_iter_no_change=10,
+    patience=None,
+    progress=False,
+    n_threads=None,
+    rng=None,
+) -> Histories:
+    """Train all networks, each from its present parameters, on the same data or on rows, weights or targets of its own.
+
+    What a network becomes depends on nothing but itself: neither on the others, nor on how many there are, nor on `n_threads`. It
+    is what `Network.fit` makes of ``nets[k]``, to rounding; to the bit where networks are trained one after another, since their
+    layers are large or options ask for it.
+
+    Parameters
+    ----------
+    X : array_like or sparse matrix (n_samples, n_inputs)
+    y : array_like
+        Targets; see `Network.loss`. With `own_targets`, those of each network: one more dimension, of `count`, before the others.
+    learning_rate : float or array_like (count,), optional
+        In the place of the optimiser's.
+    order : array_like of int, (epochs, m) or (m,), or a list of `count` of these, optional
+        Visit these rows instead.
+    rows : list of array_like of int, or array_like (count, m), optional
+        Numbers of the rows that each network is trained on, as of a fold or a bootstrap sample; by default all.
+    sample_weight : array_like (n_samples,) or (count, n_samples), optional
+    l2, l1, dropout : float or array_like (count,)
+        As of `Network.fit`; `n_samples` in the penalties are the rows of a network.
+    rng : None, int, numpy.random.Generator or a sequence of `count` of these, optional
+        As of `Networks`: sources of the seeds of shuffling and dropout; default the networks'.
+    epochs, batch_size, optimizer, shuffle, clip_norm, clip_value, max_norm, input_dropout, schedule, validation_data, tol, \
+n_iter_no_change, patience, progress, n_threads
+        As of `Network.fit`. A network that has stopped takes no more time.
+
+    Returns
+    -------
+    Histories
+
+    Warns
+    -----
+    RuntimeWarning
+        Naming the networks of which the loss or a parameter is no longer finite; the others go on.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument at fault, before anything is changed.
+    KeyboardInterrupt
+        After Ctrl-C, with the `Histories` so far as its attribute ``history``; every network has the parameters after an epoch.
+    RuntimeError
+        While the networks are being trained already.
+    """
+    one, count = nets._one, len(nets)
+    plain = {"batch_size": batch_size, "shuffle": shuffle, "clip_norm": clip_norm, "clip_value": clip_value, "max_norm": max_norm}
+    plain |= {"input_dropout": input_dropout, "schedule": schedule, "tol": tol, "n_iter_no_change": n_iter_no_change}
+    plain |= {"patience": patience, "n_threads": n_threads}
+    epochs, progress = validation.integer("epochs", epochs), boolean("progress", progress)
+    rates = of_each("learning_rate", learning_rate, count)
+    rules = [optimizers.get(optimizer)] * count if rates is None else [with_rate(optimizer, rate) for rate in rates]
+    l2s, l1s, dropouts = (of_each(name, value, count) for name, value in (("l2", l2), ("l1", l1), ("dropout", dropout)))
+    options = [
+        plain | {"optimizer": rule, "l2": l2, "l1": l1, "dropout": drop, "rng": source}
+        for rule, l2, l1, drop, source in zip(rules, l2s, l1s, dropouts, sources(nets, rng), strict=True)
+    ]
+    for each in {repr(each | {"rng": None}): each for each in options}.values():  # whatever is at fault is told here
+        Trainer(one, **each)
+    data = _Data.checked(nets, X, y, own_targets, sample_weight, rows, order, epochs, validation_data)
+    if patience is not None and data.held is None:
+        raise ValueError("patience needs validation_data")
+    memory.check_room(f"epochs={epochs}", 24 * epochs * count)
+    validation.finite_parameters("params", nets.params)
+    extra = regularization.checked(len(one.hidden), max(l1s), clip_norm, clip_value, max_norm, max(dropouts), input_dropout)
+    together = extra == NOTHING and not schedules.get(schedule).per_step and is_abreast(one, data.count_of_rows(count).max())
+    with nets._turn:
+        way = _fit_abreast if together else _fit_each
+        histories = way(nets, data, epochs, options, progress)
+    diverged = [k for k, why in enumerate(histories.stopped_by) if why == "divergence"]
+    if diverged:
+        named = ", ".join(map(str, diverged[:10])) + (", ..." if len(diverged) > 10 else "")
+        warnings.warn(
+            f"training of {len(diverged)} of {count} networks diverged ({named}): each has its parameters after the last epoch"
+            " whose loss was finite. Lower their learning rate, or scale X to mean 0 and deviation 1",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return histories
+
+
+@dataclass
+class _Data:
+    """What a fit is given, checked."""
+
+    X: np.ndarray
+    values: np.ndarray  # (N, O), (K, N, O) or empty
+    labels: np.ndarray  # (N,), (K, N) or empty
+    weights: np.ndarray  # (N,), (K, N) or empty
+    rows: list | None  # of each network
+    orders: list | None  # (epochs or 1, m) of each network
+    held: held_out.HeldOut | None
+
+    @classmethod
+    def checked(cls, nets, X, y, own_targets, sample_weight, rows, order, epochs, validation_data):
+        one, count = nets._one, len(nets)
+        X = validation.dense_samples("X", X, one.sizes[0], one.dtype)
+        n_samples = len(X)
+        kind = n_samples, one.sizes[-1], one.loss_function.task, one.dtype
+        if boolean("own_targets", own_targets):
+            if not hasattr(y, "__len__") or len(y) != count:
+                raise ValueError(f"y must hold the targets of each of the {count} networks, with own_targets=True")
+            found = [validation.targets(f"y[{k}]", each, *kind) for k, each in enumerate(y)]
+            if len({labels.size for _, labels in found}) > 1:
+                raise ValueError("y must hold class numbers for all networks, or rows of probabilities for all")
+            values, labels = (np.stack(each) for each in zip(*found, strict=True))
+        else:
+            values, labels = validation.targets("y", y, *kind)
+        if np.ndim(sample_weight) == 2:
+            if len(sample_weight) != count:
+                raise ValueError(f"sample_weight must have shape ({n_samples},) or ({count}, {n_samples})")
+            weights = np.stack(
+                [validation.weights_of_samples(each, n_samples, f"sample_weight[{k}]") for k, each in enumerate(sample_weight)]
+            )
+        else:
+            weights = validation.weights_of_samples(sample_weight, n_samples)
+        if rows is not None and order is not None:
+            raise ValueError("rows and order cannot both be given: order already tells which rows are visited")
+        chosen = None if rows is None else _lists("rows", rows, count, lambda each: validation.row_order(each, 1, n_samples)[0])
+        orders = None
+        if order is not None:
+            is_list = isinstance(order, list | tuple) and np.ndim(order[0]) > 0 and len(order) == count
+            each_has = order if is_list else [order] * count
+            orders = _lists("order", each_has, count, lambda each: validation.row_order(each, epochs, n_samples))
+        if len(weights) and (chosen or orders):
+            for k, each in enumerate(chosen or orders):
+                if not (weights[k] if weights.ndim == 2 else weights)[each].any():
+                    raise ValueError(f"sample_weight must not be all zero for the rows that network {k} is trained on")
+        held = held_out.given(one, validation_data)
+        return cls(X, values, labels, weights, chosen, orders, held)
+
+    def count_of_rows(self, count) -> np.ndarray:
+        """Rows (K,) that each network visits in an epoch."""
+        if self.orders is not None:
+            return np.array([each.shape[1] for each in self.orders])
+        return np.full(count, len(self.X)) if self.rows is None else np.array([len(each) for each in self.rows])
+
+    def of(self, k):
+        """X, y and sample_weight of network k."""
+        of_all = self.labels if self.labels.size else self.values
+        own = of_all[k] if of_all.ndim == (2 if self.labels.size else 3) else of_all
+        weight = None if not self.weights.size else self.weights[k] if self.weights.ndim == 2 else self.weights
+        if self.rows is None:
+            return self.X, own, weight
+        chosen = self.rows[k]
+        return self.X[chosen], own[chosen], None if weight is None else weight[chosen]
+
+
+def _lists(name, value, count, check):
+    """A checked item for each network; those that are one object are checked once."""
+    if not hasattr(value, "__len__") or len(value) != count:
+        raise ValueError(f"{name} must hold one list of row numbers for each of the {count} networks")
+    found = {}
+    for each in value:
+        if id(each) not in found:
+            try:
+                found[id(each)] = each, check(each)
+            except (ValueError, TypeError) as error:
+                raise type(error)(str(error).replace("order", name)) from error
+    return [found[id(each)][1] for each in value]
+
+
+def of_each(name: str, value, count: int):
+    """A number for each network; None if there is none."""
+    if value is None:
+        return None
+    array = np.asarray(value, object)
+    if array.shape not in ((), (count,)):
+        raise ValueError(f"{name} must be one number, or one for each of the {count} networks, got shape {array.shape}")
+    return np.broadcast_to(array, count).tolist()
+
+
+def with_rate(optimizer, rate):
+    """An optimiser of the same kind with another learning rate."""
+    rule = optimizers.get(optimizer)
+    if "learning_rate" not in rule.parameters():
+        raise ValueError(f"learning_rate cannot be given: {type(rule).__name__} has none of this name; pass an optimizer with it")
+    return type(rule)(**(rule.parameters() | {"learning_rate": positive("learning_rate", rate)}))
+
+
+def sources(nets, rng):
+    """The generator that draws each network's seed."""
+    return nets.rngs if rng is None else validation.generators(rng, len(nets))
+
+
+def _fit_abreast(nets, data, epochs, options, progress) -> Histories:
+    """All at once, one network in each lane."""
+    one, count, first = nets._one, len(nets), options[0]
+    trainer = Trainer(one, **first)
+    samples = samples_of(one, data.X, data.values, data.labels, data.weights)
+    crowd = Crowd(one, nets.params, samples)
+    n_rows = data.count_of_rows(count)
+    crowd.set_rule([each["optimizer"] for each in options], min(trainer._batch_size, int(n_rows.max())), n_rows)
+    crowd.set_penalty(np.array([each["l2"] for each in options]) / n_rows)
+    crowd.set_given(data.rows if data.orders is None else data.orders)
+    is_given = data.orders is not None
+    order = GIVEN if is_given else ORDERS[first["shuffle"]]
+    if order != GIVEN:
+        crowd.set_lanes(seed=[drawn_seed(each["rng"]) for each in options])
+    if data.held is not None:
+        held = data.held
+        labels = held.targets if held.targets.ndim == 1 else validation.NO_LABELS
+        values = held.targets if held.targets.ndim == 2 else validation.NOTHING[one.dtype]
+        crowd.set_held(samples_of(one, sparsity.dense(held.rows), values, labels, held.weights), trainer._patience or 0)
+    tol = trainer._tol
+    crowd.settings |= {"order": order, "limit": 0 if tol is None else trainer._n_iter_no_change}
+    crowd.set_reals(tolerance=tol or 0.0, strict=1.0)
+    schedule = trainer._schedule
+    factor = schedule.rates(1.0, epochs, 1)[:, 0]
+    crowd.begin(np.array([each["optimizer"].learning_rate for each in options])[:, None] * factor)
+    bar, done = bar_of(epochs, 0) if progress else None, [0]
+
+    def after(epoch):
+        if bar is not None:
+            bar.update(epoch - done[0])
+            done[0] = epoch
+
+    work = float(n_rows.sum()) * threads.flop_of_sample(one.sizes) * epochs
+    may_stop = tol is not None or first["patience"] is not None
+    try:
+        crowd.train(epochs, threads.members_for(work, trainer._n_threads, threads.FLOP_PER_START), may_stop, after)
+    except BaseException as error:
+        error.history = _histories(crowd, "interrupt" if isinstance(error, KeyboardInterrupt) else None)
+        raise
+    finally:
+        crowd.take_best()
+        if bar is not None:
+            bar.close()
+    return _histories(crowd, None)
+
+
+def _histories(crowd, otherwise) -> Histories:
+    """What a crowd has recorded; networks that neither came to the end nor stopped were stopped by `otherwise`."""
+    epochs = crowd.losses.shape[1]
+    n_epochs = np.isfinite(crowd.losses).sum(axis=1)
+    why = []
+    for k, status in enumerate(crowd.status):
+        stopped = "patience" if crowd.has_waited(k) else "tol"
+        is_short = n_epochs[k] < epochs
+        why.append({DIVERGED: "divergence", STOPPED: stopped}.get(int(status), otherwise if is_short else None))
+    return Histories(crowd.losses, crowd.held_losses, crowd.rates, why)
+
+
+def _fit_each(nets, data, epochs, options, progress) -> Histories:
+    """One after another, each thread another network; each as `Network.fit` does it."""
+    count = len(nets)
+    loss, rates = np.full((count, epochs), np.nan), np.full((count, epochs), np.nan)
+    held = np.full((count, epochs if data.held is not None else 0), np.nan)
+    why, halt = [None] * count, Event()
+    judged = None if data.held is None else (*data.held[:2], data.held.weights if data.held.weights.size else None)
+    bar = bar_of(count, 0) if progress else None
+
+    def record(k, history):
+        for target, found in ((loss, history.loss), (held, history.validation_loss), (rates, history.learning_rate)):
+            target[k, : len(found)] = found
+        why[k] = history.stopped_by
+
+    def train(k):
+        X, y, weight = data.of(k)
+        order = None if data.orders is None else data.orders[k]
+        if order is not None and len(order) == 1:
+            order = order[0]
+        trainer = Trainer(nets[k], **(options[k] | {"n_threads": 1}))
+        trainer.halt = halt
+        try:
+            record(k, trainer.run(X, y, epochs, order=order, sample_weight=weight, validation_data=judged))
+        except DivergenceError as error:
+            record(k, error.history)
+            why[k] = "divergence"
+        except BaseException as error:
+            halt.set()
+            if hasattr(error, "history"):
+                record(k, error.history)
+            raise
+        finally:
+            trainer.leave_buffers()
+        if bar is not None:
+            bar.update(1)
+
+    work = float(data.count_of_rows(count).sum()) * threads.flop_of_sample(nets._one.sizes) * epochs
+    n_threads = options[0]["n_threads"]
+    try:
+        threads.divide(train, range(count), min(count, threads.members_for(work, n_threads, threads.FLOP_PER_START)))
+    except BaseException as error:
+        error.history = Histories(loss, held, rates, why)
+        raise
+    finally:
+        if bar is not None:
+            bar.close()
+    return Histories(loss, held, rates, why)

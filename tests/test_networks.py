@@ -1,0 +1,313 @@
+"""`fastbp.Networks`: many networks in one call are the networks one by one."""
+
+import numpy as np
+import pytest
+from conftest import ACTIVATIONS, LOSSES, RULES
+
+import fastbp
+from fastbp import Network, Networks
+from fastbp.engine.abreast import is_abreast
+
+SMALL, LARGE = [3, 5, 2], [3, 70, 2]
+N = 23
+
+
+def samples(loss="squared", sizes=SMALL, dtype="float32", n=N, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, sizes[0])).astype(dtype)
+    task = fastbp.losses.get(loss).task
+    if task == "labels":
+        return X, rng.integers(0, sizes[-1], n)
+    y = rng.random((n, sizes[-1])).astype(dtype) + (task == "positive")
+    return X, y
+
+
+def close(dtype):
+    return {"rtol": 2e-4, "atol": 2e-5} if dtype == "float32" else {"rtol": 1e-10, "atol": 1e-12}
+
+
+def alone(nets, X, y, **options):
+    """Histories and networks of fits one by one, with what each network has of every option that is a list."""
+    found = []
+    for k, net in enumerate(nets):
+        net = net.copy()
+        own = {name: value[k] if isinstance(value, list) else value for name, value in options.items()}
+        found.append((net.fit(X, y, **own), net))
+    return found
+
+
+def compare(nets, X, y, own=None, **options):
+    """`Networks.fit`, and `Network.fit` of each with the options that are its own."""
+    before = alone(nets, X, y, **(options if own is None else own))
+    histories = nets.fit(X, y, **options)
+    tolerance = close(nets.params.dtype.name)
+    for k, (history, net) in enumerate(before):
+        np.testing.assert_allclose(nets.params[k], net.params, **tolerance)
+        np.testing.assert_allclose(histories[k].loss, history.loss, **tolerance)
+        np.testing.assert_allclose(histories[k].validation_loss, history.validation_loss, **tolerance)
+        np.testing.assert_allclose(histories[k].learning_rate, history.learning_rate, rtol=1e-12)
+        assert histories[k].stopped_by == history.stopped_by
+    return histories
+
+
+def test_the_two_shapes_are_trained_in_different_ways():
+    assert is_abreast(Network(SMALL), N)
+    assert not is_abreast(Network(LARGE), N)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [SMALL, LARGE, [1, 1, 1], [2, 17, 16, 1], [7, 2], [15, 3, 16]])
+@pytest.mark.parametrize("count", [1, 19])
+def test_networks_are_those_trained_alone(count, sizes, dtype):
+    nets = Networks(count, sizes, "tanh", dtype=dtype, rng=1)
+    compare(nets, *samples(sizes=sizes, dtype=dtype), epochs=3, batch_size=5, optimizer="momentum")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation(activation, dtype):
+    nets = Networks(3, [3, 5, 4, 2], activation, output=activation, dtype=dtype, rng=2)
+    compare(nets, *samples(dtype=dtype), epochs=2, batch_size=7, optimizer=fastbp.SGD(1e-4))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss(loss):
+    output = "softplus" if fastbp.losses.get(loss).task == "positive" else None
+    nets = Networks(3, SMALL, "tanh", loss, output=output, rng=3, dtype="float64")
+    compare(nets, *samples(loss, dtype="float64"), epochs=2, batch_size=7)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_with_penalty_and_rates_of_each(rule):
+    nets = Networks(3, SMALL, "tanh", rng=4, dtype="float64")
+    rates, l2 = [0.01, 0.001, 0.02], [0.0, 0.3, 2.0]
+    cls = type(fastbp.optimizers.get(rule))
+    own = {"epochs": 3, "batch_size": 6, "optimizer": [cls(rate) for rate in rates], "l2": l2}
+    compare(nets, *samples(dtype="float64"), own=own, epochs=3, batch_size=6, optimizer=rule, learning_rate=rates, l2=l2)
+
+
+@pytest.mark.parametrize("sizes", [SMALL, LARGE])
+@pytest.mark.parametrize(
+    "options", [{"shuffle": False}, {"shuffle": "replacement"}, {"schedule": "cosine"}, {"batch_size": 100}], ids=str
+)
+def test_options(options, sizes):
+    nets = Networks(3, sizes, rng=5, dtype="float64")
+    compare(nets, *samples(dtype="float64"), epochs=3, **options)
+
+
+@pytest.mark.parametrize("sizes", [SMALL, LARGE])
+def test_rows_weights_and_targets_of_each(sizes):
+    nets, (X, y) = Networks(4, sizes, rng=6, dtype="float64"), samples(dtype="float64")
+    rng = np.random.default_rng(1)
+    rows = [rng.permutation(N)[:m] for m in (9, 12, 9, 5)]
+    ys, weights = rng.random((4, *y.shape)), rng.random((4, N))
+    before = [net.copy() for net in nets]
+    histories = nets.fit(X, ys, own_targets=True, rows=rows, sample_weight=weights, epochs=3, batch_size=4, l2=0.5)
+    for k, net in enumerate(before):
+        history = net.fit(X[rows[k]], ys[k][rows[k]], sample_weight=weights[k][rows[k]], epochs=3, batch_size=4, l2=0.5)
+        np.testing.assert_allclose(nets.params[k], net.params, **close("float64"))
+        np.testing.assert_allclose(histories[k].loss, history.loss, **close("float64"))
+
+
+@pytest.mark.parametrize("sizes", [SMALL, LARGE])
+def test_order(sizes):
+    nets, (X, y) = Networks(3, sizes, rng=7, dtype="float64"), samples(dtype="float64")
+    orders = [np.random.default_rng(k).integers(0, N, (4, 11)) for k in range(3)]
+    compare(nets, X, y, epochs=4, batch_size=4, order=orders)
+    compare(nets, X, y, own={"epochs": 4, "order": orders[0]}, epochs=4, order=orders[0])
+    compare(nets, X, y, epochs=4, order=[each[0] for each in orders])
+
+
+@pytest.mark.parametrize("sizes", [SMALL, LARGE])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_early_stopping(sizes, weighted):
+    X, y = samples(dtype="float64")
+    held = samples(dtype="float64", seed=9, n=11)
+    if weighted:
+        held = (*held, np.arange(11.0))
+    nets = Networks(18, sizes, rng=8, dtype="float64")
+    rates = np.geomspace(0.001, 0.3, 18).tolist()
+    own = {"epochs": 60, "optimizer": [fastbp.SGD(rate) for rate in rates], "validation_data": held, "patience": 3}
+    histories = compare(nets, X, y, own=own, epochs=60, learning_rate=rates, validation_data=held, patience=3)
+    assert "patience" in histories.stopped_by
+    assert None in histories.stopped_by
+    nets = Networks(18, sizes, rng=8, dtype="float64")
+    own = {"epochs": 60, "optimizer": [fastbp.SGD(rate) for rate in rates], "tol": 1e-3, "n_iter_no_change": 2}
+    histories = compare(nets, X, y, own=own, epochs=60, learning_rate=rates, tol=1e-3, n_iter_no_change=2)
+    assert len(set(histories.n_epochs)) > 3
+
+
+@pytest.mark.parametrize("sizes", [SMALL, LARGE])
+def test_the_bits_of_a_network_depend_on_nothing_else(sizes):
+    X, y = samples()
+    held = samples(seed=3)
+    options = {"epochs": 5, "batch_size": 4, "optimizer": "adam", "validation_data": held}
+    many, few = Networks(40, sizes, rng=9), Networks(3, sizes, rng=9)
+    np.testing.assert_array_equal(many.params[:3], few.params)
+    with pytest.warns(RuntimeWarning, match=r"1 of 40 networks diverged \(3\)"):
+        many.fit(X, y, learning_rate=[0.01] * 3 + [1e30, 0.3] + [0.001] * 35, **options)
+    few.fit(X, y, learning_rate=0.01, n_threads=1, **options)
+    np.testing.assert_array_equal(many.params[:3], few.params)
+
+
+@pytest.mark.parametrize("sizes", [SMALL, LARGE])
+def test_threads_do_not_change_bits(sizes, monkeypatch):
+    monkeypatch.setattr(fastbp.engine.threads, "usable_threads", lambda: 4)
+    monkeypatch.setattr(fastbp.engine.threads, "FLOP_PER_START", 1.0)
+    X, y = samples()
+    found = []
+    for n_threads in (1, 2, 4):
+        nets = Networks(70, sizes, rng=10)
+        nets.fit(X, y, epochs=6, batch_size=4, optimizer="adam", n_threads=n_threads)
+        found.append(nets.params.copy())
+        np.testing.assert_array_equal(nets(X, n_threads=n_threads), nets(X, n_threads=1))
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
+
+
+@pytest.mark.parametrize("sizes", [SMALL, LARGE])
+def test_divergence_leaves_the_last_finite_parameters_and_the_others(sizes):
+    X, y = samples()
+    nets = Networks(20, sizes, rng=11)
+    twin = nets[4].copy()
+    with pytest.warns(RuntimeWarning, match=r"1 of 20 networks diverged \(4\)"):
+        histories = nets.fit(X, y, epochs=30, learning_rate=[0.01] * 4 + [30.0] + [0.01] * 15)
+    with pytest.raises(fastbp.DivergenceError):
+        twin.fit(X, y, epochs=30, optimizer=fastbp.SGD(30.0))
+    assert np.isfinite(nets.params).all()
+    np.testing.assert_allclose(nets.params[4], twin.params, rtol=1e-3)
+    assert histories.stopped_by == [None] * 4 + ["divergence"] + [None] * 15
+    assert histories.n_epochs.tolist() == [30] * 4 + [len(histories[4].loss)] + [30] * 15
+
+
+# --- what is computed of all --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("loss", ["squared", "cross_entropy", "binary_cross_entropy"])
+@pytest.mark.parametrize("sizes", [SMALL, LARGE, [2, 9, 5, 3]])
+def test_outputs_losses_and_gradients(sizes, loss, dtype):
+    nets = Networks(21, sizes, "tanh", loss, dtype=dtype, rng=12)
+    X, y = samples(loss, sizes, dtype)
+    weights = np.random.default_rng(0).random(N)
+    np.testing.assert_array_equal(nets(X), [net(X) for net in nets])
+    np.testing.assert_array_equal(nets.predict(X), [net.predict(X) for net in nets])
+    np.testing.assert_allclose(nets.loss(X, y, weights), [net.loss(X, y, weights) for net in nets], **close(dtype))
+    np.testing.assert_array_equal(nets.score(X, y), [net.score(X, y) for net in nets])
+    values, grads = nets.value_and_grad(X, y, weights)
+    for k, net in enumerate(nets):
+        value, gradient = net.value_and_grad(X, y, weights)
+        np.testing.assert_allclose(values[k], value, **close(dtype))
+        np.testing.assert_allclose(grads[k], gradient.params, **close(dtype))
+
+
+def test_a_network_of_many_shares_their_memory():
+    nets = Networks(5, SMALL, rng=0)
+    assert len(nets) == 5
+    assert len(list(nets)) == 5
+    nets[2].weights[0][:] = 7
+    assert (nets.params[2][:15] == 7).all()
+    nets.params[2] = 0
+    assert not nets[2](np.ones((1, 3))).any()
+    assert nets[-1] is nets[4]
+    nets[1].fit(*samples(), epochs=1)
+    with pytest.raises(IndexError):
+        nets[5]
+    with pytest.raises(TypeError, match="by its number"):
+        nets[1:3]
+
+
+def test_first_weights_are_those_of_a_network_with_the_same_seed():
+    nets = Networks(4, SMALL, "tanh", rng=[3, 1, 4, 1])
+    for k, seed in enumerate([3, 1, 4, 1]):
+        net = Network(SMALL, "tanh", rng=seed)
+        np.testing.assert_array_equal(nets.params[k], net.params)
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_files(count, tmp_path):
+    nets = Networks(count, SMALL, "elu", "cross_entropy", dtype="float64", rng=1)
+    nets.save(tmp_path / "nets.fastbp")
+    loaded = fastbp.load(tmp_path / "nets.fastbp")
+    assert isinstance(loaded, Networks)
+    assert repr(loaded) == repr(nets)
+    np.testing.assert_array_equal(loaded.params, nets.params)
+
+
+# --- errors -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"learning_rate": [0.1, 0.2]}, "learning_rate must be one number, or one for each of the 3 networks"),
+        ({"learning_rate": [0.1, 0.2, -1.0]}, "learning_rate must be"),
+        ({"l2": [0.1, 0.2, -1.0]}, "l2 must be"),
+        ({"l2": [0.1] * 4}, "l2 must be one number"),
+        ({"dropout": [0.1, 0.2]}, "dropout must be one number"),
+        ({"rows": [[1, 2], [3]]}, "rows must hold one list of row numbers for each of the 3 networks"),
+        ({"rows": [[1, 2], [3], [N]]}, "rows holds rows from 23"),
+        ({"rows": [[1, 2], [3], []]}, "rows"),
+        ({"rows": [[0]] * 3, "order": [0]}, "rows and order cannot both be given"),
+        ({"own_targets": True}, "y must hold the targets of each of the 3 networks"),
+        ({"sample_weight": np.ones((2, N))}, "sample_weight must have shape"),
+        ({"sample_weight": np.ones(N - 1)}, "sample_weight must have shape"),
+        (
+            {"sample_weight": np.eye(1, N)[0], "rows": [[0], [0], [1]]},
+            "must not be all zero for the rows that network 2 is trained on",
+        ),
+        ({"patience": 3}, "patience needs validation_data"),
+        ({"epochs": 0}, "epochs"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"optimizer": "none"}, "optimizer"),
+        ({"rng": [1, 2]}, "rng must be one seed or generator, or one for each of the 3 networks"),
+        ({"n_threads": 0}, "n_threads"),
+        ({"schedule": "none"}, "schedule"),
+    ],
+    ids=str,
+)
+def test_bad_options_change_nothing(options, message):
+    nets, (X, y) = Networks(3, SMALL, rng=0), samples()
+    before, states = nets.params.copy(), [rng.bit_generator.state for rng in nets.rngs]
+    with pytest.raises((ValueError, TypeError), match=message):
+        nets.fit(X, y, **options)
+    np.testing.assert_array_equal(nets.params, before)
+    assert [rng.bit_generator.state for rng in nets.rngs] == states
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, "3"])
+def test_bad_counts(count):
+    with pytest.raises((ValueError, TypeError), match="count"):
+        Networks(count, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("X", "y"), [(np.full((N, 3), np.nan), samples()[1]), (samples()[0][:, :2], samples()[1]), (samples()[0], samples()[1][:5])]
+)
+def test_bad_samples(X, y):
+    nets = Networks(3, SMALL, rng=0)
+    for call in (nets.fit, nets.loss, nets.value_and_grad, nets.score):
+        with pytest.raises(ValueError, match=r"[Xy] (holds|has|must)"):
+            call(X, y)
+
+
+def test_ctrl_c_keeps_whole_epochs(monkeypatch):
+    X, y = samples()
+    nets, before = Networks(40, SMALL, rng=0), Networks(40, SMALL, rng=0)
+
+    def interrupted(crowd, mode, networks, out=None, _call=fastbp.engine.abreast.Crowd._call, **settings):
+        if settings["first"] > 0 and networks[0] >= 16:
+            raise KeyboardInterrupt
+        return _call(crowd, mode, networks, out, **settings)
+
+    monkeypatch.setattr("fastbp.engine.abreast.Crowd._call", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        nets.fit(X, y, epochs=50, n_threads=1)
+    monkeypatch.undo()
+    histories = caught.value.history
+    assert set(histories.stopped_by) == {"interrupt"}
+    counts = histories.n_epochs
+    assert len(set(counts)) == 2
+    for k in (0, 39):
+        before[k].fit(X, y, epochs=int(counts[k]))
+        np.testing.assert_allclose(nets.params[k], before[k].params, **close("float32"))
