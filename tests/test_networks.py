@@ -8,7 +8,7 @@ import fastbp
 from fastbp import Network, Networks
 from fastbp.engine.abreast import is_abreast
 
-SMALL, LARGE = [3, 5, 2], [3, 70, 2]
+SMALL, LARGE = [3, 5, 2], [3, 400, 2]
 N = 23
 
 
@@ -67,12 +67,14 @@ def test_networks_are_those_trained_alone(count, sizes, dtype):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation(activation, dtype):
     nets = Networks(3, [3, 5, 4, 2], activation, output=activation, dtype=dtype, rng=2)
-    compare(nets, *samples(dtype=dtype), epochs=2, batch_size=7, optimizer=fastbp.SGD(1e-4))
+    nets.params *= 0.1  # else `exp` of `exp` of `exp` is not finite
+    compare(nets, *samples(dtype=dtype), epochs=2, batch_size=7)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss(loss):
-    output = "softplus" if fastbp.losses.get(loss).task == "positive" else None
+    is_free = fastbp.losses.get(loss).task == "positive" and fastbp.losses.get(loss).link is None
+    output = "softplus" if is_free else None
     nets = Networks(3, SMALL, "tanh", loss, output=output, rng=3, dtype="float64")
     compare(nets, *samples(loss, dtype="float64"), epochs=2, batch_size=7)
 
@@ -81,8 +83,8 @@ def test_every_loss(loss):
 def test_every_rule_with_penalty_and_rates_of_each(rule):
     nets = Networks(3, SMALL, "tanh", rng=4, dtype="float64")
     rates, l2 = [0.01, 0.001, 0.02], [0.0, 0.3, 2.0]
-    cls = type(fastbp.optimizers.get(rule))
-    own = {"epochs": 3, "batch_size": 6, "optimizer": [cls(rate) for rate in rates], "l2": l2}
+    rules = [type(rule)(**(rule.parameters() | {"learning_rate": rate})) for rate in rates]
+    own = {"epochs": 3, "batch_size": 6, "optimizer": rules, "l2": l2}
     compare(nets, *samples(dtype="float64"), own=own, epochs=3, batch_size=6, optimizer=rule, learning_rate=rates, l2=l2)
 
 

@@ -23,7 +23,7 @@ from fastbp.simd import register
 from fastbp.simd.philox import SEEDS
 
 NO_ROWS = np.zeros(0, np.int32)
-MOST_UNITS, MOST_BYTES = 24, 1 << 16  # of networks side by side; a layer's units, and the parameters of a group
+MOST_BYTES = 1 << 17  # of the parameters of networks side by side, one in each lane
 MOST_NUMBERS = 1 << 26  # of row numbers of a group
 ROUNDS = 20  # in which epochs are divided where networks may stop before: lanes of those that have are given to others
 
@@ -156,8 +156,7 @@ def no_samples(dtype) -> Samples:
 def is_abreast(net, rows: int) -> bool:
     """Whether networks of a shape are trained side by side: so small that the parameters of all lanes stay in the cache."""
     width = register.register_bytes() // net.dtype.itemsize
-    most = max(net.sizes)
-    return most <= MOST_UNITS and net.params.nbytes * width <= MOST_BYTES and rows * width < MOST_NUMBERS
+    return net.params.nbytes * width <= MOST_BYTES and rows * width < MOST_NUMBERS
 
 
 class Crowd:
