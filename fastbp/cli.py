@@ -115,13 +115,14 @@ def _saved(path: Path) -> tuple[Network, dict[str, Any]]:
     from fastbp.files import model_file
     from fastbp.loading import load
 
-    net, extra = load(path), model_file.read_header(path)["extra"]
+    extra = model_file.read_header(path)["extra"]
     if "preprocessor" not in extra:
         raise ValueError(
             f"{path} was not saved by 'fastbp train', so how to prepare the data is not known; use fastbp.load in Python"
         )
     if "feature_kinds" not in extra:
         raise ValueError(f"{path} does not say which of its columns are numbers and which are text; train it again")
+    net: Any = load(path)
     return net, extra
 
 

@@ -125,11 +125,10 @@ class Network(Parameters):
 
     def _initialise(self, init, weights, biases):
         shared = None if init is None else initializers.get(init)
-        if weights is not None:
-            self.weights = weights
         if biases is not None:
             self.biases = biases
         if weights is not None:
+            self.weights = weights
             return
         for w, b, activation in zip(self.weights, self.biases, (*self.hidden, self.output), strict=True):
             initializer = shared or initializers.get(activation.init)
@@ -179,8 +178,8 @@ class Network(Parameters):
     def _beside(self, vector, rng) -> "Network":
         """A network with equal settings whose parameters are in `vector`."""
         other = object.__new__(type(self))
-        own = {name: [] for name in SESSIONS} | {"_vector": vector, "_rng": rng, "_turn": Turn("network")}
-        other.__dict__.update(self.__getstate__() | own)
+        other.__dict__.update(self.__getstate__(), _vector=vector, _rng=rng, _turn=Turn("network"))
+        other.__dict__.update({name: [] for name in SESSIONS})
         return other
 
     def copy(self, dtype=None) -> "Network":

@@ -24,8 +24,14 @@ class Networks:
     Parameters
     ----------
     count : int
-    sizes, hidden, loss, output, dtype, input_scale, init
-        As of `Network`.
+    sizes : sequence of int
+        As all down to `init` of `Network`.
+    hidden : str, Activation or list of these, default "relu"
+    loss : str or Loss, default "squared"
+    output : str or Activation, optional
+    dtype : {"float32", "float64"}, default "float32"
+    input_scale : float, default 1
+    init : str or Initializer, optional
     rng : None, int, numpy.random.Generator or sequence of `count` of these, default None
         Of one, each network has a generator of its own, spawned from it, which does not depend on `count`. Of a sequence, network k
         is ``Network(..., rng=rng[k])``.
@@ -131,7 +137,19 @@ class Networks:
         return crowd.compute(mode, threads.members_for(flop, n_threads, threads.FLOP_PER_START), out)
 
     def __call__(self, X, n_threads=None) -> np.ndarray:
-        """Outputs (count, n_samples, n_outputs) of all networks; X and n_threads as for `Network.__call__`, of several rows."""
+        """Outputs of all networks.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix (n_samples, n_inputs)
+        n_threads : int, optional
+            As for `Network.__call__`.
+
+        Returns
+        -------
+        ndarray (count, n_samples, n_outputs)
+            Of each network the bits that it gives alone.
+        """
         samples = self._samples(X)
         shape = len(self), len(samples.x), self._one.sizes[-1]
         memory.check_room("X", int(np.prod(shape, dtype=object)) * self._one.dtype.itemsize)
@@ -140,20 +158,38 @@ class Networks:
         return out
 
     def loss(self, X, y, sample_weight=None, n_threads=None) -> np.ndarray:
-        """Mean loss (count,) of each network; arguments as for `Network.loss`."""
+        """Weighted mean of the samples' losses, of each network: (count,).
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix (n_samples, n_inputs)
+        y : array_like
+            As for `Network.loss`.
+        sample_weight : array_like (n_samples,), optional
+        n_threads : int, optional
+        """
         return self._compute(EVALUATE, self._samples(X, y, sample_weight), n_threads, 2.0)
 
     def value_and_grad(self, X, y, sample_weight=None, n_threads=None) -> tuple[np.ndarray, np.ndarray]:
-        """Losses (count,), and their gradients (count, n_params), rows like `params`; arguments as for `Network.loss`."""
+        """The losses (count,), and their gradients (count, n_params), rows like those of `params`.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix (n_samples, n_inputs)
+        y : array_like
+            As for `Network.loss`.
+        sample_weight : array_like (n_samples,), optional
+        n_threads : int, optional
+        """
         out = np.empty_like(self._matrix)
         return self._compute(DIFFERENTIATE, self._samples(X, y, sample_weight), n_threads, 6.0, out), out
 
     def predict(self, X, n_threads=None) -> np.ndarray:
-        """Predictions (count, ...) of all networks; see `Network.predict`."""
+        """Predictions of all networks, (count, ...); X and n_threads as for `__call__`, the rest as of `Network.predict`."""
         return self._one._predictions(self(X, n_threads))
 
     def score(self, X, y) -> np.ndarray:
-        """Score (count,) of each network; see `Network.score`."""
+        """Accuracy or R^2 of each network, (count,); X and y as for `loss`, the rest as of `Network.score`."""
         return np.array([net.score(X, y) for net in self])
 
     fit = fit
@@ -161,5 +197,12 @@ class Networks:
     # --- files -----------------------------------------------------------------------------------------------------------
 
     def save(self, path, extra=None) -> None:
-        """Write all networks to one file, which `fastbp.load` reads; arguments and errors as of `Network.save`."""
+        """Write all networks to one file, which `fastbp.load` reads.
+
+        Parameters
+        ----------
+        path : str, path or binary file
+        extra : dict, optional
+            As of `Network.save`, and so are the errors.
+        """
         model_file.write(path, self._one._settings(), self._matrix[0], extra, {"networks": {"params": self._matrix}})

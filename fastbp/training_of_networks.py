@@ -61,20 +61,36 @@ def fit(
     X : array_like or sparse matrix (n_samples, n_inputs)
     y : array_like
         Targets; see `Network.loss`. With `own_targets`, those of each network: one more dimension, of `count`, before the others.
+    epochs : int, default 10
+        As are all options that nothing is said of here, those of `Network.fit`.
+    batch_size : int, default 32
+    optimizer : str or Optimizer, default "sgd"
     learning_rate : float or array_like (count,), optional
         In the place of the optimiser's.
+    shuffle : bool or "replacement", default True
     order : array_like of int, (epochs, m) or (m,), or a list of `count` of these, optional
         Visit these rows instead.
     rows : list of array_like of int, or array_like (count, m), optional
         Numbers of the rows that each network is trained on, as of a fold or a bootstrap sample; by default all.
+    own_targets : bool, default False
+        Whether y has targets for each network.
     sample_weight : array_like (n_samples,) or (count, n_samples), optional
-    l2, l1, dropout : float or array_like (count,)
-        As of `Network.fit`; `n_samples` in the penalties are the rows of a network.
+    l1, l2 : float or array_like (count,), default 0
+        `n_samples` in the penalties are the rows of a network.
+    clip_norm, clip_value, max_norm : float, optional
+    dropout : float or array_like (count,), default 0
+        One number for all hidden layers of a network.
+    input_dropout : float, default 0
+    schedule : str or Schedule, default "constant"
+    validation_data : (X, y) or (X, y, sample_weight), optional
+    tol : float, optional
+    n_iter_no_change : int, default 10
+    patience : int, optional
+        A network that has stopped takes no more time.
+    progress : bool, default False
+    n_threads : int, optional
     rng : None, int, numpy.random.Generator or a sequence of `count` of these, optional
         As of `Networks`: sources of the seeds of shuffling and dropout; default the networks'.
-    epochs, batch_size, optimizer, shuffle, clip_norm, clip_value, max_norm, input_dropout, schedule, validation_data, tol, \
-n_iter_no_change, patience, progress, n_threads
-        As of `Network.fit`. A network that has stopped takes no more time.
 
     Returns
     -------
@@ -174,7 +190,7 @@ class _Data:
             each_has = order if is_list else [order] * count
             orders = _lists("order", each_has, count, lambda each: validation.row_order(each, epochs, n_samples))
         if len(weights) and (chosen or orders):
-            for k, each in enumerate(chosen or orders):
+            for k, each in enumerate(chosen or orders or []):
                 if not (weights[k] if weights.ndim == 2 else weights)[each].any():
                     raise ValueError(f"sample_weight must not be all zero for the rows that network {k} is trained on")
         held = held_out.given(one, validation_data)
@@ -271,7 +287,7 @@ def _fit_abreast(nets, data, epochs, options, progress) -> Histories:
     try:
         crowd.train(epochs, threads.members_for(work, trainer._n_threads, threads.FLOP_PER_START), may_stop, after)
     except BaseException as error:
-        error.history = _histories(crowd, "interrupt" if isinstance(error, KeyboardInterrupt) else None)
+        error.history = _histories(crowd, "interrupt" if isinstance(error, KeyboardInterrupt) else None)  # type: ignore[attr-defined]
         raise
     finally:
         crowd.take_best()
@@ -297,7 +313,8 @@ def _fit_each(nets, data, epochs, options, progress) -> Histories:
     count = len(nets)
     loss, rates = np.full((count, epochs), np.nan), np.full((count, epochs), np.nan)
     held = np.full((count, epochs if data.held is not None else 0), np.nan)
-    why, halt = [None] * count, Event()
+    why: list[str | None] = [None] * count
+    halt = Event()
     judged = None if data.held is None else (*data.held[:2], data.held.weights if data.held.weights.size else None)
     bar = bar_of(count, 0) if progress else None
 
@@ -316,7 +333,7 @@ def _fit_each(nets, data, epochs, options, progress) -> Histories:
         try:
             record(k, trainer.run(X, y, epochs, order=order, sample_weight=weight, validation_data=judged))
         except DivergenceError as error:
-            record(k, error.history)
+            record(k, error.history)  # type: ignore[attr-defined]
             why[k] = "divergence"
         except BaseException as error:
             halt.set()
@@ -333,7 +350,7 @@ def _fit_each(nets, data, epochs, options, progress) -> Histories:
     try:
         threads.divide(train, range(count), min(count, threads.members_for(work, n_threads, threads.FLOP_PER_START)))
     except BaseException as error:
-        error.history = Histories(loss, held, rates, why)
+        error.history = Histories(loss, held, rates, why)  # type: ignore[attr-defined]
         raise
     finally:
         if bar is not None:

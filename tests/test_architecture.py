@@ -26,7 +26,7 @@ ROOMS = {
     "engine": "engine gradcheck",
     "files": "files",
     "embed": "embed",
-    "network": "network training loading",
+    "network": "network networks training training_of_networks loading",
     "tools": "",
     "command line": "cli commands __main__",
 }

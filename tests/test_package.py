@@ -98,8 +98,8 @@ def test_star_import_gives_the_public_names():
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match=r"module 'fastbp' has no attribute 'network_'"):
         _ = fastbp.network_
-    with pytest.raises(AttributeError, match=r"module 'fastbp' has no attribute 'Networks'"):
-        _ = fastbp.Networks
+    with pytest.raises(AttributeError, match=r"module 'fastbp' has no attribute 'Netz'"):
+        _ = fastbp.Netz
     with pytest.raises(ImportError, match="network_"):
         exec("from fastbp import network_")
 

@@ -5,6 +5,7 @@ Legend: K networks; P parameters of one; W lanes; N samples; m rows that a netwo
 
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -179,7 +180,8 @@ class Crowd:
         loss = net.loss_function
         self.set_reals(loss_scale=loss.scale(net.sizes[-1]), report=1.0, cap=np.inf, best=np.inf, best_held=np.inf, input_scale=1.0)
         self.held = no_samples(net.dtype)
-        self.given, self.rule, self.batch = NO_ROWS, None, 0
+        self.given, self.batch = NO_ROWS, 0
+        self.rule: Any = None
         self.slots = self.best = params[:0]
         self.rates = self.losses = self.held_losses = np.zeros((count, 0))
         self._idle: list[Lanes] = []
@@ -295,9 +297,9 @@ class Crowd:
     def compute(self, mode, members, out=None):
         """PREDICT, EVALUATE or DIFFERENTIATE, for all; losses (K,)."""
         count = len(self.params)
-        self.losses = np.zeros(count)
+        self.losses = losses = np.zeros((count, 1))
         threads.divide(lambda networks: self._call(mode, networks, out), self.groups(np.arange(count)), members)
-        return self.losses
+        return losses[:, 0]
 
     def train(self, epochs, members, may_stop, after):
         """Train all that are RUNNING up to `epochs`; ``after(epoch)`` is called when they have come to an epoch."""

@@ -29,7 +29,8 @@ class Histories:
     @property
     def n_epochs(self) -> np.ndarray:
         """Epochs (count,) that each network has run."""
-        return np.isfinite(self.loss).sum(axis=1)
+        found: np.ndarray = np.isfinite(self.loss).sum(axis=1)
+        return found
 
     def __len__(self) -> int:
         return len(self.loss)

@@ -11,64 +11,11 @@ from numba import types
 from fastbp.compiler import entry, inline, kernel
 from fastbp.kernels.abreast.lanes import from_lane, group_at, lane_of, load_group, reals_of, store_group
 from fastbp.kernels.abreast.minibatch import Data, losses_and_gradients, minibatch, write_outputs
+from fastbp.kernels.abreast.orders import order_rows, write_consecutive, write_rows_of_y
 from fastbp.kernels.codes import codes_are_known
-from fastbp.kernels.draws.philox import draw_with_replacement, shuffle_of_seeds
 from fastbp.kernels.modes import EVALUATE, PREDICT, TRAIN
-from fastbp.kernels.plan import DIVERGED, GIVEN, RUNNING, SHUFFLED, STOPPED, WITH_REPLACEMENT, plan_at
-from fastbp.simd.philox import SEEDS
+from fastbp.kernels.plan import DIVERGED, RUNNING, STOPPED, plan_at
 from fastbp.simd.register import fma, like, load, pointer, select, store, width
-
-
-@kernel
-def _write_rows_of_y(data, members, rows, rows_of_y, count, lanes):
-    """Rows of Y (K, N, O), where networks have targets of their own; else they are the rows of X, in the same place."""
-    for j in range(lanes if data.targets_of_each > 0 else 0):
-        first, place = lane_of(members, j).network * data.targets_of_each, j * data.row_stride
-        for i in range(place, place + count):
-            rows_of_y[i] = rows[i] + first
-
-
-@kernel
-def _shuffle(members, epoch, rows, stride, count, words, lanes):
-    seeds = words + 4 * SEEDS
-    for first in range(0, lanes, SEEDS):
-        n_seeds = min(SEEDS, lanes - first)
-        for k in range(n_seeds):
-            seeds[k] = lane_of(members, first + k).seed
-        shuffle_of_seeds(rows + first * stride, stride, count, seeds, n_seeds, epoch, words)
-
-
-@inline
-def _count_up(first, count, rows):
-    for i in range(count):
-        rows[i] = first + i
-
-
-@kernel
-def _order_rows(group, members, given, epoch, words, rows, stride, lanes):
-    """The rows (W, m) of an epoch."""
-    count = group.rows
-    if group.order == SHUFFLED:
-        _shuffle(members, epoch, rows, stride, count, words, lanes)
-    for j in range(lanes):
-        lane, own = lane_of(members, j), rows + j * stride
-        chosen = given + max(lane.order, 0)
-        if group.order == GIVEN and lane.order < 0:
-            _count_up(0, count, own)
-        elif group.order == GIVEN:
-            for i in range(count):
-                own[i] = chosen[epoch * lane.order_stride + i]
-        elif group.order == WITH_REPLACEMENT:
-            draw_with_replacement(own, count, lane.seed, epoch, 0, count)
-        for i in range(count if lane.order >= 0 and group.order != GIVEN else 0):
-            own[i] = chosen[own[i]]
-
-
-@kernel
-def _write_consecutive(first, count, rows, stride, lanes):
-    """The same rows (W, count) for all, from `first` on."""
-    for j in range(lanes):
-        _count_up(first, count, rows + j * stride)
 
 
 @kernel
@@ -98,8 +45,8 @@ def _evaluate(plan, work, data, members, reals, count, rows, rows_of_y):
         own.loss_sum = own.loss_rows = 0.0
     for top in range(0, count, plan.block):
         samples = min(plan.block, count - top)
-        _write_consecutive(top, samples, rows, data.row_stride, lanes)
-        _write_rows_of_y(data, members, rows, rows_of_y, samples, lanes)
+        write_consecutive(top, samples, rows, data.row_stride, lanes)
+        write_rows_of_y(data, members, rows, rows_of_y, samples, lanes)
         losses_and_gradients(plan, work, data, members, reals, rows, rows_of_y, samples, False)
         for j in range(lanes):
             own = reals_of(reals, j)
@@ -169,8 +116,8 @@ def _train(plan, work, group, members, reals, rates, losses, held_losses, given,
     lanes, size, flags = width(work), plan.batch, work + plan.norms
     epoch, are_running = group.first, True
     while epoch < group.last and are_running:
-        _order_rows(group, members, given, epoch, words, rows, data.row_stride, lanes)
-        _write_rows_of_y(data, members, rows, rows_of_y, group.rows, lanes)
+        order_rows(group, members, given, epoch, words, rows, data.row_stride, lanes)
+        write_rows_of_y(data, members, rows, rows_of_y, group.rows, lanes)
         for j in range(lanes):
             reals_of(reals, j).hyper[0] = rates[lane_of(members, j).network * group.epochs + epoch]
         for first in range(0, group.rows, size):
@@ -193,7 +140,7 @@ def _predict(plan, work, group, data, members, rows, out):
     lanes, n_out = width(work), plan.layers[plan.n_layers - 1].n_out
     for top in range(0, group.samples, plan.block):
         samples = min(plan.block, group.samples - top)
-        _write_consecutive(top, samples, rows, data.row_stride, lanes)
+        write_consecutive(top, samples, rows, data.row_stride, lanes)
         write_outputs(plan, work, data, rows, samples)
         for j in range(group.members):
             own = out + (lane_of(members, j).network * group.samples + top) * n_out
@@ -297,8 +244,8 @@ def run_abreast(
         for j in range(about.members):
             loss[lane_of(which, j).network] = reals_of(numbers, j).part
     else:
-        _write_consecutive(0, about.samples, row, about.row_stride, width(lanes))
-        _write_rows_of_y(data, which, row, place, about.samples, width(lanes))
+        write_consecutive(0, about.samples, row, about.row_stride, width(lanes))
+        write_rows_of_y(data, which, row, place, about.samples, width(lanes))
         losses_and_gradients(own, lanes, data, which, numbers, row, place, about.samples, True)
         for j in range(about.members):
             network = lane_of(which, j).network
