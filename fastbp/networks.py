@@ -5,7 +5,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from fastbp.arguments import integer
-from fastbp.engine import memory, threads, validation
+from fastbp.engine import memory, metrics, threads, validation
 from fastbp.engine.abreast import Crowd, samples_of
 from fastbp.engine.turn import Turn
 from fastbp.files import model_file
@@ -190,7 +190,9 @@ class Networks:
 
     def score(self, X, y) -> np.ndarray:
         """Accuracy or R^2 of each network, (count,); X and y as for `loss`, the rest as of `Network.score`."""
-        return np.array([net.score(X, y) for net in self])
+        one, outputs = self._one, self(X)
+        values, labels = validation.targets("y", y, outputs.shape[1], one.sizes[-1], one.loss_function.task, one.dtype)
+        return np.array([metrics.score(one.loss_function.task, each, labels if labels.size else values) for each in outputs])
 
     fit = fit
 
