@@ -61,6 +61,7 @@ RUN = {
         "python -m benchmarks.kernels_alone": "python -m benchmarks.kernels_alone --rounds 2 tabular",
         "python -m benchmarks.kernels_alone --rounds 60": "python -m benchmarks.kernels_alone --rounds 2 tabular",
         "python -m benchmarks.neighbours": "python -m benchmarks.neighbours --help",  # `benchmarks/tests` has its parts
+        "python -m benchmarks.many_networks": "python -m benchmarks.many_networks --rounds 1",
         "python -m benchmarks.bench_estimators": "python -m benchmarks.bench_estimators --rounds 1 iris",
         # needs the sources of two C libraries; `benchmarks/tests` runs it where they are
         "python -m benchmarks.libxsmm_dnn LIBXSMM LIBXSMM_DNN": "python -m benchmarks.libxsmm_dnn --help",

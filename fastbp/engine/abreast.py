@@ -18,7 +18,7 @@ from fastbp.engine.validation import NO_WEIGHTS
 from fastbp.kernels.abreast.lanes import Group, Lane
 from fastbp.kernels.abreast.train import run_abreast
 from fastbp.kernels.modes import TRAIN
-from fastbp.kernels.plan import NO_RULE, PER_POPULATION, RUNNING, SOFTMAX, STOPPED, Reals
+from fastbp.kernels.plan import GIVEN, NO_RULE, PER_POPULATION, RUNNING, SOFTMAX, STOPPED, Reals
 from fastbp.optimizers import N_HYPER
 from fastbp.simd import register
 from fastbp.simd.philox import SEEDS
@@ -230,6 +230,7 @@ class Crowd:
         self.given = np.concatenate(parts).astype(np.int32, copy=False)
         strides = [each.shape[1] if each.ndim == 2 and len(each) > 1 else 0 for each in rows]
         self.set_lanes(order=[places[id(each)] for each in rows], order_stride=strides)
+        self.settings["changes"] = any(strides)
 
     def set_held(self, samples, patience: int):
         """Judge the networks by these samples after every epoch, and keep what they were after the best, with patience."""
@@ -243,6 +244,8 @@ class Crowd:
 
     def begin(self, rates):
         """Make room for the records of so many epochs as there are `rates` (K, E)."""
+        if self.settings["order"] != GIVEN or len(self.held.x):
+            self.settings["changes"] = True
         self.rates = np.ascontiguousarray(rates)
         self.losses = np.full(rates.shape, np.nan)
         self.held_losses = np.full((len(rates), rates.shape[1] if len(self.held.x) else 0), np.nan)

@@ -19,7 +19,8 @@ MODULES = {
     "ieee754": "polynomial",
     "tile": "tile_accumulate tile_axpy tile_floor tile_load tile_rank tile_repeat tile_splat tile_store tile_sums tile_where_above"
     " tile_zero",
-    "transpose": "column_load column_store square_load square_load_transposed square_times square_times_first",
+    "transpose": "column_load column_store columns_together square_load square_load_transposed square_times square_times_first"
+    " store_columns",
 }
 HOME = {name: f"{__name__}.{module}" for module, names in MODULES.items() for name in names.split()}
 

@@ -28,6 +28,7 @@ Group = Record(
     row_stride="numbers from the rows of one lane to those of the next",
     columns="I', numbers of a row of X; see `Data`",
     target_columns="O', the same of Y",
+    changes="1: the rows of an epoch are not those of the one before, or something else is written where they are",
     targets_of_each="N, where Y is (K, N, O), else 0",
     weights_of_each="N, where the weights of samples are (K, N), else 0",
     first="epoch that the call begins with",

@@ -116,8 +116,9 @@ def _train(plan, work, group, members, reals, rates, losses, held_losses, given,
     lanes, size, flags = width(work), plan.batch, work + plan.norms
     epoch, are_running = group.first, True
     while epoch < group.last and are_running:
-        order_rows(group, members, given, epoch, words, rows, data.row_stride, lanes)
-        write_rows_of_y(data, members, rows, rows_of_y, group.rows, lanes)
+        if epoch == group.first or group.changes == 1:
+            order_rows(group, members, given, epoch, words, rows, data.row_stride, lanes)
+            write_rows_of_y(data, members, rows, rows_of_y, group.rows, lanes)
         for j in range(lanes):
             reals_of(reals, j).hyper[0] = rates[lane_of(members, j).network * group.epochs + epoch]
         for first in range(0, group.rows, size):
