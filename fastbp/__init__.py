@@ -27,11 +27,11 @@ _MODULES = {
     "files.model_file": "ModelFormatError",
 }
 _SUBMODULES = [
-    *("activations", "baseline", "embed", "estimators", "gradcheck", "initializers", "losses", "optimizers", "plotting"),
-    *("schedules", "textbook"),
+    *("activations", "baseline", "embed", "estimators", "gradcheck", "initializers", "losses", "minimizers", "optimizers"),
+    *("plotting", "schedules", "textbook"),
 ]
 _HOME = {name: f"fastbp.{module}" for module, names in _MODULES.items() for name in names.split()}
-_CLASSES = ("activations", "losses", "optimizers")  # whose ``__all__`` is public here, too
+_CLASSES = ("activations", "losses", "minimizers", "optimizers")  # whose ``__all__`` is public here, too
 
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from fastbp import gradcheck as gradcheck
     from fastbp import initializers as initializers
     from fastbp import losses as losses
+    from fastbp import minimizers as minimizers
     from fastbp import optimizers as optimizers
     from fastbp import plotting as plotting
     from fastbp import schedules as schedules
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from fastbp.gradcheck import GradientReport as GradientReport
     from fastbp.loading import load as load
     from fastbp.losses import *  # noqa: F403
+    from fastbp.minimizers import *  # noqa: F403
     from fastbp.network import Network as Network
     from fastbp.networks import Networks as Networks
     from fastbp.optimizers import *  # noqa: F403

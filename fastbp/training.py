@@ -1,7 +1,11 @@
 """`fit`: a trainer that is used once; what its options are."""
 
+from inspect import signature
+
+from fastbp import minimizers
 from fastbp.engine import validation
 from fastbp.engine.history import History
+from fastbp.engine.minimize.run import check, fit_all
 from fastbp.engine.trainer import Trainer
 from fastbp.files import checkpoint
 
@@ -128,7 +132,12 @@ def fit(
     RuntimeError
         While the network is being trained already, by another thread or around a callback.
     """
-    callbacks = validation.functions("callbacks", callbacks)
+    given = dict(locals())
+    callbacks = given["callbacks"] = validation.functions("callbacks", callbacks)
+    minimizer = minimizers.meant_by(optimizer)
+    if minimizer is not None:
+        check(net, minimizer, given, {name: each.default for name, each in signature(fit).parameters.items()})
+        return fit_all(net, minimizer, X, y, given)
     state = None if resume is None else checkpoint.read_run(resume, net._settings(), callbacks)
     trainer = Trainer(
         net,

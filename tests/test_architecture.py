@@ -21,7 +21,7 @@ ROOMS = {
     "storage": "storage",
     "compiler": "compiler",
     "simd": "simd",
-    "classes": "arguments activations losses optimizers initializers schedules",
+    "classes": "arguments activations losses optimizers minimizers initializers schedules",
     "kernels": "kernels",
     "engine": "engine gradcheck",
     "files": "files",

@@ -59,6 +59,8 @@ class Session:
     entries : Entries, optional
         The first layer leaves out the zeros of the samples, which have this many other numbers; not with `narrow`, nor with
         dropout of the inputs.
+    kernel : Entry, default run
+        What is called; not with `narrow`.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Session:
         members=1,
         extra=NOTHING,
         entries=None,
+        kernel=run,
     ):
         self.entries, self.batch = entries, batch
         self.net, self.members, self.differentiate = net, members, differentiate
@@ -137,12 +140,13 @@ class Session:
         self._params = net._vector  # which stays where it is
         self._given: tuple[int, ...] = ()  # numbers of samples, labels and weights in the last `compute`
         self._count = 0  # of samples in the last `compute` or `predict`
-        self._run = (run_narrow if narrow else run).compiled(choice, self.dtype)
+        self._kernel = run_narrow if narrow else kernel
+        self._run = self._kernel.compiled(choice, self.dtype)
 
     @property
     def machine_code(self) -> int:
         """Address of what its kernel is compiled to."""
-        return (run_narrow if self.narrow else run).address(self._run)
+        return self._kernel.address(self._run)
 
     def places(self, order) -> list[int]:
         """Addresses of plan, work, params, reals, rates, record, this `order` and meeting, which stay where they are."""

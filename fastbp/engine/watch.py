@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,12 +16,15 @@ from fastbp.engine.run_state import Moment
 from fastbp.engine.supervisor import Stopping
 from fastbp.engine.training_session import TrainingSession
 
+if TYPE_CHECKING:
+    from fastbp.engine.minimize.run import Iterations
+
 
 @dataclass
 class Watch:
     """Looks at the epochs of a run, one after the other."""
 
-    session: TrainingSession  # ready to train
+    session: "TrainingSession | Iterations"  # ready to train
     loss_rule: Stopping | None  # which the kernel follows
     gradient_tol: float | None
     held_out: HeldOut | None

@@ -15,3 +15,4 @@ from fastbp.compiler import add_this_module
 add_this_module()
 
 TRAIN, STEP, DIFFERENTIATE, EVALUATE, PREDICT, VJP, JVP, JACOBIAN = range(8)  # the last three are one kind
+NORMAL_EQUATIONS, PRODUCT = 8, 9

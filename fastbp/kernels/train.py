@@ -191,7 +191,8 @@ def in_lanes(call, mode, member, crew):
     return 0.0
 
 
-def _signature(dtype):
+def signature(dtype):
+    """Of the functions that Python calls with the arrays of a session."""
     vector, ints, reals = dtype[::1], types.int64[::1], types.float64[::1]
     numbers, places, rows = (types.Array(each, 1, "C", readonly=True) for each in (dtype, types.int32, types.int64))
     samples = OneOf(dtype, OTHERS)
@@ -248,7 +249,7 @@ def _running(name, way):
         return way(Call(*own, pointer(order), data, pointer(out)), mode, member, Crew(pointer(meeting), number))
 
     run.__name__ = run.__qualname__ = name
-    return entry(_signature)(run)
+    return entry(signature)(run)
 
 
 run, run_narrow = _running("run", in_panels), _running("run_narrow", in_lanes)

@@ -45,6 +45,9 @@ LONG_BATCH = 1024  # samples up to which a mini-batch is one block
 BLOCK_ROWS = 96  # samples of a block: a multiple of this
 SMALL_GRADIENT = 1 << 17  # bytes: to add it to another takes little of the time in which a block gives it
 
+# curvature (`curvature/`)
+ROWS_OF_JACOBIAN = 256  # samples of a block, at most: no deeper than a product in one go (bits)
+
 # narrow networks (`narrow/`)
 # units of the widest layer up to which lanes over samples are the faster way: without it 2-3-3-1, one sample at a time, takes five
 # times as long, and 8-12-12-3 in mini-batches of 32 twice as long

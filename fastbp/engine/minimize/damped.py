@@ -1,0 +1,88 @@
+"""Damped Gauss-Newton steps: (J^T J + mu I) h = -g, with mu by the gain of the last step (Levenberg-Marquardt)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastbp.engine.minimize.objective import Objective
+
+MOST_DAMPING = 1e16  # times the curvature: a step that is so short is lost in rounding
+
+
+class Damping:
+    """mu by Nielsen's rule (Madsen, Nielsen and Tingleff, 2004, algorithm 3.16).
+
+    Parameters
+    ----------
+    factor : float
+        Of the `curvature` at first.
+    curvature : float
+        Largest element of the diagonal of J^T J, or another measure of its size.
+    """
+
+    def __init__(self, factor: float, curvature: float) -> None:
+        self.mu, self.growth = factor * curvature, 2.0
+        self.most = MOST_DAMPING * max(curvature, np.finfo(np.float64).tiny)
+
+    def shrink(self, gain: float) -> None:
+        """After a step that has lowered the loss by `gain` times what the model promised."""
+        self.mu *= max(1.0 / 3.0, 1.0 - (2.0 * gain - 1.0) ** 3)
+        self.growth = 2.0
+
+    def grow(self) -> None:
+        """After a step that has not."""
+        self.mu *= self.growth
+        self.growth *= 2.0
+
+    def is_over(self) -> bool:
+        """Whether there is nothing more to gain by damping."""
+        return not self.mu < self.most
+
+
+def search(objective: Objective, system: Any, factor: float, epochs: int, after: Callable[[float, Any], bool]) -> str | None:
+    """Iterations of damped Gauss-Newton steps; see `fastbp.engine.minimize.run`.
+
+    Parameters
+    ----------
+    objective : Objective
+    system : NormalSystem or ProductSystem
+        ``linearize()`` takes the curvature where the network is, ``gradient`` is that of the loss, ``size()`` a measure of the
+        curvature, and ``solve(mu)`` gives h, or None where that fails.
+    factor : float
+        Of the first damping.
+    epochs : int
+    after : callable
+    """
+    net, eps = objective.net, np.finfo(objective.net.dtype).eps
+    params = net._vector
+    best, loss = params.copy(), objective.loss()
+    damping = None
+    try:
+        for _ in range(epochs):
+            system.linearize()
+            if damping is None:
+                damping = Damping(factor, system.size())
+            while True:
+                step = system.solve(damping.mu)
+                if step is not None:
+                    if np.linalg.norm(step) <= eps * (np.linalg.norm(best) + eps):
+                        return "converged"
+                    params[:] = best + step
+                    lower = objective.loss()
+                    # h^T J^T J h = -h^T g - mu h^T h
+                    promised = 0.5 * float(step @ (damping.mu * step - system.gradient))
+                    if loss - lower > 0 and promised > 0:
+                        break
+                damping.grow()
+                if damping.is_over():
+                    return "converged"
+            damping.shrink((loss - lower) / promised)
+            best[:], loss = params, lower
+            if after(loss, system.gradient):
+                return None
+            if not np.array_equal(params, best):  # a callback has written others
+                best[:], loss = params, objective.loss()
+    finally:
+        params[:] = best
+    return None

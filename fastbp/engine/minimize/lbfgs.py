@@ -1,0 +1,46 @@
+"""L-BFGS, by SciPy, which asks the kernels for the loss of all samples and its gradient."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastbp.engine.minimize.objective import Objective
+from fastbp.minimizers import LBFGS
+
+
+def minimize_lbfgs(objective: Objective, after: Callable[[Any], None] | None, **options: Any) -> Any:
+    """SciPy's result, from the network's present parameters; which of all those tried it has then, is not said.
+
+    Parameters
+    ----------
+    objective : Objective
+    after : callable, optional
+        Called after each iteration with the parameters `x` and the loss `fun` as attributes of one argument; to raise StopIteration
+        ends the search.
+    **options
+        Of SciPy's method "L-BFGS-B".
+    """
+    from scipy.optimize import minimize
+
+    # the name of the argument asks SciPy for more than the parameters
+    callback = None if after is None else lambda intermediate_result: after(intermediate_result)
+    start = objective.net._vector.astype(np.float64)
+    return minimize(objective, start, method="L-BFGS-B", jac=True, callback=callback, options=options)
+
+
+def search(objective: Objective, settings: LBFGS, epochs: int, after: Callable[[float, Any], bool]) -> str | None:
+    """Iterations of L-BFGS; see `fastbp.engine.minimize.run`."""
+    net, latest = objective.net, objective.net._vector.copy()
+
+    def take(step):
+        net._vector[:] = latest[:] = step.x
+        if after(float(step.fun), objective.session.out):
+            raise StopIteration
+
+    options = {"maxcor": settings.memory, "gtol": settings.gradient_tol, "ftol": settings.loss_tol}
+    try:
+        result = minimize_lbfgs(objective, take, maxiter=epochs, maxfun=np.iinfo(np.int32).max, **options)
+    finally:
+        net._vector[:] = latest
+    return "converged" if result.status == 0 else None

@@ -1,0 +1,184 @@
+"""`fit_all`: a fit by a minimiser, which takes all samples at once, until a rule of stopping, a callback or the user ends it."""
+
+from itertools import pairwise
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from fastbp.arguments import boolean, integer, real
+from fastbp.engine import held_out, memory, sparsity, validation
+from fastbp.engine.history import History
+from fastbp.engine.minimize import damped, lbfgs
+from fastbp.engine.minimize.curvature import NormalEquations
+from fastbp.engine.minimize.normal_system import NormalSystem
+from fastbp.engine.minimize.objective import Objective
+from fastbp.engine.supervisor import DivergenceError, Stopping
+from fastbp.engine.validation import NO_WEIGHTS
+from fastbp.engine.watch import Watch, bar_of, takes_moment
+from fastbp.losses import SquaredError
+from fastbp.minimizers import LBFGS, LevenbergMarquardt, Minimizer
+
+MOST_PARAMETERS = 5000  # whose matrix of 200 MB is decomposed in a second or two
+# arguments of `fit` that only mini-batches give a meaning
+OF_MINI_BATCHES = "batch_size order l1 clip_norm clip_value max_norm dropout input_dropout schedule resume".split()
+
+
+def check(net: Any, minimizer: Minimizer, given: dict[str, Any], defaults: dict[str, Any]) -> None:
+    """Raise for arguments of `fit` that a minimiser has no use for, and for networks that it is not for."""
+    name = minimizer.name
+    for argument in OF_MINI_BATCHES:
+        value = given[argument]
+        if not (value is defaults[argument] or np.array_equal(value, defaults[argument])):
+            raise ValueError(f"{argument} has no meaning for optimizer={name!r}, which takes all samples at once: leave it out")
+    if isinstance(given["shuffle"], str):
+        raise ValueError(f"shuffle has no meaning for optimizer={name!r}, which takes all samples at once: leave it out")
+    if any(map(takes_moment, given["callbacks"])):
+        raise ValueError(f"callbacks must not hold a Checkpoint for optimizer={name!r}, whose runs cannot be resumed")
+    if minimizer.needs_squares and type(net.loss_function) is not SquaredError:
+        raise ValueError(
+            f"optimizer={name!r} needs a loss that is a sum of squares, loss='squared', not {net.loss_function.name!r}: take"
+            " optimizer='lbfgs', or an update rule"
+        )
+    count = net._vector.size
+    if isinstance(minimizer, LevenbergMarquardt):
+        if count > MOST_PARAMETERS:
+            raise ValueError(
+                f"optimizer='lm' solves for all parameters at once, at most {MOST_PARAMETERS}, but this network has {count}: take"
+                " optimizer='gauss-newton-cg' or 'lbfgs'"
+            )
+        memory.check_room("optimizer='lm'", 20 * count**2)
+
+
+class Iterations:
+    """What `Watch` asks of a session, for iterations of a minimiser."""
+
+    def __init__(self, net: Any, rows: Any, rule: Stopping | None) -> None:
+        self.net, self.rows, self.rule = net, rows, rule
+        self.epoch = 0
+        self.outputs: Any = None
+        self._loss, self._gradient = np.nan, np.zeros(0)
+
+    def add(self, loss: float, gradient: np.ndarray) -> None:
+        """Another iteration, its loss after the step and the gradient that it has come from."""
+        self.epoch += 1
+        self._loss, self._gradient = loss, gradient
+        if self.rule is not None:
+            self.rule.follow(loss)
+        if self.outputs is not None:
+            self.outputs[:] = self.net._outputs(self.rows)
+
+    def set_stop(self, rule: Stopping | None) -> None:
+        """The rule is known."""
+
+    def set_outputs(self, outputs: Any) -> None:
+        """Where the outputs after each iteration are wanted."""
+        self.outputs = outputs
+
+    def losses_and_rates(self, first: int, last: int) -> tuple[list[float], list[float]]:
+        """The loss of the last iteration; there is no rate."""
+        return [self._loss], []
+
+    def norms(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Norms of weights and biases of each layer after the last iteration, and of their gradients: (1, 2 L)."""
+        return self._norms(self.net._vector), self._norms(self._gradient)
+
+    def _norms(self, vector):
+        sizes = [size for n_in, n_out in pairwise(self.net.sizes) for size in (n_in * n_out, n_out)]
+        return np.array([[np.linalg.norm(part) for part in np.split(vector, np.cumsum(sizes)[:-1])]])
+
+    def stop_state(self) -> tuple[float, int]:
+        """Of the rule of stopping, now."""
+        assert self.rule is not None
+        return self.rule.best, self.rule.waited
+
+
+def decay_of(net: Any, l2: float) -> np.ndarray:
+    """(P,): `l2` of weights, 0 of biases."""
+    return np.concatenate([np.repeat([l2, 0.0], [n_in * n_out, n_out]) for n_in, n_out in pairwise(net.sizes)])
+
+
+def fit_all(net: Any, minimizer: Minimizer, X: Any, y: Any, given: dict[str, Any]) -> History:
+    """`Network.fit` by a minimiser, whose arguments have passed `check`: see there."""
+    epochs, l2 = integer("epochs", given["epochs"]), real("l2", given["l2"])
+    n_threads = None if given["n_threads"] is None else integer("n_threads", given["n_threads"])
+    tol = None if given["tol"] is None else real("tol", given["tol"])
+    patience = None if given["patience"] is None else integer("patience", given["patience"])
+    limit = integer("n_iter_no_change", given["n_iter_no_change"])
+    gradient_tol = None if given["gradient_tol"] is None else real("gradient_tol", given["gradient_tol"])
+    record_norms, record_score, progress = (boolean(name, given[name]) for name in ("record_norms", "record_score", "progress"))
+    rng = net.rng if given["rng"] is None else validation.generator(given["rng"])
+    rows = validation.samples("X", X, net.sizes[0], net.dtype)
+    values, labels = validation.targets("y", y, len(rows), net.sizes[-1], net.loss_function.task, net.dtype)
+    weights = validation.weights_of_samples(given["sample_weight"], len(rows))
+    targets = labels if labels.size else values
+    judged = held_out.given(net, given["validation_data"])
+    held_count = 0
+    if judged is None:
+        held_count = held_out.count_of(real("validation_fraction", given["validation_fraction"]), len(rows))
+    if patience is not None and judged is None and held_count == 0:
+        raise ValueError("patience needs validation_data or validation_fraction")
+    validation.finite_parameters("params", net._vector)
+    with net._turn:
+        if held_count:
+            before = rng.bit_generator.state
+            chosen, held = held_out.split(rng, len(rows), held_count)
+            if len(weights) and not weights[chosen].any():
+                rng.bit_generator.state = before
+                raise ValueError("sample_weight must not be all zero for the rows that are trained on")
+            judged = held_out.HeldOut(rows[held], targets[held], NO_WEIGHTS)
+            rows, targets, weights = rows[chosen], targets[chosen], weights[chosen] if len(weights) else weights
+        if minimizer.needs_squares:
+            rows = sparsity.dense(rows)
+        values, labels = (None, targets) if targets.ndim == 1 else (targets, None)
+        objective = Objective(net, rows, values, labels, weights, n_threads)
+        objective.session.set_penalty(l2 / len(rows), 0.0)
+        iterations = Iterations(net, rows, None if tol is None else Stopping(tol, limit))
+        watch = Watch(
+            iterations,
+            iterations.rule,
+            gradient_tol,
+            judged,
+            None if patience is None else Stopping(0.0, patience),
+            targets if record_score else None,
+            n_threads,
+            record_norms,
+            given["callbacks"],
+            bar_of(epochs, 0) if progress else None,
+            epochs,
+            dict,
+        )
+        history = watch.history
+
+        def after(loss, gradient):
+            iterations.add(loss, gradient)
+            return watch.after(iterations.epoch - 1, iterations.epoch, [perf_counter()])
+
+        try:
+            reason = _search(net, minimizer, objective, rows, values, weights, l2, n_threads, epochs, after)
+            history.stopped_by = history.stopped_by or reason
+            watch.restore_best()
+        except BaseException as error:
+            error.history = watch.interrupt(iterations.epoch)  # type: ignore[attr-defined]
+            if isinstance(error, KeyboardInterrupt):
+                history.stopped_by = history.stopped_by or "interrupt"
+                watch.restore_best()
+            raise
+        finally:
+            objective.close()
+            watch.close()
+    return history
+
+
+def _search(net, minimizer, objective, rows, values, weights, l2, n_threads, epochs, after):
+    if not np.isfinite(objective.loss()):
+        message = "the loss of these samples is not finite, and the network is as it was: scale X to mean 0 and deviation 1"
+        raise DivergenceError(0, 0.0, message)
+    if isinstance(minimizer, LBFGS):
+        return lbfgs.search(objective, minimizer, epochs, after)
+    decay = decay_of(net, l2 / len(rows))
+    system = NormalSystem(net, NormalEquations(net, rows, values, weights, n_threads), decay)
+    try:
+        return damped.search(objective, system, minimizer.damping, epochs, after)
+    finally:
+        system.close()

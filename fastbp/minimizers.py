@@ -1,0 +1,93 @@
+"""Minimisers: what `fit` may be told, in the place of an update rule, to take all samples at once and look at the curvature.
+
+They are settings; what they do is in :mod:`fastbp.engine.minimize`. Each epoch is an iteration: a step that lowers the loss.
+"""
+
+from typing import Any
+
+from fastbp.arguments import integer, positive, real
+from fastbp.compiler import Described, Registry
+from fastbp.optimizers import OPTIMIZERS
+
+__all__ = ["LBFGS", "LevenbergMarquardt"]
+
+MINIMIZERS = Registry("optimizer")
+
+
+class Minimizer(Described):
+    """Base of the minimisers.
+
+    Attributes
+    ----------
+    needs_squares : bool
+        Whether the loss must be a sum of squares.
+    """
+
+    registry = MINIMIZERS
+    needs_squares = False
+
+
+class _Damped(Minimizer):
+    needs_squares = True
+
+    def __init__(self, damping: float = 1e-3):
+        self.damping = positive("damping", damping)
+
+
+@MINIMIZERS.register
+class LevenbergMarquardt(_Damped):
+    """w <- w - (J^T J + mu I)^-1 g, mu by Nielsen's rule (Levenberg, 1944; Marquardt, 1963; Nielsen, 1999).
+
+    mu begins with `damping` times the largest element of the diagonal of J^T J. With r the gain of the loss by what the quadratic
+    model promised, a step of r > 0 is taken and mu multiplied by max(1/3, 1 - (2 r - 1)^3); without, mu is multiplied by 2,
+    then 4, 8 and so on, until there is one (Madsen, Nielsen and Tingleff, "Methods for non-linear least squares problems", 2nd ed.,
+    2004, algorithm 3.16). J^T J is that of the mean loss, L2 penalty included.
+
+    Parameters
+    ----------
+    damping : float, default 1e-3
+    """
+
+    name = "lm"
+
+
+@MINIMIZERS.register
+class LBFGS(Minimizer):
+    """SciPy's L-BFGS-B: quasi-Newton steps from the last ten changes of the gradient (Byrd, Lu, Nocedal and Zhu, 1995).
+
+    Parameters
+    ----------
+    memory : int, default 10
+        Changes that are kept.
+    gradient_tol : float, default 1e-5
+        The largest component of the gradient at which to stop.
+    loss_tol : float, default 2.2e-9
+        Stop when a step lowers the loss by less than this part of it.
+    """
+
+    name = "lbfgs"
+
+    def __init__(self, memory: int = 10, gradient_tol: float = 1e-5, loss_tol: float = 2.220446049250313e-09):
+        self.memory = integer("memory", memory)
+        self.gradient_tol = real("gradient_tol", gradient_tol)
+        self.loss_tol = real("loss_tol", loss_tol)
+
+
+def meant_by(value: Any) -> Minimizer | None:
+    """The minimiser meant by a name, class or instance; None for what `fastbp.optimizers.get` is to be asked for.
+
+    Raises
+    ------
+    ValueError
+        For a name of neither.
+    """
+    if isinstance(value, str):
+        if value in OPTIMIZERS.names:
+            return None
+        if value not in MINIMIZERS.names:
+            names = ", ".join([*OPTIMIZERS.names, *MINIMIZERS.names])
+            raise ValueError(f"optimizer {value!r} is not known; choose from {names}")
+    elif not issubclass(value if isinstance(value, type) else type(value), Minimizer):
+        return None
+    found: Minimizer = MINIMIZERS.get(value)
+    return found
