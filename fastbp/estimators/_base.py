@@ -1,7 +1,6 @@
 """What classifier and regressor have in common: the scikit-learn contract around a `Network`."""
 
 from copy import deepcopy
-from functools import partial
 from itertools import chain, pairwise
 from operator import is_
 
@@ -21,7 +20,7 @@ from fastbp.estimators._callbacks import Support, Tasks
 from fastbp.estimators._conversion import Conversion
 from fastbp.estimators._held_out import HeldOut
 from fastbp.estimators._inspection import Inspection
-from fastbp.estimators._lbfgs import fit_lbfgs
+from fastbp.estimators._minimizers import prepare_all
 from fastbp.estimators._stochastic import prepare_stochastic
 from fastbp.estimators._training_data import TrainingData
 from fastbp.network import Network
@@ -154,8 +153,8 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
                 init = self._first_parameters(net, *init)
                 data = TrainingData.make(net, rows, matrix, sample_weight)
                 validation = self._given_held_out(net, *held_out)
-                if self.solver == "lbfgs":
-                    train = partial(fit_lbfgs, self, net, data, validation, tasks)
+                if _parameters.takes_all(self):
+                    train = prepare_all(self, net, data, validation, tasks)
                 else:
                     train = prepare_stochastic(self, net, data, validation, rng, tasks, incremental, extra)
             except BaseException:
@@ -237,7 +236,8 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
             coefs.append(rng.uniform(-bound, bound, (n_in, n_out)).astype(dtype, copy=False))
             intercepts.append(rng.uniform(-bound, bound, n_out).astype(dtype, copy=False))
         # after lbfgs scikit-learn's weights are in double precision, whatever the precision of X
-        self._link(self._make_network(sizes, coefs, intercepts, np.float64 if self.solver == "lbfgs" else dtype))
+        is_double = self.solver == "lbfgs" or (_parameters.takes_all(self) and self.dtype is None)
+        self._link(self._make_network(sizes, coefs, intercepts, np.float64 if is_double else dtype))
         for name in COUNTED:
             self.__dict__.pop(name, None)
         self._count_on()
@@ -246,7 +246,7 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         """Set what a fit counts on with, where that is missing: at first, or where the weights come from elsewhere."""
         own = self.__dict__
         own.setdefault("history_", History(loss=own.get("loss_curve_", [])))
-        if self.solver == "lbfgs":
+        if _parameters.takes_all(self):
             return
         own.setdefault("t_", 0)
         own.setdefault("loss_curve_", self.history_.loss)

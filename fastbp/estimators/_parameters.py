@@ -9,7 +9,7 @@ from sklearn.metrics import get_scorer_names
 from sklearn.utils import _param_validation
 from sklearn.utils._param_validation import Options, StrOptions
 
-from fastbp import activations, optimizers, schedules
+from fastbp import activations, minimizers, optimizers, schedules
 from fastbp.engine import memory, regularization, validation
 
 # the parameters of the estimators that are arguments of update rules under another name
@@ -42,7 +42,7 @@ class Names(StrOptions):
 CONSTRAINTS: dict = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     "activation": [Names(lambda: ["logistic", *activations.ACTIVATIONS.names]), activations.Activation, list, tuple],
-    "solver": [Names(lambda: ["lbfgs", *optimizers.OPTIMIZERS.names])],
+    "solver": [Names(lambda: [*minimizers.MINIMIZERS.names, *optimizers.OPTIMIZERS.names])],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     "learning_rate": [Names(lambda: [*SGD_SCHEDULES, *schedules.SCHEDULES.names]), schedules.Schedule],
@@ -141,7 +141,7 @@ def regularization_of(estimator, n_hidden: int) -> regularization.Regularization
     """What is done to training beyond loss, `alpha` and rule; an error names the parameter at fault."""
     extra = regularization.checked(n_hidden, *(getattr(estimator, name) for name in REGULARIZATION))
     is_scheduled = schedule(estimator) is not None
-    if estimator.solver == "lbfgs" and (is_scheduled or extra != regularization.NOTHING):
+    if takes_all(estimator) and (is_scheduled or extra != regularization.NOTHING):
         at_fault = [name for name in REGULARIZATION if np.any(getattr(estimator, name))]
         name = "learning_rate" if is_scheduled else at_fault[0]
         raise ValueError(
@@ -149,6 +149,11 @@ def regularization_of(estimator, n_hidden: int) -> regularization.Regularization
             f" ({', '.join(optimizers.OPTIMIZERS.names)}), not {estimator.solver!r}."
         )
     return extra
+
+
+def takes_all(estimator) -> bool:
+    """Whether ``solver`` takes all samples at once: one of `fastbp.minimizers`."""
+    return estimator.solver in minimizers.MINIMIZERS.names
 
 
 def update_rule(estimator) -> optimizers.Optimizer:

@@ -29,7 +29,6 @@ class NormalEquations(Session):
         members = threads.members_for(flop_of_row * len(rows), n_threads)
         super().__init__(net, min(len(rows), ROWS_OF_JACOBIAN), differentiate=True, members=members, kernel=curve)
         self.set_data(rows, values, None, sample_weight)
-        self.plan.area = 0
         self.plan.budget = max(1, int(CALL_SECONDS * FIRST_RATE / (flop_of_row * self.plan.block)))
         self._is_long = True  # a call ends where its budget does
         panel = self._panel
@@ -37,18 +36,19 @@ class NormalEquations(Session):
         self._triangle = self.panels * (self.panels + 1) // 2 * panel**2
         size = self._triangle + self.panels * self.plan.panel_stride + members * (self.panels + 1) * panel
         self.out = memory.zeros(size, net.dtype)
-        self.plan.outputs = False
+        self._full = np.zeros((self.panels * panel, self.panels * panel))
 
-    def compute_curvature(self) -> np.ndarray:
-        """(P + 1, P + 1): J^T J of the mean loss, and in the last column J^T e and e^T e; only the upper triangle is filled."""
+    def compute(self) -> np.ndarray:
+        """J^T J of the mean loss, (P, P), in column P J^T e, and e^T e below; only the upper triangle is filled, of more columns.
+
+        The next call overwrites it.
+        """
         self.call(NORMAL_EQUATIONS)
         factor = 2.0 * self.reals.loss_scale * (1.0 if self.plan.weighted else 1.0 / self.plan.n_rows)
-        panel, count = self._panel, self.panels
-        full = np.zeros((count * panel, count * panel))
-        begin = 0
-        for q in range(count):
+        panel, begin = self._panel, 0
+        for q in range(self.panels):
             rows = (q + 1) * panel
             part = self.out[begin : begin + rows * panel].reshape(rows, panel)
-            np.multiply(part, factor, out=full[:rows, q * panel : rows])
+            np.multiply(part, factor, out=self._full[:rows, q * panel : rows])
             begin += rows * panel
-        return full
+        return self._full

@@ -1,4 +1,4 @@
-"""Damped Gauss-Newton steps: (J^T J + mu I) h = -g, with mu by the gain of the last step (Levenberg-Marquardt)."""
+"""Damped Gauss-Newton steps: (J^T J + mu D) h = -g, with mu by the gain of the last step (Levenberg-Marquardt)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 from fastbp.engine.minimize.objective import Objective
 
-MOST_DAMPING = 1e16  # times the curvature: a step that is so short is lost in rounding
+MOST_DAMPING = 1e16  # a step that is so short is lost in rounding
 
 
 class Damping:
@@ -15,15 +15,12 @@ class Damping:
 
     Parameters
     ----------
-    factor : float
-        Of the `curvature` at first.
-    curvature : float
-        Largest element of the diagonal of J^T J, or another measure of its size.
+    mu : float
+        The first.
     """
 
-    def __init__(self, factor: float, curvature: float) -> None:
-        self.mu, self.growth = factor * curvature, 2.0
-        self.most = MOST_DAMPING * max(curvature, np.finfo(np.float64).tiny)
+    def __init__(self, mu: float) -> None:
+        self.mu, self.growth = mu, 2.0
 
     def shrink(self, gain: float) -> None:
         """After a step that has lowered the loss by `gain` times what the model promised."""
@@ -37,10 +34,10 @@ class Damping:
 
     def is_over(self) -> bool:
         """Whether there is nothing more to gain by damping."""
-        return not self.mu < self.most
+        return self.mu > MOST_DAMPING
 
 
-def search(objective: Objective, system: Any, factor: float, epochs: int, after: Callable[[float, Any], bool]) -> str | None:
+def search(objective: Objective, system: Any, mu: float, epochs: int, after: Callable[[float, Any], bool]) -> str | None:
     """Iterations of damped Gauss-Newton steps; see `fastbp.engine.minimize.run`.
 
     Parameters
@@ -49,29 +46,27 @@ def search(objective: Objective, system: Any, factor: float, epochs: int, after:
     system : NormalSystem or ProductSystem
         ``linearize()`` takes the curvature where the network is, ``gradient`` is that of the loss, ``size()`` a measure of the
         curvature, and ``solve(mu)`` gives h, or None where that fails.
-    factor : float
-        Of the first damping.
+    mu : float
+        The first damping.
     epochs : int
     after : callable
     """
     net, eps = objective.net, np.finfo(objective.net.dtype).eps
     params = net._vector
     best, loss = params.copy(), objective.loss()
-    damping = None
+    damping = Damping(mu)
     try:
         for _ in range(epochs):
             system.linearize()
-            if damping is None:
-                damping = Damping(factor, system.size())
             while True:
-                step = system.solve(damping.mu)
-                if step is not None:
-                    if np.linalg.norm(step) <= eps * (np.linalg.norm(best) + eps):
+                h = system.solve(damping.mu)
+                if h is not None:
+                    if np.linalg.norm(h) <= eps * (np.linalg.norm(best) + eps):
                         return "converged"
-                    params[:] = best + step
+                    params[:] = best + system.corrected(h, damping.mu)
                     lower = objective.loss()
-                    # h^T J^T J h = -h^T g - mu h^T h
-                    promised = 0.5 * float(step @ (damping.mu * step - system.gradient))
+                    # h^T J^T J h = -h^T g - mu h^T D h
+                    promised = 0.5 * float(h @ (damping.mu * system.scale * h - system.gradient))
                     if loss - lower > 0 and promised > 0:
                         break
                 damping.grow()

@@ -1,61 +1,102 @@
-"""The normal equations of a damped step, solved by Cholesky's method."""
+"""The normal equations of a damped step, solved by Cholesky's method, and the correction of the step for the curve of its path."""
 
 from typing import Any
 
 import numpy as np
 
 from fastbp.engine.minimize.curvature import NormalEquations
+from fastbp.engine.minimize.objective import Objective
+
+LEAST_SCALE = 1e-2  # of the largest: parameters that little depends on would go far in a step that is hardly damped
+PART = 0.1  # of the step, by which the outputs are told how they curve; as in GSL
 
 
 class NormalSystem:
-    """(J^T J + mu I) h = -g, of the mean loss and its L2 penalty.
+    """(J^T J + mu D) h = -g, of the mean loss and its L2 penalty.
+
+    The correction is the geodesic acceleration of Transtrum and Sethna ("Improvements to the Levenberg-Marquardt algorithm for
+    nonlinear least-squares minimization", arXiv:1201.5885, 2012): h + a / 2 with (J^T J + mu D) a = -J^T r'', r'' the second
+    derivative of the outputs along h, by a finite difference.
 
     Parameters
     ----------
     net : Network
-    equations : NormalEquations
+    rows, values, weights : arrays
+        As for `NormalEquations`.
+    n_threads : int or None
     decay : ndarray (P,)
         Second derivatives of the penalty: l2 / n of weights, 0 of biases.
+    most : float
+        Of 2 |a| / |h|, at which the correction is made; 0: never.
 
     Attributes
     ----------
     gradient : ndarray of float64 (P,)
+    scale : ndarray of float64 (P,)
+        D, the largest diagonal of J^T J so far, element by element, at least `LEAST_SCALE` of the largest.
     """
 
-    def __init__(self, net: Any, equations: NormalEquations, decay: np.ndarray) -> None:
-        self.net, self.equations, self.decay = net, equations, decay
+    def __init__(self, net: Any, rows: Any, values: Any, weights: Any, n_threads: Any, decay: np.ndarray, most: float) -> None:
         from scipy.linalg.lapack import dpotrf, dpotrs
         from threadpoolctl import ThreadpoolController
 
         self._decompose, self._substitute = dpotrf, dpotrs
         self._blas = ThreadpoolController().select(user_api="blas")  # by one thread: else the last bits tell how many there were
         count = net._vector.size
-        self.gradient = np.zeros(count)
+        self.net, self.decay, self.most = net, decay, most
+        self.gradient, self.scale = np.zeros(count), np.zeros(count)
         self._damped = np.zeros((count, count), order="F")
+        self._equations = NormalEquations(net, rows, values, weights, n_threads)
+        self._rows, self._values, self._n_threads = rows, values, n_threads
+        self._targets = np.zeros_like(values)
+        self._pull = Objective(net, rows, self._targets, None, weights, n_threads) if most else None
 
     def linearize(self) -> None:
         """Take curvature and gradient where the network is."""
         count = self.net._vector.size
-        full = self.equations.compute_curvature()
+        full = self._equations.compute()
         self._matrix = full[:count, :count].T  # of which the lower triangle is filled, column by column
         self._diagonal = self._matrix.diagonal() + self.decay
-        self.gradient = full[:count, count] + self.decay * self.net._vector
-
-    def size(self) -> float:
-        """The largest element of the diagonal."""
-        return float(self._diagonal.max())
+        self._slope = full[:count, count].copy()
+        self.gradient = self._slope + self.decay * self.net._vector
+        self.scale = np.maximum(self.scale, self._diagonal)
+        self.scale = np.maximum(self.scale, LEAST_SCALE * self.scale.max())
+        self._outputs = self.net._outputs(self._rows, self._n_threads) if self.most else None
 
     def solve(self, mu: float) -> np.ndarray | None:
-        """The step h; None where the matrix is not positive definite to rounding, or not finite."""
+        """h; None where the matrix is not positive definite to rounding, or not finite."""
         self._damped[:] = self._matrix
-        np.fill_diagonal(self._damped, self._diagonal + mu)
+        np.fill_diagonal(self._damped, self._diagonal + mu * self.scale)
         with self._blas.limit(limits=1):
-            factor, failed = self._decompose(self._damped, lower=True, overwrite_a=True, clean=False)
+            self._factor, failed = self._decompose(self._damped, lower=True, overwrite_a=True, clean=False)
             if failed:
                 return None
-            step: np.ndarray = -self._substitute(factor, self.gradient, lower=True)[0]
-        return step if np.isfinite(step).all() else None
+            h = self._solution(-self.gradient)
+        return h if np.isfinite(h).all() else None
+
+    def _solution(self, b):
+        return self._substitute(self._factor, b, lower=True)[0]
+
+    def corrected(self, h: np.ndarray, mu: float) -> np.ndarray:
+        """The step with its correction, if that is small enough to be trusted; `h` and `mu` as of the last `solve`."""
+        if self._pull is None:
+            return h
+        net = self.net
+        before = net._vector.copy()
+        net._vector[:] = before + PART * h
+        # errors there, pulled back from here: y is what the outputs here would have to be compared with
+        self._targets[:] = self._outputs - (net._outputs(self._rows, self._n_threads) - self._values)
+        _, pulled = self._pull(before)
+        # J^T J h = -g - mu D h, less the part of the penalty
+        product = -self.gradient - (mu * self.scale + self.decay) * h
+        curve = 2.0 / PART * ((pulled - self._slope) / PART - product)
+        with self._blas.limit(limits=1):
+            a = self._solution(-curve)
+        is_small = 2.0 * np.linalg.norm(a) <= self.most * np.linalg.norm(h)  # no NaN is
+        return h + 0.5 * a if is_small else h
 
     def close(self) -> None:
         """Let the threads go."""
-        self.equations.close()
+        self._equations.close()
+        if self._pull is not None:
+            self._pull.close()

@@ -1,5 +1,6 @@
 """`fit_all`: a fit by a minimiser, which takes all samples at once, until a rule of stopping, a callback or the user ends it."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from time import perf_counter
 from typing import Any
@@ -10,7 +11,6 @@ from fastbp.arguments import boolean, integer, real
 from fastbp.engine import held_out, memory, sparsity, validation
 from fastbp.engine.history import History
 from fastbp.engine.minimize import damped, lbfgs
-from fastbp.engine.minimize.curvature import NormalEquations
 from fastbp.engine.minimize.normal_system import NormalSystem
 from fastbp.engine.minimize.objective import Objective
 from fastbp.engine.supervisor import DivergenceError, Stopping
@@ -35,19 +35,24 @@ def check(net: Any, minimizer: Minimizer, given: dict[str, Any], defaults: dict[
         raise ValueError(f"shuffle has no meaning for optimizer={name!r}, which takes all samples at once: leave it out")
     if any(map(takes_moment, given["callbacks"])):
         raise ValueError(f"callbacks must not hold a Checkpoint for optimizer={name!r}, whose runs cannot be resumed")
+    check_network(net, minimizer)
+
+
+def check_network(net: Any, minimizer: Minimizer, argument: str = "optimizer") -> None:
+    """Raise for a network that a minimiser, given through this argument, is not for."""
+    asked, count = f"{argument}={minimizer.name!r}", net._vector.size
     if minimizer.needs_squares and type(net.loss_function) is not SquaredError:
         raise ValueError(
-            f"optimizer={name!r} needs a loss that is a sum of squares, loss='squared', not {net.loss_function.name!r}: take"
-            " optimizer='lbfgs', or an update rule"
+            f"{asked} needs a loss that is a sum of squares, 'squared', not {net.loss_function.name!r}: take {argument}='lbfgs', or"
+            " an update rule"
         )
-    count = net._vector.size
     if isinstance(minimizer, LevenbergMarquardt):
         if count > MOST_PARAMETERS:
             raise ValueError(
-                f"optimizer='lm' solves for all parameters at once, at most {MOST_PARAMETERS}, but this network has {count}: take"
-                " optimizer='gauss-newton-cg' or 'lbfgs'"
+                f"{asked} solves for all parameters at once, at most {MOST_PARAMETERS}, but this network has {count}: take"
+                f" {argument}='gauss-newton-cg' or 'lbfgs'"
             )
-        memory.check_room("optimizer='lm'", 20 * count**2)
+        memory.check_room(asked, 20 * count**2)
 
 
 class Iterations:
@@ -155,7 +160,7 @@ def fit_all(net: Any, minimizer: Minimizer, X: Any, y: Any, given: dict[str, Any
             return watch.after(iterations.epoch - 1, iterations.epoch, [perf_counter()])
 
         try:
-            reason = _search(net, minimizer, objective, rows, values, weights, l2, n_threads, epochs, after)
+            reason = search(minimizer, objective, (rows, values, weights), l2 / len(rows), n_threads, epochs, after)
             history.stopped_by = history.stopped_by or reason
             watch.restore_best()
         except BaseException as error:
@@ -170,14 +175,39 @@ def fit_all(net: Any, minimizer: Minimizer, X: Any, y: Any, given: dict[str, Any
     return history
 
 
-def _search(net, minimizer, objective, rows, values, weights, l2, n_threads, epochs, after):
+def search(
+    minimizer: Minimizer,
+    objective: Objective,
+    data: tuple[Any, Any, Any],
+    l2: float,
+    n_threads: int | None,
+    epochs: int,
+    after: Callable[[float, Any], bool],
+) -> str | None:
+    """Iterations of a minimiser, from the network's present parameters; "converged" if there is nothing more to gain.
+
+    Parameters
+    ----------
+    minimizer : Minimizer
+    objective : Objective
+        Penalty included. Its network has the parameters after the last iteration at the end, whatever ends it.
+    data : (rows, values, weights)
+        Of the objective; rows with their zeros where the loss must be a sum of squares.
+    l2 : float
+        Second derivative of the penalty with respect to a weight.
+    n_threads : int, optional
+    epochs : int
+        Iterations at most.
+    after : callable
+        ``after(loss, gradient)`` is called after each, with the loss then and the gradient before; True means stop.
+    """
     if not np.isfinite(objective.loss()):
         message = "the loss of these samples is not finite, and the network is as it was: scale X to mean 0 and deviation 1"
         raise DivergenceError(0, 0.0, message)
     if isinstance(minimizer, LBFGS):
         return lbfgs.search(objective, minimizer, epochs, after)
-    decay = decay_of(net, l2 / len(rows))
-    system = NormalSystem(net, NormalEquations(net, rows, values, weights, n_threads), decay)
+    net = objective.net
+    system = NormalSystem(net, *data, n_threads, decay_of(net, l2), minimizer.acceleration)
     try:
         return damped.search(objective, system, minimizer.damping, epochs, after)
     finally:

@@ -1,0 +1,128 @@
+"""Training by solvers that take all samples at once: "lbfgs", "lm" and the like (`fastbp.minimizers`)."""
+
+import warnings
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.optimize import _check_optimize_result
+
+from fastbp import minimizers
+from fastbp.engine import sparsity
+from fastbp.engine.minimize.lbfgs import minimize_lbfgs
+from fastbp.engine.minimize.objective import Objective
+from fastbp.engine.minimize.run import check_network, search
+from fastbp.engine.supervisor import DivergenceError
+from fastbp.engine.validation import with_finite_sums
+from fastbp.estimators._checks import NOT_FINITE
+from fastbp.estimators._training_data import report
+
+
+def prepare_all(estimator, net, data, held_out, tasks):
+    """The function that trains by a solver for all samples at once, and sets the attributes of the estimator."""
+    minimizer = minimizers.MINIMIZERS.get(estimator.solver, "solver")
+    check_network(net, minimizer, "solver")
+    if minimizer.needs_squares:
+        data.X = sparsity.dense(data.X)
+    by = _fit_lbfgs if estimator.solver == "lbfgs" else _fit_squares
+
+    def train():
+        watch, first_params = _Watch(estimator, net, held_out, tasks), net.params.copy()
+        objective = Objective(net, data.X, data.values, data.labels, data.weights, estimator.n_threads)
+        objective.session.set_penalty(_penalty(estimator.alpha, data), 0.0)
+        try:
+            by(estimator, net, data, objective, minimizer, watch)
+        except DivergenceError:
+            net.params[:] = first_params
+            raise ValueError(f"{NOT_FINITE} (The weights are again those from before the fit.)") from None
+        finally:
+            objective.close()
+            if held_out is not None:
+                held_out.close()
+
+    return train
+
+
+def _penalty(alpha, data) -> float:
+    """Of each weight: alpha by the weight of all samples."""
+    if data.weights is None:
+        return alpha / len(data)
+    weights, unit = with_finite_sums(data.weights)
+    return alpha / weights.sum() / unit
+
+
+def _fit_lbfgs(estimator, net, data, objective, minimizer, watch):
+    objective.session.set_report(*report(net))
+    result = minimize_lbfgs(
+        objective,
+        (lambda step: watch.after(step.x, step.fun)) if watch.is_needed else None,
+        maxfun=estimator.max_fun,
+        maxiter=estimator.max_iter,
+        gtol=estimator.tol,
+    )
+    if not np.isfinite(result.x).all() or not np.isfinite(result.fun):
+        raise DivergenceError(result.nit, 0.0)
+    net.params[:] = result.x
+    if watch.stopped:
+        estimator.n_iter_ = result.nit
+    else:
+        estimator.n_iter_ = _check_optimize_result("lbfgs", result, estimator.max_iter)
+    estimator.loss_ = result.fun
+
+
+def _fit_squares(estimator, net, data, objective, minimizer, watch):
+    estimator.n_iter_ = 0
+    session = objective.session
+
+    def reported(loss):
+        factor, cap = report(net)
+        if factor == 1.0:
+            return loss
+        session.set_report(factor, cap)
+        loss = objective.loss()
+        session.set_report()
+        return loss
+
+    def after(loss, gradient):
+        estimator.n_iter_ += 1
+        estimator.loss_ = reported(loss)
+        if estimator.verbose:
+            print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
+        try:
+            watch.after(net.params, estimator.loss_)
+        except StopIteration:
+            return True
+        return bool(np.abs(gradient).max() <= estimator.tol)
+
+    estimator.loss_ = reported(objective.loss())
+    rows = data.X, data.values, () if data.weights is None else data.weights
+    penalty = _penalty(estimator.alpha, data)
+    try:
+        reason = search(minimizer, objective, rows, penalty, estimator.n_threads, estimator.max_iter, after)
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=6)
+        return
+    if reason is None and estimator.n_iter_ == estimator.max_iter:
+        warnings.warn(f"{estimator.solver} did not converge in max_iter={estimator.max_iter} iterations.", ConvergenceWarning, stacklevel=6)
+
+
+class _Watch:
+    """Looks at each iteration, where somebody wants to."""
+
+    def __init__(self, estimator, net, held_out, tasks):
+        self.estimator, self.net, self.held_out, self.tasks = estimator, net, held_out, tasks
+        self.is_needed = bool(tasks.is_watched or held_out is not None)
+        self.stopped = False
+
+    def after(self, params, loss):
+        """Take over an iteration; raises StopIteration where a callback wants to stop."""
+        self.net.params[:] = params
+        history = self.estimator.history_
+        history.loss.append(float(loss))
+        self.tasks.begin_epoch()
+        if self.held_out is not None:
+            loss, score = self.held_out.judge(self.estimator, self.net)
+            history.validation_loss.append(loss)
+            history.validation_score.append(score)
+        if self.tasks.end_epoch():
+            self.stopped = True
+            raise StopIteration
