@@ -7,9 +7,8 @@ from typing import Any
 
 from fastbp.arguments import integer, positive, real
 from fastbp.compiler import Described, Registry
-from fastbp.optimizers import OPTIMIZERS
 
-__all__ = ["LBFGS", "LevenbergMarquardt"]
+__all__ = ["LBFGS", "GaussNewtonCG", "LevenbergMarquardt"]
 
 MINIMIZERS = Registry("optimizer")
 
@@ -60,6 +59,30 @@ class LevenbergMarquardt(_Damped):
 
 
 @MINIMIZERS.register
+class GaussNewtonCG(_Damped):
+    """w <- w - (J^T J + mu I)^-1 g by conjugate gradients, from products J^T (J v) alone (Schraudolph, 2002; Martens, 2010).
+
+    Steps are taken or not, and mu changed, as by `LevenbergMarquardt`. Memory is that of a few gradients, for networks of any size.
+
+    Parameters
+    ----------
+    damping : float, default 1e-3
+        The first mu, divided by the curvature along the first gradient.
+    rtol : float, default 0.01
+        Of each step: the residual by the gradient at which conjugate gradients stop.
+    cg_iterations : int, default 100
+        Products for a step, at most.
+    """
+
+    name = "gauss-newton-cg"
+
+    def __init__(self, damping: float = 1e-3, rtol: float = 0.01, cg_iterations: int = 100):
+        super().__init__(damping)
+        self.rtol = real("rtol", rtol, below=1.0)
+        self.cg_iterations = integer("cg_iterations", cg_iterations)
+
+
+@MINIMIZERS.register
 class LBFGS(Minimizer):
     """SciPy's L-BFGS-B: quasi-Newton steps from the last ten changes of the gradient (Byrd, Lu, Nocedal and Zhu, 1995).
 
@@ -81,21 +104,14 @@ class LBFGS(Minimizer):
         self.loss_tol = real("loss_tol", loss_tol)
 
 
-def meant_by(value: Any) -> Minimizer | None:
-    """The minimiser meant by a name, class or instance; None for what `fastbp.optimizers.get` is to be asked for.
-
-    Raises
-    ------
-    ValueError
-        For a name of neither.
-    """
+def is_one(value: Any) -> bool:
+    """Whether a name, class or instance means a minimiser."""
     if isinstance(value, str):
-        if value in OPTIMIZERS.names:
-            return None
-        if value not in MINIMIZERS.names:
-            names = ", ".join([*OPTIMIZERS.names, *MINIMIZERS.names])
-            raise ValueError(f"optimizer {value!r} is not known; choose from {names}")
-    elif not issubclass(value if isinstance(value, type) else type(value), Minimizer):
-        return None
+        return value in MINIMIZERS.names
+    return issubclass(value if isinstance(value, type) else type(value), Minimizer)
+
+
+def get(value: Any) -> Minimizer:
+    """The minimiser meant by a name, class or instance; see `Registry.get`."""
     found: Minimizer = MINIMIZERS.get(value)
     return found

@@ -134,8 +134,8 @@ def fit(
     """
     given = dict(locals())
     callbacks = given["callbacks"] = validation.functions("callbacks", callbacks)
-    minimizer = minimizers.meant_by(optimizer)
-    if minimizer is not None:
+    if minimizers.is_one(optimizer):
+        minimizer = minimizers.get(optimizer)
         check(net, minimizer, given, {name: each.default for name, each in signature(fit).parameters.items()})
         return fit_all(net, minimizer, X, y, given)
     state = None if resume is None else checkpoint.read_run(resume, net._settings(), callbacks)

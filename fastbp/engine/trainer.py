@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp import optimizers, schedules
+from fastbp import minimizers, optimizers, schedules
 from fastbp.arguments import boolean, integer, is_boolean, positive, real
 from fastbp.engine import regularization, sparsity, states, validation
 from fastbp.engine.history import History
@@ -113,6 +113,8 @@ class Trainer:
         self._n_samples = None if n_samples is None else integer("n_samples", n_samples)
         self._schedule_epochs = None if schedule_epochs is None else integer("schedule_epochs", schedule_epochs)
         self._batch_size = integer("batch_size", batch_size)
+        if minimizers.is_one(optimizer):
+            raise ValueError(f"optimizer={optimizer!r} takes all samples at once, and no steps: give it to Network.fit")
         self._running = RunningRule(optimizers.get(optimizer))
         self._l2 = real("l2", l2)
         self._extra = regularization.checked(len(net.hidden), l1, clip_norm, clip_value, max_norm, dropout, input_dropout)

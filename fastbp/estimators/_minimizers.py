@@ -94,7 +94,7 @@ def _fit_squares(estimator, net, data, objective, minimizer, watch):
         return bool(np.abs(gradient).max() <= estimator.tol)
 
     estimator.loss_ = reported(objective.loss())
-    rows = data.X, data.values, () if data.weights is None else data.weights
+    rows = data.X, data.values, data.weights
     penalty = _penalty(estimator.alpha, data)
     try:
         reason = search(minimizer, objective, rows, penalty, estimator.n_threads, estimator.max_iter, after)

@@ -3,7 +3,8 @@
 TRAIN: mini-batches, parameters packed before and unpacked after. STEP: one mini-batch, the first N of `order`, with rates[0];
 parameters stay as they are where it diverges. DIFFERENTIATE: `out` = the gradient, like `params`, of the mean loss of these rows
 and the L2 penalty. EVALUATE: the loss only. PREDICT: `out` = outputs (N, O). VJP, JVP, JACOBIAN: derivatives with respect to the
-inputs, see :func:`fastbp.kernels.derivatives.derive`. These and PREDICT are by one member.
+inputs, see :func:`fastbp.kernels.derivatives.derive`. These and PREDICT are by one member. NORMAL_EQUATIONS, PRODUCT: J^T J, J
+being d outputs / d parameters, see :func:`fastbp.kernels.curvature.call.curve`.
 
 Where the plan says so, TRAIN and EVALUATE write outputs (N, O), too.
 
@@ -15,4 +16,4 @@ from fastbp.compiler import add_this_module
 add_this_module()
 
 TRAIN, STEP, DIFFERENTIATE, EVALUATE, PREDICT, VJP, JVP, JACOBIAN = range(8)  # the last three are one kind
-NORMAL_EQUATIONS, PRODUCT = 8, 9
+NORMAL_EQUATIONS, PRODUCT = 8, 9  # of another entry

@@ -13,11 +13,12 @@ from fastbp.engine.history import History
 from fastbp.engine.minimize import damped, lbfgs
 from fastbp.engine.minimize.normal_system import NormalSystem
 from fastbp.engine.minimize.objective import Objective
+from fastbp.engine.minimize.product_system import ProductSystem
 from fastbp.engine.supervisor import DivergenceError, Stopping
 from fastbp.engine.validation import NO_WEIGHTS
 from fastbp.engine.watch import Watch, bar_of, takes_moment
 from fastbp.losses import SquaredError
-from fastbp.minimizers import LBFGS, LevenbergMarquardt, Minimizer
+from fastbp.minimizers import LBFGS, GaussNewtonCG, LevenbergMarquardt, Minimizer
 
 MOST_PARAMETERS = 5000  # whose matrix of 200 MB is decomposed in a second or two
 # arguments of `fit` that only mini-batches give a meaning
@@ -207,7 +208,11 @@ def search(
     if isinstance(minimizer, LBFGS):
         return lbfgs.search(objective, minimizer, epochs, after)
     net = objective.net
-    system = NormalSystem(net, *data, n_threads, decay_of(net, l2), minimizer.acceleration)
+    decay = decay_of(net, l2)
+    if isinstance(minimizer, GaussNewtonCG):
+        system = ProductSystem(objective, *data, n_threads, decay, minimizer)
+    else:
+        system = NormalSystem(net, *data, n_threads, decay, minimizer.acceleration)
     try:
         return damped.search(objective, system, minimizer.damping, epochs, after)
     finally:

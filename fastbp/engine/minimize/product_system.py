@@ -1,0 +1,66 @@
+"""The equations of a damped step, solved by conjugate gradients: the matrix is known by its products with vectors."""
+
+from typing import Any
+
+import numpy as np
+
+from fastbp.engine.minimize.curvature import Products
+from fastbp.engine.minimize.objective import Objective
+
+
+class ProductSystem:
+    """(J^T J + mu I) h = -g, of the mean loss and its L2 penalty.
+
+    Parameters
+    ----------
+    objective : Objective
+        Of this loss, with its penalty.
+    rows, values, weights, n_threads
+        As for `Products`.
+    decay : ndarray (P,)
+        Second derivatives of the penalty: l2 / n of weights, 0 of biases.
+    settings : GaussNewtonCG
+
+    Attributes
+    ----------
+    gradient : ndarray of float64 (P,)
+    scale : float
+        What I is multiplied by: the curvature along the first gradient, so that mu is a number without a unit.
+    """
+
+    def __init__(
+        self, objective: Objective, rows: Any, values: Any, weights: Any, n_threads: Any, decay: np.ndarray, settings: Any
+    ) -> None:
+        self._objective, self._decay, self._settings = objective, decay, settings
+        self._products = Products(objective.net, rows, values, weights, n_threads)
+        self.gradient, self.scale = np.zeros(decay.size), 0.0
+
+    def _times(self, v):
+        return self._products.times(v) + self._decay * v
+
+    def linearize(self) -> None:
+        """Take the gradient where the network is; products are computed there until the next call."""
+        _, gradient = self._objective(self._objective.net._vector)
+        self._place = self._objective.net._vector.copy()
+        self.gradient = gradient.astype(np.float64)
+        if self.scale == 0.0:
+            square = float(self.gradient @ self.gradient)
+            self.scale = float(self.gradient @ self._times(self.gradient)) / square if square > 0 else 1.0
+
+    def solve(self, mu: float) -> np.ndarray | None:
+        """h, as far as the settings say; None where it is not finite."""
+        from scipy.sparse.linalg import LinearOperator, cg
+
+        self._objective.net._vector[:] = self._place  # of a step that was tried in vain
+        size = self.gradient.size
+        damped = LinearOperator((size, size), matvec=lambda v: self._times(v) + mu * self.scale * v, dtype=np.float64)
+        h: np.ndarray = cg(damped, -self.gradient, rtol=self._settings.rtol, maxiter=self._settings.cg_iterations)[0]
+        return h if np.isfinite(h).all() else None
+
+    def corrected(self, h: np.ndarray, mu: float) -> np.ndarray:
+        """The step."""
+        return h
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._products.close()
