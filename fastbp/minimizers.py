@@ -7,6 +7,7 @@ from typing import Any
 
 from fastbp.arguments import integer, positive, real
 from fastbp.compiler import Described, Registry
+from fastbp.optimizers import OPTIMIZERS
 
 __all__ = ["LBFGS", "GaussNewtonCG", "LevenbergMarquardt"]
 
@@ -109,6 +110,13 @@ def is_one(value: Any) -> bool:
     if isinstance(value, str):
         return value in MINIMIZERS.names
     return issubclass(value if isinstance(value, type) else type(value), Minimizer)
+
+
+def require_known(name: str) -> None:
+    """Raise for a name of neither a minimiser nor an update rule."""
+    names = [*OPTIMIZERS.names, *MINIMIZERS.names]
+    if name not in names:
+        raise ValueError(f"optimizer {name!r} is not known; choose from {', '.join(names)}")
 
 
 def get(value: Any) -> Minimizer:

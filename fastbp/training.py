@@ -134,6 +134,8 @@ def fit(
     """
     given = dict(locals())
     callbacks = given["callbacks"] = validation.functions("callbacks", callbacks)
+    if isinstance(optimizer, str):
+        minimizers.require_known(optimizer)
     if minimizers.is_one(optimizer):
         minimizer = minimizers.get(optimizer)
         check(net, minimizer, given, {name: each.default for name, each in signature(fit).parameters.items()})

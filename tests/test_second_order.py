@@ -51,7 +51,7 @@ def test_an_activation_of_the_outputs(activation):
     check(*case((3, 6, 2), 40, "float64", output=activation))
 
 
-@pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 255, 256, 257, 300, 601])
+@pytest.mark.parametrize("n", [1, 2, 9, 256, 257, 601])
 @pytest.mark.parametrize("sizes", SHAPES)
 def test_every_shape(sizes, n):
     net, X, y = case(sizes, n, "float64")

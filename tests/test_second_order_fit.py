@@ -1,0 +1,280 @@
+"""`fit` by minimisers: Levenberg-Marquardt against NumPy, the others by where they end; what they refuse."""
+
+import numpy as np
+import pytest
+from conftest import error, make_net, make_samples, make_targets
+from least_squares import levenberg_marquardt
+from scipy.optimize import least_squares
+from scipy.sparse import csr_array
+
+import fastbp
+from fastbp import GaussNewtonCG, LevenbergMarquardt, MLPClassifier, MLPRegressor, Network
+from fastbp.engine.minimize import normal_system, run
+
+NAMES = ["lm", "gauss-newton-cg", "lbfgs"]
+
+
+def sin_product(n=300, seed=0):
+    X = np.random.default_rng(seed).uniform(-2, 2, (n, 2))
+    return X, (np.sin(2 * X[:, 0]) * np.cos(X[:, 1]))[:, None]
+
+
+def net_of(sizes=(2, 8, 8, 1), dtype="float64", seed=0, **settings):
+    return Network(sizes, "tanh", "squared", dtype=dtype, rng=seed, **settings)
+
+
+# --- the rule ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("acceleration", [0.0, 0.75])
+@pytest.mark.parametrize(("sizes", "l2"), [((2, 8, 8, 1), 0.0), ((3, 6, 2), 0.5), ((4, 5, 3), 0.0)])
+def test_ten_steps_are_those_of_numpy(sizes, l2, acceleration):
+    net = net_of(sizes)
+    X, y, weights = make_samples(120, sizes[0]), make_targets("squared", 120, sizes[-1]), np.linspace(0.5, 2, 120)
+    other = net.copy()
+    history = net.fit(X, y, epochs=10, optimizer=LevenbergMarquardt(1e-3, acceleration), l2=l2, sample_weight=weights)
+    decay = run.decay_of(net, l2 / 120)
+    losses = levenberg_marquardt(other, X, y, 10, most=acceleration, decay=decay, weights=weights)
+    # from rounding, by the condition of the damped matrices, some 1e5
+    np.testing.assert_allclose(history.loss, losses, rtol=1e-9)
+    assert error(net.params, other.params) < 1e-7
+    assert history.learning_rate == []
+    assert len(history.time) == 10
+
+
+def test_it_ends_where_scipy_does():
+    net, (X, _) = net_of((2, 3, 1)), sin_product()
+    y = net_of((2, 3, 1), seed=5)(X) + np.random.default_rng(3).normal(size=(300, 1)) / 100
+    other, start = net.copy(), net.params.copy()
+    history = net.fit(X, y, epochs=300, optimizer="lm")
+    assert history.stopped_by == "converged"
+
+    def errors(theta):
+        other.params[:] = theta
+        return (other(X) - y).ravel()
+
+    found = least_squares(errors, start, xtol=1e-15, ftol=1e-15, gtol=1e-15, method="lm")
+    assert found.cost / 300 == pytest.approx(history.loss[-1], rel=1e-9)
+    assert np.abs(net.value_and_grad(X, y)[1].params).max() < 1e-9
+
+
+def test_the_sin_product_is_learnt():
+    X, y = sin_product(1000)
+    net = net_of((2, 16, 16, 1))
+    history = net.fit(X, y, epochs=200, optimizer="lm", callbacks=[lambda epoch, net, history: 2 * history.loss[-1] < 1e-7])
+    assert history.stopped_by == "callback"
+    assert np.mean((net(X) - y) ** 2) == pytest.approx(2 * history.loss[-1])
+    assert history.loss == sorted(history.loss, reverse=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_all_lower_the_loss_to_what_is_reported(name, dtype):
+    net, (X, y) = net_of(dtype=dtype), sin_product()
+    before = net.loss(X, y)
+    history = net.fit(X, y, epochs=40, optimizer=name)
+    assert history.loss[-1] < before / 20
+    assert net.loss(X, y) == pytest.approx(history.loss[-1], rel=1e-4 if dtype == "float32" else 1e-12)
+
+
+def test_exact_conjugate_gradients_take_the_steps_of_cholesky():
+    net, (X, y) = net_of((2, 4, 1)), sin_product()
+    other = net.copy()
+    by_cg = net.fit(X, y, epochs=3, optimizer=GaussNewtonCG(1e-2, 1e-12, 400), l2=0.1)
+    system = normal_system.NormalSystem
+
+    class Identity(system):
+        def linearize(self):
+            super().linearize()
+            A = np.tril(self._matrix) + np.tril(self._matrix, -1).T + np.diag(self.decay)
+            if not hasattr(self, "size"):
+                self.size = self.gradient @ A @ self.gradient / (self.gradient @ self.gradient)
+            self.scale = np.full(len(A), self.size)
+
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(run, "NormalSystem", Identity)
+        by_cholesky = other.fit(X, y, epochs=3, optimizer=LevenbergMarquardt(1e-2, 0.0), l2=0.1)
+    np.testing.assert_allclose(by_cg.loss, by_cholesky.loss, rtol=1e-8)
+
+
+def test_the_result_does_not_depend_on_the_threads(teams):
+    found = []
+    for n_threads in (1, 2, 3):
+        net, (X, y) = net_of(), sin_product(1000)
+        net.fit(X, y, epochs=5, optimizer="lm", n_threads=n_threads)
+        found.append(net.params.tobytes())
+    assert len(set(found)) == 1
+    assert set(teams) == {1, 2, 3}
+
+
+# --- what surrounds it -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_validation_stops_it_and_the_best_parameters_stay(name):
+    X, y = sin_product(60)
+    y = y + np.random.default_rng(0).normal(size=y.shape) / 3
+    net = net_of((2, 16, 16, 1))
+    history = net.fit(X, y, epochs=300, optimizer=name, validation_fraction=0.4, patience=4, record_score=True, record_norms=True)
+    best = min(history.validation_loss)
+    assert history.stopped_by == "patience"
+    assert history.validation_loss[-5] == best
+    assert {len(each) for each in (history.loss, history.score, history.validation_score, history.weight_norms)} == {len(history.loss)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_other_rules_of_stopping(name):
+    X, y = sin_product()
+    assert net_of().fit(X, y, epochs=50, optimizer=name, tol=1e3, n_iter_no_change=3).stopped_by == "tol"
+    assert net_of().fit(X, y, epochs=50, optimizer=name, gradient_tol=1e3).stopped_by == "gradient_tol"
+    history = net_of().fit(X, y, epochs=50, optimizer=name, callbacks=[lambda epoch, net, history: epoch == 1])
+    assert (history.stopped_by, len(history.loss)) == ("callback", 2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ctrl_c_leaves_the_parameters_after_the_last_step(name, monkeypatch):
+    net, (X, y) = net_of(), sin_product()
+    expected = net_of()
+    expected.fit(X, y, epochs=3, optimizer=name)
+    calls, loss = [0], fastbp.engine.minimize.objective.Session.call
+
+    def call(self, mode):
+        if calls[0] == 3:
+            raise KeyboardInterrupt
+        return loss(self, mode)
+
+    monkeypatch.setattr(fastbp.engine.minimize.objective.Session, "call", call)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        net.fit(X, y, epochs=9, optimizer=name, callbacks=[lambda epoch, net, history: calls.__setitem__(0, epoch + 1)])
+    assert np.array_equal(net.params, expected.params)
+    assert caught.value.history.stopped_by == "interrupt"
+    assert len(caught.value.history.loss) == 3
+    with net._turn:  # nobody trains any more
+        pass
+
+
+def test_parameters_that_a_callback_writes_are_gone_on_from():
+    net, (X, y) = net_of(), sin_product()
+
+    def restart(epoch, net, history):
+        if epoch == 0:
+            net.params[:] = first
+
+    first = net.params.copy() / 2
+    other = net_of()
+    other.params[:] = first
+    history = net.fit(X, y, epochs=2, optimizer="lm", callbacks=[restart])
+    assert history.loss[1] < other.loss(X, y)
+
+
+def test_sparse_samples_and_repeated_units():
+    X = np.random.default_rng(0).normal(size=(200, 5)) * (np.random.default_rng(1).uniform(size=(200, 5)) < 0.2)
+    y = X[:, :1] ** 2
+    dense, sparse = net_of((5, 6, 1)), net_of((5, 6, 1))
+    for net, rows in ((dense, X), (sparse, csr_array(X))):
+        net.fit(rows, y, epochs=4, optimizer="lm")
+    assert np.array_equal(dense.params, sparse.params)
+    dead = Network((5, 6, 1), "relu", "squared", dtype="float64", rng=0)
+    dead.biases[0][:3] = -100  # no parameter before these units has any part in the outputs
+    before = dead.weights[0][:3].copy()
+    dead.fit(X, y, epochs=5, optimizer="lm")
+    assert np.array_equal(dead.weights[0][:3], before)
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------------------
+
+REFUSED = {
+    "batch_size": 7,
+    "order": [0, 1],
+    "l1": 0.1,
+    "clip_norm": 1.0,
+    "clip_value": 1.0,
+    "max_norm": 1.0,
+    "dropout": 0.5,
+    "input_dropout": 0.5,
+    "schedule": "cosine",
+    "resume": "x.run",
+    "shuffle": "replacement",
+    "callbacks": [fastbp.Checkpoint("x.run")],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("argument", REFUSED)
+def test_what_needs_mini_batches_is_refused_by_name(argument, name):
+    net, (X, y) = net_of(), sin_product()
+    before = net.params.copy()
+    with pytest.raises(ValueError, match=f"^{argument} .*optimizer='{name}'"):
+        net.fit(X, y, optimizer=name, **{argument: REFUSED[argument]})
+    assert np.array_equal(net.params, before)
+
+
+BAD = {
+    "X": (lambda net, X, y: net.fit(np.where(X > 1.9, np.nan, X), y, optimizer="lm"), "^X "),
+    "y": (lambda net, X, y: net.fit(X, np.where(y > 0.9, np.inf, y), optimizer="lm"), "^y "),
+    "shape": (lambda net, X, y: net.fit(X, y[:5], optimizer="lm"), "^y must have shape"),
+    "weights": (lambda net, X, y: net.fit(X, y, optimizer="lm", sample_weight=-np.ones(len(X))), "^sample_weight "),
+    "epochs": (lambda net, X, y: net.fit(X, y, optimizer="lm", epochs=0), "^epochs "),
+    "l2": (lambda net, X, y: net.fit(X, y, optimizer="lm", l2=-1.0), "^l2 "),
+    "patience": (lambda net, X, y: net.fit(X, y, optimizer="lm", patience=3), "^patience needs"),
+    "damping": (lambda net, X, y: LevenbergMarquardt(0.0), "^damping "),
+    "acceleration": (lambda net, X, y: LevenbergMarquardt(acceleration=-1), "^acceleration "),
+    "rtol": (lambda net, X, y: GaussNewtonCG(rtol=1.0), "^rtol "),
+    "name": (lambda net, X, y: net.fit(X, y, optimizer="levenberg"), "choose from.* lm, .*lbfgs"),
+    "trainer": (lambda net, X, y: net.trainer(optimizer="lm"), "^optimizer='lm' takes all samples"),
+    "size": (lambda net, X, y: net_of((2, 80, 80, 1)).fit(X, y, optimizer="lm"), "'gauss-newton-cg' or 'lbfgs'"),
+    "loss": (lambda net, X, y: Network((2, 3, 1), "tanh", "huber").fit(X, y, optimizer="lm"), "'squared', not 'huber'"),
+    "classes": (
+        lambda net, X, y: Network((2, 3, 2), "tanh", "cross_entropy").fit(X, y[:, 0] > 0, optimizer="gauss-newton-cg"),
+        "needs a loss that is a sum of squares",
+    ),
+    "classifier": (lambda net, X, y: MLPClassifier(solver="lm").fit(X, y[:, 0] > 0), "^solver='lm' needs a loss"),
+    "regressor": (lambda net, X, y: MLPRegressor("huber", solver="lm").fit(X, y[:, 0]), "^solver='lm' needs a loss"),
+    "option": (lambda net, X, y: MLPRegressor(solver="lm", dropout=0.1).fit(X, y[:, 0]), "^dropout=0.1 needs a solver"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_before_any_work(case, monkeypatch):
+    net, (X, y) = net_of(), sin_product()
+    before = net.params.copy()
+    monkeypatch.setattr(fastbp.engine.minimize.objective.Session, "call", None)
+    call, message = BAD[case]
+    with pytest.raises(ValueError, match=message):
+        call(net, X, y)
+    assert np.array_equal(net.params, before)
+
+
+def test_a_loss_that_is_not_finite_is_told():
+    net, (X, y) = Network((2, 3, 1), "exp", "squared", dtype="float64", rng=0), sin_product()
+    net.params[:] = 1000
+    with pytest.raises(fastbp.DivergenceError, match="loss of these samples is not finite"):
+        net.fit(X, y, optimizer="lm")
+    assert (net.params == 1000).all()
+
+
+# --- the estimators ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["lm", "gauss-newton-cg"])
+def test_the_regressor_takes_them(solver):
+    X, y = sin_product()
+    options = {"hidden_layer_sizes": (16, 16), "activation": "tanh", "alpha": 1e-4, "random_state": 0, "max_iter": 40, "tol": 0.0}
+    with pytest.warns(fastbp.estimators._minimizers.ConvergenceWarning):
+        model = MLPRegressor(**options, solver=solver).fit(X.astype(np.float32), np.c_[y, y**2])
+    assert model.score(X, np.c_[y, y**2]) > 0.95
+    assert model.n_iter_ == 40 == len(model.history_.loss)
+    assert model.coefs_[0].dtype == np.float64
+    # scikit-learn's loss: the mean over the outputs
+    net, penalty = model._net(), 1e-4 / 600 * sum((each**2).sum() for each in model.coefs_)
+    predicted = net(X.astype(np.float32))
+    assert model.loss_ == pytest.approx(((predicted - np.c_[y, y**2]) ** 2).mean() / 2 + penalty)
+    with pytest.raises(AttributeError, match="partial_fit"):
+        _ = model.partial_fit
+
+
+def test_the_regressor_stops_at_a_small_gradient():
+    X, y = sin_product()
+    options = {"hidden_layer_sizes": (8,), "activation": "tanh", "random_state": 0, "solver": "lm"}
+    early, late = (MLPRegressor(**options, tol=tol).fit(X, y[:, 0]) for tol in (1e-2, 1e-4))
+    assert early.n_iter_ < late.n_iter_ < 200
