@@ -1,12 +1,12 @@
-"""Write classes.md: every activation, loss and update rule, from its docstring. Run it when one was added or changed."""
+"""Write classes.md: every activation, loss, update rule and minimiser, from its docstring. Run it when one was added or changed."""
 
 import inspect
 from pathlib import Path
 
-from fastbp import activations, losses, optimizers
+from fastbp import activations, losses, minimizers, optimizers
 
 PAGE = Path(__file__).with_suffix(".md")
-HEAD = """# Activations, losses and update rules
+HEAD = """# Activations, losses, update rules and minimisers
 
 Written by `docs/classes.py` from the docstrings of the classes. Each is given by its name or as an instance, with the
 hyper-parameters in the second column; how to write your own is said in [CONTRIBUTING.md](../CONTRIBUTING.md).
@@ -22,6 +22,7 @@ FACTS = {
     activations.ACTIVATIONS: ("Activations", "layers are drawn by", lambda cls: f"`{cls.init}`"),
     losses.LOSSES: ("Losses", "targets; output", lambda cls: f"{cls.task.replace('_', ' ')}; {cls.link or 'any'}"),
     optimizers.OPTIMIZERS: ("Update rules", "numbers kept a parameter", lambda cls: str(cls.slots)),
+    minimizers.MINIMIZERS: ("Minimisers", "losses", lambda cls: "squared error" if cls.needs_squares else "any"),
 }
 
 

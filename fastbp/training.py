@@ -43,7 +43,7 @@ def fit(
     rng=None,
     resume=None,
 ) -> History:
-    """Train a network by mini-batch gradient descent, from its present parameters.
+    """Train a network from its present parameters: by mini-batches and an update rule, or by all samples and a minimiser.
 
     Ctrl-C ends it soon. Whatever exception ends it has the history so far as its attribute ``history``; after Ctrl-C the network
     has the parameters after its last complete step, or, with `patience`, the best. Other threads may predict meanwhile, by
@@ -59,8 +59,12 @@ def fit(
     epochs : int, default 10
     batch_size : int, default 32
         At most n_samples is used. A last, shorter mini-batch is used too, and divided by its own size.
-    optimizer : str or Optimizer, default "sgd"
-        What it keeps from step to step (velocities, moving averages, the count of steps) begins at zero with every fit.
+    optimizer : str, Optimizer or Minimizer, default "sgd"
+        What it keeps from step to step (velocities, moving averages, the count of steps) begins at zero with every fit. "lm"
+        (Levenberg-Marquardt) and "gauss-newton-cg", for squared errors, and "lbfgs" (`fastbp.minimizers`) take all samples at once:
+        an epoch is a step that lowers the loss, there is no rate, and `batch_size`, `order`, `l1`, clipping, `max_norm`, dropout,
+        `schedule` and `resume` are errors. Their `loss` in the history is that after the step, and they end the fit as "converged"
+        where no step lowers the loss any more. "lm" takes networks of at most 5000 parameters. float64 is recommended.
     shuffle : bool or "replacement", default True
         Visit the rows in a new order every epoch; False keeps theirs; "replacement" draws each row anew.
     order : array_like of int, (epochs, m) or (m,), optional
@@ -132,14 +136,13 @@ def fit(
     RuntimeError
         While the network is being trained already, by another thread or around a callback.
     """
-    given = dict(locals())
+    given, minimizer = dict(locals()), None
     callbacks = given["callbacks"] = validation.functions("callbacks", callbacks)
     if isinstance(optimizer, str):
         minimizers.require_known(optimizer)
     if minimizers.is_one(optimizer):
-        minimizer = minimizers.get(optimizer)
+        minimizer, optimizer = minimizers.get(optimizer), "sgd"
         check(net, minimizer, given, {name: each.default for name, each in signature(fit).parameters.items()})
-        return fit_all(net, minimizer, X, y, given)
     state = None if resume is None else checkpoint.read_run(resume, net._settings(), callbacks)
     trainer = Trainer(
         net,
@@ -166,6 +169,8 @@ def fit(
         n_threads=n_threads,
         rng=rng,
     )
+    if minimizer is not None:
+        return fit_all(trainer, minimizer, X, y, epochs, sample_weight, validation_data)
     try:
         return trainer.run(X, y, epochs, order=order, sample_weight=sample_weight, validation_data=validation_data, resume=state)
     finally:

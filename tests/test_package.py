@@ -75,7 +75,7 @@ def test_public_name_resolves(name):
         assert value.__name__ == name
         assert value.__doc__
         home = fastbp._HOME.get(name, value.__module__)
-        assert home in {*fastbp._HOME.values(), "fastbp.activations", "fastbp.losses", "fastbp.optimizers"}
+        assert home in {*fastbp._HOME.values(), *(f"fastbp.{module}" for module in fastbp._CLASSES)}
         assert value is getattr(import_module(home), name)
 
 
@@ -127,7 +127,8 @@ def test_tools_that_freeze_a_program_see_what_it_may_import(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("module", "registry"), [("activations", "ACTIVATIONS"), ("losses", "LOSSES"), ("optimizers", "OPTIMIZERS")]
+    ("module", "registry"),
+    [("activations", "ACTIVATIONS"), ("losses", "LOSSES"), ("minimizers", "MINIMIZERS"), ("optimizers", "OPTIMIZERS")],
 )
 def test_every_registered_class_is_public(module, registry):
     module = import_module(f"fastbp.{module}")

@@ -29,7 +29,7 @@ def dense(found, count):
 def check(net, X, y, weights=None):
     count = net.params.size
     A, g, e2, *_ = normal_equations(net, X, y, weights)
-    found = dense(NormalEquations(net, X, y, weights).compute(), count)
+    found = dense(NormalEquations(net, X, y, weights).whole(), count)
     bound = BOUND[net.dtype.name]
     assert error(found[:count, :count], A) < bound
     assert error(found[:count, count], g) < bound * max(1.0, np.sqrt(A.diagonal().max() * e2) / np.abs(g).max())
@@ -72,7 +72,7 @@ def test_the_bits_do_not_depend_on_the_threads(sizes, dtype, teams):
     found = []
     for n_threads in (1, 2, 3, 4):
         equations, products = (cls(net, X, y, weights, n_threads) for cls in (NormalEquations, Products))
-        found.append((equations.compute().tobytes(), products.times(v).tobytes()))
+        found.append((equations.whole().tobytes(), products.times(v).tobytes()))
         equations.close()
         products.close()
     assert found == found[:1] * 4
@@ -82,20 +82,20 @@ def test_the_bits_do_not_depend_on_the_threads(sizes, dtype, teams):
 def test_a_pass_in_several_calls_is_one(monkeypatch):
     net, X, y = case((3, 9, 2), 1500, "float64")
     whole, products = NormalEquations(net, X, y), Products(net, X, y)
-    expected, v = whole.compute().copy(), np.arange(net.params.size) - 7.0
+    expected, v = whole.whole().copy(), np.arange(net.params.size) - 7.0
     product = products.times(v)
     monkeypatch.setattr(curvature, "CALL_SECONDS", 1e-12)
     short, calls = NormalEquations(net, X, y), []
     by_all = short._by_all
     monkeypatch.setattr(short, "_by_all", lambda *arguments: (calls.append(1), by_all(*arguments))[1])
-    assert np.array_equal(short.compute(), expected)
+    assert np.array_equal(short.whole(), expected)
     assert len(calls) == 6  # blocks of 256
     assert np.array_equal(Products(net, X, y).times(v), product)
 
 
 def test_a_pass_that_is_interrupted_begins_anew(monkeypatch):
     net, X, y = case((3, 9, 2), 1500, "float64")
-    expected = NormalEquations(net, X, y).compute().copy()
+    expected = NormalEquations(net, X, y).whole().copy()
     monkeypatch.setattr(curvature, "CALL_SECONDS", 1e-12)
     short, left = NormalEquations(net, X, y), [2]
     by_all = short._by_all
@@ -108,16 +108,16 @@ def test_a_pass_that_is_interrupted_begins_anew(monkeypatch):
 
     monkeypatch.setattr(short, "_by_all", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        short.compute()
-    assert np.array_equal(short.compute(), expected)
+        short.whole()
+    assert np.array_equal(short.whole(), expected)
 
 
 def test_numbers_of_other_kinds_are_converted():
     net = make_net((4, 6, 2), input_scale=1 / 255)
     X = np.random.default_rng(0).integers(0, 256, (300, 4)).astype(np.uint8)
     y = make_targets("squared", 300, 2)
-    found = NormalEquations(net, X, y).compute()
-    assert error(found, NormalEquations(make_like(net), X / 255, y).compute()) < 1e-12
+    found = NormalEquations(net, X, y).whole()
+    assert error(found, NormalEquations(make_like(net), X / 255, y).whole()) < 1e-12
 
 
 def make_like(net):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import error, make_net, make_samples, make_targets
+from conftest import error, make_samples, make_targets
 from least_squares import levenberg_marquardt
 from scipy.optimize import least_squares
 from scipy.sparse import csr_array
@@ -119,7 +119,9 @@ def test_validation_stops_it_and_the_best_parameters_stay(name):
     best = min(history.validation_loss)
     assert history.stopped_by == "patience"
     assert history.validation_loss[-5] == best
-    assert {len(each) for each in (history.loss, history.score, history.validation_score, history.weight_norms)} == {len(history.loss)}
+    assert {len(each) for each in (history.loss, history.score, history.validation_score, history.weight_norms)} == {
+        len(history.loss)
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)

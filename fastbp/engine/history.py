@@ -14,7 +14,8 @@ class History:
     Attributes
     ----------
     loss : list of float
-        Mean over the epoch's samples of the loss each mini-batch had before its step, penalty included.
+        Mean over the epoch's samples of the loss each mini-batch had before its step, penalty included; of a minimiser
+        (`fastbp.minimizers`), the loss of all samples after its step.
     validation_loss, validation_score : list of float
         After the epoch, on the validation data.
     score : list of float
@@ -28,7 +29,8 @@ class History:
         Euclidean norm of each layer's weights after the epoch and of their gradient, as clipped, at its last step, with
         ``record_norms=True``.
     stopped_by : str or None
-        "tol", "gradient_tol", "patience", "callback", "interrupt" (Ctrl-C), or None if all epochs were run.
+        "tol", "gradient_tol", "patience", "callback", "interrupt" (Ctrl-C), "converged" (a minimiser finds no step that lowers the
+        loss), or None if all epochs were run.
     """
 
     loss: list[float] = field(default_factory=list)

@@ -102,7 +102,9 @@ def _fit_squares(estimator, net, data, objective, minimizer, watch):
         warnings.warn("Training interrupted by user.", stacklevel=6)
         return
     if reason is None and estimator.n_iter_ == estimator.max_iter:
-        warnings.warn(f"{estimator.solver} did not converge in max_iter={estimator.max_iter} iterations.", ConvergenceWarning, stacklevel=6)
+        warnings.warn(
+            f"{estimator.solver} did not converge in max_iter={estimator.max_iter} iterations.", ConvergenceWarning, stacklevel=6
+        )
 
 
 class _Watch:

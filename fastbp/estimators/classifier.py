@@ -38,20 +38,20 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         Penalty: alpha / (2 w) times the sum of the squared weights, w being the weight of the mini-batch (its samples, if they
         are not weighted), is added to the loss. Intercepts are not penalised.
     batch_size : int or "auto", default "auto"
-        Samples in a mini-batch; "auto" is min(200, n_samples). Not used by "lbfgs".
+        Samples in a mini-batch; "auto" is min(200, n_samples). Not used by solvers that take all samples at once.
     learning_rate : {"constant", "invscaling", "adaptive"}, another name, or Schedule, default "constant"
         Schedule of solver "sgd": learning_rate_init; learning_rate_init / (t + 1)^power_t after t samples; or divided by 5
         whenever training would have stopped for lack of progress, which it does once it is at most 1e-6. Or, for every solver
         with mini-batches, a schedule of `fastbp.schedules`, by name or as an instance: it begins with each `fit`, goes on in
         `partial_fit`, and is laid out over `max_iter` epochs, after which the last rate stays.
     learning_rate_init : float, default 0.001
-        Learning rate. Not used by "lbfgs".
+        Learning rate. Not used by solvers that take all samples at once.
     power_t : float, default 0.5
         Exponent of "invscaling".
     max_iter : int, default 200
-        The most epochs, or iterations of "lbfgs".
+        The most epochs, or iterations of a solver that takes all samples at once.
     shuffle : bool, default True
-        Visit the samples in a new order every epoch. Not used by "lbfgs".
+        Visit the samples in a new order every epoch. Not used by solvers that take all samples at once.
     random_state : int, RandomState instance or None, default None
         Source of the first weights, the split for early stopping and the order of the samples, drawn in scikit-learn's order.
     tol : float, default 1e-4

@@ -38,30 +38,32 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     solver : str, default "adam"
         "adam" (Kingma & Ba, 2015), "sgd" or "lbfgs" (SciPy's L-BFGS-B on all samples at once) of scikit-learn, or any other rule of
         `fastbp.optimizers`, also those that you register, with the parameters below as its arguments: "adamw" has `alpha` for its
-        weight decay instead of a penalty (#6780), "rmsprop" `beta_2` for its decay.
+        weight decay instead of a penalty (#6780), "rmsprop" `beta_2` for its decay. For small networks and squared errors "lm"
+        (Levenberg-Marquardt) and for larger ones "gauss-newton-cg" take all samples at once, as "lbfgs" does (`fastbp.minimizers`).
     alpha : float, default 0.0001
         Penalty: alpha / (2 w) times the sum of the squared weights, w being the weight of the mini-batch (its samples, if they
         are not weighted), is added to the loss. Intercepts are not penalised.
     batch_size : int or "auto", default "auto"
-        Samples in a mini-batch; "auto" is min(200, n_samples). Not used by "lbfgs".
+        Samples in a mini-batch; "auto" is min(200, n_samples). Not used by solvers that take all samples at once.
     learning_rate : {"constant", "invscaling", "adaptive"}, another name, or Schedule, default "constant"
         Schedule of solver "sgd": learning_rate_init; learning_rate_init / (t + 1)^power_t after t samples; or divided by 5
         whenever training would have stopped for lack of progress, which it does once it is at most 1e-6. Or, for every solver
         with mini-batches, a schedule of `fastbp.schedules`, by name or as an instance: it begins with each `fit`, goes on in
         `partial_fit`, and is laid out over `max_iter` epochs, after which the last rate stays.
     learning_rate_init : float, default 0.001
-        Learning rate. Not used by "lbfgs".
+        Learning rate. Not used by solvers that take all samples at once.
     power_t : float, default 0.5
         Exponent of "invscaling".
     max_iter : int, default 200
-        The most epochs, or iterations of "lbfgs".
+        The most epochs, or iterations of a solver that takes all samples at once.
     shuffle : bool, default True
-        Visit the samples in a new order every epoch. Not used by "lbfgs".
+        Visit the samples in a new order every epoch. Not used by solvers that take all samples at once.
     random_state : int, RandomState instance or None, default None
         Source of the first weights, the split for early stopping and the order of the samples, drawn in scikit-learn's order.
     tol : float, default 1e-4
         An epoch makes progress if it improves the best loss (validation score, with early stopping) by at least this.
-        For "lbfgs" the largest component of the gradient at which to stop.
+        For solvers that take all samples at once the largest component of the gradient at which to stop; for "lm", that is to go
+        on to the end, 0.
     verbose : bool, default False
         Print the loss of every epoch.
     warm_start : bool, default False
@@ -86,7 +88,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         What early stopping maximises, by the name of a scorer of scikit-learn or as ``scorer(estimator, X, y)``; by default
         R^2 (#24411).
     dtype : {"float32", "float64"}, optional
-        Precision of weights and arithmetic; by default that of X, as in scikit-learn. "float32" is about twice as fast. "lbfgs"
+        Precision of weights and arithmetic; by default that of X, as in scikit-learn, but for "lm" and "gauss-newton-cg"
+        "float64". "float32" is about twice as fast. "lbfgs"
         always computes in double precision, in which its weights end in scikit-learn too.
     n_threads : int, optional
         The most threads; by default as many as the work of a mini-batch or a prediction repays, and one in `partial_fit`

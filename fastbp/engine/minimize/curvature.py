@@ -52,7 +52,7 @@ class NormalEquations(_Curvature):
         self.out = memory.zeros(size, net.dtype)
         self._full = np.zeros((self.panels * panel, self.panels * panel))
 
-    def compute(self) -> np.ndarray:
+    def whole(self) -> np.ndarray:
         """J^T J of the mean loss, (P, P), in column P J^T e, and e^T e below; only the upper triangle is filled, of more columns.
 
         The next call overwrites it.

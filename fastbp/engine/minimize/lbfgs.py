@@ -33,7 +33,7 @@ def search(objective: Objective, settings: LBFGS, epochs: int, after: Callable[[
     """Iterations of L-BFGS; see `fastbp.engine.minimize.run`."""
     net, latest = objective.net, objective.net._vector.copy()
 
-    def take(step):
+    def take(step: Any) -> None:
         net._vector[:] = latest[:] = step.x
         if after(float(step.fun), objective.session.out):
             raise StopIteration

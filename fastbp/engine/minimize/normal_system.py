@@ -54,7 +54,7 @@ class NormalSystem:
     def linearize(self) -> None:
         """Take curvature and gradient where the network is."""
         count = self.net._vector.size
-        full = self._equations.compute()
+        full = self._equations.whole()
         self._matrix = full[:count, :count].T  # of which the lower triangle is filled, column by column
         self._diagonal = self._matrix.diagonal() + self.decay
         self._slope = full[:count, count].copy()
@@ -74,8 +74,9 @@ class NormalSystem:
             h = self._solution(-self.gradient)
         return h if np.isfinite(h).all() else None
 
-    def _solution(self, b):
-        return self._substitute(self._factor, b, lower=True)[0]
+    def _solution(self, b: np.ndarray) -> np.ndarray:
+        found: np.ndarray = self._substitute(self._factor, b, lower=True)[0]
+        return found
 
     def corrected(self, h: np.ndarray, mu: float) -> np.ndarray:
         """The step with its correction, if that is small enough to be trusted; `h` and `mu` as of the last `solve`."""

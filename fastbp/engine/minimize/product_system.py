@@ -35,8 +35,9 @@ class ProductSystem:
         self._products = Products(objective.net, rows, values, weights, n_threads)
         self.gradient, self.scale = np.zeros(decay.size), 0.0
 
-    def _times(self, v):
-        return self._products.times(v) + self._decay * v
+    def _times(self, v: np.ndarray) -> np.ndarray:
+        product: np.ndarray = self._products.times(v) + self._decay * v
+        return product
 
     def linearize(self) -> None:
         """Take the gradient where the network is; products are computed there until the next call."""

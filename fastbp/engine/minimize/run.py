@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.arguments import boolean, integer, real
+from fastbp.arguments import integer
 from fastbp.engine import held_out, memory, sparsity, validation
 from fastbp.engine.history import History
 from fastbp.engine.minimize import damped, lbfgs
@@ -22,7 +22,9 @@ from fastbp.minimizers import LBFGS, GaussNewtonCG, LevenbergMarquardt, Minimize
 
 MOST_PARAMETERS = 5000  # whose matrix of 200 MB is decomposed in a second or two
 # arguments of `fit` that only mini-batches give a meaning
-OF_MINI_BATCHES = "batch_size order l1 clip_norm clip_value max_norm dropout input_dropout schedule resume".split()
+OF_MINI_BATCHES = (
+    *("batch_size", "order", "l1", "clip_norm", "clip_value", "max_norm", "dropout", "input_dropout", "schedule", "resume"),
+)
 
 
 def check(net: Any, minimizer: Minimizer, given: dict[str, Any], defaults: dict[str, Any]) -> None:
@@ -89,7 +91,7 @@ class Iterations:
         """Norms of weights and biases of each layer after the last iteration, and of their gradients: (1, 2 L)."""
         return self._norms(self.net._vector), self._norms(self._gradient)
 
-    def _norms(self, vector):
+    def _norms(self, vector: np.ndarray) -> np.ndarray:
         sizes = [size for n_in, n_out in pairwise(self.net.sizes) for size in (n_in * n_out, n_out)]
         return np.array([[np.linalg.norm(part) for part in np.split(vector, np.cumsum(sizes)[:-1])]])
 
@@ -104,64 +106,55 @@ def decay_of(net: Any, l2: float) -> np.ndarray:
     return np.concatenate([np.repeat([l2, 0.0], [n_in * n_out, n_out]) for n_in, n_out in pairwise(net.sizes)])
 
 
-def fit_all(net: Any, minimizer: Minimizer, X: Any, y: Any, given: dict[str, Any]) -> History:
-    """`Network.fit` by a minimiser, whose arguments have passed `check`: see there."""
-    epochs, l2 = integer("epochs", given["epochs"]), real("l2", given["l2"])
-    n_threads = None if given["n_threads"] is None else integer("n_threads", given["n_threads"])
-    tol = None if given["tol"] is None else real("tol", given["tol"])
-    patience = None if given["patience"] is None else integer("patience", given["patience"])
-    limit = integer("n_iter_no_change", given["n_iter_no_change"])
-    gradient_tol = None if given["gradient_tol"] is None else real("gradient_tol", given["gradient_tol"])
-    record_norms, record_score, progress = (boolean(name, given[name]) for name in ("record_norms", "record_score", "progress"))
-    rng = net.rng if given["rng"] is None else validation.generator(given["rng"])
-    rows = validation.samples("X", X, net.sizes[0], net.dtype)
-    values, labels = validation.targets("y", y, len(rows), net.sizes[-1], net.loss_function.task, net.dtype)
-    weights = validation.weights_of_samples(given["sample_weight"], len(rows))
+def fit_all(trainer: Any, minimizer: Minimizer, X: Any, y: Any, epochs: Any, sample_weight: Any, validation_data: Any) -> History:
+    """A run of a trainer, but by a minimiser, for which its options have passed `check`. See `Network.fit`."""
+    net, patience, tol = trainer.net, trainer._patience, trainer._tol
+    epochs = integer("epochs", epochs)
+    rows, values, labels, weights = trainer._checked(X, y, sample_weight)
     targets = labels if labels.size else values
-    judged = held_out.given(net, given["validation_data"])
-    held_count = 0
-    if judged is None:
-        held_count = held_out.count_of(real("validation_fraction", given["validation_fraction"]), len(rows))
+    judged = held_out.given(net, validation_data)
+    held_count = 0 if judged is not None else held_out.count_of(trainer._validation_fraction, len(rows))
     if patience is not None and judged is None and held_count == 0:
         raise ValueError("patience needs validation_data or validation_fraction")
     validation.finite_parameters("params", net._vector)
     with net._turn:
         if held_count:
-            before = rng.bit_generator.state
-            chosen, held = held_out.split(rng, len(rows), held_count)
+            before = trainer._rng.bit_generator.state
+            chosen, held = held_out.split(trainer._rng, len(rows), held_count)
             if len(weights) and not weights[chosen].any():
-                rng.bit_generator.state = before
+                trainer._rng.bit_generator.state = before
                 raise ValueError("sample_weight must not be all zero for the rows that are trained on")
             judged = held_out.HeldOut(rows[held], targets[held], NO_WEIGHTS)
             rows, targets, weights = rows[chosen], targets[chosen], weights[chosen] if len(weights) else weights
         if minimizer.needs_squares:
             rows = sparsity.dense(rows)
         values, labels = (None, targets) if targets.ndim == 1 else (targets, None)
+        l2, n_threads = trainer._l2 / len(rows), trainer._n_threads
         objective = Objective(net, rows, values, labels, weights, n_threads)
-        objective.session.set_penalty(l2 / len(rows), 0.0)
-        iterations = Iterations(net, rows, None if tol is None else Stopping(tol, limit))
+        objective.session.set_penalty(l2, 0.0)
+        iterations = Iterations(net, rows, None if tol is None else Stopping(tol, trainer._n_iter_no_change))
         watch = Watch(
             iterations,
             iterations.rule,
-            gradient_tol,
+            trainer._gradient_tol,
             judged,
             None if patience is None else Stopping(0.0, patience),
-            targets if record_score else None,
+            targets if trainer._record_score else None,
             n_threads,
-            record_norms,
-            given["callbacks"],
-            bar_of(epochs, 0) if progress else None,
+            trainer._record_norms,
+            trainer._callbacks,
+            bar_of(epochs, 0) if trainer._progress else None,
             epochs,
-            dict,
+            lambda watch: {},  # no run is resumed
         )
         history = watch.history
 
-        def after(loss, gradient):
+        def after(loss: float, gradient: np.ndarray) -> bool:
             iterations.add(loss, gradient)
             return watch.after(iterations.epoch - 1, iterations.epoch, [perf_counter()])
 
         try:
-            reason = search(minimizer, objective, (rows, values, weights), l2 / len(rows), n_threads, epochs, after)
+            reason = search(minimizer, objective, (rows, targets, weights), l2, n_threads, epochs, after)
             history.stopped_by = history.stopped_by or reason
             watch.restore_best()
         except BaseException as error:
@@ -209,10 +202,12 @@ def search(
         return lbfgs.search(objective, minimizer, epochs, after)
     net = objective.net
     decay = decay_of(net, l2)
-    if isinstance(minimizer, GaussNewtonCG):
-        system = ProductSystem(objective, *data, n_threads, decay, minimizer)
-    else:
+    system: NormalSystem | ProductSystem
+    if isinstance(minimizer, LevenbergMarquardt):
         system = NormalSystem(net, *data, n_threads, decay, minimizer.acceleration)
+    else:
+        assert isinstance(minimizer, GaussNewtonCG)
+        system = ProductSystem(objective, *data, n_threads, decay, minimizer)
     try:
         return damped.search(objective, system, minimizer.damping, epochs, after)
     finally:

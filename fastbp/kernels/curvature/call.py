@@ -88,7 +88,9 @@ def _help(plan, work, reals, order, data, mode, out, crew, member):
 
 
 @entry(signature)
-def curve(plan, work, params, reals, rates, record, order, meeting, mode, member, number, x, columns, starts, y, labels, weights, out):
+def curve(
+    plan, work, params, reals, rates, record, order, meeting, mode, member, number, x, columns, starts, y, labels, weights, out
+):
     """What one thread does in one call; arguments are those of :func:`fastbp.kernels.train.run`, `work` is overwritten.
 
     NORMAL_EQUATIONS: `out` begins with the triangle of (J, e)^T (J, e), see :mod:`fastbp.kernels.curvature.normal`. PRODUCT: it
