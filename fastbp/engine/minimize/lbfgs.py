@@ -43,4 +43,4 @@ def search(objective: Objective, settings: LBFGS, epochs: int, after: Callable[[
         result = minimize_lbfgs(objective, take, maxiter=epochs, maxfun=np.iinfo(np.int32).max, **options)
     finally:
         net._vector[:] = latest
-    return "converged" if result.status == 0 else None
+    return "converged" if result.status in (0, 2) else None  # 2: no step lowers the loss
