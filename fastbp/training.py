@@ -64,7 +64,7 @@ def fit(
         (Levenberg-Marquardt) and "gauss-newton-cg", for squared errors, and "lbfgs" (`fastbp.minimizers`) take all samples at once:
         an epoch is a step that lowers the loss, there is no rate, and `batch_size`, `order`, `l1`, clipping, `max_norm`, dropout,
         `schedule` and `resume` are errors. Their `loss` in the history is that after the step, and they end the fit as "converged"
-        where no step lowers the loss any more. "lm" takes networks of at most 5000 parameters. float64 is recommended.
+        where no step lowers the loss any more. "lm" takes networks of at most 3500 parameters. float64 is recommended.
     shuffle : bool or "replacement", default True
         Visit the rows in a new order every epoch; False keeps theirs; "replacement" draws each row anew.
     order : array_like of int, (epochs, m) or (m,), optional

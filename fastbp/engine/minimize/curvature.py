@@ -11,6 +11,9 @@ from fastbp.kernels.curvature.call import curve
 from fastbp.kernels.modes import NORMAL_EQUATIONS, PRODUCT
 from fastbp.kernels.tuning import ROWS_OF_JACOBIAN
 
+LONGEST = 4  # times the aim of a call that a block may take: Ctrl-C waits for its end
+LEAST_ROWS = 16  # samples of a block, however many outputs and parameters there are
+
 
 class _Curvature(Session):
     """Passes over samples that stay, by as many threads as that repays.
@@ -28,7 +31,8 @@ class _Curvature(Session):
 
     def __init__(self, net: Any, rows: Any, values: Any, weights: Any, n_threads: int | None, flop: float) -> None:
         members = threads.members_for(flop * len(rows), n_threads)
-        super().__init__(net, min(len(rows), ROWS_OF_JACOBIAN), differentiate=True, members=members, kernel=curve)
+        most = max(LEAST_ROWS, int(LONGEST * CALL_SECONDS * FIRST_RATE / flop))
+        super().__init__(net, min(len(rows), ROWS_OF_JACOBIAN, most), differentiate=True, members=members, kernel=curve)
         self.set_data(rows, values, None, weights)
         self.plan.budget = max(1, int(CALL_SECONDS * FIRST_RATE / (flop * self.plan.block)))
         self._is_long = True  # a call ends where its budget does

@@ -20,7 +20,7 @@ from fastbp.engine.watch import Watch, bar_of, takes_moment
 from fastbp.losses import SquaredError
 from fastbp.minimizers import LBFGS, GaussNewtonCG, LevenbergMarquardt, Minimizer
 
-MOST_PARAMETERS = 5000  # whose matrix of 200 MB is decomposed in a second or two
+MOST_PARAMETERS = 3500  # whose matrix of 100 MB is decomposed in less than half a second, for which Ctrl-C waits
 # arguments of `fit` that only mini-batches give a meaning
 OF_MINI_BATCHES = (
     *("batch_size", "order", "l1", "clip_norm", "clip_value", "max_norm", "dropout", "input_dropout", "schedule", "resume"),
