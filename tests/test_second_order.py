@@ -84,20 +84,20 @@ def test_a_pass_in_several_calls_is_one(monkeypatch):
     whole, products = NormalEquations(net, X, y), Products(net, X, y)
     expected, v = whole.whole().copy(), np.arange(net.params.size) - 7.0
     product = products.times(v)
-    monkeypatch.setattr(curvature, "CALL_SECONDS", 1e-12)
     short, calls = NormalEquations(net, X, y), []
+    short.plan.budget = products.plan.budget = 1
     by_all = short._by_all
     monkeypatch.setattr(short, "_by_all", lambda *arguments: (calls.append(1), by_all(*arguments))[1])
     assert np.array_equal(short.whole(), expected)
     assert len(calls) == 6  # blocks of 256
-    assert np.array_equal(Products(net, X, y).times(v), product)
+    assert np.array_equal(products.times(v), product)
 
 
 def test_a_pass_that_is_interrupted_begins_anew(monkeypatch):
     net, X, y = case((3, 9, 2), 1500, "float64")
     expected = NormalEquations(net, X, y).whole().copy()
-    monkeypatch.setattr(curvature, "CALL_SECONDS", 1e-12)
     short, left = NormalEquations(net, X, y), [2]
+    short.plan.budget = 1
     by_all = short._by_all
 
     def interrupted(*arguments):
@@ -110,6 +110,15 @@ def test_a_pass_that_is_interrupted_begins_anew(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         short.whole()
     assert np.array_equal(short.whole(), expected)
+
+
+def test_a_block_has_few_samples_where_each_is_much_work(monkeypatch):
+    net, X, y = case((3, 9, 2), 300, "float64")
+    expected = NormalEquations(net, X, y)
+    monkeypatch.setattr(curvature, "CALL_SECONDS", 1e-12)
+    found = NormalEquations(net, X, y)
+    assert (expected.plan.block, found.plan.block) == (256, curvature.LEAST_ROWS)
+    assert error(found.whole(), expected.whole()) < 1e-13
 
 
 def test_numbers_of_other_kinds_are_converted():
