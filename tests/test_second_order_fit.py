@@ -1,5 +1,8 @@
 """`fit` by minimisers: Levenberg-Marquardt against NumPy, the others by where they end; what they refuse."""
 
+from contextlib import contextmanager, nullcontext
+from threading import Event, Thread
+
 import numpy as np
 import pytest
 from conftest import error, make_samples, make_targets
@@ -9,6 +12,7 @@ from scipy.sparse import csr_array
 
 import fastbp
 from fastbp import GaussNewtonCG, LevenbergMarquardt, MLPClassifier, MLPRegressor, Network
+from fastbp.engine import threads
 from fastbp.engine.minimize import normal_system, run
 
 NAMES = ["lm", "gauss-newton-cg", "lbfgs"]
@@ -232,6 +236,7 @@ BAD = {
     ),
     "classifier": (lambda net, X, y: MLPClassifier(solver="lm").fit(X, y[:, 0] > 0), "^solver='lm' needs a loss"),
     "regressor": (lambda net, X, y: MLPRegressor("huber", solver="lm").fit(X, y[:, 0]), "^solver='lm' needs a loss"),
+    "early": (lambda net, X, y: MLPRegressor(solver="lm", early_stopping=True).fit(X, y[:, 0]), "^early_stopping=True needs"),
     "option": (lambda net, X, y: MLPRegressor(solver="lm", dropout=0.1).fit(X, y[:, 0]), "^dropout=0.1 needs a solver"),
 }
 
@@ -280,3 +285,41 @@ def test_the_regressor_stops_at_a_small_gradient():
     options = {"hidden_layer_sizes": (8,), "activation": "tanh", "random_state": 0, "solver": "lm"}
     early, late = (MLPRegressor(**options, tol=tol).fit(X, y[:, 0]) for tol in (1e-2, 1e-4))
     assert early.n_iter_ < late.n_iter_ < 200
+
+
+class Pool:
+    """What `threadpoolctl` 3.5 does with a pool of two threads: whoever sets a limit restores what was there."""
+
+    size = 2
+
+    def select(self, user_api):
+        return self
+
+    @contextmanager
+    def limit(self, limits):
+        before, self.size = self.size, limits
+        yield
+        self.size = before
+
+
+def test_fits_at_the_same_time_leave_the_pools_of_blas_as_they_were(monkeypatch):
+    def size_after_two_limits():
+        pool, is_in, may_leave = Pool(), Event(), Event()
+        monkeypatch.setattr(threads, "_controller", lambda modules: pool)
+
+        def second():
+            with threads.blas.of_one_thread():
+                is_in.set()
+                may_leave.wait()
+
+        other = Thread(target=second)
+        with threads.blas.of_one_thread():
+            other.start()
+            is_in.wait(0.5)
+        may_leave.set()
+        other.join()
+        return pool.size
+
+    assert size_after_two_limits() == 2
+    monkeypatch.setattr(threads.blas, "lock", nullcontext())
+    assert size_after_two_limits() == 1

@@ -11,11 +11,11 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from threading import current_thread, main_thread
+from threading import Lock, current_thread, main_thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +31,24 @@ POOLS = ("openblas", "mkl", "openmp")  # BLIS has one thread until it is told ot
 WITHOUT_THREADS = ("disabled", "sequential")  # nor is the one thread of a library that was built without
 Part = TypeVar("Part")
 PROC = Path("/proc/self")
+
+
+class _Blas:
+    """The thread pools of BLAS, which the whole process shares: who sets them is alone, or would restore another's limit."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+
+    @contextmanager
+    def of_one_thread(self) -> Iterator[None]:
+        """Let BLAS have one thread: with more of them, the last bits of its results tell how many there were."""
+        with self.lock, _controller(len(sys.modules)).select(user_api="blas").limit(limits=1):
+            yield
+
+
+blas = _Blas()
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no forks
+    os.register_at_fork(after_in_child=blas.__init__)  # type: ignore[misc]  # whoever held the lock does not exist here
 
 
 def flop_of_sample(sizes: Sequence[int], entries: "Entries | None" = None) -> int:
@@ -165,11 +183,16 @@ def _pools() -> Iterator[int]:
 
 
 @lru_cache(maxsize=1)
-def _libraries(modules: int) -> list[Any]:
-    """Libraries that have pools; looked for, which takes 2 ms, when modules have been imported since, as which they come."""
+def _controller(modules: int) -> Any:
+    """Of libraries that have pools; looked for, which takes 2 ms, when modules have been imported since, as which they come."""
     from threadpoolctl import ThreadpoolController
 
-    found = ThreadpoolController().lib_controllers
+    return ThreadpoolController()
+
+
+def _libraries(modules: int) -> list[Any]:
+    """Those whose pools are limits."""
+    found = _controller(modules).lib_controllers
     return [each for each in found if each.internal_api in POOLS and getattr(each, "threading_layer", "") not in WITHOUT_THREADS]
 
 

@@ -21,6 +21,8 @@ def prepare_all(estimator, net, data, held_out, tasks):
     """The function that trains by a solver for all samples at once, and sets the attributes of the estimator."""
     minimizer = minimizers.MINIMIZERS.get(estimator.solver, "solver")
     check_network(net, minimizer, "solver")
+    if estimator.early_stopping and estimator.solver != "lbfgs":  # of which scikit-learn's takes no notice
+        raise ValueError(f"early_stopping=True needs a solver that takes mini-batches, not {estimator.solver!r}: leave it out.")
     if minimizer.needs_squares:
         data.X = sparsity.dense(data.X)
     by = _fit_lbfgs if estimator.solver == "lbfgs" else _fit_squares

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.engine import threads
 from fastbp.engine.minimize.curvature import NormalEquations
 from fastbp.engine.minimize.objective import Objective
 
@@ -38,10 +39,8 @@ class NormalSystem:
 
     def __init__(self, net: Any, rows: Any, values: Any, weights: Any, n_threads: Any, decay: np.ndarray, most: float) -> None:
         from scipy.linalg.lapack import dpotrf, dpotrs
-        from threadpoolctl import ThreadpoolController
 
         self._decompose, self._substitute = dpotrf, dpotrs
-        self._blas = ThreadpoolController().select(user_api="blas")  # by one thread: else the last bits tell how many there were
         count = net._vector.size
         self.net, self.decay, self.most = net, decay, most
         self.gradient, self.scale = np.zeros(count), np.zeros(count)
@@ -67,7 +66,7 @@ class NormalSystem:
         """h; None where the matrix is not positive definite to rounding, or not finite."""
         self._damped[:] = self._matrix
         np.fill_diagonal(self._damped, self._diagonal + mu * self.scale)
-        with self._blas.limit(limits=1):
+        with threads.blas.of_one_thread():
             self._factor, failed = self._decompose(self._damped, lower=True, overwrite_a=True, clean=False)
             if failed:
                 return None
@@ -91,7 +90,7 @@ class NormalSystem:
         # J^T J h = -g - mu D h, less the part of the penalty
         product = -self.gradient - (mu * self.scale + self.decay) * h
         curve = 2.0 / PART * ((pulled - self._slope) / PART - product)
-        with self._blas.limit(limits=1):
+        with threads.blas.of_one_thread():
             a = self._solution(-curve)
         is_small = 2.0 * np.linalg.norm(a) <= self.most * np.linalg.norm(h)  # no NaN is
         return h + 0.5 * a if is_small else h
