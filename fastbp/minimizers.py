@@ -1,6 +1,8 @@
 """Minimisers: what `fit` may be told, in the place of an update rule, to take all samples at once and look at the curvature.
 
-They are settings; what they do is in :mod:`fastbp.engine.minimize`. Each epoch is an iteration: a step that lowers the loss.
+They are settings; what they do is in :mod:`fastbp.engine.minimize`. Each epoch is an iteration: a step that lowers the loss. Their
+names are solvers of the estimators, too: "lm", for small networks, and "gauss-newton-cg" of `MLPRegressor` with its squared error,
+in double precision by default; they stop where no component of the gradient is more than `tol`, with ``tol=0`` at the end.
 """
 
 from typing import Any
@@ -49,7 +51,8 @@ class LevenbergMarquardt(_Damped):
         The first mu.
     acceleration : float, default 0.75
         Add half of the geodesic acceleration a to a step h where 2 |a| is at most so much of |h| (Transtrum and Sethna, 2012);
-        0: never. It costs a tenth of an iteration, and iterations become a third fewer.
+        0: never. Fits of some 300 parameters to 1000 samples take half to three quarters of the iterations with it, each an
+        eighth longer.
     """
 
     name = "lm"
@@ -99,7 +102,7 @@ class LBFGS(Minimizer):
 
     name = "lbfgs"
 
-    def __init__(self, memory: int = 10, gradient_tol: float = 1e-5, loss_tol: float = 2.220446049250313e-09):
+    def __init__(self, memory: int = 10, gradient_tol: float = 1e-5, loss_tol: float = 2.2e-9):
         self.memory = integer("memory", memory)
         self.gradient_tol = real("gradient_tol", gradient_tol)
         self.loss_tol = real("loss_tol", loss_tol)

@@ -33,7 +33,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     solver : str, default "adam"
         "adam" (Kingma & Ba, 2015), "sgd" or "lbfgs" (SciPy's L-BFGS-B on all samples at once) of scikit-learn, or any other rule of
         `fastbp.optimizers`, also those that you register, with the parameters below as its arguments: "adamw" has `alpha` for its
-        weight decay instead of a penalty (#6780), "rmsprop" `beta_2` for its decay.
+        weight decay instead of a penalty (#6780), "rmsprop" `beta_2` for its decay. "lm", "gauss-newton-cg": `fastbp.minimizers`.
     alpha : float, default 0.0001
         Penalty: alpha / (2 w) times the sum of the squared weights, w being the weight of the mini-batch (its samples, if they
         are not weighted), is added to the loss. Intercepts are not penalised.
@@ -56,7 +56,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         Source of the first weights, the split for early stopping and the order of the samples, drawn in scikit-learn's order.
     tol : float, default 1e-4
         An epoch makes progress if it improves the best loss (validation score, with early stopping) by at least this.
-        For "lbfgs" the largest component of the gradient at which to stop.
+        For solvers that take all samples at once the largest component of the gradient at which to stop.
     verbose : bool, default False
         Print the loss of every epoch.
     warm_start : bool, default False
@@ -82,7 +82,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         the accuracy (#24411).
     dtype : {"float32", "float64"}, optional
         Precision of weights and arithmetic; by default that of X, as in scikit-learn. "float32" is about twice as fast. "lbfgs"
-        always computes in double precision, in which its weights end in scikit-learn too.
+        always computes in double precision, in which its weights end in scikit-learn too; "lm" and "gauss-newton-cg" by default.
     n_threads : int, optional
         The most threads; by default as many as the work of a mini-batch or a prediction repays, and one in `partial_fit`
         (#13567). Never more than the least of the limits set when the fit begins: cores and quota of the process,
