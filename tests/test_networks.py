@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from conftest import ACTIVATIONS, LOSSES, RULES
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import fastbp
 from fastbp import Network, Networks
@@ -313,3 +315,30 @@ def test_ctrl_c_keeps_whole_epochs(monkeypatch):
     for k in (0, 39):
         before[k].fit(X, y, epochs=int(counts[k]))
         np.testing.assert_allclose(nets.params[k], before[k].params, **close("float32"))
+
+
+# --- anything ----------------------------------------------------------------------------------------------------------------
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_any_options(data):
+    draw = data.draw
+    sizes = draw(st.lists(st.integers(1, 18), min_size=2, max_size=4))
+    loss = draw(st.sampled_from(["squared", "huber", "log_cosh", "cross_entropy", "binary_cross_entropy"]))
+    nets = Networks(draw(st.integers(1, 20)), sizes, draw(st.sampled_from(["tanh", "relu", "gelu"])), loss, dtype="float64", rng=1)
+    n, count = draw(st.integers(1, 40)), len(nets)
+    X, y = samples(loss, sizes, "float64", n)
+    if fastbp.losses.get(loss).task == "labels" and sizes[-1] == 1:
+        y = np.ones((n, 1))
+    numbers = st.lists(st.floats(0.0, 0.1), min_size=count, max_size=count)
+    own = {"l2": draw(numbers), "rng": draw(st.lists(st.integers(0, 9), min_size=count, max_size=count))}
+    options = {
+        "epochs": draw(st.integers(1, 4)),
+        "batch_size": draw(st.integers(1, 50)),
+        "optimizer": draw(st.sampled_from(["sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop"])),
+        "shuffle": draw(st.sampled_from([True, False, "replacement"])),
+        "schedule": draw(st.sampled_from(["constant", "cosine"])),
+        "sample_weight": draw(st.sampled_from([None, np.linspace(0.1, 2.0, n)])),
+    }
+    compare(nets, X, y, own=options | own, **options, **own)
