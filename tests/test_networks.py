@@ -1,5 +1,7 @@
 """`fastbp.Networks`: many networks in one call are the networks one by one."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from conftest import ACTIVATIONS, LOSSES, RULES
@@ -12,6 +14,7 @@ from fastbp.engine.abreast import is_abreast
 
 SMALL, LARGE = [3, 5, 2], [3, 400, 2]
 N = 23
+GENERATOR = 2000  # bytes, with the options of a network
 
 
 def samples(loss="squared", sizes=SMALL, dtype="float32", n=N, seed=0):
@@ -315,6 +318,18 @@ def test_ctrl_c_keeps_whole_epochs(monkeypatch):
     for k in (0, 39):
         before[k].fit(X, y, epochs=int(counts[k]))
         np.testing.assert_allclose(nets.params[k], before[k].params, **close("float32"))
+
+
+def test_thousands_take_the_memory_that_is_stated():
+    X, y = samples(sizes=[2, 3, 3, 1])
+    count, epochs = 3000, 40
+    Networks(2, [2, 3, 3, 1], rng=0).fit(X, y, epochs=1, optimizer="adam")  # compiled
+    tracemalloc.start()
+    nets = Networks(count, [2, 3, 3, 1], rng=0)
+    nets.fit(X, y, epochs=epochs, optimizer="adam")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < count * (3 * nets.params[0].nbytes + 24 * epochs + GENERATOR) + 1e6
 
 
 # --- anything ----------------------------------------------------------------------------------------------------------------
