@@ -129,11 +129,21 @@ def fit(
         raise ValueError("patience needs validation_data")
     memory.check_room(f"epochs={epochs}", 24 * epochs * count)
     validation.finite_parameters("params", nets.params)
-    extra = regularization.checked(len(one.hidden), max(l1s), clip_norm, clip_value, max_norm, max(dropouts), input_dropout)
-    together = extra == NOTHING and not schedules.get(schedule).per_step and is_abreast(one, data.count_of_rows(count).max())
+    of_all = regularization.checked(len(one.hidden), 0.0, clip_norm, clip_value, max_norm, 0.0, input_dropout)
+    can_be = of_all == NOTHING and not schedules.get(schedule).per_step and is_abreast(one, len(data.X))
+    # each by itself: what becomes of one must not depend on the options of another
+    together = np.array([can_be and l1 == 0 and drop == 0 for l1, drop in zip(l1s, dropouts, strict=True)])
+    histories = Histories.of(count, epochs, is_judged=data.held is not None)
     with nets._turn:
-        way = _fit_abreast if together else _fit_each
-        histories = way(nets, data, epochs, options, progress)
+        try:
+            for way, chosen in ((_fit_abreast, together), (_fit_each, ~together)):
+                if chosen.any():
+                    way(nets, data, histories, options, progress, np.flatnonzero(chosen))
+        except BaseException as error:
+            error.history = histories  # type: ignore[attr-defined]
+            if isinstance(error, KeyboardInterrupt):
+                histories.interrupt()
+            raise
     diverged = [k for k, why in enumerate(histories.stopped_by) if why == "divergence"]
     if diverged:
         named = ", ".join(map(str, diverged[:10])) + (", ..." if len(diverged) > 10 else "")
@@ -250,30 +260,26 @@ def sources(nets, rng):
     return nets.rngs if rng is None else validation.generators(rng, len(nets))
 
 
-def _fit_abreast(nets, data, epochs, options, progress) -> Histories:
-    """All at once, one network in each lane."""
-    one, count, first = nets._one, len(nets), options[0]
-    trainer = Trainer(one, **first)
-    samples = samples_of(one, data.X, data.values, data.labels, data.weights)
-    crowd = Crowd(one, nets.params, samples)
-    n_rows = data.count_of_rows(count)
-    crowd.set_rule([each["optimizer"] for each in options], min(trainer._batch_size, int(n_rows.max())), n_rows)
+def _fit_abreast(nets, data, histories, options, progress, chosen) -> None:
+    """These networks at once, one in each lane."""
+    one, first, epochs = nets._one, options[0], histories.loss.shape[1]
+    trainer, n_rows = Trainer(one, **first), data.count_of_rows(len(nets))
+    crowd = Crowd(one, nets.params, samples_of(one, data.X, data.values, data.labels, data.weights))
+    crowd.choose(chosen)
+    crowd.set_rule([each["optimizer"] for each in options], min(trainer._batch_size, len(data.X)), n_rows)
     crowd.set_penalty(np.array([each["l2"] for each in options]) / n_rows)
     crowd.set_given(data.rows if data.orders is None else data.orders)
-    is_given = data.orders is not None
-    order = GIVEN if is_given else ORDERS[first["shuffle"]]
+    order = ORDERS[first["shuffle"]] if data.orders is None else GIVEN
     if order != GIVEN:
-        crowd.set_lanes(seed=[drawn_seed(each["rng"]) for each in options])
+        crowd.set_lanes(seed=[drawn_seed(options[k]["rng"]) if k in set(chosen) else 0 for k in range(len(nets))])
     if data.held is not None:
         held = data.held
         labels = held.targets if held.targets.ndim == 1 else validation.NO_LABELS
         values = held.targets if held.targets.ndim == 2 else validation.NOTHING[one.dtype]
         crowd.set_held(samples_of(one, sparsity.dense(held.rows), values, labels, held.weights), trainer._patience or 0)
-    tol = trainer._tol
-    crowd.settings |= {"order": order, "limit": 0 if tol is None else trainer._n_iter_no_change}
-    crowd.set_reals(tolerance=tol or 0.0, strict=1.0)
-    schedule = trainer._schedule
-    factor = schedule.rates(1.0, epochs, 1)[:, 0]
+    crowd.settings |= {"order": order, "limit": 0 if trainer._tol is None else trainer._n_iter_no_change}
+    crowd.set_reals(tolerance=trainer._tol or 0.0, strict=1.0)
+    factor = trainer._schedule.rates(1.0, epochs, 1)[:, 0]
     crowd.begin(np.array([each["optimizer"].learning_rate for each in options])[:, None] * factor)
     bar, done = bar_of(epochs, 0) if progress else None, [0]
 
@@ -282,46 +288,29 @@ def _fit_abreast(nets, data, epochs, options, progress) -> Histories:
             bar.update(epoch - done[0])
             done[0] = epoch
 
-    work = float(n_rows.sum()) * threads.flop_of_sample(one.sizes) * epochs
-    may_stop = tol is not None or first["patience"] is not None
+    work = float(n_rows[chosen].sum()) * threads.flop_of_sample(one.sizes) * epochs
+    may_stop = trainer._tol is not None or trainer._patience is not None
     try:
         crowd.train(epochs, threads.members_for(work, trainer._n_threads, threads.FLOP_PER_START), may_stop, after)
-    except BaseException as error:
-        error.history = _histories(crowd, "interrupt" if isinstance(error, KeyboardInterrupt) else None)  # type: ignore[attr-defined]
-        raise
     finally:
         crowd.take_best()
+        for k in chosen:
+            ended_by = {DIVERGED: "divergence", STOPPED: "patience" if crowd.has_waited(k) else "tol"}
+            found = crowd.losses[k], crowd.held_losses[k], crowd.rates[k]
+            histories.record(k, *found, ended_by.get(int(crowd.status[k])))
         if bar is not None:
             bar.close()
-    return _histories(crowd, None)
 
 
-def _histories(crowd, otherwise) -> Histories:
-    """What a crowd has recorded; networks that neither came to the end nor stopped were stopped by `otherwise`."""
-    epochs = crowd.losses.shape[1]
-    n_epochs = np.isfinite(crowd.losses).sum(axis=1)
-    why = []
-    for k, status in enumerate(crowd.status):
-        stopped = "patience" if crowd.has_waited(k) else "tol"
-        is_short = n_epochs[k] < epochs
-        why.append({DIVERGED: "divergence", STOPPED: stopped}.get(int(status), otherwise if is_short else None))
-    return Histories(crowd.losses, crowd.held_losses, crowd.rates, why)
-
-
-def _fit_each(nets, data, epochs, options, progress) -> Histories:
-    """One after another, each thread another network; each as `Network.fit` does it."""
-    count = len(nets)
-    loss, rates = np.full((count, epochs), np.nan), np.full((count, epochs), np.nan)
-    held = np.full((count, epochs if data.held is not None else 0), np.nan)
-    why: list[str | None] = [None] * count
-    halt = Event()
+def _fit_each(nets, data, histories, options, progress, chosen) -> None:
+    """These networks one after another, each thread another; each as `Network.fit` does it."""
+    epochs, halt = histories.loss.shape[1], Event()
     judged = None if data.held is None else (*data.held[:2], data.held.weights if data.held.weights.size else None)
-    bar = bar_of(count, 0) if progress else None
+    bar = bar_of(len(chosen), 0) if progress else None
 
-    def record(k, history):
-        for target, found in ((loss, history.loss), (held, history.validation_loss), (rates, history.learning_rate)):
-            target[k, : len(found)] = found
-        why[k] = history.stopped_by
+    def record(k, history, stopped_by=None):
+        found = history.loss, history.validation_loss, history.learning_rate
+        histories.record(k, *found, stopped_by or history.stopped_by)
 
     def train(k):
         X, y, weight = data.of(k)
@@ -333,8 +322,7 @@ def _fit_each(nets, data, epochs, options, progress) -> Histories:
         try:
             record(k, trainer.run(X, y, epochs, order=order, sample_weight=weight, validation_data=judged))
         except DivergenceError as error:
-            record(k, error.history)  # type: ignore[attr-defined]
-            why[k] = "divergence"
+            record(k, error.history, "divergence")  # type: ignore[attr-defined]
         except BaseException as error:
             halt.set()
             if hasattr(error, "history"):
@@ -345,14 +333,10 @@ def _fit_each(nets, data, epochs, options, progress) -> Histories:
         if bar is not None:
             bar.update(1)
 
-    work = float(data.count_of_rows(count).sum()) * threads.flop_of_sample(nets._one.sizes) * epochs
-    n_threads = options[0]["n_threads"]
+    work = float(data.count_of_rows(len(nets))[chosen].sum()) * threads.flop_of_sample(nets._one.sizes) * epochs
+    members = threads.members_for(work, options[0]["n_threads"], threads.FLOP_PER_START)
     try:
-        threads.divide(train, range(count), min(count, threads.members_for(work, n_threads, threads.FLOP_PER_START)))
-    except BaseException as error:
-        error.history = Histories(loss, held, rates, why)  # type: ignore[attr-defined]
-        raise
+        threads.divide(train, chosen.tolist(), min(len(chosen), members))
     finally:
         if bar is not None:
             bar.close()
-    return Histories(loss, held, rates, why)

@@ -157,6 +157,22 @@ def test_the_bits_of_a_network_depend_on_nothing_else(sizes):
     np.testing.assert_array_equal(many.params[:3], few.params)
 
 
+def test_nor_on_what_the_others_are_given():
+    X, y = samples()
+    rows = [np.arange(N)] * 4 + [np.arange(3)]
+    found = []
+    for others in ({"l1": 0.0, "dropout": 0.0}, {"l1": [0.0, 0.1, 0.0, 0.0, 0.0], "dropout": [0.0, 0.0, 0.3, 0.0, 0.0]}):
+        nets = Networks(5, SMALL, "tanh", rng=9)
+        histories = nets.fit(X, y, epochs=5, rows=rows, **others)
+        found.append((nets.params, histories.loss))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one[[0, 3, 4]], other[[0, 3, 4]])
+        assert (one[[1, 2]] != other[[1, 2]]).any(axis=1).all()
+    few = Networks(5, SMALL, "tanh", rng=9)
+    few.fit(X, y, epochs=5, rows=[each[:3] for each in rows])
+    np.testing.assert_array_equal(few.params[4], found[0][0][4])
+
+
 @pytest.mark.parametrize("sizes", [SMALL, LARGE])
 def test_threads_do_not_change_bits(sizes, monkeypatch):
     monkeypatch.setattr(fastbp.engine.threads, "usable_threads", lambda: 4)

@@ -25,7 +25,7 @@ from fastbp.simd.philox import SEEDS
 
 NO_ROWS = np.zeros(0, np.int32)
 MOST_BYTES = 1 << 17  # of the parameters of networks side by side, one in each lane
-MOST_NUMBERS = 1 << 26  # of row numbers of a group
+MOST_FLOP = 4e9  # of an epoch of a group: a fifth of a second
 ROUNDS = 20  # in which epochs are divided where networks may stop before: lanes of those that have are given to others
 
 
@@ -155,9 +155,12 @@ def no_samples(dtype) -> Samples:
 
 
 def is_abreast(net, rows: int) -> bool:
-    """Whether networks of a shape are trained side by side: so small that the parameters of all lanes stay in the cache."""
+    """Whether networks of a shape are trained side by side on so many rows.
+
+    So small that the parameters of all lanes stay in the cache, and an epoch is short, after which at the earliest Ctrl-C counts.
+    """
     width = register.register_bytes() // net.dtype.itemsize
-    return net.params.nbytes * width <= MOST_BYTES and rows * width < MOST_NUMBERS
+    return net.params.nbytes * width <= MOST_BYTES and rows * threads.flop_of_sample(net.sizes) * width <= MOST_FLOP
 
 
 class Crowd:
@@ -203,6 +206,11 @@ class Crowd:
     def status(self) -> np.ndarray:
         """(K,): RUNNING, STOPPED or DIVERGED."""
         return self.lanes[:, STATUS]
+
+    def choose(self, networks):
+        """Train none but these."""
+        self.set_lanes(status=STOPPED)
+        self.lanes[networks, STATUS] = RUNNING
 
     def set_rule(self, rules, batch: int, n_rows):
         """Train by these rules, of one class, with mini-batches of so many of a network's rows (K,)."""

@@ -1,6 +1,7 @@
 """`Histories`: what happened in a fit of many networks."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,24 @@ class Histories:
     validation_loss: np.ndarray
     learning_rate: np.ndarray
     stopped_by: list[str | None]
+
+    @classmethod
+    def of(cls, count: int, epochs: int, *, is_judged: bool) -> "Histories":
+        """Those of networks that have not been trained yet, for at most so many epochs."""
+        loss, validation_loss, rates = (np.full((count, width), np.nan) for width in (epochs, epochs if is_judged else 0, epochs))
+        return cls(loss, validation_loss, rates, [None] * count)
+
+    def record(self, k: int, loss: Any, validation_loss: Any, learning_rate: Any, stopped_by: str | None) -> None:
+        """Keep `loss`, `validation_loss` and `learning_rate` of the epochs of network `k`, and what it was `stopped_by`."""
+        records = (self.loss, loss), (self.validation_loss, validation_loss), (self.learning_rate, learning_rate)
+        for record, found in records:
+            record[k, : len(found)] = found
+        self.stopped_by[k] = stopped_by
+
+    def interrupt(self) -> None:
+        """Say so of the networks that have not come to their end."""
+        for k in np.flatnonzero(self.n_epochs < self.loss.shape[1]):
+            self.stopped_by[k] = self.stopped_by[k] or "interrupt"
 
     @property
     def n_epochs(self) -> np.ndarray:
