@@ -13,6 +13,8 @@ from fastbp.kernels.modes import DIFFERENTIATE, EVALUATE, PREDICT
 from fastbp.network import Network
 from fastbp.training_of_networks import fit
 
+GENERATOR_BYTES = 1500
+
 
 class Networks:
     """Many networks of one shape, whose parameters are one array.
@@ -71,16 +73,15 @@ class Networks:
         rng=None,
     ):
         count = integer("count", count)
-        self.rngs = validation.generators(rng, count)
         settings = {"sizes": sizes, "hidden": hidden, "loss": loss, "output": output, "dtype": dtype, "input_scale": input_scale}
-        self._one = one = Network(**settings, init=init, rng=self.rngs[0])
-        memory.check_room(f"count={count}", count * one.params.nbytes)
+        self._one = one = Network(**settings, init=init, rng=0)
+        memory.check_room(f"count={count}", count * (one.params.nbytes + GENERATOR_BYTES))
+        self.rngs = validation.generators(rng, count)
         self._matrix = memory.zeros(count * one.params.size, one.dtype).reshape(count, -1)
-        self._matrix[0] = one.params
-        for k in range(1, count):
-            one.rng = self.rngs[k]
+        for row, own in zip(self._matrix, self.rngs, strict=True):
+            one.rng = own
             one._initialise(init, None, None)
-            self._matrix[k] = one.params
+            row[:] = one.params
         self._parts: WeakValueDictionary[int, Network] = WeakValueDictionary()
         self._turn = Turn("set of networks")
 

@@ -298,7 +298,7 @@ def test_bad_options_change_nothing(options, message):
     assert [rng.bit_generator.state for rng in nets.rngs] == states
 
 
-@pytest.mark.parametrize("count", [0, -1, 1.5, "3"])
+@pytest.mark.parametrize("count", [0, -1, 1.5, "3", 10**12])
 def test_bad_counts(count):
     with pytest.raises((ValueError, TypeError), match="count"):
         Networks(count, SMALL)
