@@ -96,7 +96,7 @@ ELSEWHERE = {
     "python -m venv .venv": (CI, '-m venv "$scratch/venv"\n'),
     ". .venv/bin/activate": (CI, 'export PATH="$scratch/venv/bin:$PATH"\n'),
     "python -m pytest -n 2": (CI, "\npython -m pytest -n 2 "),
-    "python -m pytest -n 2 -m 'slow or not slow'": (CI, '\npython -m pytest -n 2 --dist worksteal -m "slow or not slow" '),
+    "python -m pytest -n 2 -m 'slow or not slow'": (CI, "\npython -m pytest -n 2 --dist worksteal -m slow "),
     "tox": (CI, "\npython -m tox run "),
     "tox -e 3.13-oldest -- -k word": (CI, '-e "$own-oldest,3.13-newest" -- '),
     "ruff check": (CI, "\nruff check "),
