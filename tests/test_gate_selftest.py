@@ -36,9 +36,10 @@ def test_a_constant_that_is_gone_is_an_error(door, package):
 LARGE = dict.fromkeys(("fit", "predict"), ("digits", 1000)) | dict.fromkeys(("step", "partial_fit", "row"), ("small", 50))
 
 
-@pytest.mark.parametrize(
-    "door", [door if door in ("fit", "step") else pytest.param(door, marks=pytest.mark.slow) for door in DOORS]
-)
+OFTEN = {"fit", "step"}  # of all, which each compile the kernels anew
+
+
+@pytest.mark.parametrize("door", [pytest.param(door, marks=[] if door in OFTEN else [pytest.mark.slow]) for door in DOORS])
 def test_gate_names_the_door_that_is_planted_and_no_other(door, package, monkeypatch):
     workload, value = LARGE[door]
     selftest.plant(package, door, value)
