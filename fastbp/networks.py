@@ -116,7 +116,10 @@ class Networks:
         return {name: value for name, value in self.__dict__.items() if name not in ("_parts", "_turn")}
 
     def __setstate__(self, state):
-        self.__dict__.update(state, _parts=WeakValueDictionary(), _turn=Turn("set of networks"))
+        params = state["_matrix"]
+        own = memory.zeros(params.size, params.dtype).reshape(params.shape)  # what is read may be a file that nobody writes to
+        own[:] = params
+        self.__dict__.update(state, _matrix=own, _parts=WeakValueDictionary(), _turn=Turn("set of networks"))
 
     # --- outputs, losses and gradients -----------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from fastbp.engine.validation import NO_WEIGHTS
 from fastbp.kernels.abreast.lanes import Group, Lane
 from fastbp.kernels.abreast.train import run_abreast
 from fastbp.kernels.modes import TRAIN
-from fastbp.kernels.plan import GIVEN, NO_RULE, PER_POPULATION, RUNNING, SOFTMAX, STOPPED, Reals
+from fastbp.kernels.plan import GIVEN, NO_RULE, NOT_PENALISED, PER_BATCH, PER_POPULATION, RUNNING, SOFTMAX, STOPPED, Reals
 from fastbp.optimizers import N_HYPER
 from fastbp.simd import register
 from fastbp.simd.philox import SEEDS
@@ -190,7 +190,7 @@ class Crowd:
         self._idle: list[Lanes] = []
         self.settings: dict[str, int] = {}
         self.n_rows = np.full(count, len(samples.x))
-        self.penalised = False
+        self.penalised = NOT_PENALISED
 
     def set_lanes(self, **values):
         """Fields of `Lane`, of all or (K,)."""
@@ -220,10 +220,14 @@ class Crowd:
         self.slots = np.zeros((len(rules), self.rule.slots, self.params.shape[1]), self.net.dtype)
         self.settings["slots"] = self.rule.slots
 
-    def set_penalty(self, l2):
-        """Add l2 / 2 sum W^2 over all weights to the losses; l2 (K,)."""
-        self.set_reals(l2=l2)
-        self.penalised = bool((l2 > 0).any() or self.rule.decays)
+    def set_penalty(self, l2, *, unit=None):
+        """Add l2 / 2 sum W^2 over all weights to the losses; l2 (K,).
+
+        With `unit`, that of the weights of samples, l2 is divided by the weight of a mini-batch.
+        """
+        self.set_reals(l2=l2, unit=1.0 if unit is None else unit)
+        if (l2 > 0).any() or self.rule.decays:
+            self.penalised = PER_POPULATION if unit is None else PER_BATCH
 
     def set_given(self, rows):
         """Rows (m,) of each network, or their order (epochs or 1, m), if any; those that are one array are kept once."""
@@ -278,7 +282,7 @@ class Crowd:
             rows = int(self.n_rows.max()) if self.rule else batch
             found = Lanes(self.net, batch, rows, self.rule, own_targets=self.samples.y.ndim == 3)
             found.plan.weighted = self.samples.weights.size > 0
-            found.plan.penalised = PER_POPULATION if self.penalised else 0
+            found.plan.penalised = self.penalised
             return found
 
     def _call(self, mode, networks, out=None, **settings):

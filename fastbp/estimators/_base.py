@@ -30,7 +30,9 @@ PENDING = ("_network", "_views", "_turn")  # attributes that are made again when
 
 
 def is_stochastic(estimator) -> bool:
-    """Whether the solver takes mini-batches; else what needs them is not there."""
+    """Whether the solver takes mini-batches, for one network; else what needs that is not there."""
+    if estimator.n_networks > 1:
+        raise AttributeError("partial_fit needs n_networks=1: the networks of an ensemble are trained together, by fit.")
     if estimator.solver not in optimizers.OPTIMIZERS.names:
         raise AttributeError(f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic.")
     return True
@@ -70,6 +72,10 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
         for array, view in zip(arrays, self._views, strict=True):
             view[...] = array
         return net
+
+    def _nets(self) -> list[Network]:
+        """All networks."""
+        return [self._net()]
 
     def _is_linked(self) -> bool:
         """Whether `coefs_` and `intercepts_` are the parameters of the network."""
@@ -129,8 +135,11 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
 
     # --- fit -----------------------------------------------------------------------------------------------------------------
 
-    def _fit(self, X, y, sample_weight=None, held_out=(None, None), init=(None, None), incremental=False, classes=None):
-        """Train; where something given is at fault, the estimator stays as it was."""
+    def _fit(self, X, y, sample_weight=None, held_out=(None, None), init=(None, None), incremental=False, classes=None, later=None):
+        """Train; where something given is at fault, the estimator stays as it was.
+
+        Instead, ``later(net, data, validation)`` is called, if it is given.
+        """
         with self.__dict__.setdefault("_turn", Turn("estimator")):
             hidden = _parameters.hidden_sizes(self.hidden_layer_sizes)
             _parameters.check_finite(self)
@@ -153,10 +162,10 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
                 init = self._first_parameters(net, *init)
                 data = TrainingData.make(net, rows, matrix, sample_weight)
                 validation = self._given_held_out(net, *held_out)
-                if _parameters.takes_all(self):
-                    train = prepare_all(self, net, data, validation, tasks)
+                if later is not None:
+                    train = partial(later, net, data, validation)
                 else:
-                    train = prepare_stochastic(self, net, data, validation, rng, tasks, incremental, extra)
+                    train = self._training(net, data, validation, rng, tasks, incremental, extra)
             except BaseException:
                 self.__dict__.update(before)
                 for name in self.__dict__.keys() - before.keys():
@@ -171,6 +180,12 @@ class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
             train()
             tasks.end()
         return self
+
+    def _training(self, net, data, validation, rng, tasks, incremental, extra):
+        """The function that trains by the solver."""
+        if _parameters.takes_all(self):
+            return prepare_all(self, net, data, validation, tasks)
+        return prepare_stochastic(self, net, data, validation, rng, tasks, incremental, extra)
 
     def _begin_partial_fit(self, y, classes):
         """Take what only the first call of `partial_fit` is told."""

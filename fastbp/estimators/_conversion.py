@@ -63,8 +63,10 @@ class Conversion:
         Raises
         ------
         ValueError
-            For an activation, or an output activation, that scikit-learn does not have.
+            For an activation, or an output activation, that scikit-learn does not have, and for several networks.
         """
+        if self.n_networks > 1:  # type: ignore[attr-defined]
+            raise ValueError("scikit-learn has no ensembles of networks in one estimator; n_networks=1 has a counterpart there.")
         target = getattr(neural_network, self._counterpart)
         known = target().get_params()
         parameters = {name: value for name, value in self.get_params(deep=False).items() if name in known}  # type: ignore[attr-defined]

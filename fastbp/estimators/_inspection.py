@@ -15,7 +15,7 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @property
     def _n_features_out(self):
-        return self._net().sizes[-2]
+        return sum(net.sizes[-2] for net in self._nets())
 
     def transform(self, X, layer=-1) -> np.ndarray:
         """Activations of a hidden layer: features that the network has learned (scikit-learn#9468).
@@ -29,12 +29,13 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         ndarray (n_samples, n_units)
+            Those of several networks are beside each other.
         """
-        net, parts = self._net_and_rows(X)
-        count = len(net.sizes) - 2
+        nets, parts = self._nets_and_rows(X)
+        count = len(nets[0].sizes) - 2
         if not -count <= layer < count:
             raise ValueError(f"layer must be one of the {count} hidden layers, got {layer}.")
-        return np.concatenate([net.trace(rows).a[1:-1][layer] for rows in parts])
+        return np.concatenate([np.hstack([net.trace(rows).a[1:-1][layer] for net in nets]) for rows in parts])
 
     def input_gradient(self, X) -> np.ndarray:
         """Derivatives of the predictions with respect to the features (scikit-learn#27996).
@@ -49,16 +50,19 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             Regressor: the slopes of ``predict``, (n_samples, n_features), or (n_samples, n_outputs, n_features) with several
             outputs. Classifier: those of ``predict_proba``, (n_samples, n_columns, n_features).
         """
-        net, parts = self._net_and_rows(X)
+        nets, parts = self._nets_and_rows(X)
+        return sum(self._slopes_of(net, parts) for net in nets) / len(nets)
+
+    def _nets_and_rows(self, X):
+        self._require_fitted()
+        nets = self._nets()
+        rows, _ = _checks.rows(self, X, nets[0].dtype, nets[0].sizes[0])
+        return nets, [sparsity.dense(rows[i : i + ROWS_TOGETHER]) for i in range(0, len(rows), ROWS_TOGETHER)]
+
+    def _slopes_of(self, net, parts):
         # targets one below the raw outputs make the derivative of half the squared error 1
         linear = Network(net.sizes, net.hidden, dtype=net.dtype, weights=net.weights, biases=net.biases)
         return np.concatenate([self._slopes(_jacobian(linear, rows), net._outputs(rows)) for rows in parts])
-
-    def _net_and_rows(self, X):
-        self._require_fitted()
-        net = self._net()
-        rows, _ = _checks.rows(self, X, net.dtype, net.sizes[0])
-        return net, (sparsity.dense(rows[i : i + ROWS_TOGETHER]) for i in range(0, len(rows), ROWS_TOGETHER))
 
     def _slopes(self, jacobian, outputs):
         """Chain rule through the output activation."""

@@ -72,6 +72,7 @@ CONSTRAINTS: dict = {
     "max_norm": [Interval(Real, 0, None, closed="neither"), None],
     "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple, np.ndarray],
     "input_dropout": [Interval(Real, 0, 1, closed="left")],
+    "n_networks": [Interval(Integral, 1, None, closed="left")],
 }
 REGULARIZATION = ("l1", "clip_norm", "clip_value", "max_norm", "dropout", "input_dropout")
 

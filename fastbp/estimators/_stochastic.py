@@ -56,6 +56,15 @@ def prepare_stochastic(estimator, net, data, held_out, rng, tasks, incremental, 
     return train
 
 
+def warn_of_limit(estimator, stacklevel):
+    """Say that training has come to `max_iter`, and is not at its end."""
+    warnings.warn(
+        f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization hasn't converged yet.",
+        ConvergenceWarning,
+        stacklevel=stacklevel,
+    )
+
+
 def _batch_size(value, n_samples) -> int:
     if isinstance(value, str):
         return min(200, n_samples)
@@ -93,12 +102,7 @@ class _Fit:
                     break
             else:
                 if not self.incremental:
-                    warnings.warn(
-                        f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization hasn't"
-                        " converged yet.",
-                        ConvergenceWarning,
-                        stacklevel=4,
-                    )
+                    warn_of_limit(estimator, stacklevel=6)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
         except OverwrittenError:

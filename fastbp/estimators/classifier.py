@@ -4,7 +4,6 @@ from numbers import Real
 
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
@@ -12,12 +11,12 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from fastbp import losses
-from fastbp.estimators import _checks
-from fastbp.estimators._base import MultilayerPerceptron, is_stochastic
-from fastbp.estimators._labels import binarizer_of, indicators, numbers_of_classes, plain_classes, refuse_other_than_sets
+from fastbp.estimators import _checks, _labels
+from fastbp.estimators._base import is_stochastic
+from fastbp.estimators._ensemble import Ensemble
 
 
-class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
+class MLPClassifier(ClassifierMixin, Ensemble):
     """Multi-layer perceptron that minimises the log-loss: scikit-learn's `MLPClassifier`, trained by compiled kernels.
 
     Parameters, attributes, methods, random draws and results are those of ``sklearn.neural_network.MLPClassifier``; numbers like
@@ -105,6 +104,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         Weights of the classes, multiplied into those of the samples; "balanced" makes all classes weigh the same (#9113).
     label_smoothing : float, default 0.0
         s in [0, 1): this part of each target is spread evenly over the classes (Szegedy et al., 2016).
+    n_networks : int, default 1
+        With more, an ensemble (Hansen & Salamon, 1990), trained in one go: of the members' probabilities the mean is taken. Each
+        begins with a seed of its own, drawn from `random_state`, and is what an estimator with that seed becomes. With early
+        stopping all are judged by the same samples. No `warm_start`, `partial_fit`, `coefs_init` and callbacks.
 
     Attributes
     ----------
@@ -116,6 +119,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     history_ : History
         ``loss`` (the same list as `loss_curve_`), ``learning_rate`` and ``time`` of each epoch, and ``validation_loss`` and
         ``validation_score`` where there are validation data (#18507). Not in scikit-learn.
+    networks_ : Networks
+        With `n_networks` above 1: the members, in the place of `coefs_` and `intercepts_`; `histories_` is a list of the `history_`
+        of each, `n_iter_` the largest and `loss_` the mean of theirs, and what else is about the training is not set.
     loss_ : float
         Loss of the last epoch: the mean over its mini-batches, each before its step, penalty included.
     best_loss_ : float or None
@@ -162,7 +168,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     _counterpart = "MLPClassifier"
     _label_binarizer: LabelBinarizer
     _parameter_constraints: dict = {
-        **MultilayerPerceptron._parameter_constraints,
+        **Ensemble._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
@@ -202,6 +208,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         max_norm=None,
         dropout=0.0,
         input_dropout=0.0,
+        n_networks=1,
         class_weight=None,
         label_smoothing=0.0,
     ):
@@ -222,22 +229,22 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         """Targets as a matrix of bool; the classes are those of a fit before, if `is_known` or in a warm start."""
         is_new = not hasattr(self, "classes_") or (not self.warm_start and not is_known)
         known = self._label_binarizer.classes_ if is_known and not self.warm_start and not is_new else None
-        numbers = None if known is None else numbers_of_classes(known, targets)
+        numbers = None if known is None else _labels.numbers_of_classes(known, targets)
         if known is not None and numbers is not None and self._label_binarizer.y_type_ != "multilabel-indicator":
-            return indicators(known, numbers)
-        plain = plain_classes(targets)
+            return _labels.indicators(known, numbers)
+        plain = _labels.plain_classes(targets)
         if plain is not None and (is_new or np.array_equal(plain[0], self._label_binarizer.classes_)):
             if is_new:
-                self._label_binarizer = binarizer_of(plain[0])
+                self._label_binarizer = _labels.binarizer_of(plain[0])
                 self.classes_ = plain[0]
-            return indicators(*plain)
+            return _labels.indicators(*plain)
         if is_new:
             self._label_binarizer = LabelBinarizer().fit(targets)
             self.classes_ = self._label_binarizer.classes_
         else:
-            self._check_classes(unique_labels(targets))
+            _labels.check_known(unique_labels(targets), self.classes_, self.warm_start)
         if self._label_binarizer.y_type_ == "multilabel-indicator":
-            refuse_other_than_sets(targets)
+            _labels.refuse_other_than_sets(targets)
         return self._label_binarizer.transform(targets).astype(bool)
 
     def _decode(self, data):
@@ -252,16 +259,6 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
             raise ValueError("class_weight='balanced' is not known to partial_fit, which sees a part of y: give a dict.")
         _checks.class_weight(self.class_weight)
         return _checks.product_of_weights(compute_sample_weight(self.class_weight, targets), sample_weight)
-
-    def _check_classes(self, classes):
-        if self.warm_start:
-            if set(classes) != set(self.classes_):
-                raise ValueError(
-                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously got"
-                    f" {self.classes_}, `y` has {classes}"
-                )
-        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
-            raise ValueError(f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}.")
 
     def _stratify(self, data):
         """What a split for early stopping keeps the proportions of: the classes, if they are not sets of labels."""
@@ -363,7 +360,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         -------
         float
         """
-        return self._score(accuracy_score, X, y, sample_weight)
+        return self._score(_labels.accuracy, X, y, sample_weight)
 
     def predict_proba(self, X):
         """Probabilities of the classes.

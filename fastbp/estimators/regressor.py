@@ -7,7 +7,8 @@ from sklearn.utils.metaestimators import available_if
 
 from fastbp import losses
 from fastbp.estimators import _checks
-from fastbp.estimators._base import MultilayerPerceptron, is_stochastic
+from fastbp.estimators._base import is_stochastic
+from fastbp.estimators._ensemble import Ensemble, is_ensemble, quantiles, standard_deviation
 from fastbp.estimators._parameters import Names
 
 SCIKIT_LEARN_NAMES = {"squared_error": "squared"}
@@ -18,7 +19,11 @@ def loss_names() -> list[str]:
     return ["squared_error", *(cls.name for cls in losses.LOSSES.classes if getattr(cls, "task", "") not in ("labels", "binary"))]
 
 
-class MLPRegressor(RegressorMixin, MultilayerPerceptron):
+def _one_column(outputs):
+    return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+
+class MLPRegressor(RegressorMixin, Ensemble):
     """Multi-layer perceptron for numbers: scikit-learn's `MLPRegressor`, trained by compiled kernels.
 
     Parameters, attributes, methods, random draws and results are those of ``sklearn.neural_network.MLPRegressor``; numbers like
@@ -106,6 +111,10 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         (#6175, #7407). The units are drawn by `random_state`.
     input_dropout : float, default 0.0
         The same for the inputs.
+    n_networks : int, default 1
+        With more, an ensemble (Hansen & Salamon, 1990), trained in one go: of the members' outputs the mean is taken. Each
+        begins with a seed of its own, drawn from `random_state`, and is what an estimator with that seed becomes. With early
+        stopping all are judged by the same samples. No `warm_start`, `partial_fit`, `coefs_init` and callbacks.
 
     Attributes
     ----------
@@ -115,6 +124,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     history_ : History
         ``loss`` (the same list as `loss_curve_`), ``learning_rate`` and ``time`` of each epoch, and ``validation_loss`` and
         ``validation_score`` where there are validation data (#18507). Not in scikit-learn.
+    networks_ : Networks
+        With `n_networks` above 1: the members, in the place of `coefs_` and `intercepts_`; `histories_` is a list of the `history_`
+        of each, `n_iter_` the largest and `loss_` the mean of theirs, and what else is about the training is not set.
     loss_ : float
         Loss of the last epoch: the mean over its mini-batches, each before its step, penalty included.
     best_loss_ : float or None
@@ -161,7 +173,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
 
     _counterpart = "MLPRegressor"
     _parameter_constraints: dict = {
-        **MultilayerPerceptron._parameter_constraints,
+        **Ensemble._parameter_constraints,
         "loss": [Names(loss_names), losses.Loss],
     }
 
@@ -201,6 +213,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         max_norm=None,
         dropout=0.0,
         input_dropout=0.0,
+        n_networks=1,
     ):
         self._store(locals())
 
@@ -287,8 +300,43 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         ndarray (n_samples,), or (n_samples, n_outputs) for several outputs
             A row's result does not depend on the others.
         """
-        outputs = self._outputs(X)
-        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+        return _one_column(self._outputs(X))
+
+    @available_if(is_ensemble)
+    def predict_std(self, X):
+        """Standard deviation of the predictions over the members of an ensemble: their disagreement, not the noise of y.
+
+        Parameters
+        ----------
+        X : {array_like, sparse matrix} (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray (n_samples,), or (n_samples, n_outputs) for several outputs
+        """
+        return _one_column(self._of_members(X, standard_deviation))
+
+    @available_if(is_ensemble)
+    def predict_quantiles(self, X, q=(0.05, 0.5, 0.95)):
+        """Quantiles of the predictions over the members of an ensemble, by linear interpolation.
+
+        Parameters
+        ----------
+        X : {array_like, sparse matrix} (n_samples, n_features)
+        q : float or array_like of float, default (0.05, 0.5, 0.95)
+            From 0 to 1.
+
+        Returns
+        -------
+        ndarray (n_samples, n_quantiles), or (n_samples, n_outputs, n_quantiles) for several outputs
+            Without the last dimension if `q` is one number.
+
+        Raises
+        ------
+        ValueError
+            If `q` is none of these.
+        """
+        return _one_column(self._of_members(X, quantiles(q)))
 
     def score(self, X, y, sample_weight=None) -> float:
         """R^2 of the predictions for X, given the true y.

@@ -11,7 +11,7 @@ from fastbp.kernels.abreast.products import product
 from fastbp.kernels.forward import IDENTITY
 from fastbp.kernels.narrow.columns import finish, outer_sums, sweeping_losses
 from fastbp.kernels.packing import fill
-from fastbp.kernels.plan import SOFTMAX
+from fastbp.kernels.plan import PER_BATCH, SOFTMAX
 from fastbp.kernels.samples import LEAST_WEIGHT
 from fastbp.kernels.sweeps import activate, multiply_slope, prepare, softmax_block, update_lanes
 from fastbp.losses import LOSSES
@@ -170,8 +170,16 @@ def _squares(plan, work):
     return total
 
 
+@inline
+def _l2(plan, own, count):
+    """Factor of a network's penalty in a mini-batch of so many samples."""
+    if plan.penalised != PER_BATCH:
+        return own.l2
+    return own.l2 / own.unit * own.inverse if plan.weighted == 1 else own.l2 / count
+
+
 @kernel
-def _prepare(plan, work, reals):
+def _prepare(plan, work, reals, count):
     """The coefficients of a step, (N, W) for weights and then for biases, and the factors of the penalties (W,), 0 for biases."""
     lanes, c = width(work), _coefficients(work)
     of_weights = work + plan.step
@@ -183,13 +191,13 @@ def _prepare(plan, work, reals):
         for i in range(1, N_COEFFICIENTS):
             of_weights[i * lanes + j] = c[i]
             of_biases[i * lanes + j] = c[i]
-        of_weights[j], of_biases[j], l2[j], l2[lanes + j] = 1, 0, own.l2, 0
+        of_weights[j], of_biases[j], l2[j], l2[lanes + j] = 1, 0, _l2(plan, own, count), 0
 
 
 @kernel
-def step(plan, work, reals):
-    """One step of the rule of every network, by the gradients."""
-    _prepare(plan, work, reals)
+def step(plan, work, reals, count):
+    """One step of the rule of every network, by the gradients of so many samples."""
+    _prepare(plan, work, reals, count)
     lanes, of_weights = width(work), work + plan.step
     of_biases = of_weights + N_COEFFICIENTS * lanes
     l2 = of_biases + N_COEFFICIENTS * lanes
@@ -218,7 +226,7 @@ def minibatch(plan, work, data, members, reals, rows, rows_of_y, count):
         own = reals_of(reals, j)
         loss, weighs = 0.0 + losses[j], plan.weighted == 0 or own.inverse > 0.0
         if plan.penalised > 0 and weighs:
-            loss += 0.5 * own.l2 * squares[j]
+            loss += 0.5 * _l2(plan, own, count) * squares[j]
         own.loss_sum += loss * count
         own.loss_rows += count if weighs else 0
-    step(plan, work, reals)
+    step(plan, work, reals, count)
