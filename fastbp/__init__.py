@@ -27,8 +27,8 @@ _MODULES = {
     "files.model_file": "ModelFormatError",
 }
 _SUBMODULES = [
-    *("activations", "baseline", "embed", "estimators", "gradcheck", "initializers", "losses", "minimizers", "optimizers"),
-    *("plotting", "schedules", "textbook"),
+    *("activations", "baseline", "embed", "estimators", "gradcheck", "initializers", "losses", "minimizers"),
+    *("model_selection", "optimizers", "plotting", "schedules", "textbook"),
 ]
 _HOME = {name: f"fastbp.{module}" for module, names in _MODULES.items() for name in names.split()}
 _CLASSES = ("activations", "losses", "minimizers", "optimizers")  # whose ``__all__`` is public here, too
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from fastbp import initializers as initializers
     from fastbp import losses as losses
     from fastbp import minimizers as minimizers
+    from fastbp import model_selection as model_selection
     from fastbp import optimizers as optimizers
     from fastbp import plotting as plotting
     from fastbp import schedules as schedules

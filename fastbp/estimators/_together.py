@@ -121,7 +121,8 @@ class Start:
             return None
         settings = ("max_iter", "shuffle", "n_iter_no_change", "n_threads")
         own = [type(each) for each in (update_rule(estimator), net.loss_function, net.output, *net.hidden)]
-        return repr(net), *own, self.batch_size, *(getattr(estimator, name) for name in settings), data.weights is None
+        batch_size = self.batch_size if self.batch_size < len(self.rows) else 0  # whole epochs, though they differ in length
+        return repr(net), *own, batch_size, *(getattr(estimator, name) for name in settings), data.weights is None
 
     @property
     def batch_size(self) -> int:
@@ -222,7 +223,7 @@ class _Group:
         self.crowd = crowd = Crowd(first.net, self.params, samples)
         self.rules = [update_rule(each) for each in self.estimators]
         self.n_rows = np.array([len(each.start.rows) for each in fits])
-        crowd.set_rule(self.rules, first.start.batch_size, self.n_rows)
+        crowd.set_rule(self.rules, max(each.start.batch_size for each in fits), self.n_rows)
         # rules that decay weights, as AdamW, take alpha for that
         crowd.set_penalty(np.array([0.0 if self.rules[0].decays else float(each.alpha) for each in self.estimators]), unit=unit)
         factor, cap = report(first.net)

@@ -105,9 +105,9 @@ class MLPClassifier(ClassifierMixin, Ensemble):
     label_smoothing : float, default 0.0
         s in [0, 1): this part of each target is spread evenly over the classes (Szegedy et al., 2016).
     n_networks : int, default 1
-        With more, an ensemble (Hansen & Salamon, 1990), trained in one go: of the members' probabilities the mean is taken. Each
-        begins with a seed of its own, drawn from `random_state`, and is what an estimator with that seed becomes. With early
-        stopping all are judged by the same samples. No `warm_start`, `partial_fit`, `coefs_init` and callbacks.
+        With more, an ensemble (Hansen & Salamon, 1990), trained in one go: the mean is taken of the members' probabilities or
+        outputs. Each begins with a seed of its own, drawn from `random_state`, and becomes what an estimator with that seed does.
+        With early stopping all are judged by the same samples. No `warm_start`, `partial_fit`, `coefs_init` and callbacks.
 
     Attributes
     ----------
@@ -208,9 +208,9 @@ class MLPClassifier(ClassifierMixin, Ensemble):
         max_norm=None,
         dropout=0.0,
         input_dropout=0.0,
-        n_networks=1,
         class_weight=None,
         label_smoothing=0.0,
+        n_networks=1,
     ):
         self._store(locals())
 

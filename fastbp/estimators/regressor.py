@@ -112,9 +112,9 @@ class MLPRegressor(RegressorMixin, Ensemble):
     input_dropout : float, default 0.0
         The same for the inputs.
     n_networks : int, default 1
-        With more, an ensemble (Hansen & Salamon, 1990), trained in one go: of the members' outputs the mean is taken. Each
-        begins with a seed of its own, drawn from `random_state`, and is what an estimator with that seed becomes. With early
-        stopping all are judged by the same samples. No `warm_start`, `partial_fit`, `coefs_init` and callbacks.
+        With more, an ensemble (Hansen & Salamon, 1990), trained in one go: the mean is taken of the members' probabilities or
+        outputs. Each begins with a seed of its own, drawn from `random_state`, and becomes what an estimator with that seed does.
+        With early stopping all are judged by the same samples. No `warm_start`, `partial_fit`, `coefs_init` and callbacks.
 
     Attributes
     ----------
