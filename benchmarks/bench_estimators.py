@@ -12,8 +12,9 @@ from time import perf_counter, process_time, sleep
 
 import numpy as np
 from scipy import ndimage, sparse
-from sklearn import datasets, neural_network
-from sklearn.preprocessing import OneHotEncoder, normalize, scale
+from sklearn import datasets, model_selection, neural_network
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler, normalize, scale
 from threadpoolctl import threadpool_limits
 
 from . import common as common  # keeps every environment's compiled kernels apart
@@ -153,6 +154,53 @@ def at_peak(name, rounds):
     return [statistics.median(values) for values in zip(*pairs, strict=True)]
 
 
+def searches():
+    """18 candidates on 5 folds: our search, scikit-learn's with our estimators, and scikit-learn's with its own; and the data."""
+    import fastbp.model_selection
+
+    grid = {"hidden_layer_sizes": [(8,), (16,), (32,)], "alpha": [1e-4, 1e-2, 1.0], "learning_rate_init": [1e-3, 1e-2]}
+    grid = {f"mlpclassifier__{name}": values for name, values in grid.items()}
+    ours, theirs = (
+        make_pipeline(StandardScaler(), cls(max_iter=60, n_iter_no_change=1000, random_state=0))
+        for cls in (fastbp.MLPClassifier, neural_network.MLPClassifier)
+    )
+    kinds = (
+        (fastbp.model_selection.GridSearchCV, ours),
+        (model_selection.GridSearchCV, ours),
+        (model_selection.GridSearchCV, theirs),
+    )
+    return [cls(estimator, grid, cv=5) for cls, estimator in kinds], datasets.load_breast_cancer(return_X_y=True)
+
+
+def compare_searches(rounds):
+    """(seconds of ours, how many times longer the others take); they take turns, and the least of each is taken."""
+    threadpool_limits(1)
+    found, data = searches()
+    for each in found:
+        fit(each, *data)
+    assert all(each.best_params_ == found[0].best_params_ for each in found)
+    times = [[seconds(lambda s=each: fit(s, *data), process_time) for each in found] for _ in range(rounds)]
+    ours, *others = np.min(times, axis=0)
+    return ours, *(other / ours for other in others)
+
+
+class Searches:
+    """asv: time of a search, and how many times faster than scikit-learn's with our estimators it is."""
+
+    timeout = 300
+
+    def setup(self):
+        threadpool_limits(1)
+        (self.ours, self.same, _), self.data = searches()
+        fit(self.ours, *self.data), fit(self.same, *self.data)
+
+    def time_search(self):
+        fit(self.ours, *self.data)
+
+    def track_times_faster(self):
+        return turns(lambda: fit(self.same, *self.data), lambda: fit(self.ours, *self.data), 5)[2]
+
+
 class Fits:
     """asv: times of whole fits, and how many times faster than scikit-learn's they are."""
 
@@ -182,8 +230,14 @@ def main():
     parser.add_argument(
         "--peak", action="store_true", help="instead: what the FMA peak leaves room for (not for sparse data, lbfgs)"
     )
+    parser.add_argument("--search", action="store_true", help="instead: a search of 18 candidates on 5 folds")
     parser.add_argument("problem", nargs="*", choices=[[], *PROBLEMS], default=[])
     chosen = parser.parse_args()
+    if chosen.search:
+        ours, same, theirs = compare_searches(chosen.rounds)
+        print("| GridSearchCV of fastbp | of scikit-learn, estimators of fastbp | all of scikit-learn |\n| --- | --- | --- |")
+        print(f"| {ours * 1e3:.3g} ms | {same:.1f} times | {theirs:.1f} times |")
+        return
     if chosen.peak:
         print("| fit | times faster | times faster at the FMA peak |\n| --- | --- | --- |")
         for problem in chosen.problem or ("digits", "breast-cancer", "10000 x 20", "784-128-10"):

@@ -19,6 +19,8 @@ from fastbp.estimators._together import OWN, Fit, Samples, may_be_together, trai
 
 __all__ = ["GridSearchCV", "RandomizedSearchCV"]
 
+MOST_NUMBERS = 1 << 26  # of samples, of several folds, that wait to be trained on
+
 
 class _Splits:
     """A splitter that remembers what it gave."""
@@ -86,7 +88,7 @@ class _Search:
     def __init__(self, estimator: Any, X: Any, y: Any, splits: _Splits) -> None:
         self.estimator, self.X, self.y, self.splits = estimator, X, y, splits
         self.candidates: list[dict[str, Any]] = []
-        self.fits: dict[tuple[int, int], tuple[Any, Any, Fit]] = {}
+        self.fits: dict[tuple[int, int], _Handed] = {}  # by the numbers of candidate and split
         self.seconds = np.zeros(0)
         self.n_alone = 0
         self.waiting: Iterator[tuple[int, int]] = iter(())
@@ -95,49 +97,62 @@ class _Search:
         if self.candidates and not len(self.seconds):
             self._train()
             self.waiting = iter(list(np.ndindex(self.seconds.shape)))
-        place = next(self.waiting, None)
-        if place is None or place not in self.fits:
-            return _Handed(clone(self.estimator))
-        whole, head, fit = self.fits.pop(place)
-        estimator = fit.estimator
-        if isinstance(whole, Pipeline):
-            estimator = copy(whole)
-            estimator.steps = [*([] if head is None else head.steps), (whole.steps[-1][0], fit.estimator)]
-        n_samples = len(self.splits.found[place[1]][0])
-        return _Handed(estimator, _Trained(estimator, fit.estimator, fit.is_told, n_samples))
+        place = next(self.waiting, (-1, -1))
+        return self.fits.pop(place) if place in self.fits else _Handed(clone(self.estimator))
 
     def _train(self) -> None:
-        """All fits that can be trained together. What goes wrong here is left to scikit-learn, which has its own to say."""
+        """All fits that can be trained together."""
         begun, prepared = perf_counter(), [self._prepared(each) for each in self.candidates]
         self.seconds = np.zeros((len(self.candidates), len(self.splits.found)))
+        fits: dict[tuple[int, int], tuple[Any, Any, Fit]] = {}
+        numbers = 0
         for j, (rows, _) in enumerate(self.splits.found if any(prepared) else []):
-            X, y = _safe_indexing(self.X, rows), _safe_indexing(self.y, rows)
-            heads: dict[Hashable, Any] = {}
-            samples: dict[Hashable, Any] = {}
-            for k, each in enumerate(prepared):
-                if each is None:
-                    continue
-                whole, net, of_head, of_samples = each
-                try:
-                    if of_head not in heads:
-                        heads[of_head] = None
-                        heads[of_head] = _transformed(whole, X, y)
-                    if heads[of_head] is not None and of_samples not in samples:
-                        samples[of_samples] = None
-                        samples[of_samples] = Samples(net, heads[of_head][1], y)
-                    if samples.get(of_samples) is not None:
-                        fit = samples[of_samples].fit_of({name: getattr(net, name) for name in OWN})
-                        self.fits[k, j] = whole, heads[of_head][0], fit
-                except Exception:
-                    continue
-        train([fit for *_, fit in self.fits.values()])
-        self.fits = {place: each for place, each in self.fits.items() if each[-1].is_done}
+            numbers += self._begin(j, rows, prepared, fits)
+            if numbers > MOST_NUMBERS:
+                self._finish(fits)
+                numbers = 0
+        self._finish(fits)
         self.n_alone = self.seconds.size - len(self.fits)
-        for place, (*_, fit) in self.fits.items():
-            self.seconds[place] = fit.seconds
         if self.fits:
             rest = (perf_counter() - begun - self.seconds.sum()) / len(self.fits)
             self.seconds[tuple(np.transpose(list(self.fits)))] += rest
+
+    def _begin(self, j: int, rows: Any, prepared: list[Any], fits: dict[tuple[int, int], tuple[Any, Any, Fit]]) -> int:
+        """Add the fits on a split; how many numbers they are on. What goes wrong is left to scikit-learn, to tell it."""
+        X, y = _safe_indexing(self.X, rows), _safe_indexing(self.y, rows)
+        heads: dict[Hashable, Any] = {}
+        samples: dict[Hashable, Any] = {}
+        for k, each in enumerate(prepared):
+            if each is None:
+                continue
+            whole, net, of_head, of_samples = each
+            try:
+                if of_head not in heads:
+                    heads[of_head] = None
+                    heads[of_head] = _transformed(whole, X, y)
+                if heads[of_head] is not None and of_samples not in samples:
+                    samples[of_samples] = None
+                    samples[of_samples] = Samples(net, heads[of_head][1], y)
+                if samples.get(of_samples) is not None:
+                    fit = samples[of_samples].fit_of({name: getattr(net, name) for name in OWN})
+                    fits[k, j] = whole, heads[of_head][0], fit
+            except Exception:
+                continue
+        return sum(len(each.data) * each.net.sizes[0] for each in samples.values() if each is not None)
+
+    def _finish(self, fits: dict[tuple[int, int], tuple[Any, Any, Fit]]) -> None:
+        """Train these fits, and forget what they are on."""
+        train([fit for *_, fit in fits.values()])
+        for (k, j), (whole, head, fit) in fits.items():
+            if not fit.is_done:
+                continue
+            self.seconds[k, j], estimator = fit.seconds, fit.estimator
+            if isinstance(whole, Pipeline):
+                estimator = copy(whole)
+                estimator.steps = [*([] if head is None else head.steps), (whole.steps[-1][0], fit.estimator)]
+            trained = _Trained(estimator, fit.estimator, fit.is_told, len(self.splits.found[j][0]))
+            self.fits[k, j] = _Handed(estimator, trained)
+        fits.clear()
 
     def _prepared(self, parameters: dict[str, Any]) -> tuple[Any, ...] | None:
         """The estimator of a candidate, its network, and what those with the same preprocessing, and samples, have in common."""
@@ -301,10 +316,10 @@ class GridSearchCV(_Together, model_selection.GridSearchCV):
     Each network begins with the weights, and sees the samples in the orders, that its estimator draws. With ``random_state=None``
     each has a generator of its own.
 
-    Trained one by one, in scikit-learn's way, are: networks so large that they do not repay it (about 4000 weights in double, 8000
-    in single precision), `solver="lbfgs"`, `early_stopping`, `learning_rate="adaptive"` and schedules with a rate for every step,
-    `l1`, limits of gradient and weights, dropout, `verbose`, ensembles, X of which the zeros are left out, fits that fail or
-    diverge; and all, where there are callbacks, or parameters of `fit` besides `groups`. With `verbose`, a line says so.
+    Trained one by one, in scikit-learn's way, are: networks too large to repay it (more than 4096 weights, or 2048 with AVX-512),
+    `solver="lbfgs"`, `early_stopping`, `learning_rate="adaptive"` and schedules with a rate for every step, `l1`, limits of
+    gradient and weights, dropout, `verbose`, ensembles, X of which the zeros are left out, fits that fail or diverge; and all,
+    where there are callbacks, or parameters of `fit` besides `groups`. With `verbose`, a line says so.
 
     Networks are trained by as many threads as repay it, as `n_threads` and the limits of the process allow; `n_jobs` is for what
     is scored, and trained one by one.

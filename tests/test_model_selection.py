@@ -211,6 +211,18 @@ def test_jobs(together):
     assert together == [12]
 
 
+def test_data_that_are_large_are_trained_on_in_turn(together, monkeypatch):
+    monkeypatch.setattr("fastbp.model_selection.MOST_NUMBERS", 1500)
+    compare(make_pipeline(StandardScaler(), MLPClassifier(**QUICK)), PIPE, X, Y, scoring="neg_log_loss", cv=3)
+    assert together == [6, 6, 6]
+
+
+def test_mini_batches_that_are_too_large(together):
+    with pytest.warns(UserWarning, match="Got `batch_size` less than 1 or larger than sample size"):
+        compare(MLPClassifier(**QUICK, batch_size=500), {"alpha": [0.1, 1.0]}, XS, Y, scoring="neg_log_loss", cv=2)
+    assert together == []
+
+
 def test_nested(together):
     pipeline = make_pipeline(StandardScaler(), MLPClassifier(**QUICK))
     scores = [

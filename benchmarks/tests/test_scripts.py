@@ -30,6 +30,10 @@ def test_estimators():
     assert all(value > 0 for row in rows for value in row[1:])
 
 
+def test_searches():
+    assert min(bench_estimators.compare_searches(1)) > 0
+
+
 def test_what_the_peak_leaves_room_for():
     ratio, at_peak = bench_estimators.at_peak("iris", 1)
     assert 0 < ratio < at_peak

@@ -116,6 +116,8 @@ class Start:
         estimator, data, net = self.samples.estimator, self.samples.data, self.net
         if not may_be_together(estimator) or self.samples.validation is not None:
             return None
+        if not isinstance(estimator.batch_size, str) and estimator.batch_size > len(data):  # of which a warning tells
+            return None
         is_dense = type(data.X) is np.ndarray and data.entries(net) is None
         if not is_dense or regularization_of(estimator, len(net.sizes) - 2) != NOTHING or not is_abreast(net, len(data)):
             return None
