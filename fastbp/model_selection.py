@@ -317,9 +317,9 @@ class GridSearchCV(_Together, model_selection.GridSearchCV):
     each has a generator of its own.
 
     Trained one by one, in scikit-learn's way, are: networks too large to repay it (more than 4096 weights, or 2048 with AVX-512),
-    `solver="lbfgs"`, `early_stopping`, `learning_rate="adaptive"` and schedules with a rate for every step, `l1`, limits of
-    gradient and weights, dropout, `verbose`, ensembles, X of which the zeros are left out, fits that fail or diverge; and all,
-    where there are callbacks, or parameters of `fit` besides `groups`. With `verbose`, a line says so.
+    solvers for all samples at once, `early_stopping`, `learning_rate="adaptive"` and schedules with a rate for every step, `l1`,
+    limits of gradient and weights, dropout, `verbose`, ensembles, X of which the zeros are left out, fits that fail or diverge;
+    and all, where there are callbacks, or parameters of `fit` besides `groups`. With `verbose`, a line says so.
 
     Networks are trained by as many threads as repay it, as `n_threads` and the limits of the process allow; `n_jobs` is for what
     is scored, and trained one by one.

@@ -78,6 +78,7 @@ APART = [
     {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.1, "n_iter_no_change": 2, "max_iter": 40},
     {"dropout": 0.2},
     {"solver": "lbfgs"},
+    {"early_stopping": False, "verbose": True, "max_iter": 2},
     {"learning_rate": "one_cycle"},
     {"hidden_layer_sizes": (3000,), "max_iter": 2},
     {"l1": 0.1, "clip_norm": 0.5},
@@ -100,6 +101,14 @@ def test_members_are_estimators_with_their_seeds(cls, options, monkeypatch):
         np.testing.assert_allclose(history.learning_rate, member.history_.learning_rate, rtol=1e-12)
     assert model.n_iter_ == max(member.n_iter_ for member in members)
     np.testing.assert_allclose(model.loss_, np.mean([member.loss_ for member in members]), **CLOSE)
+
+
+def test_levenberg_marquardt():
+    model = MLPRegressor(**(QUICK | {"solver": "lm", "activation": "tanh"}), n_networks=3)
+    members = alone(model, X, Z)
+    model.fit(X, Z)
+    for net, member in zip(model.networks_, members, strict=True):
+        np.testing.assert_allclose(net.params, member._net().params, **CLOSE)
 
 
 def test_several_outputs_float32_and_weights():

@@ -1,6 +1,7 @@
 """What classifier and regressor have in common: the scikit-learn contract around a `Network`."""
 
 from copy import deepcopy
+from functools import partial
 from itertools import chain, pairwise
 from operator import is_
 

@@ -115,7 +115,7 @@ class Ensemble(MultilayerPerceptron):
         rows, dtype = _checks.rows(self, X, net.dtype, net.sizes[0])
         most = max(1, MOST_OUTPUTS // (len(nets) * net.sizes[-1]))
         parts = [rows[first : first + most] for first in range(0, len(rows), most)]
-        together = type(rows) is np.ndarray and is_abreast(net, most)
+        together = type(rows) is np.ndarray and is_abreast(net, min(most, len(rows)))
         outputs = (
             nets(part, self.n_threads) if together else np.stack([each._outputs(part, self.n_threads) for each in nets])
             for part in parts
