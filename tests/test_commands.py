@@ -63,6 +63,7 @@ RUN = {
         "python -m benchmarks.neighbours": "python -m benchmarks.neighbours --help",  # `benchmarks/tests` has its parts
         "python -m benchmarks.many_networks": "python -m benchmarks.many_networks --rounds 1",
         "python -m benchmarks.bench_estimators": "python -m benchmarks.bench_estimators --rounds 1 iris",
+        "python -m benchmarks.bench_estimators --search": "python -m benchmarks.bench_estimators --rounds 1 --search",
         # needs the sources of two C libraries; `benchmarks/tests` runs it where they are
         "python -m benchmarks.libxsmm_dnn LIBXSMM LIBXSMM_DNN": "python -m benchmarks.libxsmm_dnn --help",
         "python benchmarks/check_vmath.py [--stride N] [name ...]": "python benchmarks/check_vmath.py --stride 100003 exp",
