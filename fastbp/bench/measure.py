@@ -84,9 +84,9 @@ class Reference:
         return float(np.linalg.norm(found - end) / np.linalg.norm(end - self.first))
 
 
-def interleave(turns: Mapping[str, Any], rounds: int) -> dict[str, list[float]]:
+def interleave(turns: Mapping[str, Any], rounds: int) -> dict[str, list[Any]]:
     """Results of callables by name, called in turns, every other round in reverse order."""
-    results: dict[str, list[float]] = {name: [] for name in turns}
+    results: dict[str, list[Any]] = {name: [] for name in turns}
     for i in range(rounds):
         for name in list(turns)[:: -1 if i % 2 else 1]:
             results[name].append(turns[name]())

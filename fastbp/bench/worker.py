@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import traceback
+from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -54,8 +55,29 @@ def _sibling(name: str) -> ModuleType:
     return sys.modules[own]
 
 
-class Turns:
-    """What can be asked of a contestant: by a method call here, or through a `Worker` in another process.
+class Process:
+    """What can be asked of any contestant, by a method call here, or through a `Worker` in another process.
+
+    Parameters
+    ----------
+    name : str
+        Of the contestant.
+    threads : int
+    """
+
+    def __init__(self, name: str, threads: int):
+        self.name, self.threads = name, threads
+        # what one thread takes from its process is not lengthened by a busy neighbour on the same core
+        self.clock = time.process_time if threads == 1 else time.perf_counter
+
+    def pin(self, core: int) -> None:
+        """Use this core only, from now on, where the operating system allows that."""
+        if hasattr(os, "sched_setaffinity"):  # pragma: no branch - of Linux
+            os.sched_setaffinity(0, {core})
+
+
+class Turns(Process):
+    """What can be asked of a contestant that does a given number of steps.
 
     Parameters
     ----------
@@ -67,9 +89,7 @@ class Turns:
     """
 
     def __init__(self, name: str, threads: int, contestant: Any = None):
-        self.name, self.threads = name, threads
-        # what one thread takes from its process is not lengthened by a busy neighbour on the same core
-        self.clock = time.process_time if threads == 1 else time.perf_counter
+        super().__init__(name, threads)
         self.contestant: Any = contestant
         self.opened: tuple[Any, ...] = ()
         self.estimator: Any = None
@@ -101,11 +121,6 @@ class Turns:
     def reset(self) -> None:
         """Go back to the first weights."""
         self.current.reset()
-
-    def pin(self, core: int) -> None:
-        """Use this core only, from now on, where the operating system allows that."""
-        if hasattr(os, "sched_setaffinity"):  # pragma: no branch - of Linux
-            os.sched_setaffinity(0, {core})
 
     def turn(self, epochs: int) -> float:
         """Train from the first weights; seconds, without the way back to them."""
@@ -191,7 +206,7 @@ class WorkerError(RuntimeError):
 
 
 class Worker:
-    """`Turns` in another process.
+    """`Turns`, or another `Process`, in another process.
 
     Parameters
     ----------
@@ -199,20 +214,22 @@ class Worker:
         As for `Turns`.
     python : str, optional
         Interpreter that has fastbp and its dependencies; by default this one, with this fastbp.
+    kind : str, optional
+        "module:class" of the `Process`.
     """
 
-    def __init__(self, name: str, threads: int, python: str | None = None):
+    def __init__(self, name: str, threads: int, python: str | None = None, kind: str = ""):
         env = os.environ | environment(threads)
         env.pop("PYTHONPATH", None)
         if python is None:
             env["PYTHONPATH"] = str(PACKAGE.parent)
         # -P: without it this directory's modules would hide others of their names
-        command = [python or sys.executable, "-P", __file__, name, str(threads)]
+        command = [python or sys.executable, "-P", __file__, name, str(threads), kind]
         self.name = name
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
 
     def __getattr__(self, method: str) -> Any:
-        """A method of `Turns`, done by the other process."""
+        """A method of the `Process`, done by the other process."""
 
         def call(*arguments: Any) -> Any:
             self.send(method, *arguments)
@@ -251,7 +268,9 @@ def main() -> None:
     # libraries may print: what they print goes to standard error, the answers to a copy of standard output
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    turns = Turns(sys.argv[1], int(sys.argv[2]))
+    _, name, threads, kind = sys.argv
+    module, _, cls = kind.partition(":")
+    turns = (getattr(import_module(module), cls) if kind else Turns)(name, int(threads))
     while True:
         try:
             method, arguments = pickle.load(sys.stdin.buffer)
