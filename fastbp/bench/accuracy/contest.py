@@ -32,7 +32,7 @@ class Settings:
     """
 
     starts: int = 5
-    seconds: float = 5.0
+    seconds: float = 3.0
 
 
 QUICK = Settings(starts=3, seconds=1.0)

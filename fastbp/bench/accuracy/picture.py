@@ -43,15 +43,17 @@ def save(results: dict[str, Any], directory: Path) -> None:
         lines |= draw(result, ax)
     for ax in panels[len(problems) :]:
         ax.set_axis_off()
-    figure.supxlabel("seconds", fontsize="medium")
-    figure.supylabel("lowest loss so far, median over first weights", fontsize="medium")
+    for ax in panels[max(0, len(problems) - n_columns) : len(problems)]:
+        ax.set_xlabel("seconds")
+    for ax in panels[::n_columns]:
+        ax.set_ylabel("lowest loss so far")
     figure.suptitle(_title(results), fontsize="medium")
     shown = [name for name in STYLES if name in lines]
     figure.legend(
         [lines[name] for name in shown],
         shown,
         loc="outside lower center",
-        ncols=min(5, 2 * n_columns),
+        ncols=5 if n_columns == COLUMNS else n_columns,
         frameon=False,
         handlelength=3,
     )
