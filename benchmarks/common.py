@@ -15,7 +15,7 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(CACHE))
 
 def _load(name):
     path = BENCH / name / "__init__.py" if (BENCH / name).is_dir() else BENCH / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"_fastbp_{name}", path)
+    spec = importlib.util.spec_from_file_location(f"_fastbp_{name.replace('/', '_')}", path)
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -23,6 +23,7 @@ def _load(name):
 
 workloads = _load("workloads")
 contestants = _load("contestants")
+problems = _load("accuracy/problems")
 
 NAMES = list(workloads.WORKLOADS)
 ROUNDS = 9

@@ -20,6 +20,7 @@ DOCUMENTS += [path for folder in ("benchmarks", "examples", "tests/reliability")
 PROGRAMS = "fastbp", "python", "asv", "tox", "ruff", "mypy", "pip", "pytest", r"\."
 
 QUICK = "--quick --rounds 2 --workload walkthrough"
+ACCURACY = "--quick --rounds 1 --workload moons"
 CHOSEN = '-k "walkthrough and training" --benchmark-max-time=0.001 --benchmark-min-rounds=1 --benchmark-storage={here}'
 ASV = "--config asv.conf.json --quick --bench time_loss.*online"
 # what documents show, and how it is run: those of a group one after the other in one directory
@@ -44,6 +45,9 @@ RUN = {
         "fastbp bench --quick --workload NAMES": f"fastbp bench {QUICK} latency start",
         "fastbp bench --json --plot . > results.json": f"fastbp bench --json --plot . {QUICK}",
         "fastbp bench --markdown --plot docs": f"fastbp bench --markdown --plot . {QUICK}",
+        "fastbp bench --to-accuracy": f"fastbp bench --to-accuracy {ACCURACY}",
+        "fastbp bench --to-accuracy --rounds 11 --workload NAMES": f"fastbp bench --to-accuracy --json {ACCURACY}",
+        "fastbp bench --to-accuracy --markdown --plot docs": f"fastbp bench --to-accuracy --markdown --plot . {ACCURACY}",
         "fastbp bench --threads 2 --markdown --workload NAMES": f"fastbp bench --threads 2 --markdown {QUICK}",
         "fastbp bench --dtype float64 --quick --markdown --workload NAMES": f"fastbp bench --dtype float64 --markdown {QUICK}",
         "fastbp bench --threads 2 --dtype float64 --quick --markdown --workload NAMES": (
