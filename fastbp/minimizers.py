@@ -43,7 +43,7 @@ class LevenbergMarquardt(_Damped):
     With r the gain of the loss by what the quadratic model promised, a step of r > 0 is taken, and mu multiplied by
     max(1/3, 1 - (2 r - 1)^3); without, mu is multiplied by 2, then 4, 8 and so on, until there is one (Nielsen, 1999; Madsen,
     Nielsen and Tingleff, "Methods for non-linear least squares problems", 2nd ed., 2004, algorithm 3.16). J^T J is that of the mean
-    loss, L2 penalty included; J is never stored. Elements of D are at least a hundredth of the largest.
+    loss, L2 penalty included; J is never stored. Elements of D are at least a tenth of the largest.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ def levenberg_marquardt(net, X, y, steps, *, mu=1e-3, most=0.75, decay=0.0, weig
         A, g, _, J, roots = normal_equations(net, X, y, weights)
         A, g, before, now, start = A + np.diag(np.broadcast_to(decay, g.shape)), g + decay * params, params.copy(), loss(), net(X)
         D = np.maximum(D, A.diagonal())
-        D = np.maximum(D, 0.01 * D.max())
+        D = np.maximum(D, 0.1 * D.max())
         while True:
             damped = A + mu * np.diag(D)
             h = -np.linalg.solve(damped, g)
