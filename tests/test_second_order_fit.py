@@ -47,7 +47,7 @@ def test_ten_steps_are_those_of_numpy(sizes, l2, acceleration):
 
 
 def test_it_ends_where_scipy_does():
-    net, (X, _) = net_of((2, 3, 1), seed=2), sin_product()  # from other starts a unit saturates, and there is no end
+    net, (X, _) = net_of((2, 3, 1), seed=7), sin_product()  # from other starts the two may end in two minima
     y = net_of((2, 3, 1), seed=5)(X) + np.random.default_rng(3).normal(size=(300, 1)) / 100
     other, start = net.copy(), net.params.copy()
     history = net.fit(X, y, epochs=300, optimizer="lm")

@@ -42,7 +42,7 @@ def _remarks(result: dict[str, Any]) -> list[str]:
     lines = []
     for aim, best in zip(result["aims"], result["best"], strict=True):
         if best["ratio"] is not None:
-            lines.append(f"{aim}: {best['ours']} takes 1/{number(best['ratio'])} of the seconds of {best['others']}.")
+            lines.append(f"{aim}: {best['others']} takes {number(best['ratio'])} times as long as {best['ours']}.")
     lines += [
         f"{name} failed: {outcome['reason']}" for name, outcome in result["contestants"].items() if outcome["status"] == "failed"
     ]
