@@ -36,7 +36,7 @@ def test_a_constant_that_is_gone_is_an_error(door, package):
 LARGE = dict.fromkeys(("fit", "predict"), ("digits", 1000)) | dict.fromkeys(("step", "partial_fit", "row"), ("small", 50))
 
 
-OFTEN = {"fit", "step"}  # of all, which each compile the kernels anew
+OFTEN = {"fit"}  # of all, which each compile the kernels anew
 
 
 @pytest.mark.parametrize("door", [pytest.param(door, marks=[] if door in OFTEN else [pytest.mark.slow]) for door in DOORS])
