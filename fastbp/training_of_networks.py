@@ -271,7 +271,7 @@ def _fit_abreast(nets, data, histories, options, progress, chosen) -> None:
     crowd.set_given(data.rows if data.orders is None else data.orders)
     order = ORDERS[first["shuffle"]] if data.orders is None else GIVEN
     if order != GIVEN:
-        crowd.set_lanes(seed=[drawn_seed(options[k]["rng"]) if k in set(chosen) else 0 for k in range(len(nets))])
+        crowd.set_seeds(chosen, [drawn_seed(options[k]["rng"]) for k in chosen])
     if data.held is not None:
         held = data.held
         labels = held.targets if held.targets.ndim == 1 else validation.NO_LABELS

@@ -105,8 +105,7 @@ class Lanes:
         vectors = crowd.params.reshape(-1), crowd.slots.reshape(-1), crowd.best.reshape(-1)
         records = crowd.rates.reshape(-1), crowd.losses.reshape(-1), crowd.held_losses.reshape(-1)
         samples = [each for part in (crowd.samples, crowd.held) for each in part.arrays()]
-        place = self.rows_of_y if self.rows_of_y.size else self.rows
-        data = *samples, self.words, self.rows, place, nothing if out is None else out.reshape(-1)
+        data = *samples, self.words, self.rows, self.rows_of_y, nothing if out is None else out.reshape(-1)
         result = self._run(mode, *own, *vectors, self.reals.reshape(-1), *records, crowd.given, *data)
         if result < 0:
             raise RuntimeError("nothing was computed: the plan has the code of an activation, loss or rule that its kernel lacks")
@@ -211,6 +210,10 @@ class Crowd:
         """Train none but these."""
         self.set_lanes(status=STOPPED)
         self.lanes[networks, STATUS] = RUNNING
+
+    def set_seeds(self, networks, seeds):
+        """The seed of the orders of each of these."""
+        self.lanes[networks, Lane.places["seed"]] = seeds
 
     def set_rule(self, rules, batch: int, n_rows):
         """Train by these rules, of one class, with mini-batches of so many of a network's rows (K,)."""
