@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 
 from fastbp.activations import Identity
-from fastbp.compiler import choose
 from fastbp.engine import memory, planner, threads, validation
-from fastbp.engine.session import CALL_SECONDS
+from fastbp.engine.session import CALL_SECONDS, name_classes
 from fastbp.engine.training_session import full_hyper
 from fastbp.engine.validation import NO_WEIGHTS
 from fastbp.kernels.abreast.lanes import Group, Lane
 from fastbp.kernels.abreast.train import run_abreast
 from fastbp.kernels.modes import TRAIN
-from fastbp.kernels.plan import GIVEN, NO_RULE, NOT_PENALISED, PER_BATCH, PER_POPULATION, RUNNING, SOFTMAX, STOPPED, Reals
+from fastbp.kernels.plan import GIVEN, NOT_PENALISED, PER_BATCH, PER_POPULATION, RUNNING, STOPPED, Reals
 from fastbp.optimizers import N_HYPER
 from fastbp.simd import register
 from fastbp.simd.philox import SEEDS
@@ -75,14 +74,8 @@ class Lanes:
             net.sizes, training, lanes=self.width, batch=batch, slots=slots, itemsize=itemsize
         )
         self.work = memory.zeros(length, self.dtype)
-        self.work[self.plan.layers["alpha"]] = [activation.alpha for activation in training]
         self.plan.batch = batch
-        choice = choose((type(loss), type(net.output), *map(type, net.hidden), *([type(optimizer)] if optimizer else [])))
-        self.plan.layers["code"] = [choice.code(type(activation)) for activation in training]
-        self.plan.loss = choice.code(type(loss))
-        self.plan.rule = choice.code(type(optimizer)) if optimizer else NO_RULE
-        output = type(net.output) if loss.link else Identity
-        self.plan.output = SOFTMAX if loss.link == "softmax" else choice.code(output)
+        choice = name_classes(self.plan, self.work, net, training, optimizer)
         self.group = Group.view.of(np.zeros(Group.size, np.int64))
         self.group.slots = slots
         self.members = np.zeros((self.width, Lane.size), np.int64)

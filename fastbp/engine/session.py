@@ -109,15 +109,9 @@ class Session:
                 derives=derives,
             )
         self.work = memory.zeros(length, self.dtype)
-        self.work[self.plan.layers["alpha"]] = [activation.alpha for activation in training]
         self.plan.batch = batch
-        classes = (type(loss), type(net.output), *map(type, net.hidden), *([type(optimizer)] if optimizer else []))
-        choice = choose(classes, Level.EXTENDED if extra != NOTHING else Level.SPARSE if entries else Level.COMMON)
-        self.plan.layers["code"] = [choice.code(type(activation)) for activation in training]
-        self.plan.loss = choice.code(type(loss))
-        self.plan.rule = choice.code(type(optimizer)) if optimizer else NO_RULE
-        output = type(net.output) if loss.link else Identity  # without a link, the last layer applies it as all others do
-        self.plan.output = SOFTMAX if loss.link == "softmax" else choice.code(output)
+        level = Level.EXTENDED if extra != NOTHING else Level.SPARSE if entries else Level.COMMON
+        choice = name_classes(self.plan, self.work, net, training, optimizer, level)
         # samples between two looks at how much has been done
         self._piece = NARROW_PIECE if narrow else self.plan.block * (members if self.plan.area else 1)
         self._is_long = batch > self._piece
@@ -324,6 +318,19 @@ class Session:
     def close(self):
         """Let the threads go."""
         self._crew.close()
+
+
+def name_classes(plan, work, net, training, optimizer, level=Level.COMMON):
+    """Let a plan name the classes of a network, `training` those of its layers, and of a rule, if any; the choice of its kernel."""
+    loss = net.loss_function
+    choice = choose((type(loss), type(net.output), *map(type, net.hidden), *([type(optimizer)] if optimizer else [])), level)
+    work[plan.layers["alpha"]] = [activation.alpha for activation in training]
+    plan.layers["code"] = [choice.code(type(activation)) for activation in training]
+    plan.loss = choice.code(type(loss))
+    plan.rule = choice.code(type(optimizer)) if optimizer else NO_RULE
+    output = type(net.output) if loss.link else Identity  # without a link, the last layer applies it as all others do
+    plan.output = SOFTMAX if loss.link == "softmax" else choice.code(output)
+    return choice
 
 
 def seconds_of_call(net, copies: int) -> float:
