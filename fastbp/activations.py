@@ -21,6 +21,7 @@ __all__ = [
     "HardSigmoid",
     "Identity",
     "LeakyReLU",
+    "Mish",
     "ReLU",
     "SiLU",
     "Sigmoid",
@@ -254,6 +255,31 @@ class GELU(Activation):
 
 
 @ACTIVATIONS.register
+class Mish(Activation):
+    """f(z) = z t, f' = t + z (1 - t^2) sigmoid(z) with t = tanh(log(1 + exp(z))) (Misra, 2020)."""
+
+    name = "mish"
+    init = "he_normal"
+    needs_z = True
+
+    @staticmethod
+    def value(z, alpha):
+        # tanh(log(1 + e)) = n / (n + 2) with n = e (e + 2); it is 1 from z = 20 on
+        e = exp(minimum(z, like(z, 20.0)))
+        n = e * (e + 2.0)
+        return z * (n / (n + 2.0))
+
+    @staticmethod
+    def slope(z, a, alpha):
+        e = exp(minimum(z, like(z, 20.0)))
+        n = e * (e + 2.0)
+        inverse = 1.0 / (n + 2.0)
+        t = n * inverse
+        # 1 - t = 2 / (n + 2), which loses no digits; sigmoid(z) = e / (1 + e)
+        return fma(z * ((1.0 + t) * (2.0 * inverse)), e / (1.0 + e), t)
+
+
+@ACTIVATIONS.register
 class HardSigmoid(Activation):
     """f(z) = min(max(z / 6 + 1/2, 0), 1), f' = 1/6 where 0 < a < 1, else 0."""
 
@@ -278,3 +304,18 @@ class Softmax(Activation):
 def get(value, argument: str = "activation") -> Activation:
     """The activation meant by a name, class or instance; see `Registry.get`."""
     return ACTIVATIONS.get(value, argument)
+
+
+def of_layers(value, count: int) -> tuple:
+    """The activations of so many hidden layers: one for all, or a list with one each.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many as layers, or one is not known.
+    """
+    if not isinstance(value, list | tuple):
+        return (get(value, "hidden"),) * count
+    if len(value) != count:
+        raise ValueError(f"hidden must name one activation for each of the {count} hidden layers, got {len(value)}")
+    return tuple(get(item, f"hidden[{i}]") for i, item in enumerate(value))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.arguments import positive, real
+from fastbp.arguments import integer, positive, real
 from fastbp.compiler import Described, Registry
 
 SCHEDULES = Registry("schedule")
@@ -163,6 +163,50 @@ class OneCycle(Schedule):
         part = t / epochs
         rise, fall = _cosine(self.start, 1.0, part / self.peak), _cosine(1.0, self.end, (part - self.peak) / (1 - self.peak))
         return np.where(part < self.peak, rise, fall)
+
+
+@SCHEDULES.register
+class CosLog(Schedule):
+    """rate = lr (1 - cos(2 pi log2(1 + (2^cycles - 1) t / T))) / 2: cycles of which each is twice as long as the one before.
+
+    "coslog4" of Holzmueller, Grinsztajn & Steinwart (2024), Better by Default. A new rate every mini-batch.
+
+    Parameters
+    ----------
+    cycles : int, default 4
+    """
+
+    name = "cos_log"
+    per_step = True
+
+    def __init__(self, cycles: int = 4):
+        self.cycles = integer("cycles", cycles)
+
+    def factor(self, t: np.ndarray, epochs: float) -> np.ndarray:
+        """The formula of the class."""
+        found: np.ndarray = (1 - np.cos(2 * np.pi * np.log2(1 + (2**self.cycles - 1) * t / epochs))) / 2
+        return found
+
+
+@SCHEDULES.register
+class FlatCosine(Schedule):
+    """rate = lr while t < flat T, then along half a cosine to 0. A new rate every mini-batch.
+
+    Parameters
+    ----------
+    flat : float, default 0.5
+        Part of the fit, in [0, 1).
+    """
+
+    name = "flat_cosine"
+    per_step = True
+
+    def __init__(self, flat: float = 0.5):
+        self.flat = real("flat", flat, below=1.0)
+
+    def factor(self, t: np.ndarray, epochs: float) -> np.ndarray:
+        """The formula of the class."""
+        return _cosine(1.0, 0.0, np.maximum(t / epochs - self.flat, 0) / (1 - self.flat))
 
 
 @SCHEDULES.register

@@ -16,7 +16,7 @@ from fastbp import baseline
 from fastbp.baseline.formulas import ACTIVATIONS as FORMULAS
 
 ERRORS = 1 << 18  # that are drawn at once
-SMOOTH = ("sigmoid", "tanh", "elu", "selu", "silu", "gelu")  # whose slopes are differences
+SMOOTH = ("sigmoid", "tanh", "elu", "selu", "silu", "gelu", "mish")  # whose slopes are differences
 LINKS = {"softmax": lambda z: softmax(z, axis=1), "sigmoid": expit, "exp": np.exp}
 
 

@@ -55,6 +55,11 @@ ACTIVATIONS = {
     "softplus": (softplus, logistic, {}),
     "silu": (lambda z: z * logistic(z), lambda z: logistic(z) * (1 + z * logistic(-z)), {}),
     "gelu": (lambda z: z * normal_cdf(z), lambda z: normal_cdf(z) + z * normal_density(z), {}),
+    "mish": (
+        lambda z: z * math.tanh(softplus(z)),
+        lambda z: math.tanh(softplus(z)) + z * logistic(z) / math.cosh(softplus(z)) ** 2,
+        {},
+    ),
     "hard_sigmoid": (
         lambda z: min(max(z / 6 + 0.5, 0.0), 1.0),
         lambda z: 1 / 6 if abs(z) < 3 else 0.0,
@@ -201,7 +206,9 @@ def test_alpha_of_an_instance(name, alpha):
 
 def test_extreme_raw_outputs_do_not_warn():
     z = np.array([[-1000.0], [1000.0]])
-    limits = {"sigmoid": (0, 1), "tanh": (-1, 1), "elu": (-1, 1000)} | dict.fromkeys(("softplus", "silu", "gelu"), (0, 1000))
+    limits = {"sigmoid": (0, 1), "tanh": (-1, 1), "elu": (-1, 1000)} | dict.fromkeys(
+        ("softplus", "silu", "gelu", "mish"), (0, 1000)
+    )
     for name, expected in limits.items():
         for dtype in ("float32", "float64"):
             net = unit(name, dtype)

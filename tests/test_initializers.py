@@ -129,7 +129,7 @@ def test_get_takes_names_classes_and_instances():
 @pytest.mark.parametrize(
     ("activation", "expected"),
     [
-        *((name, "he_normal") for name in ("relu", "leaky_relu", "elu", "softplus", "silu", "gelu")),
+        *((name, "he_normal") for name in ("relu", "leaky_relu", "elu", "softplus", "silu", "gelu", "mish")),
         ("selu", "lecun_normal"),
         *((name, "glorot_uniform") for name in ("identity", "sigmoid", "tanh", "hard_sigmoid", "softmax")),
     ],

@@ -657,7 +657,7 @@ def test_floating_point_operations_of_a_step():
 
 # --- divergence --------------------------------------------------------------------------------------------------------------
 
-GROWING = ("identity", "relu", "leaky_relu", "elu", "selu", "softplus", "silu", "gelu")
+GROWING = ("identity", "relu", "leaky_relu", "elu", "selu", "softplus", "silu", "gelu", "mish")
 DIVERGENT = [
     *(
         (hidden, dtype, rate, 1.0)

@@ -45,6 +45,11 @@ def erf(x):
     return np.copysign(np.where(a > 6.5, 1, value), x)
 
 
+def turned(function):
+    """A function of an angle, which is followed up to 1024 or 2**20."""
+    return lambda x: function(np.clip(x, *([-1024, 1024] if x.dtype == WIDER[np.float32] else [-(2**20), 2**20])))
+
+
 # name: reference, bound in ULP
 FUNCTIONS = {
     "exp": (np.exp, 2),
@@ -55,6 +60,8 @@ FUNCTIONS = {
     "sigmoid": (sigmoid, 2),
     "softplus": (softplus, 2 if FUSED else 2.5),
     "erf": (erf, 4),
+    "sin": (turned(np.sin), 3),
+    "cos": (turned(np.cos), 3),
 }
 FLUSHED_TO_ZERO = ("exp", "sigmoid", "softplus")
 every_function = pytest.mark.parametrize("name", FUNCTIONS)
@@ -143,6 +150,8 @@ SPECIAL = {
     "sigmoid": [(0, 0.5), (-0.0, 0.5), (INF, 1), (-INF, 0), (60, 1), (-1000, 0)],
     "softplus": [(INF, INF), (-INF, 0), (1000, 1000), (-1000, 0)],
     "erf": [(0, 0), (-0.0, -0.0), (INF, 1), (-INF, -1), (7, 1), (-7, -1)],
+    "sin": [(0, 0), (-0.0, -0.0)],
+    "cos": [(0, 1), (-0.0, 1)],
 }
 
 
@@ -197,7 +206,7 @@ def test_a_result_does_not_depend_on_its_lane_or_its_neighbours(name, dtype):
 
 
 @every_dtype
-@pytest.mark.parametrize("name", ["tanh", "erf"])
+@pytest.mark.parametrize("name", ["tanh", "erf", "sin"])
 def test_odd(name, dtype):
     x = whole_registers(numbers(dtype)[::16])
     np.testing.assert_array_equal(apply(name, -x), -apply(name, x))

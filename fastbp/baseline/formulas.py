@@ -58,6 +58,16 @@ def _silu_slope(z, a, s, h):  # s holds sigmoid(z); s + a (1 - s) = 1 - (1 - a)(
     np.subtract(1, np.multiply(np.subtract(1, a, a), np.subtract(1, s, s), s), s)
 
 
+def _mish(z, a, s, h):  # leaves tanh(softplus(z)) in s
+    np.add(_softplus_rest(z, s), np.maximum(z, 0, out=a), s)
+    np.multiply(z, np.tanh(s, s), a)
+
+
+def _mish_slope(z, a, s, h):
+    np.multiply(sigmoid(z, a), z, a)
+    np.add(s, np.multiply(a, 1 - s * s, a), s)
+
+
 def _gelu(z, a, s, h):  # leaves Phi(z) in s; erfc keeps the digits of the lower tail, which 1 + erf would lose
     from scipy.special import erfc
 
@@ -84,6 +94,7 @@ ACTIVATIONS = {
     ),
     "silu": _Activation({}, lambda z, a, s, h: np.multiply(z, sigmoid(z, s), a), _silu_slope),
     "gelu": _Activation({}, _gelu, _gelu_slope, True),
+    "mish": _Activation({}, _mish, _mish_slope, True),
     "hard_sigmoid": _Activation(
         {},
         lambda z, a, s, h: np.minimum(np.maximum(np.add(np.multiply(z, 1 / 6, a), 0.5, a), 0, out=a), 1, out=a),

@@ -15,7 +15,7 @@ MODULES = {
     "register": "absolute all_lanes broadcast copysign fence floor_at fma horizontal_max horizontal_sum integers isnan lane like"
     " load load_first load_rows maximum minimum pointer prefetch register_bytes select splat sqrt store tile_rows width",
     "tails": "first_lanes store_first zeros",
-    "vmath": "erf exp expm1 log log1p sigmoid softplus tanh",
+    "vmath": "cos erf exp expm1 log log1p sigmoid sin softplus tanh",
     "ieee754": "polynomial",
     "tile": "tile_accumulate tile_axpy tile_floor tile_load tile_rank tile_repeat tile_splat tile_store tile_sums tile_where_above"
     " tile_zero",
