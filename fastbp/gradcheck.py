@@ -137,7 +137,7 @@ def check_gradients(net, X, y, eps=None, scheme="central") -> GradientReport:
     eps = None if eps is None else validation.real("eps", eps, above=0.0)
     gradient = net.value_and_grad(X, y)[1].params.astype(np.float64)
     X = X.tocsr() if hasattr(X, "tocsr") else validation.samples("X", X, net.sizes[0], net.dtype)
-    rows = sparsity.dense(validation.samples("X", X, net.sizes[0], net.dtype))
+    rows = sparsity.dense(net._samples("X", X))
     rows = (rows.astype(net.dtype) * net.dtype.type(net.input_scale)).astype(np.float64)  # as the kernels see them
     values, labels = validation.targets("y", y, len(rows), net.sizes[-1], net.loss_function.task, net.dtype)
     y = labels if labels.size else values.astype(np.float64)

@@ -3,6 +3,7 @@
 from copy import deepcopy
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -73,6 +74,8 @@ class Network(Parameters):
     (5, 1)
     """
 
+    encoder: Any = None  # of tables, see `fastbp.tabular_network`
+
     def __init__(
         self,
         sizes,
@@ -89,12 +92,12 @@ class Network(Parameters):
     ):
         self.sizes = validation.layer_sizes(sizes)
         self.loss_function = losses.get(loss)
-        self.hidden = self._hidden_activations(hidden)
+        self.hidden = activations.of_layers(hidden, len(self.sizes) - 2)
         self.output = self._output_activation(output)
         self.dtype = validation.precision(dtype)
         self.input_scale = validation.scale_of_inputs(input_scale, self.dtype)
         self.rng = validation.generator(rng)
-        count = parameter_offsets(self.sizes)[-1][2]
+        count = self._count_parameters()
         memory.check_room(f"sizes={self.sizes}", count * self.dtype.itemsize)
         self._vector = memory.zeros(count, self.dtype)
         wide = max(n_in + n_out for n_in, n_out in pairwise(self.sizes))
@@ -107,13 +110,8 @@ class Network(Parameters):
         self._turn = Turn("network")
         self._initialise(init, weights, biases)
 
-    def _hidden_activations(self, hidden):
-        count = len(self.sizes) - 2
-        if isinstance(hidden, list | tuple):
-            if len(hidden) != count:
-                raise ValueError(f"hidden must name one activation for each of the {count} hidden layers, got {len(hidden)}")
-            return tuple(activations.get(item, f"hidden[{i}]") for i, item in enumerate(hidden))
-        return (activations.get(hidden, "hidden"),) * count
+    def _count_parameters(self):
+        return parameter_offsets(self.sizes)[-1][2]
 
     def _output_activation(self, output):
         link = self.loss_function.link
@@ -162,12 +160,13 @@ class Network(Parameters):
         return {name: value for name, value in self.__dict__.items() if name not in (*SESSIONS, *EMBEDDED, "_turn")}
 
     def __setstate__(self, state):
-        count, vector = parameter_offsets(state["sizes"])[-1][2], state["_vector"]
+        self.__dict__.update(state)
+        count, vector = self._count_parameters(), state["_vector"]
         if vector.shape != (count,) or vector.dtype != state["dtype"]:
             raise ValueError(f"the pickle is damaged: it has {vector.shape} parameters of {vector.dtype} for {state['sizes']}")
         own = memory.zeros(count, vector.dtype)  # joblib maps large arrays into its workers read-only
         own[:] = vector
-        self.__dict__.update(state, _vector=own, _turn=Turn("network"), **{name: [] for name in SESSIONS})
+        self.__dict__.update(_vector=own, _turn=Turn("network"), **{name: [] for name in SESSIONS})
 
     def _settings(self) -> dict:
         """Arguments that make a network of this kind."""
@@ -223,7 +222,7 @@ class Network(Parameters):
                 except TypeError:  # not C-contiguous
                     pass
         elif hasattr(X, "tocsr"):
-            return self._outputs(validation.samples("X", X, self.sizes[0], self.dtype), n_threads)
+            return self._outputs(self._samples("X", X), n_threads)
         rows = validation.numbers("X", X, self.dtype, validation.KEPT)
         if rows.ndim == 1:
             if rows.size != self.sizes[0]:
@@ -266,7 +265,11 @@ class Network(Parameters):
 
     def _entries(self, rows):
         """Of sparse rows; the zeros of an array that is read once are not worth looking for."""
-        return None if type(rows) is np.ndarray else sparsity.entries(rows, self.sizes[1] * self.dtype.itemsize)
+        return None if type(rows) is np.ndarray else sparsity.entries_for(self, rows)
+
+    def _samples(self, name, X):
+        """Samples, after a check."""
+        return validation.samples(name, X, self.sizes[0], self.dtype)
 
     def predict(self, X, n_threads=None) -> np.ndarray:
         """Predictions; X and n_threads as for `__call__`, of several rows.
@@ -277,16 +280,8 @@ class Network(Parameters):
             Cross-entropy: class numbers (n_samples,). Binary cross-entropy: 0 or 1. Other losses: the outputs. The latter two are
             (n_samples,) for one output, else (n_samples, n_outputs).
         """
-        rows = validation.samples("X", X, self.sizes[0], self.dtype)
-        return self._predictions(self._outputs(rows, n_threads))
-
-    def _predictions(self, outputs):
-        """What `predict` makes of outputs (..., n_outputs)."""
-        if self.loss_function.task == "labels":
-            return outputs.argmax(axis=-1)
-        if self.loss_function.task == "binary":
-            outputs = (outputs > 0.5).astype(np.int64)
-        return outputs[..., 0] if self.sizes[-1] == 1 else outputs
+        rows = self._samples("X", X)
+        return metrics.predictions(self.loss_function.task, self._outputs(rows, n_threads))
 
     def score(self, X, y) -> float:
         """Accuracy of the predictions (all outputs right, if there are several), or R^2 where targets are numbers.
@@ -294,7 +289,7 @@ class Network(Parameters):
         X and y are as for `loss`. R^2 is averaged over the outputs; an output whose targets are all equal counts 1 if it is met
         exactly, else 0.
         """
-        rows = validation.samples("X", X, self.sizes[0], self.dtype)
+        rows = self._samples("X", X)
         task = self.loss_function.task
         values, labels = validation.targets("y", y, len(rows), self.sizes[-1], task, self.dtype)
         return metrics.score(task, self._outputs(rows), labels if labels.size else values)
@@ -304,7 +299,7 @@ class Network(Parameters):
     def _evaluate(self, X, y, sample_weight, out):
         """The loss, and its gradient in `out` if there is one."""
         sizes, dtype = self.sizes, self.dtype
-        rows = validation.samples("X", X, sizes[0], dtype)
+        rows = self._samples("X", X)
         count = len(rows)
         values, labels = validation.targets("y", y, count, sizes[-1], self.loss_function.task, dtype)
         weights = validation.weights_of_samples(sample_weight, count)

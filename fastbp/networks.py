@@ -190,7 +190,7 @@ class Networks:
 
     def predict(self, X, n_threads=None) -> np.ndarray:
         """Predictions of all networks, (count, ...); X and n_threads as for `__call__`, the rest as of `Network.predict`."""
-        return self._one._predictions(self(X, n_threads))
+        return metrics.predictions(self._one.loss_function.task, self(X, n_threads))
 
     def score(self, X, y) -> np.ndarray:
         """Accuracy or R^2 of each network, (count,); X and y as for `loss`, the rest as of `Network.score`."""

@@ -163,7 +163,7 @@ def test_the_oracle_shares_nothing():
 @pytest.mark.parametrize(
     ("library", "users"),
     [
-        ("sklearn", r"estimators\..*|model_selection|commands\.train|files\.datasets|bench\..*"),
+        ("sklearn", r"estimators\..*|tabular\..*|model_selection|commands\.train|files\.datasets|bench\..*"),
         ("matplotlib", r"plotting|bench\..*"),
         ("pickle", r"compiler\.cache|bench\.worker"),
         ("numba", r"compiler\..*|simd\..*|kernels\..*|embed\..*|bench\..*|cli"),

@@ -21,7 +21,7 @@ MODULES = {
     "pool": "threads_of_numba",
     "registry": "Described Registry is_own",
     "tier": "processor",
-    "switches": "known_codes switch switch_over when_extended when_sparse",
+    "switches": "known_codes switch switch_over when_extended when_sparse when_tabular",
     "unboxing": "OneOf",
 }
 HOME = {name: f"{__name__}.{module}" for module, names in MODULES.items() for name in names.split()}
@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from fastbp.compiler.switches import switch_over as switch_over
     from fastbp.compiler.switches import when_extended as when_extended
     from fastbp.compiler.switches import when_sparse as when_sparse
+    from fastbp.compiler.switches import when_tabular as when_tabular
     from fastbp.compiler.tier import processor as processor
     from fastbp.compiler.unboxing import OneOf as OneOf
 

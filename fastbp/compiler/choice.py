@@ -22,10 +22,10 @@ class Level(IntEnum):
     """How much an entry can do: each level all that the ones before can, and takes longer to compile.
 
     COMMON has the common classes of every registry; SPARSE leaves out the zeros of samples, too; EXTENDED has all classes, and what
-    `when_extended` keeps from the others.
+    `when_extended` keeps from the others. TABULAR has encoders of tables and parametric activations.
     """
 
-    COMMON, SPARSE, EXTENDED = range(3)
+    COMMON, SPARSE, EXTENDED, TABULAR = range(4)
 
 
 class Choice:
@@ -130,13 +130,14 @@ def choose(classes: Iterable[type[Described]], level: Level = Level.COMMON) -> C
     """
     own = [cls for cls in classes if is_own(cls)]
     if not own:
-        return _plain[level if all(cls.common for cls in classes) else Level.EXTENDED]
+        return _plain[level if all(cls.common for cls in classes) else max(level, Level.EXTENDED)]
     with compiling:
         wanted = [(_digest(cls), cls) for cls in own]
         keys = dict(wanted)
-        choice = next((each for each in _with_own if keys.keys() <= each.own.keys() and not each.changed()), None)
+        least = max(level, Level.EXTENDED)
+        choice = next((it for it in _with_own if it.level >= least and keys.keys() <= it.own.keys() and not it.changed()), None)
         if choice is None:
-            choice = Choice(Level.EXTENDED, keys)
+            choice = Choice(least, keys)
             _with_own.append(choice)
         for key, cls in wanted:
             choice.take(cls, key)

@@ -106,7 +106,7 @@ def _from(level):
     return decorate
 
 
-when_sparse, when_extended = _from(Level.SPARSE), _from(Level.EXTENDED)
+when_sparse, when_extended, when_tabular = map(_from, (Level.SPARSE, Level.EXTENDED, Level.TABULAR))
 
 
 def _chooser(choose, parameters):

@@ -30,7 +30,7 @@ class Evaluation:
         self, net: Any, rows: Any, values: Any, labels: Any, sample_weight: Any = None, n_threads: int | None = None
     ) -> None:
         members = threads.members_for(2.0 * net._vector.size * len(rows), n_threads)
-        self.session = Session(net, len(rows), members=members, entries=sparsity.entries(rows, net.sizes[1] * net.dtype.itemsize))
+        self.session = Session(net, len(rows), members=members, entries=sparsity.entries_for(net, rows))
         self.session.set_data(rows, values, labels, sample_weight)
         self.outputs = np.empty((len(rows), net.sizes[-1]), net.dtype)
         self.session.set_outputs(self.outputs)

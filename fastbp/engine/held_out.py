@@ -22,7 +22,7 @@ def given(net, data) -> HeldOut | None:
         return None
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
-    rows = validation.samples("validation_data[0]", data[0], net.sizes[0], net.dtype)
+    rows = net._samples("validation_data[0]", data[0])
     values, labels = validation.targets("validation_data[1]", data[1], len(rows), net.sizes[-1], net.loss_function.task, net.dtype)
     weights = validation.weights_of_samples(data[2] if len(data) == 3 else None, len(rows), "validation_data[2]")
     return HeldOut(rows, labels if labels.size else values, weights)

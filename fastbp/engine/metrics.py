@@ -5,6 +5,16 @@ import numpy as np
 from fastbp.kernels.accuracy import count_right
 
 
+def predictions(task: str, outputs: np.ndarray) -> np.ndarray:
+    """What a network of this task predicts by outputs (..., n_outputs): class numbers, 0 or 1, or the outputs themselves."""
+    if task == "labels":
+        found: np.ndarray = outputs.argmax(axis=-1)
+        return found
+    if task == "binary":
+        outputs = (outputs > 0.5).astype(np.int64)
+    return outputs[..., 0] if outputs.shape[-1] == 1 else outputs
+
+
 def score(task: str, outputs: np.ndarray, targets: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
     """Accuracy, or R^2 where targets are numbers.
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from fastbp.engine.memory import ALIGNMENT
 from fastbp.engine.parameters import parameter_offsets
+from fastbp.kernels.groups import BEYOND_LAYERS
 from fastbp.kernels.plan import Layer, Plan, Step
 from fastbp.kernels.tuning import (
     ABREAST_BYTES,
@@ -75,6 +76,7 @@ def _place_step(plan, layers, work: Allocator) -> None:
     plan.step = work.take(Step.size + len(layers))
     for row in layers:
         row.alpha = plan.step + Step.size + row.number
+        row.rule = plan.step + Step.places["rule"]
 
 
 def make_plan(
@@ -90,6 +92,7 @@ def make_plan(
     dropout=None,
     entries=None,
     derives=False,
+    encoder=None,
 ):
     """The plan of a network and the length of its work buffer.
 
@@ -117,6 +120,8 @@ def make_plan(
         no dropout of the inputs.
     derives : bool
         Whether derivatives with respect to the inputs are asked for; with neither of these two.
+    encoder : Encoder, optional
+        What makes the inputs, ``sizes[0]`` features, of the rows of a table; with none of these three.
 
     Returns
     -------
@@ -132,8 +137,10 @@ def make_plan(
     packed, transposed = Allocator(ALIGNMENT // itemsize), Allocator(ALIGNMENT // itemsize)
     for row in layers:
         row.pack = packed.take(round_up(row.n_out, panel) * (row.n_in + 1))
-        if (row.number > 0 or derives) and slots >= 0:
+        if (row.number > 0 or derives or encoder) and slots >= 0:
             row.transpose = transposed.take(round_up(row.n_in, panel) * round_up(row.n_out, lanes))
+    if encoder:
+        _place_encoder(plan, layers, encoder, packed, panel)
     plan.n_packed = packed.total
     plan.packed = work.take(packed.total)
     plan.transposed = work.take(transposed.total)
@@ -141,6 +148,10 @@ def make_plan(
     plan.slot_1 = work.take(packed.total) if slots >= 1 else plan.gradient
     plan.slot_2 = work.take(packed.total) if slots >= 2 else plan.slot_1
     _place_step(plan, layers, work)
+    if encoder:
+        plan.coefficients = work.take((2 * len(layers) + BEYOND_LAYERS) * N_COEFFICIENTS)
+        for row in layers:
+            row.rule = plan.coefficients + 2 * row.number * N_COEFFICIENTS
     plan.norms = work.take(sum(round_up(n, panel) // panel for n in sizes[1:]))
     plan.copy = work.take(plan.n_params) if slots < 0 or plan.n_params <= FEW_WEIGHTS * lanes else 0
 
@@ -166,17 +177,21 @@ def make_plan(
         if slots >= 0:
             plan.column_values, plan.column_places, plan.column_begins = [work.take(count) for count in (size, size, sizes[0] + 2)]
     below = 0 if entries else take_matrix(sizes[0])
-    plan.delta = take_matrix(sizes[0]) if derives else 0
+    plan.delta = take_matrix(sizes[0]) if derives or (encoder and slots >= 0) else 0
+    if encoder:
+        plan.features_stride = round_up(sizes[0] + 2 * panel, panel)  # registers are written past the end
+        plan.features = work.take(capacity * plan.features_stride)
     for layer, (row, n_out, activation) in enumerate(zip(layers, sizes[1:], activations, strict=True)):
         row.input = below
         row.keep = kept_of_words(dropout[layer]) if dropout else 0
-        if row.keep:
-            row.mask = take_matrix(sizes[layer])
+        row.dropped = (1 << 32) - row.keep if row.keep else 0
+        if row.keep or (layer > 0 and layers[layer - 1].blend):
+            row.mask = take_matrix(sizes[layer]) if row.keep else 0
             if layer > 0:
                 row.input = take_matrix(sizes[layer])  # the slope of the layer below is taken of what was not dropped
         row.activation = below = take_matrix(n_out)
-        row.needs_z = activation.needs_z
-        row.raw = take_matrix(n_out) if activation.needs_z and slots >= 0 else row.activation
+        row.needs_z = activation.needs_z or row.blend > 0
+        row.raw = take_matrix(n_out) if row.needs_z and (slots >= 0 or row.blend > 0) else row.activation
         row.delta = take_matrix(n_out) if slots >= 0 else 0
 
     of_gradient = panel * max(2 * panel, SIDE_BY_SIDE * PART if entries else 0) + COMPACT
@@ -188,6 +203,23 @@ def make_plan(
     plan.area = work.total - shared
     numbers = plan.numbers
     return Plan.view.of(np.concatenate([numbers, np.zeros(members * len(numbers), np.int64)])), shared + members * plan.area
+
+
+def _place_encoder(plan, layers, encoder, packed: Allocator, panel: int) -> None:
+    """Where an encoder's parameters, and the betas of parametric activations, are in the packed buffers and the flat vector."""
+    plan.tabular, plan.columns, plan.encoder_params = 1, encoder.n_columns, plan.n_params
+    plan.periodic, plan.plain, plan.coded = encoder.periodic, encoder.plain, encoder.coded
+    plan.frequencies, plan.embedding, plan.table_rows = encoder.frequencies, encoder.embedding, encoder.table_rows
+    plan.scales = packed.take(round_up(encoder.n_features, panel))
+    plan.periods = packed.take(encoder.periodic_rows * round_up(encoder.periodic, panel // 2))
+    plan.table = packed.take(encoder.table_rows * encoder.embedding)
+    plan.blends = packed.total
+    hidden = [row.n_out for row in layers[:-1]]
+    plan.n_params += encoder.n_params(hidden)
+    params = plan.n_params - sum(hidden)
+    for row in layers[:-1] if encoder.blended else ():
+        row.blend, row.blend_params = packed.take(round_up(row.n_out, panel)), params
+        params += row.n_out
 
 
 def make_narrow_plan(sizes, activations, *, lanes: int, batch: int, slots: int, itemsize: int):

@@ -51,7 +51,7 @@ class RunningRule:
 
         `entries`: what there is in a sample, if zeros of the rows are left out. `plain`: without L2 penalty and norms.
         """
-        narrow = max(net.sizes) <= NARROW_LIMIT and plain and extra == NOTHING and not self.rule.decays
+        narrow = max(net.sizes) <= NARROW_LIMIT and plain and extra == NOTHING and not (self.rule.decays or net.encoder)
         session = self.session
         # of sparse samples so little is left that the step itself counts
         flop = batch * threads.flop_of_sample(net.sizes, entries) + (FLOP_OF_STEP * net._vector.size if entries else 0)

@@ -67,7 +67,7 @@ def run(trainer, X, y, epochs, order, sample_weight, validation_data, resume):
         trainer._penalise(session, len(rows) - held_count)
         shuffle = trainer._shuffle if given is None else False
         session.set_order(shuffle, 0 if given is None or len(given) == 1 else count)
-        session.set_rates(rates)
+        session.set_rates(rates, net._schedules(first, last, trainer._schedule_epochs or last) if net.encoder else None)
         session.set_record(last - first, norms=trainer._norms)
         session.begin(trainer._drawn_seed() if shuffle or trainer._extra.dropout else 0, first)
 

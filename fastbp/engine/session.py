@@ -24,7 +24,7 @@ from fastbp.kernels.plan import (
 )
 from fastbp.kernels.train import run, run_narrow
 from fastbp.kernels.tuning import NARROW_PIECE
-from fastbp.optimizers import Optimizer
+from fastbp.optimizers import N_HYPER, Optimizer
 from fastbp.simd import register
 
 NO_COLUMNS, NO_STARTS, NO_ORDER = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int32)
@@ -82,6 +82,7 @@ class Session:
         self.net, self.members, self.differentiate = net, members, differentiate
         self.narrow, self.extra = narrow, extra
         self.dtype = net.dtype
+        encoder = net.encoder
         loss = net.loss_function
         training = [*net.hidden, Identity() if loss.link else net.output]
         kept = [_Kept()] * len(training) if keep_all else [*training[:-1], _Kept()] if derives else training
@@ -107,17 +108,20 @@ class Session:
                 dropout=extra.dropout,
                 entries=entries,
                 derives=derives,
+                encoder=encoder,
             )
         self.work = memory.zeros(length, self.dtype)
         self.plan.batch = batch
-        level = Level.EXTENDED if extra != NOTHING else Level.SPARSE if entries else Level.COMMON
+        level = Level.TABULAR if encoder else Level.EXTENDED if extra != NOTHING else Level.SPARSE if entries else Level.COMMON
         choice = name_classes(self.plan, self.work, net, training, optimizer, level)
         # samples between two looks at how much has been done
         self._piece = NARROW_PIECE if narrow else self.plan.block * (members if self.plan.area else 1)
         self._is_long = batch > self._piece
         self.plan.budget = self.pieces_in(CALL_SECONDS) if self._is_long else MAX_PIECES
-        self.reals = Reals.view.of(np.zeros(Reals.size))
-        self.reals.unit = 1.0
+        factors = net.rates.factors(net.sizes).ravel() if encoder else np.zeros(0)
+        self.reals = Reals.view.of(np.concatenate([np.zeros(Reals.size), factors, np.zeros(N_HYPER if encoder else 0)]))
+        self.plan.factors = Reals.size
+        self.reals.unit = self.reals.decay = 1.0
         self.reals.input_scale = net.input_scale
         self.reals.loss_scale = loss.scale(net.sizes[-1])
         self.set_report()

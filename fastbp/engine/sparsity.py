@@ -176,8 +176,13 @@ def _is_worthwhile(count: int, shape: tuple[int, ...], most: float) -> bool:
     return bool(shape[1] >= LEAST_COLUMNS and count <= most * shape[0] * shape[1])
 
 
+def entries_for(net: Any, rows: Rows) -> Entries | None:
+    """What there is in a sample, if the first layer of a network should leave out the zeros; else None."""
+    return None if net.encoder else entries(rows, net.sizes[1] * net.dtype.itemsize)
+
+
 def entries(rows: Rows, n_bytes: int) -> Entries | None:
-    """What there is in a sample, if a first layer of units of so many bytes should leave out the zeros; else None."""
+    """The same for a first layer of units of so many bytes."""
     if isinstance(rows, CompressedRows):
         return Entries(max(1, rows.most), len(rows.values) / len(rows))
     if rows.shape[1] < LEAST_COLUMNS:

@@ -26,7 +26,7 @@ class Trace(NamedTuple):
 
 def trace(net, X, y=None) -> Trace:
     """a, z and delta of every layer for X (and y) as for `loss`: the quantities in the four equations of backpropagation."""
-    rows = sparsity.dense(validation.samples("X", X, net.sizes[0], net.dtype))
+    rows = sparsity.dense(net._samples("X", X))
     dummy = np.zeros(len(rows)) if net.loss_function.task == "labels" else np.ones((len(rows), net.sizes[-1]))
     values, labels = validation.targets("y", dummy if y is None else y, len(rows), net.sizes[-1], net.loss_function.task, net.dtype)
     session = Session(net, len(rows), differentiate=True, keep_all=True)

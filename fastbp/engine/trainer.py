@@ -326,7 +326,7 @@ class Trainer:
     def _checked(self, X, y, sample_weight):
         """Rows, targets (those of the two kinds that are not given are empty) and weights."""
         net = self.net
-        rows = validation.samples("X", X, net.sizes[0], net.dtype)
+        rows = net._samples("X", X)
         values, labels = validation.targets("y", y, len(rows), net.sizes[-1], net.loss_function.task, net.dtype)
         return rows, values, labels, validation.weights_of_samples(sample_weight, len(rows))
 
@@ -336,7 +336,7 @@ class Trainer:
 
     def _open(self, rows, batch, n_threads):
         self._leave_steps()
-        entries = None if self._drops_inputs else sparsity.entries(rows, self.net.sizes[1] * self.net.dtype.itemsize)
+        entries = None if self._drops_inputs else sparsity.entries_for(self.net, rows)
         plain = not self._norms and self._l2 == 0
         return self._running.open(self.net, batch, rows, entries, n_threads, plain=plain, extra=self._extra)
 

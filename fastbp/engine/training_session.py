@@ -81,10 +81,17 @@ class TrainingSession(Session):
         """Where the next step is: its epoch, and the samples that steps have taken in it; dropout asks for that."""
         self.plan.epoch, self.plan.first = epoch, first
 
-    def set_rates(self, rates):
-        """Learning rates (epochs,) or (epochs, 1) of the epochs, or (epochs, steps) of their mini-batches."""
+    def set_rates(self, rates, schedules=None):
+        """Learning rates (epochs,) or (epochs, 1) of the epochs, or (epochs, steps) of their mini-batches.
+
+        `schedules` (epochs, 2), with an encoder: parts of the weight decay and the dropout that are in force in each epoch.
+        """
         self.plan.rates = rates.size // len(rates)
         self.rates = rates.reshape(-1)
+        self.plan.schedules, self.reals.decay = 0, 1.0
+        if schedules is not None:
+            self.plan.schedules = rates.size
+            self.rates = np.concatenate([self.rates, schedules.ravel()])
 
     def rate(self, epoch: int) -> float:
         """The learning rate at the beginning of an epoch."""

@@ -4,6 +4,7 @@ Legend: B rows (samples) of the block; I inputs and O outputs of the layer that 
 """
 
 from fastbp.compiler import inline, kernel
+from fastbp.kernels.blend import multiply_blended_slope
 from fastbp.kernels.forward import IDENTITY, RELU, TO_DIFFERENTIATE
 from fastbp.kernels.packing import clear_past, transposed_stride
 from fastbp.kernels.products.few import product_shallow
@@ -42,15 +43,24 @@ def delta_product(plan, layer, work, piece, d, finish, a):
 
 
 @inline
+def is_choice(layer):
+    """Whether the slope of a layer's activation is 0 or 1."""
+    return layer.code == RELU and layer.blend == 0
+
+
+@inline
 def _backward_piece(plan, layer, work, piece, purpose):
     below, panel, count = preceding(layer), panel_width(work), piece.rows
     out, left = piece.panel * plan.panel_stride + piece.top * panel, layer.n_in - piece.panel * panel
     d, a, z = work + below.delta + out, work + below.activation + out, work + below.raw + out
     # of a ReLU, f'(a) is a choice, made before the product is stored
-    finish = WHERE_ABOVE if piece.is_last and below.code == RELU else STORE
+    finish = WHERE_ABOVE if piece.is_last and is_choice(below) else STORE
     # D = D' W
     delta_product(plan, layer, work, piece, d, finish, a)
-    if piece.is_last:
+    if piece.is_last and below.blend > 0:
+        drop_deltas(layer, work, out, count * panel)
+        multiply_blended_slope(plan, below, work, piece.panel, out, count, left)
+    elif piece.is_last:
         # D = D * f'(A)
         if below.code != RELU and below.code != IDENTITY:
             multiply_slope_of_panel(below.code, z, a, d, count, left, work + below.alpha)
@@ -71,3 +81,18 @@ def backward(plan, layer, work, rows, team):
     Reads D' (B, O), the transposed weights and the activations below; overwrites the deltas below.
     """
     _walk(plan, layer, work, rows, layer.n_out, layer.n_in, TO_DIFFERENTIATE, team)
+
+
+@inline
+def _pull_piece(plan, layer, work, piece, purpose):
+    d = work + plan.delta + piece.panel * plan.panel_stride + piece.top * panel_width(work)
+    delta_product(plan, layer, work, piece, d, STORE, d)
+
+
+_walk_to_inputs = walk_over(_pull_piece)
+
+
+@kernel
+def pull_to_inputs(plan, layer, work, rows, team):
+    """D (B, I) = D' W at ``plan.delta``: derivatives with respect to the inputs of the first layer, this member's share."""
+    _walk_to_inputs(plan, layer, work, rows, layer.n_out, layer.n_in, TO_DIFFERENTIATE, team)

@@ -7,8 +7,12 @@ from math import isfinite
 
 from fastbp.compiler import inline, kernel
 from fastbp.kernels.backward import backward
+from fastbp.kernels.blend import blend_gradients
+from fastbp.kernels.encoder.feature_gradients import encoder_gradients
+from fastbp.kernels.encoder.features import encode_samples
 from fastbp.kernels.forward import TO_DIFFERENTIATE, TO_EVALUATE, forward
-from fastbp.kernels.gradient import computes_deltas, gradient
+from fastbp.kernels.gradient import computes_deltas, destination, gradient
+from fastbp.kernels.groups import update_groups
 from fastbp.kernels.loss import add_losses, loss_and_delta
 from fastbp.kernels.packing import gather_rows
 from fastbp.kernels.plan import Layer, Plan, plan_at
@@ -44,7 +48,8 @@ def plan_of_member(plan, member):
     own = plan_at(copy)
     own.packed, own.transposed, own.step = plan.packed - shift, plan.transposed - shift, plan.step - shift
     for number in range(plan.n_layers):
-        own.layers[number].alpha = plan.layers[number].alpha - shift
+        layer = plan.layers[number]
+        own.layers[number].alpha, own.layers[number].rule = layer.alpha - shift, layer.rule - shift
     own.gradient = plan.partials
     return own
 
@@ -53,11 +58,25 @@ def plan_of_member(plan, member):
 def gather_block(plan, work, reals, data, batch, team):
     """A (B, I), or its entries: the samples, less what dropout of the inputs drops; a share of the rows."""
     first, last = share(batch.count, team)
-    if plan.most_entries > 0:
+    if plan.tabular == 1:
+        encode_samples(plan, work, data, batch.samples, batch.count, team)
+    elif plan.most_entries > 0:
         gather_entries(plan, work, reals, data, batch.samples, first, last)
     else:
         gather_rows(plan, reals, data, batch.samples, first, last, work + plan.layers[0].input)
     draw_masks(plan, work, batch, team)
+
+
+@kernel
+def beyond_layers(plan, work, data, batch, is_first, is_last, team):
+    """Gradients of an encoder and of parametric activations and, with the last block of the mini-batch, the step; a share of it."""
+    _, steps_now, _ = destination(plan, is_first, is_last)
+    blend_gradients(plan, work, batch.count, is_first, team)
+    encoder_gradients(plan, work, data, batch.samples, batch.count, is_first, team)
+    barrier(team)
+    if steps_now:
+        update_groups(plan, work, team)
+        barrier(team)
 
 
 @kernel
@@ -96,6 +115,8 @@ def one_block(plan, work, reals, data, batch, differentiate, is_first, is_last, 
         else:
             gradient(plan, layer, work, rows, is_first, is_last, team)
         barrier(team)
+    if plan.tabular == 1:
+        beyond_layers(plan, work, data, batch, is_first, is_last, team)
 
 
 @inline

@@ -10,7 +10,7 @@ register; P = 2 W columns of a panel.
 """
 
 from fastbp.compiler import inline, kernel
-from fastbp.kernels.backward import backward, delta_product, multiply_slope_of_panel
+from fastbp.kernels.backward import backward, multiply_slope_of_panel, pull_to_inputs
 from fastbp.kernels.check import are_finite
 from fastbp.kernels.forward import IDENTITY, TO_DIFFERENTIATE, activate_panel, forward
 from fastbp.kernels.minibatch import transpose_layers
@@ -24,15 +24,6 @@ from fastbp.simd.kinds import OWN
 from fastbp.simd.record import preceding
 from fastbp.simd.register import like, load, store, width
 from fastbp.simd.tile import CONTINUE, STORE, ZERO
-
-
-@inline
-def _pull_piece(plan, layer, work, piece, purpose):
-    d = work + plan.delta + piece.panel * plan.panel_stride + piece.top * panel_width(work)
-    delta_product(plan, layer, work, piece, d, STORE, d)
-
-
-_pull_to_inputs = walk_over(_pull_piece)
 
 
 @inline
@@ -142,7 +133,7 @@ def _pull(plan, work, reals, rows, out, stride, team):
     for number in range(plan.n_layers - 1, 0, -1):
         backward(plan, plan.layers[number], work, rows, team)
     first = plan.layers[0]
-    _pull_to_inputs(plan, first, work, rows, first.n_out, first.n_in, TO_DIFFERENTIATE, team)
+    pull_to_inputs(plan, first, work, rows, team)
     if reals.input_scale != 1.0:
         _scale(plan, work + plan.delta, first.n_in, rows, reals.input_scale)
     _write_rows(plan, work + plan.delta, rows, first.n_in, out, stride)

@@ -5,6 +5,7 @@ Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P co
 
 from fastbp.activations import ACTIVATIONS, Identity, ReLU
 from fastbp.compiler import inline, kernel
+from fastbp.kernels.blend import blend
 from fastbp.kernels.packing import clear_past, copy
 from fastbp.kernels.products.gemm import Ends, Panels, count_panels, panel_product, panel_width, registers_of_panel
 from fastbp.kernels.regularize import drop
@@ -34,7 +35,7 @@ def activate_panel(code, z, rows, columns, alpha):
 @inline
 def is_floored(layer, purpose):
     """Whether the product itself ends with the activation: max(z, 0), and z is not kept."""
-    return layer.code == RELU and not (purpose == TO_DIFFERENTIATE and layer.needs_z == 1)
+    return layer.code == RELU and layer.blend == 0 and not (purpose == TO_DIFFERENTIATE and layer.needs_z == 1)
 
 
 @kernel
@@ -43,11 +44,13 @@ def finish_panel(plan, layer, work, p, top, rows, purpose):
     panel = panel_width(work)
     out, count = p * plan.panel_stride + top * panel, rows * panel
     z = work + layer.activation + out
-    if purpose == TO_DIFFERENTIATE and layer.needs_z == 1:
+    if (purpose == TO_DIFFERENTIATE and layer.needs_z == 1) or layer.blend > 0:
         copy(z, work + layer.raw + out, count)
     if layer.code != IDENTITY and not is_floored(layer, purpose):
         activate_panel(layer.code, z, rows, layer.n_out - p * panel, work + layer.alpha)
-    if purpose == TO_DIFFERENTIATE:
+    if layer.blend > 0:
+        blend(plan, layer, work, p, top, rows, purpose == TO_DIFFERENTIATE)
+    elif purpose == TO_DIFFERENTIATE:
         drop(plan, layer, work, out, count)
 
 

@@ -7,7 +7,7 @@ Legend: B rows (samples) of the block; I inputs and O outputs of the layer; P co
 """
 
 from fastbp.compiler import inline, kernel
-from fastbp.kernels.forward import RELU
+from fastbp.kernels.backward import is_choice
 from fastbp.kernels.packing import clear_past, fill, transpose_square, transposed_stride
 from fastbp.kernels.plan import step_at
 from fastbp.kernels.products.few import outer_few_with_deltas
@@ -26,8 +26,8 @@ PLAIN = OPTIMIZERS.code(SGD)
 
 
 @kernel
-def update_part(plan, work, offset, gradient, rows, columns, is_bias, is_whole):
-    """One step of the rule on rows of a panel of packed parameters, from `offset` on, of so many columns or more.
+def update_part(plan, layer, work, offset, gradient, rows, columns, is_bias, is_whole):
+    """One step of the rule on rows of a panel of a layer's packed parameters, from `offset` on, of so many columns or more.
 
     `is_whole`: the gradient holds the penalty's part. In lanes past the columns, weights are 0: a rule may make anything of zeros.
     """
@@ -41,7 +41,7 @@ def update_part(plan, work, offset, gradient, rows, columns, is_bias, is_whole):
         work + plan.slot_1 + offset,
         work + plan.slot_2 + offset,
         count,
-        step.rule + is_bias * N_COEFFICIENTS,
+        work + layer.rule + is_bias * N_COEFFICIENTS,
         step.l2 + max(is_bias, is_whole, plan.completed),
     )
     if columns < panel_width(work):
@@ -88,7 +88,7 @@ def _long_product(a, d, rows, g, inputs, registers, start):
 def computes_deltas(layer, rows):
     """Whether `gradient` of a layer does what `backward` would."""
     is_possible = layer.number > 0 and go_deltas_along(layer.n_out, rows)
-    return is_possible and preceding(layer).code == RELU and layer.keep == 0
+    return is_possible and is_choice(preceding(layer)) and layer.keep == 0
 
 
 @kernel
@@ -103,7 +103,7 @@ def gradient(plan, layer, work, rows, is_first, is_last, team):
     in_memory, steps_now, in_place = destination(plan, is_first, is_last)
     in_registers = in_place and rows <= DEPTH
     scratch = work + plan.lanes + (team.member + 1) * plan.lanes_stride - panel * panel
-    scale = step_at(work + plan.step).rule + 1
+    scale = work + layer.rule + 1
     with_deltas, compact = computes_deltas(layer, rows), scratch - panel * panel - COMPACT
     if with_deltas:
         for b in range(rows):
@@ -120,7 +120,7 @@ def gradient(plan, layer, work, rows, is_first, is_last, team):
         if q == panels_in:
             column_sums(d, rows, g, start)
             if steps_now:
-                update_part(plan, work, offset, g, 1, filled, 1, 0)
+                update_part(plan, layer, work, offset, g, 1, filled, 1, 0)
             continue
         a, inputs = work + layer.input + q * stride, min(panel, n_in - q * panel)
         target, ends = (w if in_registers else g), Ends(start, g, ADD_SCALED if in_registers else STORE, scale)
@@ -139,7 +139,7 @@ def gradient(plan, layer, work, rows, is_first, is_last, team):
         else:
             _long_product(a, d, rows, g, inputs, registers, start)
         if steps_now:
-            update_part(plan, work, offset, g, inputs, filled, 0, 0)
+            update_part(plan, layer, work, offset, g, inputs, filled, 0, 0)
 
 
 @kernel
@@ -160,5 +160,5 @@ def update_from_memory(plan, layer, work, team):
         offset, filled = layer.pack + p * (n_in + 1) * panel, layer.n_out - p * panel
         g = work + plan.gradient + offset
         add_decay(plan, work, offset, n_in * panel, l2)
-        update_part(plan, work, offset, g, n_in, filled, 0, 1)
-        update_part(plan, work, offset + n_in * panel, g + n_in * panel, 1, filled, 1, 1)
+        update_part(plan, layer, work, offset, g, n_in, filled, 0, 1)
+        update_part(plan, layer, work, offset + n_in * panel, g + n_in * panel, 1, filled, 1, 1)

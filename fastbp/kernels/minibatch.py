@@ -8,6 +8,7 @@ from math import isfinite
 from fastbp.compiler import inline, kernel
 from fastbp.kernels.block import next_blocks, rows_together
 from fastbp.kernels.gradient import add_decay, update_from_memory
+from fastbp.kernels.groups import prepare_groups, update_groups
 from fastbp.kernels.norms import squared_norm
 from fastbp.kernels.packing import transpose_weights
 from fastbp.kernels.plan import DIVERGED, NO_RULE, step_at
@@ -59,6 +60,8 @@ def prepare_step(plan, work, reals, rate, l2):
     step, hyper = step_at(work + plan.step), reals.hyper
     of_weights, of_biases = step.rule, step.rule + N_COEFFICIENTS
     hyper[0] = rate
+    if plan.tabular == 1:
+        prepare_groups(plan, work, reals)
     prepare(plan.rule, hyper, of_weights)
     for i in range(1, N_COEFFICIENTS):
         of_biases[i] = of_weights[i]
@@ -83,12 +86,14 @@ def piece_of_work(plan, work, reals, data, batch, differentiate, top, loss, team
     """Blocks of a mini-batch from sample `top` on, or, after all of them, what is done once; the sum of its losses so far."""
     if top < batch.count:
         if differentiate and top == 0:
-            transpose_layers(plan, work, 1, team)
+            transpose_layers(plan, work, 1 - plan.tabular, team)
         return next_blocks(plan, work, reals, data, batch, differentiate, top, loss, team)
     if steps_from_memory(plan):
         complete_all(plan, work, reals, team)
         for number in range(plan.n_layers):
             update_from_memory(plan, plan.layers[number], work, team)
+        if plan.tabular == 1:
+            update_groups(plan, work, team)
         barrier(team)
     elif adds_penalty(plan, batch, differentiate):
         add_penalty(plan, work, penalty_factor(plan, reals, reals.l2, batch), team)

@@ -5,10 +5,52 @@ Legend: L layers; W lanes of a register.
 
 from math import nan
 
-from fastbp.compiler import inline, kernel
+from fastbp.compiler import inline, kernel, when_tabular
 from fastbp.kernels.check import are_equal
+from fastbp.kernels.encoder.features import periodic_stride
 from fastbp.kernels.packing import copy, pack_weights, unpack_weights
 from fastbp.kernels.products.gemm import count_panels
+from fastbp.kernels.tuning import EMBEDDED
+
+
+@inline
+def _rows_of_encoder(plan):
+    """Rows of the parameters of an encoder that are padded to registers: of periodic embeddings."""
+    return 2 * plan.frequencies + EMBEDDED * (plan.frequencies + 1)
+
+
+@when_tabular
+def _pack_encoder(plan, params, packed):
+    """Scales, periodic embeddings, table and betas from the user's flat vector; what is between and after them stays 0."""
+    features, count, stride = plan.layers[0].n_in, plan.periodic, periodic_stride(plan, packed)
+    source = params + plan.encoder_params
+    copy(source, packed + plan.scales, features)
+    source = source + features
+    for row in range(_rows_of_encoder(plan)):
+        copy(source + row * count, packed + plan.periods + row * stride, count)
+    source = source + _rows_of_encoder(plan) * count
+    copy(source, packed + plan.table, plan.table_rows * plan.embedding)
+    for number in range(plan.n_layers):
+        layer = plan.layers[number]
+        if layer.blend > 0:
+            copy(params + layer.blend_params, packed + layer.blend, layer.n_out)
+
+
+@when_tabular
+def _unpack_encoder(plan, packed, params):
+    """What `_pack_encoder` packs, into the user's flat vector."""
+    features, count, stride = plan.layers[0].n_in, plan.periodic, periodic_stride(plan, packed)
+    target = params + plan.encoder_params
+    copy(packed + plan.scales, target, features)
+    target = target + features
+    for row in range(_rows_of_encoder(plan)):
+        copy(packed + plan.periods + row * stride, target + row * count, count)
+    target = target + _rows_of_encoder(plan) * count
+    copy(packed + plan.table, target, plan.table_rows * plan.embedding)
+    for number in range(plan.n_layers):
+        layer = plan.layers[number]
+        if layer.blend > 0:
+            copy(packed + layer.blend, params + layer.blend_params, layer.n_out)
 
 
 @kernel
@@ -18,6 +60,8 @@ def _pack_layers(plan, params, packed):
         layer = plan.layers[number]
         w, b = params + layer.weights, params + layer.biases
         pack_weights(w, b, packed + layer.pack, layer.n_in, layer.n_out, 0, count_panels(layer.n_out, packed))
+    if plan.tabular == 1:
+        _pack_encoder(plan, params, packed)
 
 
 @kernel
@@ -26,6 +70,8 @@ def unpack_layers(plan, packed, params):
     for number in range(plan.n_layers):
         layer = plan.layers[number]
         unpack_weights(packed + layer.pack, params + layer.weights, params + layer.biases, layer.n_in, layer.n_out)
+    if plan.tabular == 1:
+        _unpack_encoder(plan, packed, params)
 
 
 @kernel

@@ -42,6 +42,10 @@ Layer = Record(
     alpha="place of the activation's hyper-parameter",
     keep="dropout of the inputs: 2^32 times the probability that one is kept, 0: no dropout",
     mask="place: masks of the inputs, (S, I) in panels",
+    dropped="dropout of the inputs that a schedule begins with: 2^32 times the probability that one is dropped",
+    rule="place: coefficients of the rule for the weights, and after them those for the biases",
+    blend="offset into each of the packed buffers: beta (O,) of a parametric activation; 0: it is none",
+    blend_params="offset into params: beta (O,)",
 )
 
 Plan = Record(
@@ -95,6 +99,24 @@ Plan = Record(
     norms="place: sums of squares of the gradient, panel by panel",
     area="numbers from one member's block to the next, where each member has a block of its own; else 0",
     most_entries="numbers other than zero in a sample, at most; 0: samples are panels like all matrices",
+    tabular="1: samples are rows of a table, which an encoder makes features of, and rates go by groups of parameters",
+    columns="numbers in such a row",
+    periodic="columns of numbers that have periodic embeddings",
+    frequencies="in each of these",
+    plain="columns that are features as they are",
+    coded="columns of codes: rows of the table of embeddings",
+    embedding="numbers in such a row",
+    table_rows="rows of that table",
+    scales="offset into each of the packed buffers: factor of each feature",
+    periods="offset into each of the packed buffers: parameters of the periodic embeddings",
+    table="offset into each of the packed buffers: embeddings of codes",
+    blends="offset into each of the packed buffers: from here on beta of all layers",
+    encoder_params="offset into params: of the scales; periodic embeddings and the table follow",
+    features="place: features before they are scaled, (S, F) row by row; then their deltas",
+    features_stride="numbers from one of these rows to the next",
+    coefficients="place: of the rule, for each group of parameters",
+    factors="offset into the reals: of the rule's hyper-parameters, for each group; room for one more group follows",
+    schedules="offset into the rates: decay and dropout of each epoch, as parts of those that are set; 0: they do not change",
     compressed="1: samples come without their zeros, 0: as rows of all numbers",
     pieces="of the columns of sparse samples",
     piece="columns of each",
@@ -131,6 +153,7 @@ Reals = Record(
     clip_norm="largest Euclidean norm of the gradient",
     inverse="1 over the sum of the weights of the mini-batch that a team works on",
     max_norm="largest Euclidean norm of the weights of a unit, 0: any",
+    decay="part of the weight decay that is in force in this epoch",
 )
 
 # in `work`, of the network's dtype; what is for the weights stands before what is for the biases

@@ -5,6 +5,7 @@ Legend: N rows predicted; S rows of a block; O outputs; L layers.
 
 from fastbp.compiler import inline, kernel
 from fastbp.kernels.check import are_finite
+from fastbp.kernels.encoder.features import encode_samples
 from fastbp.kernels.forward import IDENTITY, TO_PREDICT, activate_panel, forward
 from fastbp.kernels.packing import from_lanes, gather_rows, rows_from_panels, to_lanes
 from fastbp.kernels.plan import SOFTMAX
@@ -165,13 +166,15 @@ def predict(plan, params, work, reals, data, order, team):
     `order` are these numbers. Returns whether all numbers of the rows are finite; of rows without their zeros, and
     of numbers of other kinds than the network's, it is not asked.
     """
-    n_in = plan.layers[0].n_in
+    n_in = plan.columns if plan.tabular == 1 else plan.layers[0].n_in
     is_sparse, is_finite = plan.most_entries > 0, True
     for top in range(0, plan.n_rows, plan.block):
         rows = min(plan.block, plan.n_rows - top)
         if plan.compressed == 0 and plan.conversion <= 1 + OWN:
             is_finite &= are_finite(data.x + top * n_in, rows * n_in)
-        if is_sparse:
+        if plan.tabular == 1:
+            encode_samples(plan, work, data, order + top, rows, team)
+        elif is_sparse:
             gather_entries(plan, work, reals, data, order + top, 0, rows)
         else:
             gather_rows(plan, reals, data, order + top, 0, rows, work + plan.layers[0].input)
@@ -180,7 +183,7 @@ def predict(plan, params, work, reals, data, order, team):
                 forward_entries(plan, work, rows, TO_PREDICT, team)
             elif is_sparse and number == 0:
                 forward_row_entries(plan, params, work)
-            elif plan.n_rows > 1:
+            elif plan.n_rows > 1 or plan.tabular == 1:
                 forward(plan, plan.layers[number], work, rows, TO_PREDICT, team)
             else:
                 _forward_row(plan, plan.layers[number], params, work)

@@ -13,6 +13,7 @@ from fastbp.kernels.check import are_finite
 from fastbp.kernels.codes import codes_are_known
 from fastbp.kernels.derivatives import derive
 from fastbp.kernels.draws.philox import draw_with_replacement, shuffle
+from fastbp.kernels.groups import begin_epoch
 from fastbp.kernels.minibatch import help_along, minibatch
 from fastbp.kernels.modes import DIFFERENTIATE, EVALUATE, PREDICT, STEP, TRAIN, VJP
 from fastbp.kernels.narrow.minibatch import narrow_minibatch, pack_narrow, unpack_narrow, write_ones
@@ -79,6 +80,7 @@ def _training(step):
             if plan.order != GIVEN and plan.drawn < rows and not _draw_rows(plan, order, epoch):
                 break
             since, each = epoch - plan.origin, min(plan.rates - 1, 1)
+            begin_epoch(plan, reals, rates, since)
             samples, rate = order + since * plan.order_stride, rates + since * plan.rates + each * (first // size)
             while first < rows and left > 0:
                 batch = batch_of(plan, data, samples + first, min(size, rows - first), epoch, first)
@@ -127,7 +129,7 @@ class Call(NamedTuple):
 def lead(call, mode, crew):
     """A call on a plan of panels, by the leader of a crew; see `run`."""
     plan, work, params, reals = call.plan, call.work, call.params, call.reals
-    if mode != PREDICT or plan.n_rows > 1 or is_row_packed(plan, params):
+    if mode != PREDICT or plan.n_rows > 1 or plan.tabular == 1 or is_row_packed(plan, params):
         pack_changed(plan, params, work)
     if not codes_are_known(plan):
         return nan

@@ -56,6 +56,9 @@ NARROW_BLOCK = 64  # samples at a time (bits)
 NARROW_PIECE = 1 << 12  # samples of a long mini-batch between two looks at how much has been done
 NARROW_ROWS, NARROW_CHAINS = 3, 4  # of a tile of sums over the samples, which run side by side
 
+# encoders of tables (`encoder/`)
+EMBEDDED = 3  # numbers of a periodic embedding beside the column itself
+
 SPINS = 4096  # turns at the barrier before the first yield, about 20 us
 
 # networks side by side (`abreast`)

@@ -170,4 +170,4 @@ def gradient_entries(plan, work, rows, is_first, is_last, team):
             count, is_bias = (1, 1) if is_bias else (stop - k, 0)
             for each in range(end - p):
                 filled = layer.n_out - (p + each) * panel
-                update_part(plan, work, offset + each * w_panel, g + each * g_panel, count, filled, is_bias, 0)
+                update_part(plan, plan.layers[0], work, offset + each * w_panel, g + each * g_panel, count, filled, is_bias, 0)
