@@ -17,6 +17,7 @@ _MODULES = {
     "loading": "load",
     "network": "Network",
     "networks": "Networks",
+    "tabular": "TabularClassifier TabularRegressor",
     "engine.histories": "Histories",
     "engine.history": "History",
     "engine.regularization": "dropout_mask",
@@ -28,7 +29,7 @@ _MODULES = {
 }
 _SUBMODULES = [
     *("activations", "baseline", "embed", "estimators", "gradcheck", "initializers", "losses", "minimizers"),
-    *("model_selection", "optimizers", "plotting", "schedules", "textbook"),
+    *("model_selection", "optimizers", "plotting", "schedules", "tabular", "textbook"),
 ]
 _HOME = {name: f"fastbp.{module}" for module, names in _MODULES.items() for name in names.split()}
 _CLASSES = ("activations", "losses", "minimizers", "optimizers")  # whose ``__all__`` is public here, too
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from fastbp import optimizers as optimizers
     from fastbp import plotting as plotting
     from fastbp import schedules as schedules
+    from fastbp import tabular as tabular
     from fastbp import textbook as textbook
     from fastbp.activations import *  # noqa: F403
     from fastbp.engine.histories import Histories as Histories
@@ -66,6 +68,8 @@ if TYPE_CHECKING:
     from fastbp.network import Network as Network
     from fastbp.networks import Networks as Networks
     from fastbp.optimizers import *  # noqa: F403
+    from fastbp.tabular import TabularClassifier as TabularClassifier
+    from fastbp.tabular import TabularRegressor as TabularRegressor
 else:
 
     @cache

@@ -1,0 +1,142 @@
+"""What classifier and regressor have in common: tables, held-out parts, and networks whose mean is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastbp.arguments import boolean, integer
+from fastbp.engine import validation
+from fastbp.tabular.columns import Columns, as_table, is_table
+from fastbp.tabular.recipe import Recipe, get
+from fastbp.tabular.training import train_all
+
+SEEDS = 2**31 - 1
+LEAST_ROWS = 20  # of which some are held out; with fewer, the last epoch is the one
+KEPT_ROWS = 10_000  # that are predicted at a time
+
+
+class TabularModel(BaseEstimator):
+    """A mean of networks for tables."""
+
+    presets: dict[str, Recipe]
+
+    def __init__(self, preset: Any, n_networks: Any, epochs: Any, random_state: Any, n_threads: Any, verbose: Any) -> None:
+        self.preset = preset
+        self.n_networks = n_networks
+        self.epochs = epochs
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.verbose = verbose
+
+    def _recipe(self) -> Recipe:
+        recipe = get(self.preset, self.presets)
+        for name in ("n_networks", "epochs"):
+            value = getattr(self, name)
+            if value is not None:
+                changed: dict[str, Any] = {name: integer(name, value)}
+                recipe = replace(recipe, **changed)
+        if self.n_threads is not None:
+            integer("n_threads", self.n_threads)
+        boolean("verbose", self.verbose)
+        return recipe
+
+    def _table(self, X: Any, *, reset: bool) -> Any:
+        """X as a table of columns with names, after scikit-learn's checks."""
+        if is_table(X):
+            validate_data(self, X, skip_check_array=True, reset=reset)
+            if len(X) == 0:
+                raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required: X has no rows")
+            return X if reset else _in_order(X, self._columns_of_fit)
+        rows = validate_data(self, X, dtype=None, ensure_all_finite=False, reset=reset)
+        return as_table(rows)
+
+    def _train(self, X: Any, targets: Any, sample_weight: Any) -> None:
+        """Fit columns and networks; `targets` makes a `Task` of the rows, and says which classes rows are of, if any."""
+        recipe = self._recipe()
+        if len(X) < 2:
+            raise ValueError("X has n_samples=1: at least 2 rows are needed, to tell one from another")
+        rng = check_random_state(self.random_state)
+        seeds = rng.randint(SEEDS, size=recipe.n_networks + 2)
+        columns = Columns(recipe.periodic_embeddings, recipe.parametric_activation, int(seeds[-1]))
+        rows = columns.fit_transform(X)
+        if rows.shape[1] == 0:
+            raise ValueError("X has no column to learn from: each is constant, or without values")
+        weights = validation.weights_of_samples(sample_weight, len(rows))
+        task, classes = targets(columns.encoder, rows, weights if weights.size else None, recipe)
+        parts = held_out_parts(recipe, len(rows), classes, int(seeds[-2]))
+        with _progress(self.verbose, recipe.epochs * len(parts)) as told:
+            found = train_all(recipe, task, parts, [int(seed) for seed in seeds[: len(parts)]], self.n_threads, told)
+        self.columns_, self._columns_of_fit = columns, list(X.columns)
+        self.networks_, self.histories_, self.best_epochs_ = (list(each) for each in zip(*found, strict=True))
+        self.n_iter_ = max(len(history.loss) for history in self.histories_)
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        """Outputs (n_networks, n_samples, n_outputs) of every network."""
+        check_is_fitted(self)
+        rows = self.columns_.transform(self._table(X, reset=False))
+        return np.stack([net(rows, self.n_threads) for net in self.networks_])
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "networks_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
+        tags.non_deterministic = self.random_state is None
+        return tags
+
+
+def held_out_parts(recipe: Recipe, count: int, classes: Any, seed: int) -> list[Any]:
+    """The rows that each network is judged by: of each another fold, as long as there are folds that are not taken."""
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    if count < LEAST_ROWS:
+        return [None] * recipe.n_networks
+    folds = max(recipe.folds, min(recipe.n_networks, count // 2))
+    if classes is not None and np.bincount(classes).min() >= folds:
+        split = StratifiedKFold(folds, shuffle=True, random_state=seed).split(classes, classes)
+    else:
+        split = KFold(folds, shuffle=True, random_state=seed).split(np.zeros(count))
+    parts = [held for _, held in split]
+    return [parts[number % folds] for number in range(recipe.n_networks)]
+
+
+def _in_order(X: Any, names: list[Any]) -> Any:
+    """The columns of the fit, in its order, whatever else a table has.
+
+    Raises
+    ------
+    ValueError
+        Naming what is missing.
+    """
+    missing = [name for name in names if name not in list(X.columns)]
+    if missing:
+        raise ValueError(f"X lacks columns that the model was trained on: {', '.join(map(str, missing[:8]))}")
+    return X[names]
+
+
+@contextmanager
+def _progress(wanted: bool, epochs: int) -> Iterator[Any]:
+    """What is called after every epoch, by any thread: a bar with the time that is left."""
+    if not wanted:
+        yield None
+        return
+    from tqdm import tqdm
+
+    lock = Lock()
+    with tqdm(total=epochs, unit="epoch") as bar:
+
+        def told() -> None:
+            with lock:
+                bar.update()
+
+        yield told

@@ -1,0 +1,121 @@
+"""`TabularClassifier`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
+
+from fastbp.engine.encoder import Encoder
+from fastbp.tabular._base import TabularModel
+from fastbp.tabular.recipe import CLASSIFIERS, Recipe
+from fastbp.tabular.training import Task
+
+
+class TabularClassifier(ClassifierMixin, TabularModel):
+    """Classes from a table as it is: numbers, missing values, categories, text of any cardinality, dates.
+
+    Networks of RealMLP's kind (Holzmueller, Grinsztajn & Steinwart, 2024), of each of which another part of the rows is held
+    out, to keep its best epoch; probabilities are their mean. Needs the extra ``tables``.
+
+    Parameters
+    ----------
+    preset : {"fast", "default", "best"} or fastbp.tabular.Recipe, default "default"
+        How much is spent, or every setting.
+    n_networks : int, optional
+        By default the preset's.
+    epochs : int, optional
+        By default the preset's.
+    random_state : None, int or RandomState, optional
+        Of the parts that are held out, first weights, orders and dropout.
+    n_threads : int, optional
+        Threads at most; by default what is usable. The results are the same.
+    verbose : bool, default False
+        Show a progress bar.
+
+    Attributes
+    ----------
+    classes_ : ndarray (n_classes,)
+    networks_ : list of TabularNetwork
+    histories_ : list of History
+    best_epochs_ : list of int
+        Of each network, from 0.
+    columns_ : Columns
+        ``columns_.kinds`` tells what each column was taken for.
+    n_features_in_, feature_names_in_, n_iter_
+        As scikit-learn has them.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from fastbp import TabularClassifier
+    >>> table = pd.DataFrame({"size": [1.0, None, 3.0, 4.0] * 20, "kind": ["a", "b", "b", None] * 20})
+    >>> model = TabularClassifier("fast", random_state=0).fit(table, [0, 1, 1, 0] * 20)
+    >>> model.predict(table[:4]).tolist()
+    [0, 1, 1, 0]
+    """
+
+    presets = CLASSIFIERS
+
+    def __init__(
+        self,
+        preset: Any = "default",
+        *,
+        n_networks: Any = None,
+        epochs: Any = None,
+        random_state: Any = None,
+        n_threads: Any = None,
+        verbose: Any = False,
+    ) -> None:
+        super().__init__(preset, n_networks, epochs, random_state, n_threads, verbose)
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TabularClassifier:
+        """Train the networks.
+
+        Parameters
+        ----------
+        X : DataFrame of pandas or Polars, or array_like (n_samples, n_features)
+        y : array_like (n_samples,)
+            Classes of any kind.
+        sample_weight : array_like (n_samples,), optional
+
+        Returns
+        -------
+        TabularClassifier
+            Itself.
+        """
+        table = self._table(X, reset=True)
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        encoder = LabelEncoder()
+        labels = encoder.fit_transform(y)
+        if len(labels) != len(table):
+            raise ValueError(f"Found input variables with inconsistent numbers of samples: {[len(table), len(labels)]}")
+        count = len(encoder.classes_)
+        if count < 2:
+            raise ValueError(f"y must hold at least two classes, got one class only: {encoder.classes_[0]!r}")
+
+        def targets(features: Encoder, rows: Any, weights: Any, recipe: Recipe) -> tuple[Task, Any]:
+            smooth = labels
+            if recipe.label_smoothing > 0:
+                smooth = np.full((len(labels), count), recipe.label_smoothing / count, np.float32)
+                smooth[np.arange(len(labels)), labels] += 1 - recipe.label_smoothing
+            return Task(features, rows, smooth, labels, weights, "cross_entropy", count), labels
+
+        self._train(table, targets, sample_weight)
+        self.classes_ = encoder.classes_
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (n_samples, n_classes) for a table X as in `fit`, the mean of those of the networks."""
+        mean = self._outputs(X).mean(axis=0, dtype=np.float64)
+        return np.asarray(mean / mean.sum(axis=1, keepdims=True))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Classes (n_samples,) for a table X as in `fit`."""
+        found: np.ndarray = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[found])

@@ -1,0 +1,179 @@
+"""From a table to the rows of numbers and codes that a `TabularNetwork` reads: preprocessing by skrub and scikit-learn.
+
+Numbers are centred by their median, scaled by their quartiles and squashed; where one is missing it is 0, the median, and a column
+of its own says so. A category of few is a column each, of two one column of -1 and 1; one of many is a row of a table of
+embeddings. Dates become years, months, days, weekdays, hours and seconds; text of which nearly every row has its own becomes
+singular vectors of its n-grams.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbp.engine.encoder import Encoder
+
+Array = NDArray[Any]
+
+MOST_ONE_HOT = 8  # categories of a column that are columns of their own
+LEAST_TEXTS = 200  # categories that may be text
+TEXT_FRACTION = 0.3  # of the rows that have a category of their own: it is text
+TEXT_COMPONENTS = 16
+NEEDS_SKRUB = "tables need the extra 'tables': pip install 'fastbp[tables]'"
+
+
+def skrub() -> Any:
+    """The library, or an error that says how to install it."""
+    try:
+        import skrub
+    except ImportError as error:
+        raise ImportError(NEEDS_SKRUB) from error
+    return skrub
+
+
+class Columns:
+    """What becomes of each column of a table.
+
+    Parameters
+    ----------
+    periodic : bool
+        Whether numbers have periodic embeddings.
+    blended : bool
+        Whether the network's activations are parametric.
+    random_state : int
+        Of the singular vectors of text.
+
+    Attributes
+    ----------
+    kinds : dict of str to str
+        Of each column: "number", "date", "category", "text" or "left out", a constant or one without values.
+    encoder : Encoder
+        What reads the rows.
+    """
+
+    def __init__(self, periodic: bool, blended: bool, random_state: int) -> None:
+        self.periodic, self.blended, self.random_state = periodic, blended, random_state
+
+    def fit_transform(self, X: Any) -> Array:
+        """Learn from a table what its columns are, and give its rows (n_samples, n_columns)."""
+        from sklearn.preprocessing import OrdinalEncoder
+
+        library = skrub()
+        select = library.selectors
+        self._cleaner = library.Cleaner(drop_if_constant=True, cast_to_float32=True)
+        table = self._cleaner.fit_transform(X)
+        self._dates, self._numbers = select.any_date().expand(table), select.numeric().expand(table)
+        others = [name for name in table.columns if name not in {*self._dates, *self._numbers}]
+        counts = {name: _count_distinct(table[name]) for name in others}
+        most = max(LEAST_TEXTS, TEXT_FRACTION * len(table))
+        self._texts = [name for name in others if counts[name] > most]
+        self._categories = [name for name in others if counts[name] <= most]
+        self.kinds = {
+            str(name): kind
+            for kind, names in (
+                ("left out", [name for name in X.columns if name not in table.columns]),
+                ("number", self._numbers),
+                ("date", self._dates),
+                ("text", self._texts),
+                ("category", self._categories),
+            )
+            for name in names
+        }
+        self._date_encoders = {name: library.DatetimeEncoder(add_weekday=True) for name in self._dates}
+        self._text_encoders = {
+            name: library.StringEncoder(n_components=min(TEXT_COMPONENTS, counts[name]), random_state=self.random_state)
+            for name in self._texts
+        }
+        for name, encoder in (self._date_encoders | self._text_encoders).items():
+            encoder.fit(table[name])
+        numbers = self._read_numbers(table)
+        self._scaler = library.SquashingScaler()
+        self._missing = np.isnan(numbers).any(axis=0)
+        scaled = self._scaler.fit_transform(numbers) if numbers.size else numbers
+        self._ordinals = OrdinalEncoder(
+            handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1, dtype=np.float64
+        )
+        codes = np.zeros((len(table), 0))
+        self._sizes = np.zeros(0, np.int64)
+        if self._categories:
+            codes = self._ordinals.fit_transform(_as_objects(table, self._categories))
+            self._sizes = codes.max(axis=0).astype(np.int64) + 1
+        n_plain = int(self._missing.sum()) + sum(1 if size <= 2 else int(size) for size in self._sizes if size <= MOST_ONE_HOT)
+        coded = self._sizes[self._sizes > MOST_ONE_HOT]
+        n_numbers = scaled.shape[1]
+        self.encoder = Encoder(
+            periodic=n_numbers if self.periodic else 0,
+            plain=n_plain + (0 if self.periodic else n_numbers),
+            coded=len(coded),
+            table_rows=int((coded + 1).sum()),
+            blended=self.blended,
+        )
+        return self._rows(numbers, scaled, codes)
+
+    def transform(self, X: Any) -> Array:
+        """Rows (n_samples, n_columns) of another table of the same columns; categories that were not there count as missing."""
+        table = self._cleaner.transform(X)
+        numbers = self._read_numbers(table)
+        scaled = self._scaler.transform(numbers) if numbers.size else numbers
+        codes = np.zeros((len(table), 0))
+        if self._categories:
+            codes = self._ordinals.transform(_as_objects(table, self._categories))
+        return self._rows(numbers, scaled, codes)
+
+    def _read_numbers(self, table: Any) -> Array:
+        """Numbers, dates and texts as columns of float64, with NaN where they are missing."""
+        parts = [_matrix(table, self._numbers)]
+        for name, encoder in (self._date_encoders | self._text_encoders).items():
+            parts.append(_matrix(encoded := encoder.transform(table[name]), list(encoded.columns)))
+        return np.concatenate(parts, axis=1) if parts else np.zeros((len(table), 0))
+
+    def _rows(self, numbers: Array, scaled: Array, codes: Array) -> Array:
+        """The columns in the order of the encoder: numbers, what is missing, categories of few, codes of many."""
+        plain = [np.isnan(numbers[:, self._missing]).astype(np.float32)]
+        coded: list[Any] = []
+        first = 0
+        for column, size in zip(codes.T, self._sizes, strict=True):
+            if size <= 2:
+                plain.append(np.where(column < 0, 0.0, 2.0 * column - (1.0 if size == 2 else 0.0))[:, None])
+            elif size <= MOST_ONE_HOT:
+                plain.append((column[:, None] == np.arange(size)).astype(np.float32))
+            else:
+                coded.append((first + 1 + column)[:, None])  # the first row is for what is missing
+                first += int(size) + 1
+        rows = np.concatenate([np.nan_to_num(scaled), *plain, *coded], axis=1)
+        return np.ascontiguousarray(rows, np.float32)
+
+
+def is_table(X: Any) -> bool:
+    """Whether X is a DataFrame, of pandas or Polars."""
+    return hasattr(X, "columns") and hasattr(X, "__getitem__") and type(X).__name__ == "DataFrame"
+
+
+def as_table(rows: Array) -> Any:
+    """An array (n_samples, n_features) as a DataFrame, each of its columns of the kind that its values have."""
+    skrub()
+    from pandas import DataFrame
+
+    table = DataFrame(rows, columns=[f"x{i}" for i in range(rows.shape[1])])
+    return table.infer_objects() if rows.dtype == object else table
+
+
+def _count_distinct(column: Any) -> int:
+    return int(column.nunique() if hasattr(column, "nunique") else column.n_unique())
+
+
+def _matrix(table: Any, names: list[str]) -> Array:
+    if not names:
+        return np.zeros((len(table), 0))
+    return np.column_stack([np.asarray(table[name].to_numpy(), np.float64) for name in names])
+
+
+def _as_objects(table: Any, names: list[str]) -> Array:
+    """Categories as strings, and None where one is missing: the same of every library."""
+    columns = []
+    for name in names:
+        values = np.asarray(table[name].to_numpy(), object)
+        columns.append(np.array([None if value is None or value != value else str(value) for value in values], object))
+    return np.stack(columns, axis=1)

@@ -1,0 +1,108 @@
+"""`TabularRegressor`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import column_or_1d
+
+from fastbp.engine import validation
+from fastbp.engine.encoder import Encoder
+from fastbp.tabular._base import TabularModel
+from fastbp.tabular.recipe import REGRESSORS, Recipe
+from fastbp.tabular.training import Task
+
+
+class TabularRegressor(RegressorMixin, TabularModel):
+    """Numbers from a table as it is: numbers, missing values, categories, text of any cardinality, dates.
+
+    Networks of RealMLP's kind (Holzmueller, Grinsztajn & Steinwart, 2024), of each of which another part of the rows is held
+    out, to keep its best epoch; predictions are their mean. Targets are scaled to mean 0 and deviation 1, and no prediction
+    lies outside those of the fit. Needs the extra ``tables``.
+
+    Parameters
+    ----------
+    preset : {"fast", "default", "best"} or fastbp.tabular.Recipe, default "default"
+        How much is spent, or every setting.
+    n_networks : int, optional
+        By default the preset's.
+    epochs : int, optional
+        By default the preset's.
+    random_state : None, int or RandomState, optional
+        Of the parts that are held out, first weights, orders and dropout.
+    n_threads : int, optional
+        Threads at most; by default what is usable. The results are the same.
+    verbose : bool, default False
+        Show a progress bar.
+
+    Attributes
+    ----------
+    networks_ : list of TabularNetwork
+    histories_ : list of History
+        Losses of scaled targets.
+    best_epochs_ : list of int
+        Of each network, from 0.
+    columns_ : Columns
+        ``columns_.kinds`` tells what each column was taken for.
+    n_features_in_, feature_names_in_, n_iter_
+        As scikit-learn has them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp import TabularRegressor
+    >>> X = np.random.default_rng(0).uniform(-1, 1, (400, 2))
+    >>> model = TabularRegressor("fast", random_state=0).fit(X, X[:, 0] * X[:, 1])
+    >>> round(model.score(X, X[:, 0] * X[:, 1]))
+    1
+    """
+
+    presets = REGRESSORS
+
+    def __init__(
+        self,
+        preset: Any = "default",
+        *,
+        n_networks: Any = None,
+        epochs: Any = None,
+        random_state: Any = None,
+        n_threads: Any = None,
+        verbose: Any = False,
+    ) -> None:
+        super().__init__(preset, n_networks, epochs, random_state, n_threads, verbose)
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TabularRegressor:
+        """Train the networks.
+
+        Parameters
+        ----------
+        X : DataFrame of pandas or Polars, or array_like (n_samples, n_features)
+        y : array_like (n_samples,)
+            Finite numbers.
+        sample_weight : array_like (n_samples,), optional
+
+        Returns
+        -------
+        TabularRegressor
+            Itself.
+        """
+        table = self._table(X, reset=True)
+        values = validation.numbers("y", column_or_1d(y, warn=True), np.float64)
+        if len(values) != len(table):
+            raise ValueError(f"Found input variables with inconsistent numbers of samples: {[len(table), len(values)]}")
+        mean, scale = float(values.mean()), float(values.std()) or 1.0
+        scaled = ((values - mean) / scale).astype(np.float32)[:, None]
+
+        def targets(features: Encoder, rows: Any, weights: Any, recipe: Recipe) -> tuple[Task, Any]:
+            return Task(features, rows, scaled, scaled, weights, "squared", 1), None
+
+        self._train(table, targets, sample_weight)
+        self._mean, self._scale, self._range = mean, scale, (float(values.min()), float(values.max()))
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Numbers (n_samples,) for a table X as in `fit`."""
+        each = self._outputs(X)[:, :, 0].astype(np.float64) * self._scale + self._mean
+        return np.asarray(np.clip(each, *self._range).mean(axis=0))

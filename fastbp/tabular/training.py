@@ -1,0 +1,114 @@
+"""Networks of a recipe, each trained on its own part of the rows, and stopped at its best epoch by the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbp.engine import threads
+from fastbp.engine.encoder import Encoder
+from fastbp.engine.history import History
+from fastbp.optimizers import AdamW
+from fastbp.tabular.recipe import Recipe
+from fastbp.tabular_network import TabularNetwork
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What networks are to learn: rows and targets, and the loss.
+
+    `targets` are trained on, `judged` are what held-out rows are judged by; they differ where labels are smoothed.
+    """
+
+    encoder: Encoder
+    rows: Array
+    targets: Array
+    judged: Array
+    weights: Array | None
+    loss: str
+    n_outputs: int
+
+
+class Best:
+    """A callback: the parameters of the epoch with the lowest loss of the held-out rows; the end, `patience` epochs after it."""
+
+    def __init__(self, patience: int | None, told: Callable[[], None] | None) -> None:
+        self.patience, self.told = patience, told
+        self.loss, self.epoch, self.params = np.inf, -1, None
+
+    def __call__(self, epoch: int, net: Any, history: History) -> bool:
+        """Follow an epoch; whether to stop."""
+        if self.told is not None:
+            self.told()
+        if history.validation_loss[-1] <= self.loss:
+            self.loss, self.epoch, self.params = history.validation_loss[-1], epoch, net.params.copy()
+        return self.patience is not None and epoch - self.epoch >= self.patience
+
+
+def train(recipe: Recipe, task: Task, held: Array | None, seed: Any, n_threads: int | None, halt: Event, told: Any) -> Any:
+    """One network, its history and its best epoch; `held` are the rows that it is judged by, if any."""
+    rng = np.random.default_rng(seed)
+    net = TabularNetwork(
+        task.encoder,
+        recipe.hidden_layer_sizes,
+        task.n_outputs,
+        recipe.activation,
+        task.loss,
+        rates=recipe.rates,
+        decay_schedule=recipe.decay_schedule,
+        dropout_schedule=recipe.dropout_schedule,
+        rng=rng,
+    )
+    kept = np.ones(len(task.rows), bool)
+    if held is not None:
+        kept[held] = False
+    rows = task.rows[kept]
+    if recipe.data_dependent_init:
+        net.begin_at(rows)
+    best = Best(recipe.patience, told)
+    trainer = net.trainer(
+        batch_size=min(recipe.batch_size, len(rows)),
+        optimizer=AdamW(recipe.learning_rate, beta_2=recipe.beta_2, weight_decay=recipe.weight_decay),
+        schedule=recipe.schedule,
+        dropout=recipe.dropout,
+        callbacks=[] if held is None else [best],
+        n_threads=n_threads,
+    )
+    trainer.halt = halt
+    weights = None if task.weights is None else task.weights[kept]
+    judged = None
+    if held is not None:
+        judged = task.rows[held], task.judged[held], *(() if task.weights is None else (task.weights[held],))
+    history = trainer.run(rows, task.targets[kept], recipe.epochs, sample_weight=weights, validation_data=judged)
+    if best.params is not None:
+        net.params = best.params
+    return net, history, best.epoch if held is not None else recipe.epochs - 1
+
+
+def train_all(
+    recipe: Recipe, task: Task, parts: list[Array | None], seeds: list[Any], n_threads: int | None, told: Any
+) -> list[Any]:
+    """What `train` gives for each part that is held out, by threads that each train another network."""
+    members = min(len(parts), n_threads or threads.usable_threads())
+    halt = Event()
+    own = n_threads if members == 1 else 1
+    jobs = list(zip(parts, seeds, strict=True))
+    if members == 1:
+        return [train(recipe, task, held, seed, own, halt, told) for held, seed in jobs]
+    with ThreadPoolExecutor(members) as pool:
+        futures = [pool.submit(train, recipe, task, held, seed, own, halt, told) for held, seed in jobs]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            halt.set()
+            for future in futures:
+                future.cancel()
+            raise
