@@ -22,6 +22,7 @@ PROGRAMS = "fastbp", "python", "asv", "tox", "ruff", "mypy", "pip", "pytest", r"
 QUICK = "--quick --rounds 2 --workload walkthrough"
 ACCURACY = "--quick --rounds 1 --workload moons"
 CHOSEN = '-k "walkthrough and training" --benchmark-max-time=0.001 --benchmark-min-rounds=1 --benchmark-storage={here}'
+TABULAR = "python -m benchmarks.tabular --results {here}/none --summary"
 ASV = "--config asv.conf.json --quick --bench time_loss.*online"
 # what documents show, and how it is run: those of a group one after the other in one directory
 RUN = {
@@ -68,6 +69,14 @@ RUN = {
         "python -m benchmarks.many_networks": "python -m benchmarks.many_networks --rounds 1",
         "python -m benchmarks.bench_estimators": "python -m benchmarks.bench_estimators --rounds 1 iris",
         "python -m benchmarks.bench_estimators --search": "python -m benchmarks.bench_estimators --rounds 1 --search",
+        # `benchmarks/tests` has its runs, as far as what they need is installed
+        "python -m benchmarks.tabular": "python -m benchmarks.tabular --help",
+        "python -m benchmarks.tabular --data-sets": "python -m benchmarks.tabular --help",
+        'python -m benchmarks.tabular --half tune --splits 2 --contestants LightGBM "fastbp fast"': (
+            f'{TABULAR} --half tune --splits 2 --contestants LightGBM "fastbp fast"'
+        ),
+        'python -m benchmarks.tabular --again "fastbp fast"': f'{TABULAR} --again "fastbp fast"',
+        "python -m benchmarks.tabular --summary --plot .": f"{TABULAR} --plot {{here}}",
         # needs the sources of two C libraries; `benchmarks/tests` runs it where they are
         "python -m benchmarks.libxsmm_dnn LIBXSMM LIBXSMM_DNN": "python -m benchmarks.libxsmm_dnn --help",
         "python benchmarks/check_vmath.py [--stride N] [name ...]": "python benchmarks/check_vmath.py --stride 100003 exp",
