@@ -52,9 +52,11 @@ def draw(ax, names, tried, data_sets, values):
     ax.plot(*presets.T, color=COLOURS["fastbp"], linewidth=1.5, zorder=1)
     for name, (x, y) in points.items():
         colour = next((colour for start, colour in COLOURS.items() if name.startswith(start)), "#555555")
-        ax.scatter(x, y, color=colour, s=30, zorder=2)
+        ax.scatter(x, y, color=colour, s=30, zorder=4)
         style = {"textcoords": "offset points", "ha": "center", "fontsize": "small", "color": colour}
-        ax.annotate(name, (x, y), side(points, name), path_effects=[withStroke(linewidth=2.5, foreground="white")], **style)
+        ax.annotate(
+            name, (x, y), side(points, name), zorder=3, path_effects=[withStroke(linewidth=2.5, foreground="white")], **style
+        )
 
 
 def side(points, name):

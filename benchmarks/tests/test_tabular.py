@@ -174,6 +174,32 @@ def test_who_compiles_has_fitted_the_same_table_before_the_clock_starts(monkeypa
     assert fitted[0][3].equals(fitted[1][3])
 
 
+@here
+def test_presets_take_the_table_as_it_is(monkeypatch):
+    import fastbp
+
+    class Mean:
+        def __init__(self, **settings):
+            self.settings = settings
+
+        def fit(self, X, y):
+            fitted.append((self.settings, X))
+            self.mean = y.mean()
+
+        def predict(self, X):
+            return np.full(len(X), self.mean)
+
+    fitted = []
+    monkeypatch.setattr(fastbp, "TabularRegressor", Mean, raising=False)
+    contest.warm_up.cache_clear()
+    run = contest.measure("fastbp best", "ames", 3)
+    contest.warm_up.cache_clear()
+    assert run["scores"] == {"r2": 0.0}
+    settings, X = fitted[-1]
+    assert settings == {"preset": "best", "random_state": 3, "n_threads": 1}
+    assert X.equals(load("ames")[0].iloc[contest.split("ames", 3)[0]])
+
+
 def test_presets_are_joined():
     assert [*OURS] == [name for name in CONTESTANTS if name in OURS]
 
