@@ -4,7 +4,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from fastbp.arguments import integer
+from fastbp.arguments import integer, position
 from fastbp.engine import memory, metrics, threads, validation
 from fastbp.engine.abreast import Crowd, samples_of
 from fastbp.engine.turn import Turn
@@ -98,9 +98,7 @@ class Networks:
         return len(self._matrix)
 
     def __getitem__(self, k) -> Network:
-        if not isinstance(k, int | np.integer):
-            raise TypeError(f"a network is asked for by its number, got {k!r}")
-        k = range(len(self))[k]
+        k = position("network", k, len(self))
         part = self._parts.get(k)
         if part is None:
             part = self._parts[k] = self._one._beside(self._matrix[k], self.rngs[k])

@@ -6,7 +6,7 @@ from threading import Event
 
 import numpy as np
 
-from fastbp import optimizers, schedules
+from fastbp import minimizers, optimizers, schedules
 from fastbp.arguments import boolean, positive
 from fastbp.engine import held_out, memory, regularization, sparsity, threads, validation
 from fastbp.engine.abreast import Crowd, is_abreast, samples_of
@@ -69,14 +69,14 @@ def fit(
         In the place of the optimiser's.
     shuffle : bool or "replacement", default True
     order : array_like of int, (epochs, m) or (m,), or a list of `count` of these, optional
-        Visit these rows instead.
+        Visit these rows instead. A list of `count` lists or arrays is taken as one for each network.
     rows : list of array_like of int, or array_like (count, m), optional
         Numbers of the rows that each network is trained on, as of a fold or a bootstrap sample; by default all.
     own_targets : bool, default False
         Whether y has targets for each network.
     sample_weight : array_like (n_samples,) or (count, n_samples), optional
     l1, l2 : float or array_like (count,), default 0
-        `n_samples` in the penalties are the rows of a network.
+        `n_samples` in the penalties are those of X, with `rows` the rows of a network.
     clip_norm, clip_value, max_norm : float, optional
     dropout : float or array_like (count,), default 0
         One number for all hidden layers of a network.
@@ -115,8 +115,13 @@ def fit(
     plain |= {"input_dropout": input_dropout, "schedule": schedule, "tol": tol, "n_iter_no_change": n_iter_no_change}
     plain |= {"patience": patience, "n_threads": n_threads}
     epochs, progress = validation.integer("epochs", epochs), boolean("progress", progress)
-    rates = of_each("learning_rate", learning_rate, count)
-    rules = [optimizers.get(optimizer)] * count if rates is None else [with_rate(optimizer, rate) for rate in rates]
+    if minimizers.is_one(optimizer):
+        raise ValueError(
+            f"optimizer={optimizer!r} takes all samples of one network at once: call fit of each, nets[k].fit(X, y, optimizer=...)"
+        )
+    rules = [optimizers.get(optimizer)] * count
+    if learning_rate is not None:
+        rules = [with_rate(optimizer, rate) for rate in of_each("learning_rate", learning_rate, count)]
     l2s, l1s, dropouts = (of_each(name, value, count) for name, value in (("l2", l2), ("l1", l1), ("dropout", dropout)))
     options = [
         plain | {"optimizer": rule, "l2": l2, "l1": l1, "dropout": drop, "rng": source}
@@ -183,22 +188,23 @@ class _Data:
             values, labels = (np.stack(each) for each in zip(*found, strict=True))
         else:
             values, labels = validation.targets("y", y, *kind)
-        if np.ndim(sample_weight) == 2:
-            if len(sample_weight) != count:
-                raise ValueError(f"sample_weight must have shape ({n_samples},) or ({count}, {n_samples})")
-            weights = np.stack(
-                [validation.weights_of_samples(each, n_samples, f"sample_weight[{k}]") for k, each in enumerate(sample_weight)]
-            )
-        else:
-            weights = validation.weights_of_samples(sample_weight, n_samples)
+        weights = validation.NO_WEIGHTS if sample_weight is None else validation.numbers("sample_weight", sample_weight, np.float64)
+        if weights.ndim == 2:
+            if len(weights) != count:
+                raise ValueError(f"sample_weight must have shape ({n_samples},) or ({count}, {n_samples}), got {weights.shape}")
+            own = [validation.weights_of_samples(each, n_samples, f"sample_weight[{k}]") for k, each in enumerate(weights)]
+            weights = np.stack(own)
+        elif sample_weight is not None:
+            weights = validation.weights_of_samples(weights, n_samples)
         if rows is not None and order is not None:
             raise ValueError("rows and order cannot both be given: order already tells which rows are visited")
-        chosen = None if rows is None else _lists("rows", rows, count, lambda each: validation.row_order(each, 1, n_samples)[0])
-        orders = None
-        if order is not None:
-            is_list = isinstance(order, list | tuple) and np.ndim(order[0]) > 0 and len(order) == count
-            each_has = order if is_list else [order] * count
-            orders = _lists("order", each_has, count, lambda each: validation.row_order(each, epochs, n_samples))
+        chosen = orders = None
+        if rows is not None:
+            chosen = _lists("rows", rows, count, lambda name, each: validation.row_order(each, 1, n_samples, name)[0])
+        elif isinstance(order, list | tuple) and len(order) == count and hasattr(order[0], "__len__"):
+            orders = _lists("order", order, count, lambda name, each: validation.row_order(each, epochs, n_samples, name))
+        elif order is not None:
+            orders = [validation.row_order(order, epochs, n_samples)] * count
         if len(weights) and (chosen or orders):
             for k, each in enumerate(chosen or orders or []):
                 if not (weights[k] if weights.ndim == 2 else weights)[each].any():
@@ -227,20 +233,15 @@ def _lists(name, value, count, check):
     """A checked item for each network; those that are one object are checked once."""
     if not hasattr(value, "__len__") or len(value) != count:
         raise ValueError(f"{name} must hold one list of row numbers for each of the {count} networks")
-    found = {}
-    for each in value:
+    items, found = list(value), {}  # of an array, each look at a row is another object
+    for k, each in enumerate(items):
         if id(each) not in found:
-            try:
-                found[id(each)] = each, check(each)
-            except (ValueError, TypeError) as error:
-                raise type(error)(str(error).replace("order", name)) from error
-    return [found[id(each)][1] for each in value]
+            found[id(each)] = check(f"{name}[{k}]", each)
+    return [found[id(each)] for each in items]
 
 
 def of_each(name: str, value, count: int):
-    """A number for each network; None if there is none."""
-    if value is None:
-        return None
+    """A number for each network."""
     array = np.asarray(value, object)
     if array.shape not in ((), (count,)):
         raise ValueError(f"{name} must be one number, or one for each of the {count} networks, got shape {array.shape}")
@@ -266,8 +267,8 @@ def _fit_abreast(nets, data, histories, options, progress, chosen) -> None:
     trainer, n_rows = Trainer(one, **first), data.count_of_rows(len(nets))
     crowd = Crowd(one, nets.params, samples_of(one, data.X, data.values, data.labels, data.weights))
     crowd.choose(chosen)
-    crowd.set_rule([each["optimizer"] for each in options], min(trainer._batch_size, len(data.X)), n_rows)
-    crowd.set_penalty(np.array([each["l2"] for each in options]) / n_rows)
+    crowd.set_rule([each["optimizer"] for each in options], min(trainer._batch_size, int(n_rows.max())), n_rows)
+    crowd.set_penalty(np.array([each["l2"] for each in options]) / (n_rows if data.orders is None else len(data.X)))
     crowd.set_given(data.rows if data.orders is None else data.orders)
     order = ORDERS[first["shuffle"]] if data.orders is None else GIVEN
     if order != GIVEN:

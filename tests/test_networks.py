@@ -126,6 +126,25 @@ def test_order(sizes):
 
 
 @pytest.mark.parametrize("sizes", [SMALL, LARGE])
+def test_more_and_fewer_rows_than_samples(sizes):
+    nets, (X, y) = Networks(3, sizes, rng=7, dtype="float64"), samples(dtype="float64")
+    for m in (5 * N, 4):
+        orders = [np.random.default_rng(k).integers(0, N, m) for k in range(3)]
+        compare(nets, X, y, epochs=2, batch_size=2 * N, l2=2.0, order=orders)
+        before = [net.copy() for net in nets]
+        nets.fit(X, y, epochs=2, batch_size=2 * N, l2=2.0, rows=np.array(orders))  # each look at a row of an array is another
+        for net, params, rows in zip(before, nets.params, orders, strict=True):
+            net.fit(X[rows], y[rows], epochs=2, batch_size=2 * N, l2=2.0)
+            np.testing.assert_allclose(params, net.params, **close("float64"))
+
+
+def test_weights_of_one_network_do_not_drown_those_of_another():
+    nets, (X, y) = Networks(3, SMALL, rng=7, dtype="float64"), samples(dtype="float64")
+    weights = np.random.default_rng(0).random((3, N)) * [[1e-200], [1.0], [1e200]]
+    compare(nets, X, y, own={"epochs": 3, "sample_weight": list(weights)}, epochs=3, sample_weight=weights)
+
+
+@pytest.mark.parametrize("sizes", [SMALL, LARGE])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_early_stopping(sizes, weighted):
     X, y = samples(dtype="float64")
@@ -269,8 +288,17 @@ def test_files(count, tmp_path):
         ({"l2": [0.1] * 4}, "l2 must be one number"),
         ({"dropout": [0.1, 0.2]}, "dropout must be one number"),
         ({"rows": [[1, 2], [3]]}, "rows must hold one list of row numbers for each of the 3 networks"),
-        ({"rows": [[1, 2], [3], [N]]}, "rows holds rows from 23"),
-        ({"rows": [[1, 2], [3], []]}, "rows"),
+        ({"rows": [[1, 2], [3], [N]]}, r"rows\[2\] holds rows from 23"),
+        ({"rows": [[1, 2], [3], []]}, r"rows\[2\] must have shape"),
+        ({"rows": np.ones((3, N), bool)}, r"flatnonzero\(rows\[0\]\)"),
+        ({"order": []}, "order must have shape"),
+        ({"order": [[[1], [1, 2]], [1], [1]]}, r"order\[0\] must be a rectangular array"),
+        ({"l1": None}, "l1 must be a number"),
+        ({"l2": None}, "l2 must be a number"),
+        ({"dropout": None}, "dropout must be a number"),
+        ({"sample_weight": [[1.0] * N, [1.0], [1.0]]}, "sample_weight must be a rectangular array"),
+        ({"optimizer": "lm"}, r"call fit of each, nets\[k\]\.fit"),
+        ({"rng": np.array("a")}, "rng must be"),
         ({"rows": [[0]] * 3, "order": [0]}, "rows and order cannot both be given"),
         ({"own_targets": True}, "y must hold the targets of each of the 3 networks"),
         ({"sample_weight": np.ones((2, N))}, "sample_weight must have shape"),
@@ -296,6 +324,14 @@ def test_bad_options_change_nothing(options, message):
         nets.fit(X, y, **options)
     np.testing.assert_array_equal(nets.params, before)
     assert [rng.bit_generator.state for rng in nets.rngs] == states
+
+
+@pytest.mark.parametrize("k", [True, 1.0, slice(1, 3), None, 3, -4])
+def test_bad_numbers_of_networks(k):
+    nets = Networks(3, SMALL, rng=0)
+    for of in (nets, nets.fit(*samples(), epochs=1)):
+        with pytest.raises((TypeError, IndexError), match="asked for"):
+            of[k]
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, "3", 10**12])

@@ -137,7 +137,9 @@ def samples_of(net, rows, values, labels, weights) -> Samples:
     x = rows.astype(net.dtype) * net.dtype.type(net.input_scale) if rows.dtype != net.dtype or net.input_scale != 1.0 else rows
     if labels.size:
         values = (labels[..., None] == np.arange(net.sizes[-1])).astype(net.dtype)
-    return Samples(inputs(x), targets(values), validation.with_finite_sums(weights)[0])
+    own = weights if weights.ndim == 2 else weights[None]  # those of a network do not depend on those of the others
+    weights = np.stack([validation.with_finite_sums(each)[0] for each in own]).reshape(weights.shape)
+    return Samples(inputs(x), targets(values), weights)
 
 
 def no_samples(dtype) -> Samples:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.arguments import position
 from fastbp.engine.history import History
 
 
@@ -55,12 +56,11 @@ class Histories:
         return len(self.loss)
 
     def __getitem__(self, k: int) -> History:
+        k = position("history", k, len(self))
         n_epochs = int(np.isfinite(self.loss[k]).sum())
         recorded = (self.loss, self.validation_loss, self.learning_rate)
         loss, validation_loss, learning_rate = (each[k][:n_epochs].tolist() for each in recorded)
-        return History(
-            loss=loss, validation_loss=validation_loss, learning_rate=learning_rate, stopped_by=self.stopped_by[range(len(self))[k]]
-        )
+        return History(loss=loss, validation_loss=validation_loss, learning_rate=learning_rate, stopped_by=self.stopped_by[k])
 
     def __repr__(self) -> str:
         return f"Histories of {len(self)} networks, of {self.n_epochs.min()} to {self.n_epochs.max()} epochs"

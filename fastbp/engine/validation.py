@@ -226,18 +226,19 @@ def with_finite_sums(weights: np.ndarray) -> tuple[np.ndarray, float]:
     return np.ldexp(weights, -exponent), 2.0**exponent
 
 
-def row_order(value, epochs: int, n_samples: int) -> np.ndarray:
+def row_order(value, epochs: int, n_samples: int, name: str = "order") -> np.ndarray:
     """Row numbers (epochs or 1, m) of an explicit order."""
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"order must be a rectangular array of integers: {error}") from error
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"order must hold integers, got dtype {array.dtype}")
+        raise ValueError(f"{name} must be a rectangular array of integers: {error}") from error
+    if array.size and array.dtype.kind not in "iu":
+        hint = f"; the rows of a mask are np.flatnonzero({name})" if array.dtype == bool else ""
+        raise TypeError(f"{name} must hold integers, got dtype {array.dtype}{hint}")
     if array.ndim not in (1, 2) or array.size == 0 or (array.ndim == 2 and array.shape[0] != epochs):
-        raise ValueError(f"order must have shape (m,) or ({epochs}, m) with m >= 1, got {array.shape}")
+        raise ValueError(f"{name} must have shape (m,) or ({epochs}, m) with m >= 1, got {array.shape}")
     if array.min() < 0 or array.max() >= n_samples:
-        raise ValueError(f"order holds rows from {array.min()} to {array.max()}, but there are rows 0 to {n_samples - 1}")
+        raise ValueError(f"{name} holds rows from {array.min()} to {array.max()}, but there are rows 0 to {n_samples - 1}")
     return np.array(array.reshape(-1, array.shape[-1]), np.int32, order="C")
 
 
@@ -257,7 +258,7 @@ def generator(value) -> np.random.Generator:
 
 def generators(rng, count: int) -> list[np.random.Generator]:
     """A generator for each of `count` networks."""
-    if isinstance(rng, list | tuple | np.ndarray):
+    if isinstance(rng, list | tuple | np.ndarray) and np.ndim(rng) > 0:
         if len(rng) != count:
             raise ValueError(f"rng must be one seed or generator, or one for each of the {count} networks, got {len(rng)}")
         return [generator(each) for each in rng]
