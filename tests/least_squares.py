@@ -42,8 +42,8 @@ def normal_equations(net, X, y, weights=None):
     return J.T @ J, J.T @ e, e @ e, J, roots
 
 
-def levenberg_marquardt(net, X, y, steps, *, mu=1e-3, most=0.75, decay=0.0, weights=None, part=0.1):
-    """Losses after each of so many accepted steps; the network has the parameters after the last."""
+def levenberg_marquardt(net, X, y, steps, *, mu=1e-3, most=0.75, decay=0.0, weights=None, part=0.1, trials=None):
+    """Losses after each of so many accepted steps; the network has the parameters after the last. The list `trials` has all."""
     growth, D, losses = 2.0, 0.0, []
     params = net.params
 
@@ -65,6 +65,8 @@ def levenberg_marquardt(net, X, y, steps, *, mu=1e-3, most=0.75, decay=0.0, weig
                 a = -np.linalg.solve(damped, J.T @ curve)
                 step = h + a / 2 if 2 * np.linalg.norm(a) <= most * np.linalg.norm(h) else h
             params[:] = before + step
+            if trials is not None:
+                trials.append(loss())
             gain = (now - loss()) / (0.5 * h @ (mu * D * h - g))
             if gain > 0:
                 break

@@ -14,6 +14,7 @@ import fastbp
 from fastbp import GaussNewtonCG, LevenbergMarquardt, MLPClassifier, MLPRegressor, Network
 from fastbp.engine import threads
 from fastbp.engine.minimize import normal_system, run
+from fastbp.engine.minimize.damped import Damping
 
 NAMES = ["lm", "gauss-newton-cg", "lbfgs"]
 
@@ -44,6 +45,26 @@ def test_ten_steps_are_those_of_numpy(sizes, l2, acceleration):
     assert error(net.params, other.params) < 1e-7
     assert history.learning_rate == []
     assert len(history.time) == 10
+
+
+def test_after_a_step_that_was_in_vain_the_next_begins_where_it_did():
+    net, (X, y) = net_of(), sin_product()
+    other, trials = net.copy(), []
+    losses = levenberg_marquardt(other, X, y, 20, mu=1e-5, trials=trials)
+    assert len(trials) > 24
+    history = net.fit(X, y, epochs=20, optimizer=LevenbergMarquardt(1e-5))
+    np.testing.assert_allclose(history.loss, losses, rtol=1e-6)
+
+
+def test_damping_that_has_become_very_small_grows_again():
+    damping = Damping(1e-300)
+    for _ in range(100):
+        damping.shrink(1.0)
+    n_grown = 0
+    while not damping.is_over() and n_grown < 100:
+        damping.grow()
+        n_grown += 1
+    assert 10 < n_grown < 100
 
 
 def test_it_ends_where_scipy_does():

@@ -8,6 +8,7 @@ import numpy as np
 from fastbp.engine.minimize.objective import Objective
 
 MOST_DAMPING = 1e16  # a step that is so short is lost in rounding
+LEAST_DAMPING = np.finfo(np.float64).tiny  # 0 would never grow again
 
 
 class Damping:
@@ -24,7 +25,7 @@ class Damping:
 
     def shrink(self, gain: float) -> None:
         """After a step that has lowered the loss by `gain` times what the model promised."""
-        self.mu *= max(1.0 / 3.0, 1.0 - (2.0 * gain - 1.0) ** 3)
+        self.mu = max(LEAST_DAMPING, self.mu * max(1.0 / 3.0, 1.0 - (2.0 * gain - 1.0) ** 3))
         self.growth = 2.0
 
     def grow(self) -> None:
@@ -44,8 +45,8 @@ def search(objective: Objective, system: Any, mu: float, epochs: int, after: Cal
     ----------
     objective : Objective
     system : NormalSystem or ProductSystem
-        ``linearize()`` takes the curvature where the network is, ``gradient`` is that of the loss, ``size()`` a measure of the
-        curvature, and ``solve(mu)`` gives h, or None where that fails.
+        ``linearize()`` takes the curvature where the network is, ``gradient`` is that of the loss, ``scale`` is D, ``solve(mu)``
+        gives h, or None where that fails, and ``corrected(h, mu)`` the step; the network is where it was at each of these calls.
     mu : float
         The first damping.
     epochs : int
@@ -69,6 +70,7 @@ def search(objective: Objective, system: Any, mu: float, epochs: int, after: Cal
                     promised = 0.5 * float(h @ (damping.mu * system.scale * h - system.gradient))
                     if loss - lower > 0 and promised > 0:
                         break
+                params[:] = best  # where the next step begins
                 damping.grow()
                 if damping.is_over():
                     return "converged"

@@ -42,7 +42,6 @@ class ProductSystem:
     def linearize(self) -> None:
         """Take the gradient where the network is; products are computed there until the next call."""
         _, gradient = self._objective(self._objective.net._vector)
-        self._place = self._objective.net._vector.copy()
         self.gradient = gradient.astype(np.float64)
         if self.scale == 0.0:
             square = float(self.gradient @ self.gradient)
@@ -52,7 +51,6 @@ class ProductSystem:
         """h, as far as the settings say; None where it is not finite."""
         from scipy.sparse.linalg import LinearOperator, cg
 
-        self._objective.net._vector[:] = self._place  # of a step that was tried in vain
         size = self.gradient.size
         damped = LinearOperator((size, size), matvec=lambda v: self._times(v) + mu * self.scale * v, dtype=np.float64)
         h: np.ndarray = cg(damped, -self.gradient, rtol=self._settings.rtol, maxiter=self._settings.cg_iterations)[0]

@@ -196,7 +196,7 @@ def search(
         ``after(loss, gradient)`` is called after each, with the loss then and the gradient before; True means stop.
     """
     if not np.isfinite(objective.loss()):
-        message = "the loss of these samples is not finite, and the network is as it was: scale X to mean 0 and deviation 1"
+        message = "the loss of these samples is not finite, and the network is as it was: scale X, and y if it holds numbers, to mean 0 and deviation 1"
         raise DivergenceError(0, 0.0, message)
     if isinstance(minimizer, LBFGS):
         return lbfgs.search(objective, minimizer, epochs, after)
