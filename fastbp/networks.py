@@ -7,7 +7,7 @@ import numpy as np
 from fastbp.arguments import integer, position
 from fastbp.engine import memory, metrics, threads, validation
 from fastbp.engine.abreast import Crowd, samples_of
-from fastbp.engine.turn import Turn
+from fastbp.engine.turn import TurnOfAll
 from fastbp.files import model_file
 from fastbp.kernels.modes import DIFFERENTIATE, EVALUATE, PREDICT
 from fastbp.network import Network
@@ -83,7 +83,7 @@ class Networks:
             one._initialise(init, None, None)
             row[:] = one.params
         self._parts: WeakValueDictionary[int, Network] = WeakValueDictionary()
-        self._turn = Turn("set of networks")
+        self._turn = TurnOfAll("set of networks")
 
     @property
     def params(self):
@@ -101,8 +101,13 @@ class Networks:
         k = position("network", k, len(self))
         part = self._parts.get(k)
         if part is None:
-            part = self._parts[k] = self._one._beside(self._matrix[k], self.rngs[k])
+            part = self._parts[k] = self._alone(k)
+            part._turn = self._turn.of_part("network")
         return part
+
+    def _alone(self, k: int) -> Network:
+        """Network `k` for whoever has the turn of all."""
+        return self._one._beside(self._matrix[k], self.rngs[k])
 
     def __iter__(self):
         return map(self.__getitem__, range(len(self)))
@@ -117,7 +122,7 @@ class Networks:
         params = state["_matrix"]
         own = memory.zeros(params.size, params.dtype).reshape(params.shape)  # what is read may be a file that nobody writes to
         own[:] = params
-        self.__dict__.update(state, _matrix=own, _parts=WeakValueDictionary(), _turn=Turn("set of networks"))
+        self.__dict__.update(state, _matrix=own, _parts=WeakValueDictionary(), _turn=TurnOfAll("set of networks"))
 
     # --- outputs, losses and gradients -----------------------------------------------------------------------------------
 

@@ -318,7 +318,7 @@ def _fit_each(nets, data, histories, options, progress, chosen) -> None:
         order = None if data.orders is None else data.orders[k]
         if order is not None and len(order) == 1:
             order = order[0]
-        trainer = Trainer(nets[k], **(options[k] | {"n_threads": 1}))
+        trainer = Trainer(nets._alone(k), **(options[k] | {"n_threads": 1}))
         trainer.halt = halt
         try:
             record(k, trainer.run(X, y, epochs, order=order, sample_weight=weight, validation_data=judged))

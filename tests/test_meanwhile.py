@@ -350,3 +350,28 @@ def test_a_copy_of_an_estimator_goes_on_by_itself():
     other.partial_fit(X, y)
     np.testing.assert_array_equal(other.coefs_[0], expected)
     np.testing.assert_array_equal(alone.partial_fit(X, y).coefs_[0], expected)
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_many_networks_and_one_of_them_are_not_trained_at_the_same_time(is_shared):
+    nets, (_, X, y) = fastbp.Networks(4, [2, 3, 1], rng=0), problem(sizes=[2, 3, 1], n=20)
+    first, second = nets[0], nets[1]
+    if is_shared:  # with compiled code
+        first._turn.share()
+    with nets._turn:
+        before = nets.params.copy()
+        for net in (first, nets[2]):  # one that was there before, and one that was not
+            with pytest.raises(RuntimeError, match="is being trained already"):
+                net.fit(X, y)
+        assert not is_shared or first._turn.word[0] == 1
+        with pytest.raises(RuntimeError, match="is being trained already"):
+            nets[3]._turn.share()
+        np.testing.assert_array_equal(nets.params, before)
+    with first._turn:
+        with pytest.raises(RuntimeError, match="is being trained already"):
+            nets.fit(X, y)
+        np.testing.assert_array_equal(nets.params, before)
+        second.fit(X, y, epochs=1)
+    nets.fit(X, y, epochs=1)
+    nets.fit(X, y, epochs=1, l1=0.1)  # one after another
+    first.fit(X, y, epochs=1)
