@@ -262,6 +262,7 @@ def test_divergence_is_an_error_and_leaves_the_estimator_as_it_was():
     [
         ({"n_networks": 0}, {}, "'n_networks' parameter"),
         ({"n_networks": 2.5}, {}, "'n_networks' parameter"),
+        ({"n_networks": 10**12}, {}, "n_networks=1000000000000 needs"),
         ({"warm_start": True}, {}, "warm_start=True needs n_networks=1"),
         ({}, {"coefs_init": [np.zeros((4, 7))]}, "coefs_init and intercepts_init need n_networks=1"),
         ({"hidden_layer_sizes": (0,)}, {}, "hidden_layer_sizes must be > 0"),

@@ -8,13 +8,14 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from fastbp.engine import memory
 from fastbp.engine.abreast import is_abreast
 from fastbp.engine.turn import Turn
 from fastbp.estimators import _checks, _parameters
 from fastbp.estimators._base import MultilayerPerceptron
 from fastbp.estimators._stochastic import warn_of_limit
 from fastbp.estimators._together import Samples, train
-from fastbp.networks import Networks
+from fastbp.networks import GENERATOR_BYTES, Networks
 
 MOST_OUTPUTS = 1 << 22  # numbers, of all networks for the rows that are predicted at a time
 SEEDS = 2**31 - 1
@@ -72,6 +73,7 @@ class Ensemble(MultilayerPerceptron):
         one = object.__new__(type(self))
         one.__dict__.update(self.get_params(deep=False), n_networks=1)
         samples = Samples(one, X, y, sample_weight, held_out)
+        memory.check_room(f"n_networks={self.n_networks}", self.n_networks * (samples.net.params.nbytes + GENERATOR_BYTES))
         if self.early_stopping and samples.validation is None:  # on the same samples
             rows, samples.validation = samples.estimator._split(samples.data, rng)
             samples.data = samples.data.part(rows)
