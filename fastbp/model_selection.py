@@ -150,7 +150,7 @@ class _Search:
             if isinstance(whole, Pipeline):
                 estimator = copy(whole)
                 estimator.steps = [*([] if head is None else head.steps), (whole.steps[-1][0], fit.estimator)]
-            trained = _Trained(estimator, fit.estimator, fit.is_told, len(self.splits.found[j][0]))
+            trained = _Trained(estimator, fit.estimator, fit.is_told, len(fit.start.rows))
             self.fits[k, j] = _Handed(estimator, trained)
         fits.clear()
 

@@ -16,6 +16,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler, scale
 from sklearn.svm import SVC
 
 from fastbp import MLPClassifier, MLPRegressor
+from fastbp.activations import ELU, LeakyReLU
 from fastbp.estimators import _together
 from fastbp.model_selection import GridSearchCV, RandomizedSearchCV
 
@@ -178,6 +179,24 @@ def test_splits_that_are_given_once(together):
     ours, theirs = (cls(MLPClassifier(**QUICK), GRID, cv=iter(splits)) for cls in (GridSearchCV, model_selection.GridSearchCV))
     same(ours.fit(XS, Y), theirs.fit(XS, Y))
     assert together == [12]
+
+
+def test_splits_that_are_masks(together):
+    splits = [(np.arange(178) % 3 != k, np.arange(178) % 3 == k) for k in (0, 1)]
+    compare(MLPClassifier(**QUICK), GRID, XS, Y, scoring="neg_log_loss", cv=splits)
+    assert together == [12]
+
+
+def test_activations_with_other_settings_are_others(together):
+    grid = {"activation": [LeakyReLU(0.01), LeakyReLU(0.9), ELU(0.5), ELU(3.0)]}
+    compare(MLPClassifier(**QUICK), grid, XS, Y, scoring="neg_log_loss", cv=2)
+    assert together == [2] * 4
+
+
+def test_class_weights_of_one_candidate_do_not_drown_those_of_another(together):
+    grid = {"class_weight": [{0: 1e-200, 1: 2e-200, 2: 1e-200}, {0: 1.0, 1: 1.0, 2: 3.0}, {0: 1e150, 1: 2e150, 2: 1e150}]}
+    compare(MLPClassifier(**QUICK, alpha=0), grid, XS, Y, scoring="neg_log_loss", cv=2)
+    assert together == [6]
 
 
 def test_groups(together):

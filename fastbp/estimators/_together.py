@@ -122,9 +122,9 @@ class Start:
         if not is_dense or regularization_of(estimator, len(net.sizes) - 2) != NOTHING or not is_abreast(net, len(data)):
             return None
         settings = ("max_iter", "shuffle", "n_iter_no_change", "n_threads")
-        own = [type(each) for each in (update_rule(estimator), net.loss_function, net.output, *net.hidden)]
+        own = [(type(each), repr(each)) for each in (net.loss_function, net.output, *net.hidden)]
         batch_size = self.batch_size if self.batch_size < len(self.rows) else 0  # whole epochs, though they differ in length
-        return repr(net), *own, batch_size, *(getattr(estimator, name) for name in settings), data.weights is None
+        return repr(net), type(update_rule(estimator)), *own, batch_size, *(getattr(estimator, name) for name in settings), data.weights is None
 
     @property
     def batch_size(self) -> int:
@@ -221,13 +221,15 @@ class _Group:
         sets = {id(each.start.samples): each.start.samples.data for each in fits}
         self.offsets = dict(zip(sets, np.cumsum([0, *map(len, sets.values())]).tolist(), strict=False))
         self.params = np.stack([each.net.params for each in fits])
-        samples, unit = _joined(first.net, list(sets.values()))
+        samples, units = _joined(first.net, list(sets.values()))
+        units_of = dict(zip(sets, units, strict=True))
         self.crowd = crowd = Crowd(first.net, self.params, samples)
         self.rules = [update_rule(each) for each in self.estimators]
         self.n_rows = np.array([len(each.start.rows) for each in fits])
         crowd.set_rule(self.rules, max(each.start.batch_size for each in fits), self.n_rows)
         # rules that decay weights, as AdamW, take alpha for that
-        crowd.set_penalty(np.array([0.0 if self.rules[0].decays else float(each.alpha) for each in self.estimators]), unit=unit)
+        alphas = [0.0 if self.rules[0].decays else float(each.alpha) for each in self.estimators]
+        crowd.set_penalty(np.array(alphas), unit=[units_of[id(each.start.samples)] for each in fits])
         factor, cap = report(first.net)
         crowd.set_reals(report=factor, cap=cap, tolerance=[float(each.tol) for each in self.estimators], strict=0.0)
         self.epochs = first.estimator.max_iter
@@ -295,12 +297,13 @@ class _Group:
 
 
 def _joined(net, sets):
-    """All samples, one set after the other, as the kernel takes them, and the unit of their weights."""
+    """All samples, one set after the other, as the kernel takes them, and the unit of the weights of each set."""
     X = np.concatenate([each.X for each in sets])
     nothing = np.zeros((0, net.sizes[-1]), net.dtype)
     values = nothing if sets[0].values is None else np.concatenate([each.values for each in sets])
     labels = NO_LABELS if sets[0].labels is None else np.concatenate([each.labels for each in sets])
-    weights, unit = NO_WEIGHTS, 1.0
+    weights, units = NO_WEIGHTS, [1.0] * len(sets)
     if sets[0].weights is not None:
-        weights, unit = with_finite_sums(np.concatenate([each.weights for each in sets]))
-    return samples_of(net, X, values, labels, weights), unit
+        parts, units = zip(*[with_finite_sums(each.weights) for each in sets], strict=True)
+        weights = np.concatenate(parts)
+    return samples_of(net, X, values, labels, weights), units
