@@ -41,9 +41,10 @@ def position(what: str, value: Any, count: int) -> int:
     """The place, from 0, of one of `count`, asked for by its number; negative ones count from the end."""
     if is_boolean(value) or not isinstance(value, Integral):
         raise TypeError(f"{what} is asked for by its number, an integer, got {value!r}")
-    if not -count <= value < count:
-        raise IndexError(f"{what} {value} is asked for, but there are {count}")
-    return int(value) % count
+    number = int(value)
+    if not -count <= number < count:
+        raise IndexError(f"{what} {number} is asked for, but there are {count}")
+    return number % count
 
 
 def real(name: str, value: Any, *, least: float = 0.0, above: float = -inf, below: float = inf, most: float = inf) -> float:

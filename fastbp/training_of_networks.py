@@ -258,7 +258,7 @@ def with_rate(optimizer, rate):
 
 def sources(nets, rng):
     """The generator that draws each network's seed."""
-    return nets.rngs if rng is None else validation.generators(rng, len(nets))
+    return validation.generators(nets.rngs if rng is None else rng, len(nets))
 
 
 def _fit_abreast(nets, data, histories, options, progress, chosen) -> None:

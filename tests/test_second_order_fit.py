@@ -180,7 +180,8 @@ def test_ctrl_c_leaves_the_parameters_after_the_last_step(name, monkeypatch):
         pass
 
 
-def test_parameters_that_a_callback_writes_are_gone_on_from():
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_that_a_callback_writes_are_gone_on_from(name):
     net, (X, y) = net_of(), sin_product()
 
     def restart(epoch, net, history):
@@ -190,8 +191,26 @@ def test_parameters_that_a_callback_writes_are_gone_on_from():
     first = net.params.copy() / 2
     other = net_of()
     other.params[:] = first
-    history = net.fit(X, y, epochs=2, optimizer="lm", callbacks=[restart])
+    history = net.fit(X, y, epochs=2, optimizer=name, callbacks=[restart])
     assert history.loss[1] < other.loss(X, y)
+    other.fit(X, y, epochs=1, optimizer=name)
+    assert name != "lbfgs" or np.array_equal(net.params, other.params)  # the others go on with their damping
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_not_finite_is_not_taken_from_a_callback(name):
+    net, (X, y) = net_of(), sin_product()
+
+    def spoil(epoch, net, history):
+        if epoch == 1:
+            kept[:] = net.params
+            net.params[3] = np.nan
+
+    kept = np.zeros_like(net.params)
+    with pytest.raises(fastbp.DivergenceError, match=r"NaN or infinity was written .* after epoch 2, not by training") as caught:
+        net.fit(X, y, epochs=5, optimizer=name, callbacks=[spoil])
+    np.testing.assert_array_equal(net.params, kept)
+    assert len(caught.value.history.loss) == 2
 
 
 def test_sparse_samples_and_repeated_units():

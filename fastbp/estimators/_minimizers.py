@@ -11,7 +11,7 @@ from fastbp.engine import sparsity
 from fastbp.engine.minimize.lbfgs import minimize_lbfgs
 from fastbp.engine.minimize.objective import Objective
 from fastbp.engine.minimize.run import check_network, search
-from fastbp.engine.supervisor import DivergenceError
+from fastbp.engine.supervisor import DivergenceError, OverwrittenError
 from fastbp.engine.validation import with_finite_sums
 from fastbp.estimators._checks import NOT_FINITE
 from fastbp.estimators._training_data import report
@@ -22,7 +22,10 @@ def prepare_all(estimator, net, data, held_out, tasks):
     minimizer = minimizers.MINIMIZERS.get(estimator.solver, "solver")
     check_network(net, minimizer, "solver")
     if estimator.early_stopping and estimator.solver != "lbfgs":  # of which scikit-learn's takes no notice
-        raise ValueError(f"early_stopping=True needs a solver that takes mini-batches, not {estimator.solver!r}: leave it out.")
+        raise ValueError(
+            f"early_stopping=True needs a solver that takes mini-batches, not {estimator.solver!r}: leave it out, or"
+            " let fastbp.Network.fit stop by its validation_data and patience."
+        )
     if minimizer.needs_squares:
         data.X = sparsity.dense(data.X)
     by = _fit_lbfgs if estimator.solver == "lbfgs" else _fit_squares
@@ -33,6 +36,8 @@ def prepare_all(estimator, net, data, held_out, tasks):
         objective.session.set_penalty(_penalty(estimator.alpha, data), 0.0)
         try:
             by(estimator, net, data, objective, minimizer, watch)
+        except OverwrittenError:
+            raise
         except DivergenceError:
             net.params[:] = first_params
             raise ValueError(f"{NOT_FINITE} (The weights are again those from before the fit.)") from None

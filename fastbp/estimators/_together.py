@@ -124,7 +124,8 @@ class Start:
         settings = ("max_iter", "shuffle", "n_iter_no_change", "n_threads")
         own = [(type(each), repr(each)) for each in (net.loss_function, net.output, *net.hidden)]
         batch_size = self.batch_size if self.batch_size < len(self.rows) else 0  # whole epochs, though they differ in length
-        return repr(net), type(update_rule(estimator)), *own, batch_size, *(getattr(estimator, name) for name in settings), data.weights is None
+        asked = (getattr(estimator, name) for name in settings)
+        return repr(net), type(update_rule(estimator)), *own, batch_size, *asked, data.weights is None
 
     @property
     def batch_size(self) -> int:

@@ -30,17 +30,27 @@ def minimize_lbfgs(objective: Objective, after: Callable[[Any], None] | None, **
 
 
 def search(objective: Objective, settings: LBFGS, epochs: int, after: Callable[[float, Any], bool]) -> str | None:
-    """Iterations of L-BFGS; see `fastbp.engine.minimize.run`."""
+    """Iterations of L-BFGS, which begins anew where a callback writes; see `fastbp.engine.minimize.run`."""
     net, latest = objective.net, objective.net._vector.copy()
+    n_done, goes_on, options = 0, True, {"maxcor": settings.memory, "gtol": settings.gradient_tol, "ftol": settings.loss_tol}
 
     def take(step: Any) -> None:
+        nonlocal n_done, goes_on
         net._vector[:] = latest[:] = step.x
-        if after(float(step.fun), objective.session.out):
+        n_done, is_over = n_done + 1, after(float(step.fun), objective.session.out)
+        is_written = not np.array_equal(net._vector, latest)
+        latest[:] = net._vector
+        if is_over or is_written:
+            goes_on = is_written and not is_over
             raise StopIteration
 
-    options = {"maxcor": settings.memory, "gtol": settings.gradient_tol, "ftol": settings.loss_tol}
     try:
-        result = minimize_lbfgs(objective, take, maxiter=epochs, maxfun=np.iinfo(np.int32).max, **options)
+        while goes_on and n_done < epochs:
+            goes_on = False
+            result = minimize_lbfgs(objective, take, maxiter=epochs - n_done, maxfun=np.iinfo(np.int32).max, **options)
+            net._vector[:] = latest
+            if result.status in (0, 2):  # 2: no step lowers the loss
+                return "converged"
     finally:
         net._vector[:] = latest
-    return "converged" if result.status in (0, 2) else None  # 2: no step lowers the loss
+    return None

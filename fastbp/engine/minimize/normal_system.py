@@ -8,8 +8,8 @@ from fastbp.engine import threads
 from fastbp.engine.minimize.curvature import NormalEquations
 from fastbp.engine.minimize.objective import Objective
 
-# Of the largest: parameters that little depends on would go far in a step that is hardly damped. Of 0.01 to 1, larger ones take
-# fewer iterations to the losses of `fastbp bench --to-accuracy`, but more to 1e-7 on the sin product: 67, with 0.1 76, with 1 86.
+# Of the largest: parameters that little depends on would go far in a step that is hardly damped. Of 0.01, 0.1 and 1, smaller ones
+# take fewer iterations on the sin product of `fastbp bench --to-accuracy`, 46, 49 and 63, but more on matrix-exp, 20, 17 and 17.
 LEAST_SCALE = 0.1
 PART = 0.1  # of the step, by which the outputs are told how they curve; as in GSL
 

@@ -14,7 +14,7 @@ from fastbp.engine.minimize import damped, lbfgs
 from fastbp.engine.minimize.normal_system import NormalSystem
 from fastbp.engine.minimize.objective import Objective
 from fastbp.engine.minimize.product_system import ProductSystem
-from fastbp.engine.supervisor import DivergenceError, Stopping
+from fastbp.engine.supervisor import OVERWRITTEN, DivergenceError, OverwrittenError, Stopping
 from fastbp.engine.validation import NO_WEIGHTS
 from fastbp.engine.watch import Watch, bar_of, takes_moment
 from fastbp.losses import SquaredError
@@ -193,14 +193,15 @@ def search(
     epochs : int
         Iterations at most.
     after : callable
-        ``after(loss, gradient)`` is called after each, with the loss then and the gradient before; True means stop.
+        ``after(loss, gradient)`` is called after each, with the loss then and the gradient before; True means stop. The next goes
+        on from what it has written into the parameters; what is not finite is an error.
     """
     if not np.isfinite(objective.loss()):
-        message = "the loss of these samples is not finite, and the network is as it was: scale X, and y if it holds numbers, to mean 0 and deviation 1"
+        message = "the loss of these samples is not finite, and the network is as it was: scale X and y to mean 0 and deviation 1"
         raise DivergenceError(0, 0.0, message)
+    net, after = objective.net, _guarded(objective.net, after)
     if isinstance(minimizer, LBFGS):
         return lbfgs.search(objective, minimizer, epochs, after)
-    net = objective.net
     decay = decay_of(net, l2)
     system: NormalSystem | ProductSystem
     if isinstance(minimizer, LevenbergMarquardt):
@@ -212,3 +213,20 @@ def search(
         return damped.search(objective, system, minimizer.damping, epochs, after)
     finally:
         system.close()
+
+
+def _guarded(net: Any, after: Callable[[float, Any], bool]) -> Callable[[float, Any], bool]:
+    """`after`, but what it leaves in the parameters is finite, or they are again as they were before, and it raises."""
+    n_calls = 0
+
+    def guarded(loss: float, gradient: Any) -> bool:
+        nonlocal n_calls
+        n_calls, before = n_calls + 1, net._vector.copy()
+        is_over = after(loss, gradient)
+        if not validation.is_plain(net._vector):
+            net._vector[:] = before
+            message = OVERWRITTEN.format(where=f"after epoch {n_calls}", which="that epoch")
+            raise OverwrittenError(n_calls, 0.0, message)
+        return is_over
+
+    return guarded
