@@ -36,6 +36,11 @@ class _Splits:
         self.found = list(self.cv.split(X, y, groups))
         return self.found
 
+    @property
+    def get_metadata_routing(self) -> Any:
+        """What the splitter asks for, as `groups`, where it is one that does."""
+        return self.cv.get_metadata_routing
+
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """How many pairs that is."""
         return int(self.cv.get_n_splits(X, y, groups))

@@ -409,3 +409,10 @@ def test_metadata_routing(together):
     with config_context(enable_metadata_routing=True):
         GridSearchCV(MLPClassifier(**QUICK), GRID, cv=2).fit(XS, Y)
     assert together == [12]
+
+
+def test_groups_are_routed(together):
+    with config_context(enable_metadata_routing=True):
+        compare(MLPClassifier(**QUICK), GRID, XS, Y, scoring="neg_log_loss", cv=GroupKFold(3), fit={"groups": np.arange(len(Y)) % 7})
+        compare(MLPClassifier(**QUICK), GRID, XS, Y, scoring="neg_log_loss", cv=2)
+    assert together == [18, 12]
