@@ -14,6 +14,7 @@ from fastbp.optimizers import OPTIMIZERS
 __all__ = ["LBFGS", "GaussNewtonCG", "LevenbergMarquardt"]
 
 MINIMIZERS = Registry("optimizer")
+MOST_DAMPING = 1e16  # a step that is so short is lost in rounding
 
 
 class Minimizer(Described):
@@ -33,7 +34,7 @@ class _Damped(Minimizer):
     needs_squares = True
 
     def __init__(self, damping: float = 1e-3):
-        self.damping = positive("damping", damping)
+        self.damping = positive("damping", damping, below=MOST_DAMPING)
 
 
 @MINIMIZERS.register

@@ -15,7 +15,10 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import fastbp
 from fastbp import MLPClassifier, MLPRegressor, Networks
-from fastbp.estimators import _ensemble, _together
+from fastbp.engine.abreast import Crowd
+from fastbp.engine.minimize import damped
+from fastbp.engine.supervisor import Supervisor
+from fastbp.estimators import _ensemble, _minimizers, _together
 
 X, Y = datasets.load_iris(return_X_y=True)
 X = scale(X)
@@ -254,6 +257,24 @@ def test_divergence_is_an_error_and_leaves_the_estimator_as_it_was():
     model.set_params(solver="sgd", learning_rate_init=1e9)
     with pytest.raises(fastbp.DivergenceError, match="Training diverged"):
         model.fit(X, Z)
+    np.testing.assert_array_equal(model.predict(X), before)
+
+
+@pytest.mark.filterwarnings("ignore:Training interrupted by user")
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.1}, {"solver": "lm"}, {"solver": "lbfgs"}], ids=str)
+def test_ctrl_c_ends_all_and_leaves_the_estimator_as_it_was(options, monkeypatch):
+    model = MLPRegressor(**QUICK, n_networks=3).fit(X, Z)
+    before, calls = model.predict(X), []
+
+    def interrupt(*_, **__):
+        calls.append(None)
+        raise KeyboardInterrupt
+
+    for owner, name in ((Crowd, "train"), (Supervisor, "run"), (damped, "search"), (_minimizers, "minimize_lbfgs")):
+        monkeypatch.setattr(owner, name, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        model.set_params(**options).fit(X, Z)
+    assert len(calls) == 1
     np.testing.assert_array_equal(model.predict(X), before)
 
 

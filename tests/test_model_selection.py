@@ -412,7 +412,8 @@ def test_metadata_routing(together):
 
 
 def test_groups_are_routed(together):
+    groups = np.arange(len(Y)) % 7
     with config_context(enable_metadata_routing=True):
-        compare(MLPClassifier(**QUICK), GRID, XS, Y, scoring="neg_log_loss", cv=GroupKFold(3), fit={"groups": np.arange(len(Y)) % 7})
+        compare(MLPClassifier(**QUICK), GRID, XS, Y, scoring="neg_log_loss", cv=GroupKFold(3), fit={"groups": groups})
         compare(MLPClassifier(**QUICK), GRID, XS, Y, scoring="neg_log_loss", cv=2)
     assert together == [18, 12]

@@ -264,6 +264,7 @@ BAD = {
     "l2": (lambda net, X, y: net.fit(X, y, optimizer="lm", l2=-1.0), "^l2 "),
     "patience": (lambda net, X, y: net.fit(X, y, optimizer="lm", patience=3), "^patience needs"),
     "damping": (lambda net, X, y: LevenbergMarquardt(0.0), "^damping "),
+    "large damping": (lambda net, X, y: GaussNewtonCG(1e16), "^damping must be .* < 1e\\+16"),
     "acceleration": (lambda net, X, y: LevenbergMarquardt(acceleration=-1), "^acceleration "),
     "rtol": (lambda net, X, y: GaussNewtonCG(rtol=1.0), "^rtol "),
     "name": (lambda net, X, y: net.fit(X, y, optimizer="levenberg"), "choose from.* lm, .*lbfgs"),

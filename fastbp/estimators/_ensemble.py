@@ -83,6 +83,8 @@ class Ensemble(MultilayerPerceptron):
         for fit in fits:
             if not fit.is_done:
                 fit.alone()
+                if fit.estimator.history_.stopped_by == "interrupt":  # of an estimator, that ends in a warning
+                    raise KeyboardInterrupt
         return samples, fits
 
     def _take(self, one, fits):

@@ -31,6 +31,7 @@ def prepare_all(estimator, net, data, held_out, tasks):
     by = _fit_lbfgs if estimator.solver == "lbfgs" else _fit_squares
 
     def train():
+        estimator.history_.stopped_by = None
         watch, first_params = _Watch(estimator, net, held_out, tasks), net.params.copy()
         objective = Objective(net, data.X, data.values, data.labels, data.weights, estimator.n_threads)
         objective.session.set_penalty(_penalty(estimator.alpha, data), 0.0)
@@ -106,6 +107,7 @@ def _fit_squares(estimator, net, data, objective, minimizer, watch):
     try:
         reason = search(minimizer, objective, rows, penalty, estimator.n_threads, estimator.max_iter, after)
     except KeyboardInterrupt:
+        estimator.history_.stopped_by = "interrupt"
         warnings.warn("Training interrupted by user.", stacklevel=6)
         return
     if reason is None and estimator.n_iter_ == estimator.max_iter:

@@ -95,7 +95,7 @@ class _Fit:
         estimator = self.estimator
         self.start, first_params = perf_counter(), self.net.params.copy()
         self._prepare()
-        estimator.n_iter_ = 0
+        estimator.n_iter_, estimator.history_.stopped_by = 0, None
         try:
             while estimator.n_iter_ < self.max_iter:
                 if self._epochs(min(self.together, self.max_iter - estimator.n_iter_)):
@@ -104,6 +104,7 @@ class _Fit:
                 if not self.incremental:
                     warn_of_limit(estimator, stacklevel=6)
         except KeyboardInterrupt:
+            estimator.history_.stopped_by = "interrupt"
             warnings.warn("Training interrupted by user.", stacklevel=4)
         except OverwrittenError:
             raise

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from fastbp.engine.minimize.objective import Objective
+from fastbp.minimizers import MOST_DAMPING
 
-MOST_DAMPING = 1e16  # a step that is so short is lost in rounding
 LEAST_DAMPING = np.finfo(np.float64).tiny  # 0 would never grow again
 
 
