@@ -296,7 +296,7 @@ def _fit_abreast(nets, data, histories, options, progress, chosen) -> None:
     finally:
         crowd.take_best()
         for k in chosen:
-            ended_by = {DIVERGED: "divergence", STOPPED: "patience" if crowd.has_waited(k) else "tol"}
+            ended_by = {DIVERGED: "divergence", STOPPED: crowd.rule_of_stopping(k)}
             found = crowd.losses[k], crowd.held_losses[k], crowd.rates[k]
             histories.record(k, *found, ended_by.get(int(crowd.status[k])))
         if bar is not None:

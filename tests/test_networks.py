@@ -161,6 +161,10 @@ def test_early_stopping(sizes, weighted):
     own = {"epochs": 60, "optimizer": [fastbp.SGD(rate) for rate in rates], "tol": 1e-3, "n_iter_no_change": 2}
     histories = compare(nets, X, y, own=own, epochs=60, learning_rate=rates, tol=1e-3, n_iter_no_change=2)
     assert len(set(histories.n_epochs)) > 3
+    nets = Networks(18, sizes, rng=8, dtype="float64")
+    both = {"epochs": 60, "validation_data": (X, -9 * y), "patience": 1, "tol": 1e3, "n_iter_no_change": 1}  # in one epoch
+    histories = compare(nets, X, y, own={"optimizer": own["optimizer"]} | both, learning_rate=rates, **both)
+    assert set(histories.stopped_by) == {"tol"}
 
 
 @pytest.mark.parametrize("sizes", [SMALL, LARGE])

@@ -260,10 +260,10 @@ class Crowd:
         self.losses = np.full(rates.shape, np.nan)
         self.held_losses = np.full((len(rates), rates.shape[1] if len(self.held.x) else 0), np.nan)
 
-    def has_waited(self, k: int) -> bool:
-        """Whether it was patience that ended the training of network k."""
-        patience = self.settings.get("patience", 0)
-        return bool(patience and self.reals[k, Reals.places["waited_held"]] >= patience)
+    def rule_of_stopping(self, k: int) -> str:
+        """That which has ended the training of network k; of both in one epoch the first, as in `Watch`."""
+        limit = self.settings["limit"]
+        return "tol" if limit and self.reals[k, Reals.places["waited"]] >= limit else "patience"
 
     def take_best(self):
         """Give the networks the parameters that were the best by samples that are held out, where any were."""
