@@ -84,10 +84,10 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Rates:
-    """Learning rates of the groups of parameters, as factors of the rule's; `neural_tangent` parametrises as Jacot et al.
+    """Learning rates of the groups of parameters, as factors of the rule's; `neural_tangent`: as Jacot et al.
 
-    With it the weights of a layer of n inputs are W = V / sqrt(n) of numbers V of order 1 that the rule steps on: a rate 1 / sqrt(n)
-    times as large, an epsilon and a decay sqrt(n) times, for W itself.
+    With it the weights of a layer of n inputs are W = V / sqrt(n) of numbers V of order 1 that the rule steps on: for W itself, a
+    rate 1 / sqrt(n) times as large, an epsilon and a decay sqrt(n) times.
     """
 
     neural_tangent: bool = True
