@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import assert_all_finite, check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
@@ -90,18 +91,18 @@ class TabularClassifier(ClassifierMixin, TabularModel):
         """
         table = self._table(X, reset=True)
         y = column_or_1d(y, warn=True)
+        check_consistent_length(table, y)
+        assert_all_finite(y, input_name="y")
         check_classification_targets(y)
         encoder = LabelEncoder()
         labels = encoder.fit_transform(y)
-        if len(labels) != len(table):
-            raise ValueError(f"Found input variables with inconsistent numbers of samples: {[len(table), len(labels)]}")
         count = len(encoder.classes_)
         if count < 2:
             raise ValueError(f"y must hold at least two classes, got one class only: {encoder.classes_[0]!r}")
 
         def targets(features: Encoder, rows: Any, weights: Any, recipe: Recipe) -> tuple[Task, Any]:
             smooth = labels
-            if recipe.label_smoothing > 0:
+            if recipe.label_smoothing > 0 and count > 2:
                 smooth = np.full((len(labels), count), recipe.label_smoothing / count, np.float32)
                 smooth[np.arange(len(labels)), labels] += 1 - recipe.label_smoothing
             return Task(features, rows, smooth, labels, weights, "cross_entropy", count), labels

@@ -21,6 +21,7 @@ MOST_ONE_HOT = 8  # categories of a column that are columns of their own
 LEAST_TEXTS = 200  # categories that may be text
 TEXT_FRACTION = 0.3  # of the rows that have a category of their own: it is text
 TEXT_COMPONENTS = 16
+HUGE = 1e100  # a number; the square of a larger one might not be finite
 NEEDS_SKRUB = "tables need the extra 'tables': pip install 'fastbp[tables]'"
 
 
@@ -62,7 +63,7 @@ class Columns:
 
         library = skrub()
         select = library.selectors
-        self._cleaner = library.Cleaner(drop_if_constant=True, cast_to_float32=True)
+        self._cleaner = library.Cleaner(drop_if_constant=True)
         table = self._cleaner.fit_transform(X)
         self._dates, self._numbers = select.any_date().expand(table), select.numeric().expand(table)
         others = [name for name in table.columns if name not in {*self._dates, *self._numbers}]
@@ -127,7 +128,7 @@ class Columns:
         parts = [_matrix(table, self._numbers)]
         for name, encoder in (self._date_encoders | self._text_encoders).items():
             parts.append(_matrix(encoded := encoder.transform(table[name]), list(encoded.columns)))
-        return np.concatenate(parts, axis=1) if parts else np.zeros((len(table), 0))
+        return np.clip(np.concatenate(parts, axis=1), -HUGE, HUGE)
 
     def _rows(self, numbers: Array, scaled: Array, codes: Array) -> Array:
         """The columns in the order of the encoder: numbers, what is missing, categories of few, codes of many."""
@@ -167,13 +168,20 @@ def _count_distinct(column: Any) -> int:
 def _matrix(table: Any, names: list[str]) -> Array:
     if not names:
         return np.zeros((len(table), 0))
-    return np.column_stack([np.asarray(table[name].to_numpy(), np.float64) for name in names])
+    return np.column_stack([_as_floats(table[name]) for name in names])
+
+
+def _as_floats(column: Any) -> Array:
+    """Numbers of pandas' or Polars' kinds, and NaN where one is missing."""
+    if hasattr(column, "isna"):
+        return np.asarray(column.to_numpy(np.float64, na_value=np.nan))
+    return np.asarray(column.cast(float).to_numpy())
 
 
 def _as_objects(table: Any, names: list[str]) -> Array:
-    """Categories as strings, and None where one is missing: the same of every library."""
+    """Categories as strings, and NaN where one is missing: the same of every library."""
     columns = []
     for name in names:
         values = np.asarray(table[name].to_numpy(), object)
-        columns.append(np.array([None if value is None or value != value else str(value) for value in values], object))
+        columns.append(np.array([np.nan if value is None or value != value else str(value) for value in values], object))
     return np.stack(columns, axis=1)

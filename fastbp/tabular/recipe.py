@@ -35,7 +35,7 @@ class Recipe:
     dropout : float
         Of what the layers after the first read.
     label_smoothing : float
-        Part of each target of a classifier that is spread over all classes.
+        Part of each target that is spread over all classes, where there are more than two: of two it costs the order of the rows.
     epochs, batch_size : int
         At most so many epochs; the best one by the loss of held-out rows is kept.
     schedule, decay_schedule, dropout_schedule : str or Schedule
@@ -48,19 +48,19 @@ class Recipe:
         Of which the mean is taken.
     """
 
-    hidden_layer_sizes: tuple[int, ...] = (256, 256, 256)
+    hidden_layer_sizes: tuple[int, ...] = (128, 128, 128)
     activation: Any = "selu"
     parametric_activation: bool = True
     periodic_embeddings: bool = True
-    rates: Rates = field(default_factory=Rates)
+    rates: Rates = field(default_factory=lambda: Rates(periods=1.0))
     data_dependent_init: bool = True
     learning_rate: float = 0.04
     beta_2: float = 0.95
     weight_decay: float = 0.02
     dropout: float = 0.15
-    label_smoothing: float = 0.0
-    epochs: int = 64
-    batch_size: int = 256
+    label_smoothing: float = 0.1
+    epochs: int = 32
+    batch_size: int = 64
     schedule: Any = "cos_log"
     decay_schedule: Any = "flat_cosine"
     dropout_schedule: Any = "flat_cosine"
@@ -71,14 +71,14 @@ class Recipe:
 
 def _presets(recipe: Recipe) -> dict[str, Recipe]:
     return {
-        "fast": replace(recipe, n_networks=1, epochs=24),
+        "fast": replace(recipe, n_networks=1),
         "default": recipe,
         "best": replace(recipe, n_networks=8),
     }
 
 
 CLASSIFIERS = _presets(Recipe())
-REGRESSORS = _presets(Recipe(activation="mish", learning_rate=0.2))
+REGRESSORS = _presets(Recipe(activation="mish", learning_rate=0.2, dropout=0.05, epochs=128))
 
 
 def get(value: Any, presets: dict[str, Recipe]) -> Recipe:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import column_or_1d
 
 from fastbp.engine import validation
@@ -89,9 +90,8 @@ class TabularRegressor(RegressorMixin, TabularModel):
             Itself.
         """
         table = self._table(X, reset=True)
+        check_consistent_length(table, y)
         values = validation.numbers("y", column_or_1d(y, warn=True), np.float64)
-        if len(values) != len(table):
-            raise ValueError(f"Found input variables with inconsistent numbers of samples: {[len(table), len(values)]}")
         mean, scale = float(values.mean()), float(values.std()) or 1.0
         scaled = ((values - mean) / scale).astype(np.float32)[:, None]
 

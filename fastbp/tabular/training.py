@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
@@ -19,6 +19,8 @@ from fastbp.tabular.recipe import Recipe
 from fastbp.tabular_network import TabularNetwork
 
 Array = NDArray[Any]
+
+HEEDED = 0.1  # seconds between two looks for Ctrl-C
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,11 @@ def train_all(
     with ThreadPoolExecutor(members) as pool:
         futures = [pool.submit(train, recipe, task, held, seed, own, halt, told) for held, seed in jobs]
         try:
-            return [future.result() for future in futures]
-        except BaseException:
+            # with a limit of time, for a wait without one may not heed Ctrl-C
+            while wait(futures, HEEDED, FIRST_EXCEPTION).not_done and not any(each.done() and each.exception() for each in futures):
+                pass
+            return [future.result() for future in futures if future.done()]
+        finally:
             halt.set()
             for future in futures:
                 future.cancel()
-            raise
