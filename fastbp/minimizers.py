@@ -39,12 +39,13 @@ class _Damped(Minimizer):
 
 @MINIMIZERS.register
 class LevenbergMarquardt(_Damped):
-    """w <- w - (J^T J + mu D)^-1 g, D the largest diagonal of J^T J so far (Marquardt, 1963; Moré, 1978), mu by Nielsen's rule.
+    """w <- w - (J^T J + mu d I)^-1 g, d the largest element of the diagonal of J^T J so far, mu by Nielsen's rule.
 
     With r the gain of the loss by what the quadratic model promised, a step of r > 0 is taken, and mu multiplied by
     max(1/3, 1 - (2 r - 1)^3); without, mu is multiplied by 2, then 4, 8 and so on, until there is one (Nielsen, 1999; Madsen,
     Nielsen and Tingleff, "Methods for non-linear least squares problems", 2nd ed., 2004, algorithm 3.16). J^T J is that of the mean
-    loss, L2 penalty included; J is never stored. Elements of D are at least a tenth of the largest.
+    loss, L2 penalty included; J is never stored. To damp each parameter by its own element of the diagonal, as Marquardt (1963) and
+    Moré (1978) do, takes more iterations here: parameters that little depends on go too far.
 
     Parameters
     ----------

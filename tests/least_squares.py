@@ -44,7 +44,7 @@ def normal_equations(net, X, y, weights=None):
 
 def levenberg_marquardt(net, X, y, steps, *, mu=1e-3, most=0.75, decay=0.0, weights=None, part=0.1, trials=None):
     """Losses after each of so many accepted steps; the network has the parameters after the last. The list `trials` has all."""
-    growth, D, losses = 2.0, 0.0, []
+    growth, d, losses = 2.0, 0.0, []
     params = net.params
 
     def loss():
@@ -53,10 +53,9 @@ def levenberg_marquardt(net, X, y, steps, *, mu=1e-3, most=0.75, decay=0.0, weig
     while len(losses) < steps:
         A, g, _, J, roots = normal_equations(net, X, y, weights)
         A, g, before, now, start = A + np.diag(np.broadcast_to(decay, g.shape)), g + decay * params, params.copy(), loss(), net(X)
-        D = np.maximum(D, A.diagonal())
-        D = np.maximum(D, 0.1 * D.max())
+        d = max(d, A.diagonal().max())
         while True:
-            damped = A + mu * np.diag(D)
+            damped = A + mu * d * np.eye(len(A))
             h = -np.linalg.solve(damped, g)
             step = h
             if most:
@@ -67,7 +66,7 @@ def levenberg_marquardt(net, X, y, steps, *, mu=1e-3, most=0.75, decay=0.0, weig
             params[:] = before + step
             if trials is not None:
                 trials.append(loss())
-            gain = (now - loss()) / (0.5 * h @ (mu * D * h - g))
+            gain = (now - loss()) / (0.5 * h @ (mu * d * h - g))
             if gain > 0:
                 break
             mu, growth = mu * growth, growth * 2

@@ -68,7 +68,7 @@ def test_damping_that_has_become_very_small_grows_again():
 
 
 def test_it_ends_where_scipy_does():
-    net, (X, _) = net_of((2, 3, 1), seed=7), sin_product()  # from other starts the two may end in two minima
+    net, (X, _) = net_of((2, 3, 1), seed=0), sin_product()  # from other starts the two may end in two minima
     y = net_of((2, 3, 1), seed=5)(X) + np.random.default_rng(3).normal(size=(300, 1)) / 100
     other, start = net.copy(), net.params.copy()
     history = net.fit(X, y, epochs=300, optimizer="lm")
@@ -114,7 +114,7 @@ def test_exact_conjugate_gradients_take_the_steps_of_cholesky():
             A = np.tril(self._matrix) + np.tril(self._matrix, -1).T + np.diag(self.decay)
             if not hasattr(self, "size"):
                 self.size = self.gradient @ A @ self.gradient / (self.gradient @ self.gradient)
-            self.scale = np.full(len(A), self.size)
+            self.scale = self.size
 
     with pytest.MonkeyPatch.context() as context:
         context.setattr(run, "NormalSystem", Identity)

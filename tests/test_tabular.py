@@ -291,7 +291,7 @@ def test_presets_spend_more_and_more():
 
 
 def test_columns_are_learnt_from_the_rows_of_the_fit_only():
-    X, y = load_diabetes(return_X_y=True)
+    X = load_diabetes().data
     train, test = train_test_split(X, random_state=0)
     columns = Columns(True, True, 0)
     frame = pd.DataFrame(train, columns=[f"x{i}" for i in range(10)])

@@ -128,7 +128,7 @@ class Columns:
         parts = [_matrix(table, self._numbers)]
         for name, encoder in (self._date_encoders | self._text_encoders).items():
             parts.append(_matrix(encoded := encoder.transform(table[name]), list(encoded.columns)))
-        return np.clip(np.concatenate(parts, axis=1), -HUGE, HUGE)
+        return np.asarray(np.clip(np.concatenate(parts, axis=1), -HUGE, HUGE))
 
     def _rows(self, numbers: Array, scaled: Array, codes: Array) -> Array:
         """The columns in the order of the encoder: numbers, what is missing, categories of few, codes of many."""

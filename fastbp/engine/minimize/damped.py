@@ -1,4 +1,4 @@
-"""Damped Gauss-Newton steps: (J^T J + mu D) h = -g, with mu by the gain of the last step (Levenberg-Marquardt)."""
+"""Damped Gauss-Newton steps: (J^T J + mu d I) h = -g, with mu by the gain of the last step (Levenberg-Marquardt)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -45,7 +45,7 @@ def search(objective: Objective, system: Any, mu: float, epochs: int, after: Cal
     ----------
     objective : Objective
     system : NormalSystem or ProductSystem
-        ``linearize()`` takes the curvature where the network is, ``gradient`` is that of the loss, ``scale`` is D, ``solve(mu)``
+        ``linearize()`` takes the curvature where the network is, ``gradient`` is that of the loss, ``scale`` is d, ``solve(mu)``
         gives h, or None where that fails, and ``corrected(h, mu)`` the step; the network is where it was at each of these calls.
     mu : float
         The first damping.
@@ -66,7 +66,7 @@ def search(objective: Objective, system: Any, mu: float, epochs: int, after: Cal
                         return "converged"
                     params[:] = best + system.corrected(h, damping.mu)
                     lower = objective.loss()
-                    # h^T J^T J h = -h^T g - mu h^T D h
+                    # h^T J^T J h = -h^T g - mu d h^T h
                     promised = 0.5 * float(h @ (damping.mu * system.scale * h - system.gradient))
                     if loss - lower > 0 and promised > 0:
                         break

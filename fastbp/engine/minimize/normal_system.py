@@ -8,17 +8,14 @@ from fastbp.engine import threads
 from fastbp.engine.minimize.curvature import NormalEquations
 from fastbp.engine.minimize.objective import Objective
 
-# Of the largest: parameters that little depends on would go far in a step that is hardly damped. Of 0.01, 0.1 and 1, smaller ones
-# take fewer iterations on the sin product of `fastbp bench --to-accuracy`, 46, 49 and 63, but more on matrix-exp, 20, 17 and 17.
-LEAST_SCALE = 0.1
 PART = 0.1  # of the step, by which the outputs are told how they curve; as in GSL
 
 
 class NormalSystem:
-    """(J^T J + mu D) h = -g, of the mean loss and its L2 penalty.
+    """(J^T J + mu d I) h = -g, of the mean loss and its L2 penalty.
 
     The correction is the geodesic acceleration of Transtrum and Sethna ("Improvements to the Levenberg-Marquardt algorithm for
-    nonlinear least-squares minimization", arXiv:1201.5885, 2012): h + a / 2 with (J^T J + mu D) a = -J^T r'', r'' the second
+    nonlinear least-squares minimization", arXiv:1201.5885, 2012): h + a / 2 with (J^T J + mu d I) a = -J^T r'', r'' the second
     derivative of the outputs along h, by a finite difference.
 
     Parameters
@@ -35,8 +32,8 @@ class NormalSystem:
     Attributes
     ----------
     gradient : ndarray of float64 (P,)
-    scale : ndarray of float64 (P,)
-        D, the largest diagonal of J^T J so far, element by element, at least `LEAST_SCALE` of the largest.
+    scale : float
+        d, the largest element of the diagonal of J^T J so far.
     """
 
     def __init__(self, net: Any, rows: Any, values: Any, weights: Any, n_threads: Any, decay: np.ndarray, most: float) -> None:
@@ -45,7 +42,7 @@ class NormalSystem:
         self._decompose, self._substitute = dpotrf, dpotrs
         count = net._vector.size
         self.net, self.decay, self.most = net, decay, most
-        self.gradient, self.scale = np.zeros(count), np.zeros(count)
+        self.gradient, self.scale = np.zeros(count), 0.0
         self._damped = np.zeros((count, count), order="F")
         self._equations = NormalEquations(net, rows, values, weights, n_threads)
         self._rows, self._values, self._n_threads = rows, values, n_threads
@@ -60,8 +57,7 @@ class NormalSystem:
         self._diagonal = self._matrix.diagonal() + self.decay
         self._slope = full[:count, count].copy()
         self.gradient = self._slope + self.decay * self.net._vector
-        self.scale = np.maximum(self.scale, self._diagonal)
-        self.scale = np.maximum(self.scale, LEAST_SCALE * self.scale.max())
+        self.scale = max(self.scale, float(self._diagonal.max()))
         self._outputs = self.net._outputs(self._rows, self._n_threads) if self.most else None
 
     def solve(self, mu: float) -> np.ndarray | None:
@@ -89,7 +85,7 @@ class NormalSystem:
         # errors there, pulled back from here: y is what the outputs here would have to be compared with
         self._targets[:] = self._outputs - (net._outputs(self._rows, self._n_threads) - self._values)
         _, pulled = self._pull(before)
-        # J^T J h = -g - mu D h, less the part of the penalty
+        # J^T J h = -g - mu d h, less the part of the penalty
         product = -self.gradient - (mu * self.scale + self.decay) * h
         curve = 2.0 / PART * ((pulled - self._slope) / PART - product)
         with threads.blas.of_one_thread():
