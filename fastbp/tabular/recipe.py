@@ -36,8 +36,10 @@ class Recipe:
         Of what the layers after the first read.
     label_smoothing : float
         Part of each target that is spread over all classes, where there are more than two: of two it costs the order of the rows.
-    epochs, batch_size : int
-        At most so many epochs; the best one by the loss of held-out rows is kept.
+    epochs : int
+        At most; the best one by the loss of held-out rows is kept.
+    batch_size : int, optional
+        By default 64, and 128 of more than 4000 rows.
     schedule, decay_schedule, dropout_schedule : str or Schedule
         Of the learning rate, the weight decay and the dropout.
     patience : int, optional
@@ -60,7 +62,7 @@ class Recipe:
     dropout: float = 0.15
     label_smoothing: float = 0.1
     epochs: int = 32
-    batch_size: int = 64
+    batch_size: int | None = None
     schedule: Any = "cos_log"
     decay_schedule: Any = "flat_cosine"
     dropout_schedule: Any = "flat_cosine"
@@ -73,12 +75,12 @@ def _presets(recipe: Recipe) -> dict[str, Recipe]:
     return {
         "fast": replace(recipe, n_networks=1),
         "default": recipe,
-        "best": replace(recipe, n_networks=8),
+        "best": replace(recipe, n_networks=8, epochs=2 * recipe.epochs),
     }
 
 
 CLASSIFIERS = _presets(Recipe())
-REGRESSORS = _presets(Recipe(activation="mish", learning_rate=0.2, dropout=0.05, epochs=128))
+REGRESSORS = _presets(Recipe(activation="mish", learning_rate=0.2, dropout=0.05, epochs=96))
 
 
 def get(value: Any, presets: dict[str, Recipe]) -> Recipe:
