@@ -140,6 +140,13 @@ class TabularNetwork(Network):
         outputs: np.ndarray = self._outputs(self._samples("X", X), n_threads)
         return outputs
 
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        """What the rows of a table do not allow: derivatives by their columns, files that say how rows are made of them."""
+        raise TypeError("a TabularNetwork cannot do this: it reads rows that the columns_ of its estimator make; pickle that")
+
+    save = jacobian = vjp = jvp = check_gradients = _refuse
+    cfunc = property(_refuse)
+
     def copy(self, dtype: Any = None) -> TabularNetwork:
         """A network with equal settings and parameters of its own; of the same dtype."""
         other: Any = self._beside(self._vector.copy(), deepcopy(self._rng))

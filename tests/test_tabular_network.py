@@ -211,6 +211,22 @@ def test_codes_that_are_no_rows_of_the_table_are_refused_before_anything_is_read
         net(rows[:, 1:])
 
 
+def test_what_needs_columns_of_numbers_is_refused(tmp_path):
+    net, rows, _ = make(Encoder(3, 2, 2, 9), [7])
+    attempts = {
+        "save": lambda: net.save(tmp_path / "net.fastbp"),
+        "jacobian": lambda: net.jacobian(rows),
+        "vjp": lambda: net.vjp(rows, np.ones((37, 2))),
+        "jvp": lambda: net.jvp(rows, rows),
+        "check_gradients": lambda: net.check_gradients(rows, np.ones((37, 2))),
+        "cfunc": lambda: net.cfunc,
+    }
+    for attempt in attempts.values():
+        with pytest.raises(TypeError, match="TabularNetwork cannot"):
+            attempt()
+    assert not (tmp_path / "net.fastbp").exists()
+
+
 def test_first_weights_give_each_unit_deviation_1_and_a_bend_among_the_samples():
     net, rows, _ = make(Encoder(5, 3, 2, 30), [64, 64])
     rows = np.concatenate([np.random.default_rng(0).normal(size=(900, 8)), np.zeros((900, 2))], axis=1).astype(np.float32)

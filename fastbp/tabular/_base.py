@@ -21,7 +21,6 @@ from fastbp.tabular.training import train_all
 
 SEEDS = 2**31 - 1
 LEAST_ROWS = 20  # of which some are held out; with fewer, the last epoch is the one
-KEPT_ROWS = 10_000  # that are predicted at a time
 
 
 class TabularModel(BaseEstimator):
@@ -55,7 +54,7 @@ class TabularModel(BaseEstimator):
             validate_data(self, X, skip_check_array=True, reset=reset)
             if len(X) == 0:
                 raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required: X has no rows")
-            return X if reset else _in_order(X, self._columns_of_fit)
+            return X
         rows = validate_data(self, X, dtype=None, ensure_all_finite=False, reset=reset)
         return as_table(rows)
 
@@ -75,7 +74,7 @@ class TabularModel(BaseEstimator):
         parts = held_out_parts(recipe, len(rows), classes, int(seeds[-2]))
         with _progress(self.verbose, recipe.epochs * len(parts)) as told:
             found = train_all(recipe, task, parts, [int(seed) for seed in seeds[: len(parts)]], self.n_threads, told)
-        self.columns_, self._columns_of_fit = columns, list(X.columns)
+        self.columns_ = columns
         self.networks_, self.histories_, self.best_epochs_ = (list(each) for each in zip(*found, strict=True))
         self.n_iter_ = max(len(history.loss) for history in self.histories_)
 
@@ -108,20 +107,6 @@ def held_out_parts(recipe: Recipe, count: int, classes: Any, seed: int) -> list[
         split = KFold(folds, shuffle=True, random_state=seed).split(np.zeros(count))
     parts = [held for _, held in split]
     return [parts[number % folds] for number in range(recipe.n_networks)]
-
-
-def _in_order(X: Any, names: list[Any]) -> Any:
-    """The columns of the fit, in its order, whatever else a table has.
-
-    Raises
-    ------
-    ValueError
-        Naming what is missing.
-    """
-    missing = [name for name in names if name not in list(X.columns)]
-    if missing:
-        raise ValueError(f"X lacks columns that the model was trained on: {', '.join(map(str, missing[:8]))}")
-    return X[names]
 
 
 @contextmanager
