@@ -1,30 +1,27 @@
-"""The command line: ``fastbp train``, ``predict``, ``check-gradients``, ``info``, ``cache`` and ``bench``."""
+"""The command line: ``fastbp train``, ``predict``, ``evaluate``, ``check-gradients``, ``info``, ``cache`` and ``bench``."""
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import platform
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fastbp import bench
 from fastbp._version import __version__
 from fastbp.commands import cache as cache_command
+from fastbp.commands import evaluate as evaluate_command
+from fastbp.commands import predict as predict_command
 from fastbp.commands import train as train_command
+from fastbp.commands.saved import PlainModel, open_model
 from fastbp.commands.table import print_table
 from fastbp.engine import validation
-from fastbp.files import datasets, tables
-
-if TYPE_CHECKING:
-    from fastbp.network import Network
+from fastbp.files import datasets, reading
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         130 after Ctrl-C.
     """
     arguments = _parser().parse_args(argv)
+    arguments.argv = list(sys.argv[1:] if argv is None else argv)
     try:
         return arguments.run(arguments) or 0
     except (ValueError, OSError, ImportError) as error:
@@ -57,34 +55,60 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fastbp", description="Train fully connected networks in compiled kernels on the CPU.")
     parser.add_argument("--version", action="version", version=f"fastbp {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    sources = f"{', '.join(datasets.NAMES)}; or a {', '.join(tables.SUFFIXES)} file"
+    files = f"a {', '.join(reading.SUFFIXES)} file, also compressed ({', '.join(reading.COMPRESSIONS)}), or - for standard input"
+    sources = f"{', '.join(datasets.NAMES)}; or {files}"
 
-    train = commands.add_parser("train", help="train a network, test it on a held-out quarter, save it")
+    train = commands.add_parser("train", help="train a model, test it on a held-out quarter, save it")
     train.set_defaults(run=train_command.train)
     train.add_argument("data", help=sources)
     train.add_argument("--target", metavar="COLUMN", help="what to predict; for a file (default: y)")
     train.add_argument("--task", choices=datasets.TASKS, help="default: found from the target")
-    train.add_argument("--hidden", type=_sizes, default=(64,), metavar="N,N", help="sizes of the hidden layers (default: 64)")
-    train.add_argument("--epochs", type=int, default=40, help="default: %(default)s")
-    train.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
-    train.add_argument("--lr", type=float, help="learning rate (default: the optimizer's own)")
-    train.add_argument("--optimizer", choices=OPTIMIZERS.names, default="adam", help="default: %(default)s")
+    train.add_argument("--epochs", type=int, help="default: the preset's, or of a plain network 40")
     train.add_argument("--seed", type=int, default=0, help="of the split, the first weights and the shuffles (default: 0)")
-    train.add_argument(
+    train.add_argument("--out", type=Path, metavar="MODEL", help="model file (default: NAME.fastbp)")
+    table = train.add_argument_group("presets, which files are trained with: tables as they are, missing values and all")
+    table.add_argument("--preset", choices=("fast", "default", "best"), help="how much is spent (default: default)")
+    table.add_argument("--drop", type=_names, metavar="A,B", help="columns to leave out")
+    table.add_argument("--test", metavar="FILE", help="rows to test on, instead of a held-out quarter")
+    table.add_argument("--metric", type=_names, metavar="A,B", help="what to print, by scikit-learn's names (default: the usual)")
+    table.add_argument("--report", type=Path, metavar="HTML", help="a page about the columns, the training and the tests")
+    plain = train.add_argument_group(
+        "plain networks, which the data sets named above are trained with; history and picture are kept"
+    )
+    plain.add_argument("--hidden", type=_sizes, metavar="N,N", help="sizes of the hidden layers (default: 64)")
+    plain.add_argument("--batch-size", type=int, help="default: 32")
+    plain.add_argument("--lr", type=float, help="learning rate (default: the optimizer's own)")
+    plain.add_argument("--optimizer", choices=OPTIMIZERS.names, help="default: adam")
+    plain.add_argument(
         "--validation-fraction",
         type=float,
         help=f"held out of training, to stop early by (default: 0; {train_command.REGRESSION_VALIDATION} for regression)",
     )
-    train.add_argument(
-        "--out", type=Path, metavar="MODEL", help="model file; history and picture go beside it (default: NAME.fastbp)"
+    plain.add_argument(
+        "--resume", action="store_true", default=None, help="go on where training with these arguments was interrupted or killed"
     )
-    train.add_argument("--resume", action="store_true", help="go on where training with these arguments was interrupted or killed")
 
     predict = commands.add_parser("predict", help="predict with a saved model, as CSV")
-    predict.set_defaults(run=_predict)
+    predict.set_defaults(run=predict_command.predict)
     predict.add_argument("model", type=Path, metavar="MODEL")
-    predict.add_argument("file", type=Path, metavar="FILE", help=f"a {', '.join(tables.SUFFIXES)} file with the model's features")
+    predict.add_argument("file", metavar="FILE", help=f"{files}, with the model's columns")
+    predict.add_argument("--proba", action="store_true", help="the probability of each class, too")
+    predict.add_argument(
+        "--keep",
+        type=_names,
+        nargs="?",
+        const=predict_command.ID_COLUMNS,
+        metavar="A,B",
+        help="columns of the file to write beside (default: those that name rows)",
+    )
     predict.add_argument("--out", type=Path, metavar="CSV", help="default: standard output")
+
+    evaluate = commands.add_parser("evaluate", help="metrics of a saved model on the rows of a file, with intervals")
+    evaluate.set_defaults(run=evaluate_command.evaluate)
+    evaluate.add_argument("model", type=Path, metavar="MODEL")
+    evaluate.add_argument("file", metavar="FILE", help=f"{files}, with the model's columns and the target")
+    evaluate.add_argument("--metric", type=_names, metavar="A,B", help="by scikit-learn's names (default: the usual)")
+    evaluate.add_argument("--seed", type=int, default=0, help="of the resampled rows (default: 0)")
 
     check = commands.add_parser("check-gradients", help="compare a saved model's gradients with finite differences")
     check.set_defaults(run=_check_gradients)
@@ -110,58 +134,24 @@ def _sizes(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"must be whole numbers with commas between them, not {text!r}") from error
 
 
-def _saved(path: Path) -> tuple[Network, dict[str, Any]]:
-    """A network and what `_train` saved with it."""
-    from fastbp.files import model_file
-    from fastbp.loading import load
-
-    extra = model_file.read_header(path)["extra"]
-    if "preprocessor" not in extra:
-        raise ValueError(
-            f"{path} was not saved by 'fastbp train', so how to prepare the data is not known; use fastbp.load in Python"
-        )
-    if "feature_kinds" not in extra:
-        raise ValueError(f"{path} does not say which of its columns are numbers and which are text; train it again")
-    net: Any = load(path)
-    return net, extra
-
-
-def _features(source: str | Path, extra: dict[str, Any], command: str) -> NDArray[Any]:
-    """Features of a file as a saved network was trained on them; what it never saw is said."""
-    state, names = extra["preprocessor"], extra["feature_names"]
-    X = datasets.read_features(source, names, extra["feature_kinds"], state)
-    for sentence in datasets.unseen_categories(X, names, state):
-        print(f"fastbp {command}: {sentence}", file=sys.stderr)
-    features: NDArray[Any] = datasets.restore_preprocessor(state).transform(X)
-    return features
-
-
-def _predict(arguments: argparse.Namespace) -> None:
-    net, extra = _saved(arguments.model)
-    predictions = net.predict(_features(arguments.file, extra, arguments.command))
-    if extra["task"] == "classification":
-        name, values = extra["target"] or "class", [extra["target_names"][k] for k in predictions]
-    else:
-        scaling = extra["target_scaling"]
-        name = extra["target_names"][0]
-        values = (predictions.astype(np.float64) * scaling["scale"] + scaling["mean"]).tolist()
-    with open(arguments.out, "w", newline="", encoding="utf-8") if arguments.out else nullcontext(sys.stdout) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([name])
-        writer.writerows([value] for value in values)
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _check_gradients(arguments: argparse.Namespace) -> int:
     count = validation.integer("--samples", arguments.samples)
-    net, extra = _saved(arguments.model)
-    X, y = _prepared(arguments.data, extra, arguments.command)
-    report = net.check_gradients(X[:count], y[:count], eps=arguments.eps, scheme=arguments.scheme)
+    model = open_model(arguments.model)
+    if not isinstance(model, PlainModel):
+        raise ValueError(f"{arguments.model} is of a preset: gradients are checked of plain networks, which train --hidden makes")
+    X, y = _prepared(arguments.data, model, arguments.command)
+    report = model.net.check_gradients(X[:count], y[:count], eps=arguments.eps, scheme=arguments.scheme)
     print(report)
     return 0 if report.passed else 1
 
 
-def _prepared(source: str, extra: dict[str, Any], command: str) -> tuple[NDArray[Any], NDArray[Any]]:
+def _prepared(source: str, model: PlainModel, command: str) -> tuple[NDArray[Any], NDArray[Any]]:
     """Data and targets as a saved network was trained on them, from a dataset's name or a file."""
+    extra = model.extra
     if source in datasets.NAMES:
         data = datasets.load(source)
         if (data.feature_names, data.task) != (extra["feature_names"], extra["task"]):
@@ -170,8 +160,8 @@ def _prepared(source: str, extra: dict[str, Any], command: str) -> tuple[NDArray
             raise ValueError(f"the model was not trained on {source}: it predicts {', '.join(extra['target_names'][:4])} ...")
         X, y = datasets.restore_preprocessor(extra["preprocessor"]).transform(data.X), data.y
     else:
-        y = datasets.read_target(source, extra["target"] or "y", extra["task"], extra["target_names"])
-        X = _features(source, extra, command)
+        y = datasets.read_target(source, model.target, model.task, extra["target_names"])
+        X = model.features(source, command)
     if extra["task"] == "regression":
         y = (y - extra["target_scaling"]["mean"]) / extra["target_scaling"]["scale"]
     return X, y
@@ -190,7 +180,7 @@ def _info(arguments: argparse.Namespace) -> None:
         "python": platform.python_version(),
         **{
             name: installed_version(name)
-            for name in ("numpy", "numba", "llvmlite", "scikit-learn", "matplotlib", "tqdm", "pandas", "pyarrow")
+            for name in ("numpy", "numba", "llvmlite", "scikit-learn", "matplotlib", "tqdm", "pandas", "pyarrow", "skrub", "skops")
         },
         "platform": platform.platform(),
         "cpu": cpu(),

@@ -1,4 +1,4 @@
-"""``fastbp train``: a network for a table, from the data to the saved model."""
+"""``fastbp train``: with ``--hidden`` a plain network, from the data to the saved model; else an estimator for tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp import storage
+from fastbp.commands import split, train_table
 from fastbp.commands.cache import sizes_of_kernels
 from fastbp.commands.table import print_table
 from fastbp.engine import validation
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from fastbp.bench.comparison import Comparison
     from fastbp.network import Network
 
-TEST_FRACTION = 0.25
 REGRESSION_VALIDATION, PATIENCE = 0.2, 10
 SAME_WEIGHTS = 1e-3  # relative; the two round differently, and what float32 rounds grows with the steps
 SECONDS_OF_CHECKPOINT = 10.0  # what is lost at most, and an epoch
@@ -34,37 +33,50 @@ NOTHING_KEPT = "nothing to go on from at {}: training begins"
 SOMETHING_KEPT = "{} is of a training that did not end; --resume would have gone on from it: training begins anew"
 
 
+PLAIN_OPTIONS = {"hidden": (64,), "batch_size": 32, "lr": None, "optimizer": "adam", "validation_fraction": None, "resume": False}
+PRESET_OPTIONS = {"preset": None, "test": None, "metric": None, "drop": (), "report": None}
+PLAIN_EPOCHS = 40
+
+
 def train(arguments: argparse.Namespace) -> int:
     """Train a network, test it on a held-out quarter, and save it; the exit status.
 
-    Interrupted, it saves what there is. A run is kept every few seconds for ``--resume``, whatever ends the process.
+    Interrupted, a plain network is saved as it is. A run of it is kept every few seconds for ``--resume``, whatever ends the
+    process.
     """
+    validation.integer("--seed", arguments.seed, least=0)
+    is_named = arguments.data in datasets.NAMES
+    given = {name for name in (*PLAIN_OPTIONS, *PRESET_OPTIONS) if getattr(arguments, name) is not None}
+    is_plain = arguments.hidden is not None or (is_named and not given & PRESET_OPTIONS.keys())
+    for name in sorted(given & (PRESET_OPTIONS if is_plain else PLAIN_OPTIONS).keys()):
+        option, other = f"--{name.replace('_', '-')}", "leave out --hidden" if is_plain else "give --hidden, too"
+        raise ValueError(f"{option} is for {'presets' if is_plain else 'plain networks'}: {other}")
+    for name, value in (PLAIN_OPTIONS if is_plain else PRESET_OPTIONS).items():
+        setattr(arguments, name, value if getattr(arguments, name) is None else getattr(arguments, name))
     with _interrupts() as heed:
+        if not is_plain:
+            return train_table.train(arguments)
+        arguments.epochs = PLAIN_EPOCHS if arguments.epochs is None else arguments.epochs
         return _train(arguments, heed)
 
 
 def _train(arguments: argparse.Namespace, heed: Callable[..., None]) -> int:
-    from sklearn.model_selection import train_test_split
-
     from fastbp import optimizers, plotting
     from fastbp.bench.comparison import compare
     from fastbp.engine.history import History
+    from fastbp.engine.sparsity import entries_for
     from fastbp.engine.threads import flop_of_sample
     from fastbp.files.checkpoint import Checkpoint
     from fastbp.network import Network
 
-    validation.integer("--seed", arguments.seed, least=0)
     model = arguments.out or Path(f"{Path(arguments.data).stem}.fastbp")
     history_file, picture, kept = (model.with_suffix(end) for end in (".history.json", ".loss.png", ".checkpoint"))
     for path in (model, history_file, picture, kept):
-        _check_writable(path)
+        split.check_writable("--out", path)
     data = datasets.open_source(arguments.data, arguments.target, arguments.task)
     classes = data.task == "classification"
-    if classes:
-        _check_classes(data)
-    X_train, X_test, y_train, y_test = train_test_split(
-        data.X, data.y, test_size=TEST_FRACTION, random_state=arguments.seed, stratify=data.y if classes else None
-    )
+    kept_rows, held_rows = split.held_out(data.y, data.target_names if classes else [], arguments.seed)
+    (X_train, y_train), (X_test, y_test) = ((data.X[rows], data.y[rows]) for rows in (kept_rows, held_rows))
     transformer = datasets.preprocessor(X_train, data.same_unit)
     X_train, X_test = (transformer.transform(X).astype(np.float32) for X in (X_train, X_test))
     target = {"mean": 0.0, "scale": 1.0}
@@ -130,25 +142,13 @@ def _train(arguments: argparse.Namespace, heed: Callable[..., None]) -> int:
             ("network", f"{'-'.join(map(str, sizes))}, {net.params.size} parameters, {net.dtype}"),
             ("test", f"{f'accuracy {100 * test:.2f} %' if classes else f'R^2 {test:.4f}'} on {len(X_test)} held-out rows"),
             ("training", f"{len(history.loss)} epochs of {n_rows} rows in {history.time[-1]:.2f} s, scores included"),
-            *_speed(comparison, n_rows, flop_of_sample(net.sizes)),
+            *_speed(comparison, n_rows, flop_of_sample(net.sizes, entries_for(net, X_train))),
             ("model", model),
             ("history", history_file),
             ("loss curve", picture),
         ]
     )
     return 0
-
-
-def _check_classes(data: datasets.Dataset) -> None:
-    """Whether every class can be in the held-out rows and in the others."""
-    counts = np.bincount(data.y)
-    rare = int(counts.argmin())
-    if counts[rare] < 2:
-        raise ValueError(f"target: the class {data.target_names[rare]!r} has one row only: drop it, or give it more")
-    if int(np.ceil(TEST_FRACTION * len(data.y))) < len(counts):
-        raise ValueError(
-            f"target: {len(data.y)} rows are too few for {len(counts)} classes, each of which must be among the held-out quarter"
-        )
 
 
 def _compile(net: Network, X: NDArray[Any], y: NDArray[Any], optimizer: Any) -> None:
@@ -169,16 +169,6 @@ def _speed(comparison: Comparison, n_rows: int, flop: int) -> list[tuple[str, st
         turns = f"{len(comparison.ratios)} turns of {steps} steps; weights agree to {comparison.difference:.0e}"
         against = f"{middle:.1f} x NumPy, one thread each ({low:.1f} to {high:.1f} in {turns})"
     return [("speed", speed), ("speed-up", against)]
-
-
-def _check_writable(path: Path) -> None:
-    """Whether a file can be written at the end: told before the training, not after it."""
-    if not path.parent.is_dir():
-        raise ValueError(f"--out: there is no directory {path.parent}")
-    try:
-        storage.check_writable(path)
-    except OSError as error:
-        raise ValueError(f"--out: {path} cannot be written: {error.strerror}") from error
 
 
 @contextmanager

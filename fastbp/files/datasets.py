@@ -132,7 +132,7 @@ def read(path: str | Path, target: str | None = None, task: str | None = None) -
     table = Table(path, {target}, codes=True)
     if target not in table:
         raise ValueError(f"target: {path} has no column {target!r}; say which to predict: {table}")
-    y, task, target_names = _target(table, target, task)
+    y, task, target_names = target_of(table, target, task)
     names = [name for name in table.columns if name != target]
     kinds = [table.kind(name) for name in names]
     X = _matrix(table, names, kinds, [()] * len(names), len(y))
@@ -172,16 +172,20 @@ def read_features(path: str | Path, names: list[str], kinds: list[str], state: d
 
 def unseen_categories(X: NDArray[Any], names: list[str], state: dict[str, Any]) -> list[str]:
     """A sentence for each categorical column that holds categories which its preprocessor was not fitted to."""
-    sentences = []
-    for i, categories in zip(state["categorical"], state["categories"], strict=True):
-        known = set(categories)
-        unseen = [value for value in X[:, i] if value not in known]
-        if unseen:
-            values = list(dict.fromkeys(unseen))
-            examples = ", ".join(map(repr, values[:MAX_EXAMPLES]))
-            more = f" and {len(values) - MAX_EXAMPLES} more" if len(values) > MAX_EXAMPLES else ""
-            sentences.append(f"column {names[i]!r}: {len(unseen)} of {len(X)} rows hold what training did not: {examples}{more}")
-    return sentences
+    told = [unseen(names[i], X[:, i], c) for i, c in zip(state["categorical"], state["categories"], strict=True)]
+    return [sentence for sentence in told if sentence]
+
+
+def unseen(name: str, values: Collection[str], categories: Collection[str]) -> str:
+    """A sentence if values of a column are not among its categories, else nothing."""
+    known = set(categories)
+    new = [value for value in values if value not in known]
+    if not new:
+        return ""
+    distinct = list(dict.fromkeys(new))
+    examples = ", ".join(map(repr, distinct[:MAX_EXAMPLES]))
+    more = f" and {len(distinct) - MAX_EXAMPLES} more" if len(distinct) > MAX_EXAMPLES else ""
+    return f"column {name!r}: {len(new)} of {len(values)} rows hold what training did not: {examples}{more}"
 
 
 def read_target(path: str | Path, target: str, task: str, target_names: list[str]) -> NDArray[Any]:
@@ -192,7 +196,11 @@ def read_target(path: str | Path, target: str, task: str, target_names: list[str
     ValueError
         If a class is not among `target_names`, or the column is missing or cannot be used.
     """
-    table = Table(path, {target})
+    return known_target(Table(path, {target}), target, task, target_names)
+
+
+def known_target(table: Table, target: str, task: str, target_names: list[str]) -> NDArray[Any]:
+    """`read_target` of a table that has been read."""
     if task == "regression":
         return table.read(target, "number")
     numbers = {name: k for k, name in enumerate(target_names)}
@@ -200,9 +208,9 @@ def read_target(path: str | Path, target: str, task: str, target_names: list[str
     if {truth(name) for name in numbers} == TRUTH.keys():
         spellings = {truth(name): name for name in numbers}
         labels = np.array([spellings.get(truth(label), label) for label in labels], dtype=object)
-    for row, label in enumerate(labels, 1):
+    for row, label in zip(table.numbers, labels, strict=True):
         if label not in numbers:
-            raise ValueError(f"{path} has the class {label!r} in row {row}, which the model does not know")
+            raise ValueError(f"{table.path} has the class {label!r} in row {row}, which the model does not know")
     return np.array([numbers[label] for label in labels])
 
 
@@ -283,8 +291,8 @@ def _matrix(
     return X
 
 
-def _target(table: Table, name: str, task: str | None) -> tuple[NDArray[Any], str, list[str]]:
-    """Class numbers or targets, the task, and the names of the classes or of the target."""
+def target_of(table: Table, name: str, task: str | None) -> tuple[NDArray[Any], str, list[str]]:
+    """Class numbers or targets of a column without missing values, the task, and the names of the classes or of the target."""
     if task not in (None, *TASKS):
         raise ValueError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
     labels = table.read(name, "text")  # as they are written, and nothing is missing

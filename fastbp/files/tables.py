@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -78,7 +79,7 @@ class Table:
             raise ValueError(f"there is no file {path}")
         try:
             if suffix == ".npz":
-                self.columns = _read_npz(self.path, matrix_names)
+                self.columns = columns_of_npz(self.path, matrix_names)
             else:
                 self.columns = _read_parquet(self.path) if self.is_typed else _read_csv(self.path, text, codes)
         except ImportError as error:
@@ -87,6 +88,11 @@ class Table:
             raise ValueError(f"cannot read {path}: {error}") from error
         if any(len(column.values) == 0 for column in self.columns.values()):
             raise ValueError(f"{path} has no rows")
+
+    @cached_property
+    def numbers(self) -> Sequence[int]:
+        """Of the rows, as messages count them."""
+        return range(1, 1 + max((len(column.values) for column in self.columns.values()), default=0))
 
     def __contains__(self, name: str) -> bool:
         return name in self.columns
@@ -102,7 +108,7 @@ class Table:
             return "boolean" if values.dtype.kind == "b" else "number"
         if self.is_typed:
             return "text"
-        words = {cell for cell, missing in zip(values, self._missing(name), strict=True) if not missing}
+        words = {cell for cell, missing in zip(values, self.missing(name), strict=True) if not missing}
         rest = words - MARKERS
         if rest and all(NUMBER.fullmatch(cell) and not CODE.match(cell) for cell in rest):
             return "number"
@@ -129,11 +135,11 @@ class Table:
         column, where = self.columns[name], f"column {name!r} of {self.path}"
         if column.problem:
             raise ValueError(f"{where} {column.problem}")
-        missing = self._missing(name)
+        missing = self.missing(name)
         if kind != "text" and column.values.dtype.kind == "O" and not self.is_typed:
             missing = missing | np.array([cell in MARKERS for cell in column.values])
         if missing.any():
-            first = int(missing.argmax()) + 1
+            first = self.numbers[int(missing.argmax())]
             raise ValueError(f"{where} has {missing.sum()} missing values, the first in row {first}: fill or drop these rows")
         if kind == "text":
             texts: Array = column.values if column.values.dtype.kind == "O" else column.values.astype(np.str_).astype(object)
@@ -142,9 +148,11 @@ class Table:
         if wrong.any():
             row = int(wrong.argmax())
             wanted = "only true and false" if kind == "boolean" else "numbers"
-            raise ValueError(f"{where} must hold {wanted}, as in training, but row {row + 1} holds {str(column.values[row])!r}")
+            raise ValueError(
+                f"{where} must hold {wanted}, as in training, but row {self.numbers[row]} holds {str(column.values[row])!r}"
+            )
         if not np.isfinite(values).all():
-            row = int((~np.isfinite(values)).argmax()) + 1
+            row = self.numbers[int((~np.isfinite(values)).argmax())]
             raise ValueError(f"{where} has infinite values, the first in row {row}: replace them or drop these rows")
         return values
 
@@ -156,9 +164,10 @@ class Table:
         other = [row for row, cell in enumerate(values) if cell not in MARKERS and not is_number(cell)]
         if not other or 2 * len(other) > len(values):
             return ""
-        return f"it is text because row {other[0] + 1} holds {values[other[0]]!r}: mend that, or "
+        return f"it is text because row {self.numbers[other[0]]} holds {values[other[0]]!r}: mend that, or "
 
-    def _missing(self, name: str) -> Array:
+    def missing(self, name: str) -> Array:
+        """Where a column is empty."""
         column = self.columns[name]
         if column.values.dtype.kind != "O" or self.is_typed:
             return column.missing
@@ -212,7 +221,8 @@ def _column(values: Array) -> Column:
     return Column(values, np.isnan(values) if values.dtype.kind == "f" else nothing)
 
 
-def _read_npz(path: Path, matrix_names: list[str] | None) -> dict[str, Column]:
+def columns_of_npz(path: Any, matrix_names: list[str] | None = None) -> dict[str, Column]:
+    """The vectors of a file, by path or open, and the columns of its matrix ``X``; see `Table`."""
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     X = arrays.pop("X", None)
@@ -222,12 +232,12 @@ def _read_npz(path: Path, matrix_names: list[str] | None) -> dict[str, Column]:
         names = [f"x{i}" for i in range(X.shape[1])] if matrix_names is None else matrix_names
         if len(names) != X.shape[1]:
             raise ValueError(f"X has {X.shape[1]} columns, but the model was trained on {len(names)}")
-        _check_names([*names, *(name for name in arrays if matrix_names is None)])
+        check_names([*names, *(name for name in arrays if matrix_names is None)])
         arrays = arrays | dict(zip(names, X.T, strict=True)) if matrix_names else dict(zip(names, X.T, strict=True)) | arrays
     return {name: _column(array) for name, array in arrays.items()}
 
 
-def _check_names(names: list[str]) -> list[str]:
+def check_names(names: list[str]) -> list[str]:
     """Names without the blanks around them, all different."""
     names = [str(name).strip() for name in names]
     name, count = Counter(names).most_common(1)[0] if names else ("", 0)
@@ -242,7 +252,7 @@ def _read_csv(path: Path, text: Collection[str], codes: bool) -> dict[str, Colum
     # no more than is asked for: no rounding of codes, no words that mean nothing, no first column that becomes an index
     options: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "encoding": "utf-8-sig"}
     head = pd.read_csv(path, header=None, nrows=1, dtype=str, **options).fillna("").to_numpy()[0]
-    names = _check_names([name.strip() or f"Unnamed: {i}" for i, name in enumerate(head)])
+    names = check_names([name.strip() or f"Unnamed: {i}" for i, name in enumerate(head)])
     options |= {"header": 0, "names": names, "low_memory": False}
     frame = pd.read_csv(path, dtype={name: str for name in names if name in text}, **options)
     if not frame.index.equals(pd.RangeIndex(len(frame))):  # names of rows, for which the first line has no name
@@ -253,18 +263,18 @@ def _read_csv(path: Path, text: Collection[str], codes: bool) -> dict[str, Colum
         for name in numeric:
             if any(CODE.match(cell) for cell in written[name].dropna()):
                 frame[name] = written[name]
-    return {name: _series(frame[name]) for name in names}
+    return {name: column_of_series(frame[name]) for name in names}
 
 
 def _read_parquet(path: Path) -> dict[str, Column]:
     import pandas as pd
 
     frame = pd.read_parquet(path)
-    names = _check_names(list(frame.columns))
-    return {name: _series(frame.iloc[:, i]) for i, name in enumerate(names)}
+    names = check_names(list(frame.columns))
+    return {name: column_of_series(frame.iloc[:, i]) for i, name in enumerate(names)}
 
 
-def _series(column: Any) -> Column:
+def column_of_series(column: Any) -> Column:
     """Of a column of pandas."""
     import pandas as pd
 

@@ -1,0 +1,158 @@
+"""Pictures of a report: drawn by matplotlib, as SVG that takes the colour of the text around it."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = NDArray[Any]
+
+INK = "#010203"  # becomes the colour of the text
+FIRST, SECOND = "#2a78d6", "#e8833a"  # readable on white and on black
+SIZE = 4.8, 3.2  # inches
+MOST_CURVES, MOST_POINTS, MOST_CLASSES, MOST_BARS, BINS = 8, 2000, 12, 20, 10
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["system-ui", "sans-serif", "DejaVu Sans"],
+    "font.size": 9,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+}
+
+
+def drawn(name: str, draw: Callable[[Axes], None], size: tuple[float, float] = SIZE) -> str:
+    """A picture as an element of a page; `name` tells its parts from those of others."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure.subplots())
+        file = io.StringIO()
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = file.getvalue()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    names = set(re.findall(r'\bid="([^"]+)"', text))  # which must be unique in a page
+    text = re.sub(
+        r'(\bid="|"#|url\(#)([^")]+)', lambda found: f"{found[1]}{name}-{found[2]}" if found[2] in names else found[0], text
+    )
+    return text.replace("<svg", f'<svg role="img" aria-label="{name.replace("-", " ")}"', 1)
+
+
+def learning_curves(histories: Sequence[Any], best: Sequence[int]) -> Callable[[Axes], None]:
+    """Losses of each network against its epochs; a point at the epoch that was kept."""
+
+    def draw(ax: Axes) -> None:
+        for number, (history, epoch) in enumerate(zip(histories[:MOST_CURVES], best, strict=False)):
+            for losses, colour, label in ((history.loss, FIRST, "training"), (history.validation_loss, SECOND, "held out")):
+                if losses:
+                    ax.plot(range(1, len(losses) + 1), losses, color=colour, lw=1, alpha=0.7, label=None if number else label)
+            if history.validation_loss:
+                ax.plot(epoch + 1, history.validation_loss[epoch], "o", color=SECOND, ms=4)
+        ax.set(xlabel="epoch", ylabel="loss")
+        ax.legend()
+        ax.grid(alpha=0.2, color=INK)
+
+    return draw
+
+
+def confusion(counts: Array, classes: Sequence[str]) -> Callable[[Axes], None]:
+    """Rows of each class, by what they were predicted to be."""
+
+    def draw(ax: Axes) -> None:
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        ax.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+        places = range(len(classes))
+        labels = [name if len(name) <= 12 else f"{name[:11]}\u2026" for name in classes]
+        ax.set_xticks(
+            places, labels, rotation=45 if max(map(len, labels)) > 3 else 0, ha="right" if max(map(len, labels)) > 3 else "center"
+        )
+        ax.set_yticks(places, labels)
+        ax.set(xlabel="predicted", ylabel="true")
+        for i in places:
+            for j in places:
+                colour = "white" if shares[i, j] > 0.5 else "#111111"
+                ax.text(j, i, str(counts[i, j]), ha="center", va="center", color=colour)
+
+    return draw
+
+
+def roc(curves: Sequence[tuple[str, Array, Array]]) -> Callable[[Axes], None]:
+    """True positives against false ones, of each class against the others."""
+
+    def draw(ax: Axes) -> None:
+        ax.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":")
+        for number, (label, false, true) in enumerate(curves):
+            ax.plot(false, true, color=FIRST if len(curves) == 1 else f"C{number % 10}", lw=1.5, label=label)
+        ax.set(xlabel="false positives", ylabel="true positives")
+        ax.legend(loc="lower right")
+
+    return draw
+
+
+def calibration(curves: Sequence[tuple[str, Array, Array]]) -> Callable[[Axes], None]:
+    """How often what was predicted with a probability is so."""
+
+    def draw(ax: Axes) -> None:
+        ax.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":")
+        for number, (label, said, true) in enumerate(curves):
+            ax.plot(said, true, "o-", color=FIRST if len(curves) == 1 else f"C{number % 10}", ms=4, lw=1.2, label=label)
+        ax.set(xlabel="predicted probability", ylabel="part that is so", xlim=(0, 1), ylim=(-0.02, 1.02))
+        ax.legend(loc="upper left")
+
+    return draw
+
+
+def against(true: Array, predicted: Array, name: str) -> Callable[[Axes], None]:
+    """Predictions against true numbers."""
+
+    def draw(ax: Axes) -> None:
+        ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
+        ax.plot(ends, ends, color=INK, lw=0.8, ls=":")
+        ax.plot(
+            true[:MOST_POINTS], predicted[:MOST_POINTS], ".", color=FIRST, ms=4, alpha=0.5, rasterized=len(true) > MOST_POINTS // 4
+        )
+        ax.set(xlabel=f"true {name}", ylabel="predicted")
+
+    return draw
+
+
+def means(said: Array, true: Array, name: str) -> Callable[[Axes], None]:
+    """Mean true numbers of rows with about the same predictions: of numbers, what calibration is."""
+
+    def draw(ax: Axes) -> None:
+        ends = [min(said.min(), true.min()), max(said.max(), true.max())]
+        ax.plot(ends, ends, color=INK, lw=0.8, ls=":")
+        ax.plot(said, true, "o-", color=FIRST, ms=4, lw=1.2)
+        ax.set(xlabel="mean prediction", ylabel=f"mean true {name}")
+
+    return draw
+
+
+def importances(names: Sequence[str], values: Array, deviations: Array, metric: str) -> Callable[[Axes], None]:
+    """What a score loses when a column is shuffled, the largest above."""
+
+    def draw(ax: Axes) -> None:
+        places = np.arange(len(names))[::-1]
+        labels = [name if len(name) <= 20 else f"{name[:19]}\u2026" for name in names]
+        ax.barh(places, values, xerr=deviations, color=FIRST, ecolor=INK, error_kw={"lw": 0.8})
+        ax.set_yticks(places, labels)
+        ax.axvline(0, color=INK, lw=0.8)
+        ax.set(xlabel=f"loss of {metric}")
+
+    return draw

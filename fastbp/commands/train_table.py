@@ -1,0 +1,192 @@
+"""``fastbp train`` with a preset: a table as it comes, an estimator for tables, what it is worth, and a page about it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbp import storage
+from fastbp.commands import metrics, split
+from fastbp.commands.cache import sizes_of_kernels
+from fastbp.commands.saved import TableModel, predictions_of, with_target
+from fastbp.commands.table import print_columns, print_table
+from fastbp.files import datasets, reading, table_model
+from fastbp.files.raw_table import DROPPED, RawTable
+
+Array = NDArray[Any]
+
+MOST_PRINTED = 40  # columns
+LIBRARIES = ("fastbp", "numpy", "numba", "pandas", "scikit-learn", "skrub")
+INTERRUPTED = "interrupted; nothing is saved"
+COMPILING = "compiling the kernels, once on this machine ..."
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is told of a column."""
+
+    name: str
+    kind: str
+    missing: int
+    distinct: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that has ended: the model, what it was tested on, and what is told of it."""
+
+    model: TableModel
+    command: str
+    columns: list[Row]
+    test: Any
+    y_test: Array
+    predictions: metrics.Predictions
+    scores: list[metrics.Score]
+    facts: list[tuple[str, Any]]
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train an estimator for tables, test it, save it, and report on it; the exit status."""
+    table_model.check_installed()
+    model = arguments.out or Path(f"{reading.stem(arguments.data)}.fastbp")
+    for option, path in (("--out", model), ("--report", arguments.report)):
+        if path is not None:
+            split.check_writable(option, path)
+    try:
+        done = _train(arguments)
+    except KeyboardInterrupt:
+        print(INTERRUPTED, file=sys.stderr)
+        return 130
+    table_model.write(model, done.model.estimator, done.model.about)
+    print_columns(("column", "kind", "missing", "distinct", ""), _rows_to_print(done.columns))
+    print()
+    facts = [*done.facts, ("model", model)]
+    if arguments.report is not None:
+        from fastbp.commands.report import page
+
+        storage.replace(arguments.report, page(done, arguments.seed).encode())
+        facts.append(("report", arguments.report))
+    print_table([*((score.label, metrics.shown(score.value)) for score in done.scores), *facts])
+    return 0
+
+
+def _train(arguments: argparse.Namespace) -> Training:
+    source, target = arguments.data, arguments.target
+    if source in datasets.NAMES:
+        table, target, task = _of_named(source, target, arguments.task)
+    else:
+        table, target, task = RawTable(source), ("y" if target is None else target.strip()), arguments.task
+    whole, table = table, with_target(table, target, "train")
+    y, task, names = datasets.target_of(table, target, task)
+    wanted = metrics.names_for(task, arguments.metric)
+    classes = names if task == "classification" else []
+    rows = _rows(whole, target, arguments.drop)
+    learnt = [row for row in rows if not row.note]
+    if not learnt:
+        raise ValueError(f"{table.path} has no columns to learn from: each is left out")
+    if arguments.test is None:
+        kept, held = split.held_out(y, classes, arguments.seed)
+        train_table, y_train = table.rows(kept), y[kept]
+    else:
+        train_table, y_train = table, y
+    features = [train_table.feature(row.name, row.kind) for row in learnt]
+    frame = train_table.frame(features)
+
+    started = perf_counter()
+    estimator = _fitted(arguments, task, frame, y_train)
+    seconds = perf_counter() - started
+    kinds = estimator.columns_.kinds
+    features = [each if kinds[each.name] == "category" else replace(each, categories=()) for each in features]
+    rows = [replace(row, kind=kinds[row.name]) if row.name in kinds else row for row in rows]
+    about = {
+        "task": task,
+        "target": target,
+        "classes": classes,
+        "features": [each.as_dict() for each in features],
+        "left_out": {row.name: row.note for row in rows if row.note},
+        "made_by": _command(arguments),
+        "versions": versions(),
+    }
+    model = TableModel(estimator, about)
+    if arguments.test is None:
+        test_table, y_test, of = table.rows(held), y[held], "held-out rows"
+    else:
+        test_table, y_test = model.targets(arguments.test, "train")
+        of = f"rows of {test_table.path}"
+    test = test_table.frame(features)
+    predictions = predictions_of(estimator, test)
+    count = len(estimator.networks_)
+    facts = [
+        ("tested on", f"{len(y_test)} {of}"),
+        ("training", f"{len(y_train)} rows, {count} network{'s' * (count > 1)}, {seconds:.1f} s"),
+    ]
+    scores = metrics.scores(wanted, y_test, predictions)
+    return Training(model, about["made_by"], rows, test, y_test, predictions, scores, facts)
+
+
+def _of_named(name: str, target: str | None, task: str | None) -> tuple[RawTable, str, str]:
+    """A data set that comes with scikit-learn, as a table."""
+    data = datasets.open_source(name, target, task)
+    target = "class" if data.task == "classification" else data.target_names[0]
+    values = np.array(data.target_names, object)[data.y] if data.task == "classification" else data.y
+    columns = dict(zip(data.feature_names, data.X.T, strict=True))
+    return RawTable.of(name, {**columns, target: values}), target, data.task
+
+
+def _rows(table: RawTable, target: str, drop: list[str]) -> list[Row]:
+    """What is told of each column; of those that are left out, why."""
+    for name in drop:
+        if name not in table:
+            raise ValueError(f"--drop: {table.path} has no column {name!r}; it has {table}")
+        if name == target:
+            raise ValueError(f"--drop: {name!r} is the target")
+    rows = []
+    for name in table.columns:
+        kind = table.kind(name)
+        if name == target:
+            continue
+        why = DROPPED if name in drop else table.why_useless(name)
+        cells = table.columns[name].values[~table.missing(name)]
+        distinct = len(set(cells.tolist())) if not table.columns[name].problem else 0
+        rows.append(Row(name, kind, int(table.without(name, kind).sum()), distinct, f"left out: {why}" if why else ""))
+    return rows
+
+
+def _fitted(arguments: argparse.Namespace, task: str, frame: Any, y: Array) -> Any:
+    from fastbp.tabular import TabularClassifier, TabularRegressor
+
+    cls = TabularClassifier if task == "classification" else TabularRegressor
+    if not sizes_of_kernels():
+        print(COMPILING, file=sys.stderr)
+    settings = {"epochs": arguments.epochs, "random_state": arguments.seed, "verbose": True}
+    return cls(arguments.preset or "default", **settings).fit(frame, y)
+
+
+def _rows_to_print(rows: list[Row]) -> list[tuple[Any, ...]]:
+    """All of a few columns; of many, those that are left out first."""
+    ordered = rows if len(rows) <= MOST_PRINTED else sorted(rows, key=lambda row: not row.note)
+    told: list[tuple[Any, ...]] = [(row.name, row.kind, row.missing, row.distinct, row.note) for row in ordered[:MOST_PRINTED]]
+    rest = len(rows) - len(told)
+    return [*told, (f"and {rest} more", "", "", "", "")] if rest else told
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    """The command that made a model."""
+    return shlex.join(["fastbp", *arguments.argv])
+
+
+def versions() -> dict[str, str]:
+    """Of what a model is made by."""
+    from fastbp.bench.machine import installed_version
+
+    found = {name: installed_version(name) for name in LIBRARIES}
+    return {name: version for name, version in found.items() if version is not None}
