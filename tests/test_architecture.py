@@ -163,8 +163,8 @@ def test_the_oracle_shares_nothing():
 @pytest.mark.parametrize(
     ("library", "users"),
     [
-        ("sklearn", r"estimators\..*|tabular\..*|model_selection|commands\.train|files\.datasets|bench\..*"),
-        ("matplotlib", r"plotting|bench\..*"),
+        ("sklearn", r"estimators\..*|tabular\..*|model_selection|commands\.(given|metrics|report|split)|files\.datasets|bench\..*"),
+        ("matplotlib", r"plotting|commands\.pictures|bench\..*"),
         ("pickle", r"compiler\.cache|bench\.worker"),
         ("numba", r"compiler\..*|simd\..*|kernels\..*|embed\..*|bench\..*|cli"),
         ("llvmlite", r"compiler\..*|simd\..*|kernels\..*|bench\..*|cli"),

@@ -18,6 +18,7 @@ import fastbp
 from fastbp import cli
 from fastbp.bench.comparison import Comparison, compare
 from fastbp.commands import train as train_command
+from fastbp.engine.threads import flop_of_sample
 from fastbp.files import datasets
 from fastbp.files.checkpoint import Checkpoint
 from fastbp.files.model_file import read_header
@@ -153,6 +154,18 @@ def test_categories_and_classes_are_those_of_the_file(tmp_path, capsys):
     assert cli.main(["check-gradients", "old.fastbp", "old.csv"]) == 0
 
 
+def test_zeros_that_are_left_out_are_no_operations(capsys, monkeypatch):
+    told = []
+    speed = train_command._speed
+    monkeypatch.setattr(train_command, "_speed", lambda *arguments: (told.append(arguments[2]), speed(*arguments))[1])
+    colour = [f"colour {i % 60}" for i in range(240)]
+    pd.DataFrame({"colour": colour, "kind": np.arange(240) % 60 % 2}).to_csv("t.csv", index=False)
+    assert cli.main(["train", "t.csv", "--target", "kind", "--hidden", "16", "--epochs", "2"]) == 0
+    (flop,) = told
+    assert flop == 6 * 16 * 2 + 4 * 16 * 1, "of a row one number is not zero"
+    assert flop < flop_of_sample([60, 16, 2])
+
+
 def test_task_can_be_forced(capsys):
     np.savez("data.npz", X=np.random.default_rng(0).normal(size=(60, 2)), y=np.arange(60) % 3)
     assert cli.main(["train", "data.npz", *SMALL]) == 0
@@ -176,7 +189,7 @@ def test_check_gradients(scheme, capsys):
 
 def test_gradients_of_a_regression_are_taken_at_the_targets_of_training(capsys):
     assert cli.main(["train", "diabetes", *SMALL, "--out", "a.fastbp"]) == 0
-    X, y = cli._prepared("diabetes", read_header("a.fastbp")["extra"], "check-gradients")
+    X, y = cli._prepared("diabetes", cli.open_model(Path("a.fastbp")), "check-gradients")
     assert X.shape == (442, 10)
     assert abs(y.mean()) < 0.1
     assert y.std() == pytest.approx(1.0, abs=0.1)
@@ -236,7 +249,7 @@ BAD = {
     "negative seed": (["train", "iris", "--seed", "-1"], "--seed"),
     "everything held out": (["train", "iris", "--validation-fraction", "1"], "validation_fraction"),
     "no directory": (["train", "iris", "--out", "absent/a.fastbp"], "there is no directory absent"),
-    "divergence": (["train", "good.csv", "--target", "x", "--optimizer", "sgd", "--lr", "1e30"], "diverged"),
+    "divergence": (["train", "good.csv", "--target", "x", "--hidden", "8", "--optimizer", "sgd", "--lr", "1e30"], "diverged"),
     "no model": (["predict", "absent.fastbp", "good.csv"], "No such file"),
     "no model file": (["predict", "good.csv", "good.csv"], "is no fastbp model file"),
     "model without preprocessing": (["predict", "plain.fastbp", "good.csv"], "was not saved by 'fastbp train'"),

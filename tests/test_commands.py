@@ -23,13 +23,31 @@ QUICK = "--quick --rounds 2 --workload walkthrough"
 ACCURACY = "--quick --rounds 1 --workload moons"
 CHOSEN = '-k "walkthrough and training" --benchmark-max-time=0.001 --benchmark-min-rounds=1 --benchmark-storage={here}'
 TABULAR = "python -m benchmarks.tabular --results {here}/none --summary"
+FAST = "--preset fast --epochs 2"
 ASV = "--config asv.conf.json --quick --bench time_loss.*online"
 # what documents show, and how it is run: those of a group one after the other in one directory
 RUN = {
     "files": {
-        "fastbp train houses.csv --target price --hidden 128,64 --epochs 100": "fastbp train houses.csv --target price --epochs 2",
+        "fastbp train houses.csv --target price --report houses.html": (
+            f"fastbp train houses.csv --target price --report houses.html {FAST}"
+        ),
+        "fastbp evaluate houses.fastbp houses.csv": "fastbp evaluate houses.fastbp houses.csv",
+        "fastbp train flats.csv --target rent --report flats.html": (
+            f"fastbp train flats.csv --target rent --report flats.html {FAST}"
+        ),
+        "fastbp predict flats.fastbp new_flats.csv --keep": "fastbp predict flats.fastbp new_flats.csv --keep",
+        "fastbp evaluate flats.fastbp new_flats.csv": "fastbp evaluate flats.fastbp new_flats.csv",
+        "fastbp train flats.csv --target district --drop postcode --preset fast --out district.fastbp": (
+            f"fastbp train flats.csv --target district --drop postcode --out district.fastbp {FAST}"
+        ),
+        "fastbp predict district.fastbp new_flats.csv --keep id --proba": (
+            "fastbp predict district.fastbp new_flats.csv --keep id --proba"
+        ),
+        "fastbp train houses.csv --target price --hidden 128,64 --epochs 100": (
+            "fastbp train houses.csv --target price --hidden 8 --epochs 2"
+        ),
         "fastbp train houses.csv --target price --hidden 128,64 --epochs 100 --resume": (
-            "fastbp train houses.csv --target price --epochs 2 --resume"
+            "fastbp train houses.csv --target price --hidden 8 --epochs 2 --resume"
         ),
         "fastbp predict houses.fastbp new_houses.csv": "fastbp predict houses.fastbp new_houses.csv",
         "fastbp check-gradients houses.fastbp houses.csv": "fastbp check-gradients houses.fastbp houses.csv",
@@ -101,6 +119,8 @@ RUN = {
 # where else, and the text there that does it
 CI = ".ci/run"
 ELSEWHERE = {
+    "pip install 'fastbp[tables]'": ("tests/test_package.py", '("data", "tables", "test")'),
+    "pip install '.[tables]'": ("tests/test_package.py", '("data", "tables", "test")'),
     "python -m pip install .": (CI, 'python -m pip install --quiet "$root"\n'),
     "fastbp train digits": (CI, "fastbp train digits &&"),
     "python -m pip install -e '.[test]'": (CI, "python -m pip install --quiet -e '.[test]'\n"),
@@ -199,6 +219,8 @@ def prepare(directory):
     (directory / "new_houses.csv").write_text("\n".join(["area,rooms,side", *rows[:5]]) + "\n")
     priced = [f"{row},{3 * a + 10 * r:.0f}" for row, a, r in zip(rows, area, rooms, strict=True)]
     (directory / "houses.csv").write_text("\n".join(["area,rooms,side,price", *priced]) + "\n")
+    flats = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "tables.md").read_text(encoding="utf-8"), re.DOTALL)
+    subprocess.run([sys.executable, "-c", flats[1]], cwd=directory, check=True)
     settings = (
         (ROOT / "asv.conf.json")
         .read_text()

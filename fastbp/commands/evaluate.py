@@ -16,7 +16,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     model = open_model(arguments.model)
     names = metrics.names_for(model.task, arguments.metric)
     y, predictions = model.judged(arguments.file, arguments.command)
-    scores = metrics.scores(names, y, predictions, metrics.RESAMPLES, arguments.seed)
+    resamples = metrics.resamples_for(len(y))
+    scores = metrics.scores(names, y, predictions, resamples, arguments.seed)
     head = "metric", "value", f"{100 * metrics.LEVEL:.0f} % interval"
     print_columns(head, [(score.label, metrics.shown(score.value), metrics.interval(score)) for score in scores])
-    print(f"on {len(y)} rows of {arguments.file}; intervals by {metrics.RESAMPLES} resamples of them")
+    print(f"on {len(y)} rows of {arguments.file}; intervals by {resamples} resamples of them")

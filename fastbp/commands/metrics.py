@@ -27,7 +27,8 @@ DEFAULTS = {
     "regression": ("r2", "neg_root_mean_squared_error", "neg_mean_absolute_error", "neg_median_absolute_error"),
 }
 NEGATED = "neg_"
-RESAMPLES = 500
+FEWEST_RESAMPLES, MOST_RESAMPLES = 100, 500
+RESAMPLED_ROWS = 2_000_000  # in all, about so many
 LEVEL = 0.95
 
 
@@ -116,6 +117,11 @@ def scores(names: Sequence[str], y: Array, predictions: Predictions, resamples: 
                 tail = (1 - LEVEL) / 2
                 found.append(Score(name, value, *map(float, np.nanquantile(again, [tail, 1 - tail]))))
     return found
+
+
+def resamples_for(count: int) -> int:
+    """Resamples of so many rows: fewer of many, whose intervals are narrow."""
+    return min(MOST_RESAMPLES, max(FEWEST_RESAMPLES, RESAMPLED_ROWS // count))
 
 
 def _or_nan(score: Any, rows: Array) -> float:

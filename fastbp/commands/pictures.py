@@ -65,6 +65,8 @@ def learning_curves(histories: Sequence[Any], best: Sequence[int]) -> Callable[[
             if history.validation_loss:
                 ax.plot(epoch + 1, history.validation_loss[epoch], "o", color=SECOND, ms=4)
         ax.set(xlabel="epoch", ylabel="loss")
+        if all(loss > 0 for history in histories for loss in (*history.loss, *history.validation_loss)):
+            ax.set_yscale("log")
         ax.legend()
         ax.grid(alpha=0.2, color=INK)
 

@@ -11,7 +11,7 @@ from typing import Any
 from fastbp.commands.saved import PlainModel, TableModel, open_model
 from fastbp.files.raw_table import RawTable
 
-ID_COLUMNS = ""  # what ``--keep`` means without names
+ID_COLUMNS = ()  # what ``--keep`` means without names
 
 
 def predict(arguments: argparse.Namespace) -> None:

@@ -27,7 +27,8 @@ p { margin: .4rem 0; max-width: 60ch; } .note { opacity: .75; font-size: .875rem
 pre { background: var(--soft); border-radius: .4rem; padding: .7rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; }
 th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-td:first-child { overflow-wrap: anywhere; min-width: 6rem; } .number { text-align: right; font-variant-numeric: tabular-nums; }
+td:first-child { overflow-wrap: anywhere; min-width: 5rem; } 
+td + td { overflow-wrap: normal; } .number { text-align: right; font-variant-numeric: tabular-nums; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 0 2rem; align-items: start; }
 section { min-width: 0; } svg { display: block; width: 100%; height: auto; max-width: 34rem; }
 @media (prefers-color-scheme: dark) { body { background: #15181c; color: #e6e8eb; } }
@@ -56,14 +57,15 @@ def page(training: Training, seed: int) -> str:
     model, estimator = training.model, training.model.estimator
     y, predictions = training.y_test, training.predictions
     names = [score.name for score in training.scores]
-    scores = metrics.scores(names, y, predictions, metrics.RESAMPLES, seed)
+    resamples = metrics.resamples_for(len(y))
+    scores = metrics.scores(names, y, predictions, resamples, seed)
     rows = [(each.label, metrics.shown(each.value), metrics.interval(each)) for each in scores]
     interval = f"{100 * metrics.LEVEL:.0f} % interval"
     parts = [
         _section(
             "Metrics",
             _table(("metric", "value", interval), rows, numbers=(1,)),
-            f"On {len(y)} rows that were not trained on; intervals by {metrics.RESAMPLES} resamples of them.",
+            f"On {len(y)} rows that were not trained on; intervals by {resamples} resamples of them.",
         ),
         _section(
             "Learning curves",
@@ -73,10 +75,13 @@ def page(training: Training, seed: int) -> str:
         *(_of_classes(y, predictions, model.classes) if model.classes else _of_numbers(y, predictions.values, model.target)),
         _importance(training, seed),
     ]
-    columns = [(row.name, row.kind, row.missing, row.distinct, row.note) for row in training.columns]
+    columns = [
+        (row.name, f"{row.kind}, left out: {row.why}" if row.why else row.kind, row.missing, row.distinct)
+        for row in training.columns
+    ]
     versions = ", ".join(f"{name} {version}" for name, version in model.about["versions"].items())
     parts += [
-        _section("Columns", _table(("column", "kind", "missing", "distinct", ""), columns, numbers=(2, 3))),
+        _section("Columns", _table(("column", "kind", "missing", "distinct"), columns, numbers=(2, 3))),
         _section("Made by", f"<pre>{escape(training.command)}</pre>", versions),
     ]
     facts = ", ".join(f"{name} {value}" for name, value in training.facts)

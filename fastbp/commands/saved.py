@@ -105,10 +105,11 @@ class TableModel:
         """Predictions for the rows of a table; what training never saw is said."""
         frame = table.frame(self.features)
         for feature in self.features:
-            if feature.categories:
-                present = frame[feature.name].dropna()
-                if sentence := datasets.unseen(feature.name, present.tolist(), feature.categories):
-                    print(f"fastbp {command}: {sentence}", file=sys.stderr)
+            sentence = (
+                datasets.unseen(feature.name, table.series(feature).tolist(), feature.categories) if feature.categories else ""
+            )
+            if sentence:
+                print(f"fastbp {command}: {sentence}", file=sys.stderr)
         return predictions_of(self.estimator, frame)
 
     def predict(self, source: str, command: str) -> Predictions:

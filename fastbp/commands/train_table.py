@@ -24,6 +24,7 @@ from fastbp.files.raw_table import DROPPED, RawTable
 Array = NDArray[Any]
 
 MOST_PRINTED = 40  # columns
+LEAST_ROWS = 5
 LIBRARIES = ("fastbp", "numpy", "numba", "pandas", "scikit-learn", "skrub")
 INTERRUPTED = "interrupted; nothing is saved"
 COMPILING = "compiling the kernels, once on this machine ..."
@@ -31,13 +32,17 @@ COMPILING = "compiling the kernels, once on this machine ..."
 
 @dataclass(frozen=True)
 class Row:
-    """What is told of a column."""
+    """What is told of a column, and why it is left out, if it is."""
 
     name: str
     kind: str
     missing: int
     distinct: int
-    note: str = ""
+    why: str = ""
+
+    def cells(self) -> tuple[Any, ...]:
+        """As tables have it."""
+        return self.name, self.kind, self.missing, self.distinct, f"left out: {self.why}" if self.why else ""
 
 
 @dataclass(frozen=True)
@@ -81,16 +86,21 @@ def train(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> Training:
     source, target = arguments.data, arguments.target
+    if reading.ending(source) not in reading.SUFFIXES and source not in (*datasets.NAMES, reading.STANDARD_INPUT):
+        raise ValueError(f"{source} is neither a dataset ({', '.join(datasets.NAMES)}) nor a {', '.join(reading.SUFFIXES)} file")
     if source in datasets.NAMES:
         table, target, task = _of_named(source, target, arguments.task)
     else:
         table, target, task = RawTable(source), ("y" if target is None else target.strip()), arguments.task
     whole, table = table, with_target(table, target, "train")
+    if len(table) < LEAST_ROWS and arguments.test is None:
+        rows_told = f"{len(table)} row{'s' * (len(table) > 1)}"
+        raise ValueError(f"{table.path} has {rows_told} with a target: too few to train on some and test on others")
     y, task, names = datasets.target_of(table, target, task)
     wanted = metrics.names_for(task, arguments.metric)
     classes = names if task == "classification" else []
     rows = _rows(whole, target, arguments.drop)
-    learnt = [row for row in rows if not row.note]
+    learnt = [row for row in rows if not row.why]
     if not learnt:
         raise ValueError(f"{table.path} has no columns to learn from: each is left out")
     if arguments.test is None:
@@ -112,7 +122,7 @@ def _train(arguments: argparse.Namespace) -> Training:
         "target": target,
         "classes": classes,
         "features": [each.as_dict() for each in features],
-        "left_out": {row.name: row.note for row in rows if row.note},
+        "left_out": {row.name: row.why for row in rows if row.why},
         "made_by": _command(arguments),
         "versions": versions(),
     }
@@ -157,7 +167,7 @@ def _rows(table: RawTable, target: str, drop: list[str]) -> list[Row]:
         why = DROPPED if name in drop else table.why_useless(name)
         cells = table.columns[name].values[~table.missing(name)]
         distinct = len(set(cells.tolist())) if not table.columns[name].problem else 0
-        rows.append(Row(name, kind, int(table.without(name, kind).sum()), distinct, f"left out: {why}" if why else ""))
+        rows.append(Row(name, kind, int(table.without(name, kind).sum()), distinct, why))
     return rows
 
 
@@ -173,8 +183,8 @@ def _fitted(arguments: argparse.Namespace, task: str, frame: Any, y: Array) -> A
 
 def _rows_to_print(rows: list[Row]) -> list[tuple[Any, ...]]:
     """All of a few columns; of many, those that are left out first."""
-    ordered = rows if len(rows) <= MOST_PRINTED else sorted(rows, key=lambda row: not row.note)
-    told: list[tuple[Any, ...]] = [(row.name, row.kind, row.missing, row.distinct, row.note) for row in ordered[:MOST_PRINTED]]
+    ordered = rows if len(rows) <= MOST_PRINTED else sorted(rows, key=lambda row: not row.why)
+    told: list[tuple[Any, ...]] = [row.cells() for row in ordered[:MOST_PRINTED]]
     rest = len(rows) - len(told)
     return [*told, (f"and {rest} more", "", "", "", "")] if rest else told
 

@@ -176,9 +176,9 @@ def unseen_categories(X: NDArray[Any], names: list[str], state: dict[str, Any]) 
     return [sentence for sentence in told if sentence]
 
 
-def unseen(name: str, values: Collection[str], categories: Collection[str]) -> str:
-    """A sentence if values of a column are not among its categories, else nothing."""
-    known = set(categories)
+def unseen(name: str, values: Collection[str | None], categories: Collection[str]) -> str:
+    """A sentence if values of a column are not among its categories, else nothing; None is no value."""
+    known = {*categories, None}
     new = [value for value in values if value not in known]
     if not new:
         return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import sys
 from pathlib import Path
@@ -59,7 +60,7 @@ def read(source: str | Path) -> tuple[dict[str, Column], bool]:
         raise ValueError(f"there is no file {source}")
     try:
         content = _decompressed(Path(source).read_bytes() if is_named else sys.stdin.buffer.read())
-        if not content.strip():
+        if not content:
             raise ValueError("it is empty")
         if not is_named:
             suffix = next((of for begin, of in BEGINNINGS.items() if content.startswith(begin)), ".csv")
@@ -122,6 +123,8 @@ def _separator(text: str) -> str:
 def _of_text(text: str, separator: str | None) -> dict[str, Column]:
     import pandas as pd
 
+    if not text.strip():
+        raise ValueError("it is empty")
     separator = separator or _separator(text)
     options: dict[str, Any] = {"sep": separator, "dtype": str, "keep_default_na": False, "skipinitialspace": separator != "\t"}
     head = pd.read_csv(io.StringIO(text), header=None, nrows=1, **options).to_numpy()[0]
@@ -158,7 +161,10 @@ def _frame(content: bytes, suffix: str) -> Any:
         return pd.read_feather(file)
     if suffix == ".xlsx":
         return pd.read_excel(file, dtype=object, keep_default_na=False, na_values=[""])
-    return pd.read_json(file, lines=True, dtype=False, convert_dates=False, precise_float=True)
+    records = [json.loads(line) for line in _decoded(content).split("\n") if line.strip()]
+    if not all(isinstance(record, dict) for record in records):
+        raise ValueError("each line must be an object of JSON")
+    return pd.DataFrame(records)
 
 
 def _of_frame(frame: Any) -> dict[str, Column]:

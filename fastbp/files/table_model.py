@@ -57,7 +57,7 @@ SKRUBS = (
 
 def trusted() -> list[str]:
     """Types that a model may consist of, besides those of NumPy, SciPy and scikit-learn that skops trusts."""
-    classes = {Softmax, *ACTIVATIONS.classes, *LOSSES.classes, *SCHEDULES.classes}
+    classes: set[type[Any]] = {Softmax, *ACTIVATIONS.classes, *LOSSES.classes, *SCHEDULES.classes}
     parts = [f"{cls.__module__}.{cls.__name__}" for cls in classes if cls.__module__.partition(".")[0] == "fastbp"]
     return [*OURS, *(f"skrub.{name}" for name in SKRUBS), *sorted(parts)]
 
