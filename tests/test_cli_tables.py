@@ -58,6 +58,10 @@ def test_3_semicolons_with_decimal_commas(capsys):
     np.testing.assert_array_equal(RawTable("t.csv").read("price", "number"), made()["price"])
     Path("big.csv").write_text("a;b\n1.234,5;x\n-12.345.678,25;y\n7;z\n")
     assert RawTable("big.csv").read("a", "number").tolist() == [1234.5, -12345678.25, 7.0]
+    Path("groups.csv").write_text("a;people\n0,5;1.234\n1,5;12.345.678\n2;7\n")
+    assert RawTable("groups.csv").read("people", "number").tolist() == [1234, 12345678, 7]
+    Path("points.csv").write_text("a;b\n0.5;1.234\n1.5;12.345\n")
+    assert RawTable("points.csv").read("b", "number").tolist() == [1.234, 12.345]
     Path("us.csv").write_text('a,b\n"1,234.5",x\n"12,345,678",y\n7,z\n')
     assert RawTable("us.csv").read("a", "number").tolist() == [1234.5, 12345678.0, 7.0]
     Path("quoted.csv").write_text('a,b\n"1,5",x\n"-2,25",y\n')

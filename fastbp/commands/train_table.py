@@ -165,9 +165,9 @@ def _rows(table: RawTable, target: str, drop: list[str]) -> list[Row]:
         if name == target:
             continue
         why = DROPPED if name in drop else table.why_useless(name)
-        cells = table.columns[name].values[~table.missing(name)]
-        distinct = len(set(cells.tolist())) if not table.columns[name].problem else 0
-        rows.append(Row(name, kind, int(table.without(name, kind).sum()), distinct, why))
+        missing, cells = table.without(name, kind), table.columns[name].values
+        distinct = 0 if table.columns[name].problem else len(set(cells[~missing].tolist()))
+        rows.append(Row(name, kind, int(missing.sum()), distinct, why))
     return rows
 
 

@@ -132,16 +132,25 @@ def _of_text(text: str, separator: str | None) -> dict[str, Column]:
     table = pd.read_csv(io.StringIO(text), header=0, names=names, **options)
     if not table.index.equals(pd.RangeIndex(len(table))):  # names of rows, for which the first line has no name
         raise ValueError("rows have more cells than the first line has names")
+    columns = {name: table[name].fillna("").to_numpy(object) for name in names}
+    mended = {name: _mended(cells, separator) for name, cells in columns.items()}
+    if separator != "," and any(
+        mended[name] is not cells and any("," in cell for cell in cells) for name, cells in columns.items()
+    ):
+        mended = {name: _mended(cells, separator, points_group=True) for name, cells in columns.items()}
     nothing = np.zeros(len(table), bool)
-    return {name: Column(_mended(table[name].fillna("").to_numpy(object), separator), nothing) for name in names}
+    return {name: Column(cells, nothing) for name, cells in mended.items()}
 
 
-def _mended(cells: Any, separator: str) -> Any:
-    """Cells of a column, with numbers as this language writes them, if all of it are numbers."""
+def _mended(cells: Any, separator: str, points_group: bool = False) -> Any:
+    """Cells of a column, with numbers as this language writes them, if all of it are numbers.
+
+    Where another column of the file has decimal commas, points set thousands apart.
+    """
     words = set(cells)
     rest = {word for word in words if word.strip()} - MARKERS - {UNKNOWN}
     new = {UNKNOWN: ""} if UNKNOWN in words else {}
-    if any("," in word for word in rest):
+    if any("," in word for word in rest) or (points_group and all(DECIMAL_COMMA.fullmatch(word) for word in rest)):
         pattern, grouping = (THOUSANDS, ",") if separator == "," else (DECIMAL_COMMA, ".")
         if separator == "," and not all(pattern.fullmatch(word) for word in rest if "," in word):
             pattern, grouping = DECIMAL_COMMA, "."
