@@ -61,7 +61,10 @@ class Training:
 
 def train(arguments: argparse.Namespace) -> int:
     """Train an estimator for tables, test it, save it, and report on it; the exit status."""
-    table_model.check_installed()
+    try:
+        table_model.check_installed()
+    except ImportError as error:
+        raise ImportError(f"{error}; or train a plain network, by --hidden 64") from error
     model = arguments.out or Path(f"{reading.stem(arguments.data)}.fastbp")
     for option, path in (("--out", model), ("--report", arguments.report)):
         if path is not None:
