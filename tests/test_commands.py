@@ -220,7 +220,7 @@ def prepare(directory):
     (directory / "new_houses.csv").write_text("\n".join(["area,rooms,side", *rows[:5]]) + "\n")
     priced = [f"{row},{3 * a + 10 * r:.0f}" for row, a, r in zip(rows, area, rooms, strict=True)]
     (directory / "houses.csv").write_text("\n".join(["area,rooms,side,price", *priced]) + "\n")
-    flats = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "tables.md").read_text(encoding="utf-8"), re.DOTALL)
+    flats = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8"), re.DOTALL)
     subprocess.run([sys.executable, "-c", flats[1]], cwd=directory, check=True)
     settings = (
         (ROOT / "asv.conf.json")
