@@ -15,7 +15,7 @@ from packaging.version import Version
 
 import fastbp
 
-HEAVY = ("numba", "llvmlite", "sklearn", "scipy", "matplotlib", "tqdm", "pandas")
+HEAVY = ("numba", "llvmlite", "sklearn", "scipy", "matplotlib", "tqdm", "pandas", "skrub")
 
 
 def imported_by(statement):
