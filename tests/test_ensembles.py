@@ -298,6 +298,14 @@ def test_bad_input(options, fit, message):
     assert not hasattr(model, "networks_")
 
 
+def test_callbacks_are_refused():
+    callback = pytest.importorskip("sklearn.callback")
+    model = MLPRegressor(**QUICK, n_networks=2).set_callbacks(callback.ProgressBar())
+    with pytest.raises(ValueError, match="Callbacks need n_networks=1"):
+        model.fit(X, Z)
+    assert not hasattr(model, "networks_")
+
+
 def test_what_ensembles_do_not_have():
     model = MLPRegressor(**QUICK, n_networks=2)
     with pytest.raises(NotFittedError):

@@ -1,6 +1,7 @@
 """What machine code is keyed by: the code that it was compiled from and all that this refers to, as it is in memory."""
 
 import ast
+import functools
 import itertools
 import os
 import re
@@ -11,11 +12,13 @@ import zipfile
 from pathlib import Path
 from types import ModuleType
 
+import numba
+import numpy as np
 import pytest
 
 import fastbp
 import fastbp.compiler as compiler_
-from fastbp.compiler import choice, tier
+from fastbp.compiler import choice, inline, tier
 from fastbp.compiler import directory as directory_
 from fastbp.compiler import modules as modules_
 from fastbp.compiler.key import digest
@@ -193,7 +196,7 @@ UNSEEN = {
     "a function of Python, which only an overload can compile": lambda x: x,
     "an object that is called": Callable(),
     "a module that is not looked into": sys.modules[__name__],
-    "an array of objects": __import__("numpy").array([object()]),
+    "an array of objects": np.array([object()]),
     "a dictionary of objects": {1: object()},
 }
 
@@ -204,6 +207,36 @@ def test_what_cannot_be_followed_has_no_digest(kind, monkeypatch):
     with pytest.raises(Unseen):
         digest(executed(monkeypatch, "key_function", source, given=UNSEEN[kind]).f)
     assert digest(executed(monkeypatch, "key_function", source, given=2.0).f)
+
+
+CONSTANTS = [{1, 2}, frozenset({1, 2}), frozenset({1, 3}), frozenset({(1, 2)}), numba.float32, numba.float64, numba.float64[::1]]
+CONSTANTS += [np.dtype("float32"), np.dtype("float64"), functools.cache(inline(lambda x: x)), staticmethod(inline(lambda x: x))]
+CONSTANTS += [inline(lambda x: x), np.linspace, np.logspace, functools.partial(np.linspace, 1), functools.partial(np.linspace, 2)]
+
+
+def test_constants_that_differ_have_digests_that_differ(monkeypatch):
+    source = "def f(x):\n    return given\n"
+    found = [digest(executed(monkeypatch, "key_function", source, given=value).f) for value in CONSTANTS]
+    again = [digest(executed(monkeypatch, "key_function", source, given=value).f) for value in CONSTANTS]
+    assert found == again
+    assert len(set(found)) == len(CONSTANTS)
+    ways = [digest(frozenset(order)) for order in itertools.permutations(["a", "b", "c"])]
+    assert len(set(ways)) == 1
+
+
+def test_an_attribute_that_a_module_does_not_have_yet_has_no_digest(monkeypatch):
+    module = ModuleType("key_constants")
+    function = executed(monkeypatch, "key_function", "def f(x):\n    return given.later * x\n", given=module).f
+    with pytest.raises(Unseen, match=r"key_constants\.later"):
+        digest(function)
+    module.later = 2.0
+    assert digest(function)
+
+
+def test_a_module_of_the_package_that_has_handed_in_no_code_has_no_digest(monkeypatch):
+    function = executed(monkeypatch, "fastbp.unheard", "def f(x):\n    return x\n").f
+    with pytest.raises(Unseen, match=r"module fastbp\.unheard"):
+        digest(function)
 
 
 def test_slices_are_constants_like_others():

@@ -72,6 +72,21 @@ def test_another_thread_may_not_write_what_is_not_finite_either(monkeypatch):
     np.testing.assert_array_equal(net.params, seen[1])
 
 
+def test_what_another_thread_writes_before_the_first_step_is_told(monkeypatch):
+    net, X, y = problem(n=20)
+    run = supervisor.Supervisor.run
+
+    def meanwhile(self, *arguments, **options):
+        net.params[3] = np.inf
+        return run(self, *arguments, **options)
+
+    monkeypatch.setattr(supervisor.Supervisor, "run", meanwhile)
+    with pytest.raises(fastbp.DivergenceError, match="another thread has written NaN or infinity into the parameters") as caught:
+        net.fit(X, y, epochs=3)
+    assert caught.value.history.loss == []
+    assert np.isfinite(np.delete(net.params, 3)).all()
+
+
 @pytest.mark.parametrize("bad", [np.nan, -np.inf])
 def test_parameters_that_are_not_finite_from_the_beginning_are_refused(bad):
     net, X, y = problem(n=20)

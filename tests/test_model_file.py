@@ -339,6 +339,20 @@ def test_a_forged_run_is_rejected(path, case):
         model_file.read_run(path)
 
 
+@pytest.mark.parametrize("case", ["no array", "a vector", "no network", "other sizes", "one more"])
+def test_forged_networks_are_rejected(path, case):
+    one = {tree.ARRAY: 1, "dtype": "<f4", "shape": [2, len(DATA) // 4]}
+    change = {"no array": None, "a vector": {"shape": [len(DATA) // 4]}, "no network": {"shape": [0, len(DATA) // 4]}}
+    change |= {"other sizes": {"shape": [2, 1]}, "one more": {}}
+    run = {"networks": {"params": one | change[case] if case != "no array" else 1}}
+    if case == "one more":
+        run["networks"]["more"] = {tree.ARRAY: 2, "dtype": "<f4", "shape": [1]}
+    sizes = [int(np.prod(each["shape"])) * 4 for each in run["networks"].values() if isinstance(each, dict)]
+    path.write_bytes(sealed(VALID | {"run": run}, DATA + bytes(sum(sizes)), version=3))
+    with pytest.raises(ModelFormatError, match=r"is damaged: its networks do not fit its sizes"):
+        fastbp.load(path)
+
+
 @pytest.mark.parametrize("number", [b"1e400", b"-Infinity", b"NaN"])
 def test_a_number_that_cannot_be_written_again_is_rejected(path, number):
     path.write_bytes(sealed(json.dumps(VALID | {"extra": {"x": 1.5}}).encode().replace(b"1.5", number), DATA))

@@ -298,6 +298,15 @@ def test_other_estimators_and_data(together, capsys):
     np.testing.assert_allclose(*both)
 
 
+def test_a_pipeline_that_tells_its_steps(together, capsys):
+    pipeline = make_pipeline(StandardScaler(), MLPClassifier(**QUICK), verbose=True)
+    compare(pipeline, PIPE, X, Y, scoring="neg_log_loss", cv=2, verbose=1, X_new=X)
+    out = capsys.readouterr().out
+    assert "the Pipeline has verbose or transform_input" in out
+    assert out.count("[Pipeline] ") == 2 * 2 * (12 + 1)
+    assert together == []
+
+
 def test_parameters_of_fit(together, capsys):
     weights = np.random.default_rng(0).uniform(0, 2, len(Y))
     compare(MLPClassifier(**QUICK), GRID, XS, Y, fit={"sample_weight": weights}, cv=2, verbose=1)
@@ -332,6 +341,17 @@ def test_divergence_is_told_as_alone(together):
     with pytest.warns(FitFailedWarning):
         same(ours, model_selection.GridSearchCV(model, grid, cv=2).fit(XS, Z))
     assert together == [4]
+
+
+@pytest.mark.parametrize("cv", [5.5, "three", 1])
+def test_what_is_no_splitter_is_refused_in_the_words_of_scikit_learn(cv, together):
+    told = []
+    for cls in (GridSearchCV, model_selection.GridSearchCV):
+        with pytest.raises(ValueError, match=r"cv|fold") as caught:
+            cls(MLPClassifier(**QUICK), GRID, cv=cv).fit(XS, Y)
+        told.append(str(caught.value))
+    assert told[0] == told[1]
+    assert together == []
 
 
 class Failing(Counting):

@@ -1,16 +1,20 @@
 """`fastbp.Networks`: many networks in one call are the networks one by one."""
 
 import tracemalloc
+from threading import Event
 
 import numpy as np
 import pytest
 from conftest import ACTIVATIONS, LOSSES, RULES
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 import fastbp
 from fastbp import Network, Networks
-from fastbp.engine.abreast import is_abreast
+from fastbp.engine.abreast import Lanes, is_abreast
+from fastbp.engine.training_session import TrainingSession
+from fastbp.kernels.plan import Plan
 
 SMALL, LARGE = [3, 5, 2], [3, 400, 2]
 N = 23
@@ -114,6 +118,20 @@ def test_rows_weights_and_targets_of_each(sizes):
         history = net.fit(X[rows[k]], ys[k][rows[k]], sample_weight=weights[k][rows[k]], epochs=3, batch_size=4, l2=0.5)
         np.testing.assert_allclose(nets.params[k], net.params, **close("float64"))
         np.testing.assert_allclose(histories[k].loss, history.loss, **close("float64"))
+
+
+@pytest.mark.parametrize("sizes", [SMALL, LARGE])
+def test_sparse_samples(sizes):
+    X, y = samples()
+    X *= np.arange(X.size).reshape(X.shape) % 11 == 0
+    found = []
+    for rows in (X, csr_array(X)):
+        nets = Networks(3, sizes, rng=6)
+        histories = nets.fit(rows, y, epochs=4, validation_data=(rows, y))
+        found.append((nets.params, histories.validation_loss))
+    np.testing.assert_allclose(found[1][0], found[0][0], **close("float32"))
+    np.testing.assert_allclose(found[1][1], found[0][1], **close("float32"))
+    assert np.isfinite(found[1][1]).all()
 
 
 @pytest.mark.parametrize("sizes", [SMALL, LARGE])
@@ -330,6 +348,55 @@ def test_bad_options_change_nothing(options, message):
     assert [rng.bit_generator.state for rng in nets.rngs] == states
 
 
+def test_targets_of_two_kinds():
+    nets, (X, labels) = Networks(2, SMALL, loss="cross_entropy", rng=0), samples("cross_entropy")
+    before = nets.params.copy()
+    with pytest.raises(ValueError, match="y must hold class numbers for all networks, or rows of probabilities for all"):
+        nets.fit(X, [labels, np.eye(2)[labels]], own_targets=True)
+    np.testing.assert_array_equal(nets.params, before)
+
+
+def test_a_rule_without_the_learning_rate_that_is_given(monkeypatch):
+    rules = fastbp.optimizers.OPTIMIZERS
+    monkeypatch.setattr(rules, "classes", [*rules.classes])
+
+    @rules.register
+    class Steps(fastbp.optimizers.Optimizer):
+        name = "steps"
+
+        def __init__(self, length=0.1):
+            self.length = length
+
+        def hyper(self):
+            return (self.length,)
+
+        @staticmethod
+        def prepare(h, c):
+            c[1] = h[0]
+
+        @staticmethod
+        def step(w, g, c):
+            return w - c[1] * g
+
+    with pytest.raises(ValueError, match="learning_rate cannot be given: Steps has none of this name; pass an optimizer with it"):
+        Networks(2, SMALL).fit(*samples(), optimizer=Steps(), learning_rate=0.1)
+
+
+@pytest.mark.parametrize("name", ["loss", "rule"])
+def test_a_code_that_the_kernel_lacks_is_an_error(name, monkeypatch):
+    nets, (X, y) = Networks(3, SMALL, rng=0), samples()
+    before, call = nets.params.copy(), Lanes.call
+
+    def with_other_code(lanes, *arguments):
+        lanes.plan.numbers[Plan.places[name]] = 99
+        return call(lanes, *arguments)
+
+    monkeypatch.setattr(Lanes, "call", with_other_code)
+    with pytest.raises(RuntimeError, match="nothing was computed"):
+        nets.fit(X, y)
+    np.testing.assert_array_equal(nets.params, before)
+
+
 @pytest.mark.parametrize("k", [True, 1.0, slice(1, 3), None, 3, -4])
 def test_bad_numbers_of_networks(k):
     nets = Networks(3, SMALL, rng=0)
@@ -374,6 +441,57 @@ def test_ctrl_c_keeps_whole_epochs(monkeypatch):
     for k in (0, 39):
         before[k].fit(X, y, epochs=int(counts[k]))
         np.testing.assert_allclose(nets.params[k], before[k].params, **close("float32"))
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_what_ends_one_of_several_ends_all_after_whole_steps(error, n_threads, monkeypatch):
+    monkeypatch.setattr(fastbp.engine.threads, "usable_threads", lambda: 2)
+    monkeypatch.setattr(fastbp.engine.threads, "FLOP_PER_START", 1.0)
+    monkeypatch.setattr(fastbp.engine.supervisor, "seconds_of_call", lambda net, copies: 1e-9)  # calls of one step
+    X, y = samples()
+    nets, before = Networks(5, LARGE, rng=0), Networks(5, LARGE, rng=0)
+    train = TrainingSession.train
+
+    def ended(session, until, pieces):
+        of = next(k for k in range(5) if np.shares_memory(session.net.params, nets.params[k]))
+        if of == 1 and session.epoch == 2:
+            is_far.wait(30)
+            raise error
+        if of == 0 and session.epoch == 5:
+            is_far.set()
+            if n_threads == 2:
+                is_ended.wait(30)  # the other network
+        is_all = train(session, until, pieces)
+        left[of] = session.net.params.copy()
+        return is_all
+
+    is_ended, is_far, left = Event(), Event(), list(nets.params.copy())
+    monkeypatch.setattr("fastbp.training_of_networks.Event", lambda: is_ended)
+    monkeypatch.setattr(TrainingSession, "train", ended)
+    with pytest.raises(error) as caught:
+        nets.fit(X, y, epochs=9, batch_size=4, n_threads=n_threads)
+    monkeypatch.undo()
+    histories = caught.value.history
+    first = 9 if n_threads == 1 else 5
+    assert histories.n_epochs.tolist() == [first, 2, 0, 0, 0]
+    assert histories.stopped_by[2:] == ["interrupt" if error is KeyboardInterrupt else None] * 3
+    assert repr(histories) == f"Histories of 5 networks, of 0 to {first} epochs"
+    np.testing.assert_array_equal(nets.params, left)
+    for k in (1,) if n_threads == 2 else (0, 1):  # the other thread has ended within an epoch
+        before[k].fit(X, y, epochs=int(histories.n_epochs[k]), batch_size=4)
+        np.testing.assert_array_equal(nets.params[k], before[k].params)
+    nets.fit(X, y, epochs=1)  # nobody trains any more
+
+
+@pytest.mark.parametrize(("sizes", "shown"), [(SMALL, "7/7"), (LARGE, "3/3")])
+def test_progress(sizes, shown, capsys):
+    """Of all in epochs, and of one after another in networks."""
+    nets, (X, y) = Networks(3, sizes, rng=0), samples()
+    nets.fit(X, y, epochs=7)
+    assert capsys.readouterr().err == ""
+    nets.fit(X, y, epochs=7, progress=True)
+    assert shown in capsys.readouterr().err
 
 
 def test_thousands_take_the_memory_that_is_stated():

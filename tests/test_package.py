@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import tomllib
-from importlib import import_module, metadata
+from importlib import import_module, metadata, util
+from importlib.machinery import ModuleSpec
 from modulefinder import ModuleFinder
 from pathlib import Path
 
@@ -77,6 +78,13 @@ def test_public_name_resolves(name):
         home = fastbp._HOME.get(name, value.__module__)
         assert home in {*fastbp._HOME.values(), *(f"fastbp.{module}" for module in fastbp._CLASSES)}
         assert value is getattr(import_module(home), name)
+
+
+def test_a_program_that_was_frozen_without_sources_has_the_same_names(monkeypatch):
+    names = {module: fastbp._listed(f"fastbp.{module}") for module in fastbp._CLASSES}
+    assert all(names.values())
+    monkeypatch.setattr(util, "find_spec", lambda name: ModuleSpec(name, None))
+    assert {module: fastbp._listed(f"fastbp.{module}") for module in names} == names
 
 
 def test_modules_that_users_name_are_there_once_they_are_named():

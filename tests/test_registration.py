@@ -606,6 +606,32 @@ def test_hyper_parameters_are_fixed_once_an_instance_is_made(monkeypatch):
         made[1].alpha = 0.5
 
 
+def test_an_init_may_take_back_what_it_has_set(monkeypatch):
+    monkeypatch.setattr(fastbp.activations.ACTIVATIONS, "classes", [*fastbp.activations.ACTIVATIONS.classes])
+
+    @fastbp.activations.ACTIVATIONS.register
+    class Halved(fastbp.activations.LeakyReLU):
+        name = "halved"
+
+        def __init__(self, alpha=0.1):
+            super().__init__(alpha)
+            del self.alpha
+            self.alpha = alpha / 2
+
+    assert repr(Halved(0.5)) == "Halved(alpha=0.25)"
+    with pytest.raises(AttributeError, match="is fixed"):
+        del Halved(0.5).alpha
+
+
+def test_a_class_that_comes_later_is_not_common():
+    """Codes of the common classes come first: those of entries that are compiled for them alone."""
+    classes = [*fastbp.activations.ACTIVATIONS.classes]
+    late = type("Late", (fastbp.activations.ReLU,), {"name": "late", "common": True})
+    with pytest.raises(ValueError, match="Late must not be common: the common classes are the first"):
+        fastbp.activations.ACTIVATIONS.register(late)
+    assert classes == fastbp.activations.ACTIVATIONS.classes
+
+
 @pytest.mark.parametrize("count", [0, 9, 41])
 def test_a_rule_of_too_many_hyper_parameters_is_refused(count, monkeypatch):
     monkeypatch.setattr(fastbp.optimizers.OPTIMIZERS, "classes", [*fastbp.optimizers.OPTIMIZERS.classes])

@@ -12,8 +12,8 @@ from scipy.sparse import csr_array
 
 import fastbp
 from fastbp import GaussNewtonCG, LevenbergMarquardt, MLPClassifier, MLPRegressor, Network
-from fastbp.engine import threads
-from fastbp.engine.minimize import normal_system, run
+from fastbp.engine import held_out, threads
+from fastbp.engine.minimize import damped, normal_system, product_system, run
 from fastbp.engine.minimize.damped import Damping
 
 NAMES = ["lm", "gauss-newton-cg", "lbfgs"]
@@ -65,6 +65,42 @@ def test_damping_that_has_become_very_small_grows_again():
         damping.grow()
         n_grown += 1
     assert 10 < n_grown < 100
+
+
+@pytest.mark.parametrize("name", ["lm", "gauss-newton-cg"])
+def test_where_no_step_lowers_the_loss_it_has_converged(name, monkeypatch):
+    net, (X, y) = net_of((2, 3, 1)), sin_product()
+    before, loss, mus = net.params.copy(), net.loss(X, y), []
+    monkeypatch.setattr(damped.Objective, "loss", lambda self: loss)
+    for system in (normal_system.NormalSystem, product_system.ProductSystem):
+        solve = system.solve
+        monkeypatch.setattr(system, "solve", lambda self, mu, solve=solve: (mus.append(mu), solve(self, mu))[1])
+    history = net.fit(X, y, epochs=5, optimizer=name)
+    assert (history.stopped_by, history.loss) == ("converged", [])
+    assert mus == sorted(set(mus))
+    assert 10 < len(mus) < 30
+    np.testing.assert_array_equal(net.params, before)
+
+
+def test_a_matrix_that_is_not_positive_definite_is_damped_until_it_is():
+    net, (X, y) = net_of((2, 3, 1)), sin_product()
+    found, solve = [], normal_system.NormalSystem.solve
+
+    def of_other_signs(system, mu):
+        kept = system._diagonal
+        if len(found) < 3:
+            system._diagonal = kept - 10 * system.scale
+        h, system._diagonal = solve(system, mu), kept
+        found.append(h is None)
+        return h
+
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(normal_system.NormalSystem, "solve", of_other_signs)
+        history = net.fit(X, y, epochs=1, optimizer=LevenbergMarquardt(1e-3))
+    other = net_of((2, 3, 1))
+    assert found == [True] * 3 + [False]
+    assert history.loss == other.fit(X, y, epochs=1, optimizer=LevenbergMarquardt(1e-3 * 2 * 4 * 8)).loss
+    np.testing.assert_array_equal(net.params, other.params)
 
 
 def test_it_ends_where_scipy_does():
@@ -293,6 +329,19 @@ def test_bad_input_is_refused_before_any_work(case, monkeypatch):
     assert np.array_equal(net.params, before)
 
 
+def test_weights_that_are_zero_for_all_rows_that_are_left_are_refused():
+    net, (X, y) = net_of(), sin_product()
+    before, weights = net.params.copy(), np.zeros(len(X))
+    weights[held_out.split(np.random.default_rng(0), len(X), 60)[1]] = 1.0
+    net._rng = np.random.default_rng(0)
+    state = net._rng.bit_generator.state
+    for _ in range(2):  # the same rows are drawn again
+        with pytest.raises(ValueError, match="sample_weight must not be all zero for the rows that are trained on"):
+            net.fit(X, y, optimizer="lm", validation_fraction=0.2, sample_weight=weights)
+        assert net._rng.bit_generator.state == state
+    np.testing.assert_array_equal(net.params, before)
+
+
 def test_a_loss_that_is_not_finite_is_told():
     net, (X, y) = Network((2, 3, 1), "exp", "squared", dtype="float64", rng=0), sin_product()
     net.params[:] = 1000
@@ -326,6 +375,52 @@ def test_the_regressor_stops_at_a_small_gradient():
     options = {"hidden_layer_sizes": (8,), "activation": "tanh", "random_state": 0, "solver": "lm"}
     early, late = (MLPRegressor(**options, tol=tol).fit(X, y[:, 0]) for tol in (1e-2, 1e-4))
     assert early.n_iter_ < late.n_iter_ < 200
+
+
+@pytest.mark.parametrize("solver", ["lm", "gauss-newton-cg"])
+def test_the_regressor_prints_its_losses_and_is_stopped_by_callbacks(solver, capsys):
+    pytest.importorskip("sklearn.callback")
+    X, y = sin_product()
+    model = MLPRegressor(hidden_layer_sizes=(8,), activation="tanh", random_state=0, solver=solver, tol=0.0, verbose=True)
+
+    class Third:
+        def setup(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context):
+            pass
+
+        def on_fit_task_end(self, estimator, context, **of_it):
+            return context.parent is not None and estimator.n_iter_ == 3
+
+        def teardown(self, estimator, context):
+            pass
+
+    model.set_callbacks(Third()).fit(X, y[:, 0])
+    assert model.n_iter_ == 3 == len(model.history_.loss)
+    lines = [f"Iteration {k + 1}, loss = {loss:.8f}" for k, loss in enumerate(model.history_.loss)]
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+@pytest.mark.parametrize("solver", ["lm", "gauss-newton-cg"])
+def test_ctrl_c_leaves_the_regressor_with_whole_steps(solver, monkeypatch):
+    X, y = sin_product()
+    options = {"hidden_layer_sizes": (8,), "activation": "tanh", "random_state": 0, "solver": solver, "tol": 0.0}
+    with pytest.warns(fastbp.estimators._minimizers.ConvergenceWarning):
+        expected = MLPRegressor(**options, max_iter=3).fit(X, y[:, 0])
+    after = fastbp.estimators._minimizers._Watch.after
+
+    def interrupted(watch, params, loss):
+        after(watch, params, loss)
+        if watch.estimator.n_iter_ == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fastbp.estimators._minimizers._Watch, "after", interrupted)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        model = MLPRegressor(**options).fit(X, y[:, 0])
+    assert model.history_.stopped_by == "interrupt"
+    assert (model.n_iter_, model.loss_) == (3, expected.loss_)
+    np.testing.assert_array_equal(model.predict(X), expected.predict(X))
 
 
 class Pool:

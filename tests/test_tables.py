@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fastbp.files.tables import Table
+from fastbp.files.tables import Table, _series
 
 
 def written(tmp_path, content, name="table.csv"):
@@ -56,6 +56,23 @@ def test_whole_numbers_beyond_64_bits(tmp_path):
     table = Table(written(tmp_path, f"x\n{2**64 - 1}\n-1\n"))
     assert table.kind("x") == "number"
     assert table.read("x", "number").tolist() == [2.0**64, -1.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([2**64 - 1, -1], np.array([2.0**64, -1.0])),
+        ([-(2**63), None, 2**63 - 1], np.array([-(2**63), 0, 2**63 - 1])),
+        ([2**63, 1.5], np.array([2.0**63, 1.5])),
+    ],
+    ids=str,
+)
+def test_numbers_that_are_objects(values, expected):
+    """Some versions of pandas read whole numbers beyond 64 bits as such."""
+    found = _series(pd.Series(values, dtype=object))
+    assert found.values.dtype == expected.dtype
+    assert found.values.tolist() == expected.tolist()
+    assert found.missing.tolist() == [value is None for value in values]
 
 
 @pytest.mark.parametrize("empty", ["", '""', "  "])

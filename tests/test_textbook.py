@@ -219,6 +219,19 @@ def test_other_methods_of_a_subclass_are_used(capsys):
     assert capsys.readouterr().out.startswith("Epoch 0: 1 seen / 1\n")
 
 
+def test_evaluate_asks_the_feedforward_of_a_subclass():
+    class Backwards(textbook.Network):
+        def feedforward(self, a):
+            return -super().feedforward(a)
+
+    _, plain = both([2, 4, 3])
+    net = Backwards([2, 4, 3])
+    net.weights, net.biases = plain.weights, plain.biases
+    tests = [(x, int(np.argmin(plain.feedforward(x)))) for x, _ in pairs()]
+    assert net.evaluate(tests) == len(tests)
+    assert plain.evaluate(tests) == 0
+
+
 def test_errors_name_what_is_wrong():
     net = textbook.Network([2, 3, 1])
     with pytest.raises(ValueError, match=r"x of sample 1 must be a column \(2, 1\), got shape \(3, 1\)"):

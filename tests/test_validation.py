@@ -430,6 +430,25 @@ def test_one_number_that_is_not_finite_is_found_anywhere(net, rows):
             check_refused(net, "X", lambda X=X: net(X), X)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_arrays_that_are_looked_at_in_parts(dtype, monkeypatch):
+    looked, look = [], dict(validation.all_finite)
+    monkeypatch.setattr(
+        validation, "all_finite", {kind: lambda part, kind=kind: (looked.append(part.size), look[kind](part))[1] for kind in look}
+    )
+    monkeypatch.setattr(validation, "PART_BYTES", 800)
+    X = make_samples(100, 7, dtype)
+    assert validation.is_plain(X)
+    assert sum(looked) == X.size
+    assert max(looked) == 800 // X.itemsize
+    for place in (0, 199, 200, 699):
+        for value in (np.nan, np.inf, -np.inf):
+            bad = X.copy()
+            bad.flat[place] = value
+            assert not validation.is_plain(bad)
+    assert not validation.is_plain(X.T)
+
+
 def test_large_numbers_are_finite():
     for dtype in ("float32", "float64"):
         X = np.full((N, N_IN), np.finfo(dtype).max, dtype)
