@@ -106,7 +106,8 @@ def fit(
     ValueError, TypeError
         Naming the argument at fault, before anything is changed.
     KeyboardInterrupt
-        After Ctrl-C, with the `Histories` so far as its attribute ``history``; every network has the parameters after an epoch.
+        After Ctrl-C, with the `Histories` so far as its attribute ``history``; every network has the parameters after an epoch,
+        or, where networks are trained one after another, after its last complete step.
     RuntimeError
         While the networks are being trained already.
     """

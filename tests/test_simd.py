@@ -100,6 +100,20 @@ def test_the_largest_lane_is_found_wherever_it_is_and_nan_is_kept(dtype):
             np.testing.assert_array_equal(largest[x.dtype](x), value)
 
 
+@entry(lambda dtype: types.void(dtype, dtype[::1]))
+def fill(number, out):
+    simd.store(simd.pointer(out), 0, simd.splat(number))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("number", [1 / 3, -0.0, np.inf, 1e30])
+def test_a_number_in_every_lane(number, dtype):
+    out = np.full(register_bytes() // np.dtype(dtype).itemsize + 1, 7, dtype)
+    fill[out.dtype](out.dtype.type(number), out)
+    assert out[:-1].tobytes() == np.full(len(out) - 1, number, dtype).tobytes()
+    assert out[-1] == 7
+
+
 def test_a_call_with_other_arrays_is_refused():
     for wrong in (np.ones(8, np.float32), np.ones(16)[::2], np.ones(8, int), [1.0]):
         with pytest.raises(TypeError):

@@ -151,7 +151,7 @@ class _Walk:
             self.follow(each)
 
     def _type(self, value: Any, is_compiled: bool) -> None:
-        self.feed("type", str(value))
+        self.feed("type", type(value).__name__, str(value))  # Numba's float32 and that of NumPy have one name
 
     def _module(self, value: Any, is_compiled: bool) -> None:
         self.pass_over(f"module {value.__name__}", value)
