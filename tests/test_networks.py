@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 import fastbp
 from fastbp import Network, Networks
 from fastbp.engine.abreast import Lanes, is_abreast
+from fastbp.engine.sparsity import CompressedRows
 from fastbp.engine.training_session import TrainingSession
 from fastbp.kernels.plan import Plan
 
@@ -120,10 +121,11 @@ def test_rows_weights_and_targets_of_each(sizes):
         np.testing.assert_allclose(histories[k].loss, history.loss, **close("float64"))
 
 
-@pytest.mark.parametrize("sizes", [SMALL, LARGE])
+@pytest.mark.parametrize("sizes", [[40, 5, 2], [40, 400, 2]])
 def test_sparse_samples(sizes):
-    X, y = samples()
-    X *= np.arange(X.size).reshape(X.shape) % 11 == 0
+    X, y = samples(sizes=sizes)
+    X *= np.arange(X.size).reshape(X.shape) % 29 == 0
+    assert type(Network(sizes)._samples("X", csr_array(X))) is CompressedRows
     found = []
     for rows in (X, csr_array(X)):
         nets = Networks(3, sizes, rng=6)
