@@ -4,7 +4,9 @@ import bz2
 import gzip
 import io
 import re
+import signal
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -353,8 +355,22 @@ def test_interrupted_nothing_is_saved(capsys, monkeypatch, tmp_path):
     write()
     monkeypatch.setattr("fastbp.commands.train_table._fitted", interrupted)
     assert cli.main(["train", "t.csv", "--target", "kind"]) == 130
-    assert capsys.readouterr().err == "interrupted; nothing is saved\n"
+    assert capsys.readouterr().err == "interrupted before there was a network; nothing is saved\n"
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_what_there_is_is_saved(capsys, number):
+    write()
+    run(capsys, "train", "t.csv", "--target", "kind", *QUICK)  # kernels are there
+    timer = threading.Timer(2.0, lambda: signal.raise_signal(number))
+    timer.start()
+    assert cli.main(["train", "t.csv", "--target", "kind", "--epochs", "1000000", "--out", "part.fastbp"]) == 130
+    timer.join()
+    assert re.search(
+        r"interrupted after \d+ epochs of \d networks?; saved what there is as part.fastbp$", capsys.readouterr().err.strip()
+    )
+    assert cli.main(["evaluate", "part.fastbp", "t.csv"]) == 0
 
 
 def test_training_shows_a_bar_with_the_time_left(capsys):

@@ -186,7 +186,7 @@ def test_one_signature_for_each_dtype_whatever_is_trained():
         assert run[dtype] is run[np.dtype(dtype)] is run.over([fastbp.ReLU, fastbp.SGD], dtype)
         assert run.over([fastbp.GELU], dtype) is run.over([fastbp.ReLU, fastbp.RMSprop], dtype)
     ours = {(str(dtype), choice.name) for dtype, choice in run._compiled if not choice.own}
-    assert ours <= set(itertools.product(DTYPES, ("", "-sparse", "-extended")))
+    assert ours <= set(itertools.product(DTYPES, ("", "-sparse", "-extended", "-tabular")))
 
 
 @compiled(lambda dtype: types.float64(dtype))

@@ -25,7 +25,7 @@ from fastbp.engine import orders, planner, supervisor
 from fastbp.engine.regularization import NOTHING, Regularization, checked, dropout_mask
 from fastbp.engine.training_session import TrainingSession
 from fastbp.kernels.modes import TRAIN
-from fastbp.schedules import Constant, Cosine, Exponential, OneCycle, Step, WarmUp
+from fastbp.schedules import Constant, Cosine, CosLog, Exponential, FlatCosine, OneCycle, Step, WarmUp
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 SHAPES = [(5, 20, 3), (33, 17, 20, 1), (3, 2), (70, 40, 33, 9)]
@@ -422,6 +422,10 @@ FORMULAS = [
     (Cosine(), lambda t, epochs: cosine(1, 0, t / epochs), True),
     (Cosine(0.1), lambda t, epochs: cosine(1, 0.1, t / epochs), True),
     (OneCycle(), one_cycle, True),
+    (CosLog(), lambda t, epochs: (1 - math.cos(2 * math.pi * math.log2(1 + 15 * t / epochs))) / 2, True),
+    (CosLog(1), lambda t, epochs: (1 - math.cos(2 * math.pi * math.log2(1 + t / epochs))) / 2, True),
+    (FlatCosine(), lambda t, epochs: 1 if t < epochs / 2 else cosine(1, 0, t / epochs * 2 - 1), True),
+    (FlatCosine(0.2), lambda t, epochs: 1 if t < epochs / 5 else cosine(1, 0, (t / epochs - 0.2) / 0.8), True),
     (WarmUp(2), lambda t, epochs: min(t / 2, 1), True),
     (WarmUp(2.5, Cosine(), 0.1), lambda t, n: 0.1 + 0.9 * t / 2.5 if t < 2.5 else cosine(1, 0, (t - 2.5) / (n - 2.5)), True),
     (WarmUp(1, Step(2, 0.5)), lambda t, epochs: t if t < 1 else 0.5 ** ((t - 1) // 2), True),
@@ -477,7 +481,16 @@ def test_the_history_tells_the_rate_at_the_beginning_of_each_epoch():
 
 
 def test_names_of_schedules():
-    assert schedules.SCHEDULES.names == ["constant", "step", "exponential", "cosine", "one_cycle", "warm_up"]
+    assert schedules.SCHEDULES.names == [
+        "constant",
+        "step",
+        "exponential",
+        "cosine",
+        "one_cycle",
+        "cos_log",
+        "flat_cosine",
+        "warm_up",
+    ]
     assert {type(case[0]) for case in FORMULAS} == set(schedules.SCHEDULES.classes)
     for cls in schedules.SCHEDULES.classes:
         assert schedules.get(cls.name) == schedules.get(cls) == cls()

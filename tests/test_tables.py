@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fastbp.files.tables import Table, _series
+from fastbp.files.tables import Table, column_of_series
 
 
 def written(tmp_path, content, name="table.csv"):
@@ -69,7 +69,7 @@ def test_whole_numbers_beyond_64_bits(tmp_path):
 )
 def test_numbers_that_are_objects(values, expected):
     """Some versions of pandas read whole numbers beyond 64 bits as such."""
-    found = _series(pd.Series(values, dtype=object))
+    found = column_of_series(pd.Series(values, dtype=object))
     assert found.values.dtype == expected.dtype
     assert found.values.tolist() == expected.tolist()
     assert found.missing.tolist() == [value is None for value in values]

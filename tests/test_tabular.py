@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_wine
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import cross_val_score, train_test_split
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import fastbp
 from fastbp import TabularClassifier, TabularRegressor
 from fastbp.tabular import Rates, Recipe
 from fastbp.tabular.columns import Columns
@@ -211,11 +213,40 @@ def test_ctrl_c_ends_all_networks_at_once(n_threads):
     timer = threading.Timer(2.0, lambda: signal.raise_signal(signal.SIGINT))
     before = threading.active_count()
     timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.warns(UserWarning, match="interrupted by user"):
         model.fit(X, y)
     timer.join()
-    assert not hasattr(model, "networks_")
+    assert model.is_interrupted_
+    assert 1 <= len(model.networks_) <= n_threads
+    for history, best in zip(model.histories_, model.best_epochs_, strict=True):
+        assert 0 <= best < len(history.loss) < 100_000
+        assert history.stopped_by == "interrupt"
+    assert np.isfinite(model.predict(X)).all()
     assert threading.active_count() <= before
+
+
+def test_ctrl_c_before_the_first_epoch_leaves_no_model(monkeypatch):
+    from fastbp.tabular_network import TabularNetwork
+
+    def begin(self, X):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TabularNetwork, "begin_at", begin)
+    X, y = load_wine(return_X_y=True)
+    for n_threads in (1, 2):
+        model = TabularClassifier(QUICK, random_state=0, n_threads=n_threads)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, y)
+        assert not hasattr(model, "networks_")
+
+
+def test_a_network_that_diverges_is_that_of_its_best_epoch_and_a_warning():
+    X, y = load_diabetes(return_X_y=True)
+    wild = replace(QUICK, learning_rate=0.01, schedule=fastbp.schedules.Step(3, 1e20), epochs=8, n_networks=1)
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        model = TabularRegressor(wild, random_state=0, n_threads=1).fit(X, y)
+    assert not model.is_interrupted_
+    assert np.isfinite(model.predict(X)).all()
 
 
 def test_fitted_models_are_kept_when_a_fit_fails():

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastbp.commands import split, train_table
 from fastbp.commands.cache import sizes_of_kernels
+from fastbp.commands.interrupts import interrupts
 from fastbp.commands.table import print_table
 from fastbp.engine import validation
 from fastbp.files import datasets
@@ -53,7 +51,7 @@ def train(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{option} is for {'presets' if is_plain else 'plain networks'}: {other}")
     for name, value in (PLAIN_OPTIONS if is_plain else PRESET_OPTIONS).items():
         setattr(arguments, name, value if getattr(arguments, name) is None else getattr(arguments, name))
-    with _interrupts() as heed:
+    with interrupts() as heed:
         if not is_plain:
             return train_table.train(arguments)
         arguments.epochs = PLAIN_EPOCHS if arguments.epochs is None else arguments.epochs
@@ -169,30 +167,3 @@ def _speed(comparison: Comparison, n_rows: int, flop: int) -> list[tuple[str, st
         turns = f"{len(comparison.ratios)} turns of {steps} steps; weights agree to {comparison.difference:.0e}"
         against = f"{middle:.1f} x NumPy, one thread each ({low:.1f} to {high:.1f} in {turns})"
     return [("speed", speed), ("speed-up", against)]
-
-
-@contextmanager
-def _interrupts() -> Iterator[Callable[..., None]]:
-    """SIGTERM does what Ctrl-C does; gives a callback of the training that raises what was lost of either.
-
-    What is raised in a finaliser, or in a function that C calls, Python reports and forgets. In another thread than the main one,
-    which alone may handle signals, nothing is changed.
-    """
-    came: list[int] = []
-
-    def interrupt(number: int, frame: Any) -> None:
-        came.append(number)
-        raise KeyboardInterrupt
-
-    def heed(*_: Any) -> None:
-        if came:
-            raise KeyboardInterrupt
-
-    numbers = (signal.SIGINT, signal.SIGTERM) if current_thread() is main_thread() else ()
-    # what is ignored, as Ctrl-C in the background of a shell, stays so
-    before = {number: signal.signal(number, interrupt) for number in numbers if signal.getsignal(number) is not signal.SIG_IGN}
-    try:
-        yield heed
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from fastbp import storage
 from fastbp.commands import metrics, split
 from fastbp.commands.cache import sizes_of_kernels
+from fastbp.commands.interrupts import interrupts
 from fastbp.commands.saved import TableModel, predictions_of, with_target
 from fastbp.commands.table import print_columns, print_table
 from fastbp.files import datasets, reading, table_model
@@ -26,7 +28,8 @@ Array = NDArray[Any]
 MOST_PRINTED = 40  # columns
 LEAST_ROWS = 5
 LIBRARIES = ("fastbp", "numpy", "numba", "pandas", "scikit-learn", "skrub")
-INTERRUPTED = "interrupted; nothing is saved"
+INTERRUPTED = "interrupted before there was a network; nothing is saved"
+PARTLY = "interrupted after {} epochs of {} networks; saved what there is as {}"
 COMPILING = "compiling the kernels, once on this machine ..."
 
 
@@ -69,11 +72,12 @@ def train(arguments: argparse.Namespace) -> int:
     for option, path in (("--out", model), ("--report", arguments.report)):
         if path is not None:
             split.check_writable(option, path)
-    try:
-        done = _train(arguments)
-    except KeyboardInterrupt:
-        print(INTERRUPTED, file=sys.stderr)
-        return 130
+    with interrupts():
+        try:
+            done = _train(arguments)
+        except KeyboardInterrupt:
+            print(INTERRUPTED, file=sys.stderr)
+            return 130
     table_model.write(model, done.model.estimator, done.model.about)
     print_columns(("column", "kind", "missing", "distinct", ""), _rows_to_print(done.columns))
     print()
@@ -84,6 +88,10 @@ def train(arguments: argparse.Namespace) -> int:
         storage.replace(arguments.report, page(done, arguments.seed).encode())
         facts.append(("report", arguments.report))
     print_table([*((score.label, metrics.shown(score.value)) for score in done.scores), *facts])
+    if done.model.estimator.is_interrupted_:
+        histories = done.model.estimator.histories_
+        print(PARTLY.format(sum(len(each.loss) for each in histories), len(histories), model), file=sys.stderr)
+        return 130
     return 0
 
 
@@ -181,7 +189,9 @@ def _fitted(arguments: argparse.Namespace, task: str, frame: Any, y: Array) -> A
     if not sizes_of_kernels():
         print(COMPILING, file=sys.stderr)
     settings = {"epochs": arguments.epochs, "random_state": arguments.seed, "verbose": True}
-    return cls(arguments.preset or "default", **settings).fit(frame, y)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Training interrupted")  # which is told at the end
+        return cls(arguments.preset or "default", **settings).fit(frame, y)
 
 
 def _rows_to_print(rows: list[Row]) -> list[tuple[Any, ...]]:

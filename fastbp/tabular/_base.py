@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -75,7 +76,12 @@ class TabularModel(BaseEstimator):
         with _progress(self.verbose, recipe.epochs * len(parts)) as told:
             found = train_all(recipe, task, parts, [int(seed) for seed in seeds[: len(parts)]], self.n_threads, told)
         self.columns_ = columns
-        self.networks_, self.histories_, self.best_epochs_ = (list(each) for each in zip(*found, strict=True))
+        self.networks_ = [each.net for each in found]
+        self.histories_ = [each.history for each in found]
+        self.best_epochs_ = [each.best_epoch for each in found]
+        self.is_interrupted_ = len(found) < len(parts) or not all(each.is_whole for each in found)
+        if self.is_interrupted_:
+            warnings.warn("Training interrupted by user.", stacklevel=3)
         self.n_iter_ = max(len(history.loss) for history in self.histories_)
 
     def _outputs(self, X: Any) -> np.ndarray:

@@ -45,6 +45,8 @@ class TabularClassifier(ClassifierMixin, TabularModel):
     histories_ : list of History
     best_epochs_ : list of int
         Of each network, from 0.
+    is_interrupted_ : bool
+        Whether Ctrl-C has ended the training: networks that had begun are what they were at their best epoch so far.
     columns_ : Columns
         ``columns_.kinds`` tells what each column was taken for.
     n_features_in_, feature_names_in_, n_iter_

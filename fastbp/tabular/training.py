@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 
 from fastbp.engine import threads
 from fastbp.engine.encoder import Encoder
 from fastbp.engine.history import History
+from fastbp.engine.supervisor import DivergenceError
 from fastbp.optimizers import AdamW
 from fastbp.tabular.recipe import Recipe
 from fastbp.tabular_network import TabularNetwork
@@ -40,6 +43,16 @@ class Task:
     n_outputs: int
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A network, with the parameters of its best epoch, and how it came to them."""
+
+    net: TabularNetwork
+    history: History
+    best_epoch: int
+    is_whole: bool  # not interrupted
+
+
 class Best:
     """A callback: the parameters of the epoch with the lowest loss of the held-out rows; the end, `patience` epochs after it."""
 
@@ -61,8 +74,11 @@ def batch_size_of(recipe: Recipe, count: int) -> int:
     return recipe.batch_size or (FEW_BATCH if count <= FEW_ROWS else MANY_BATCH)
 
 
-def train(recipe: Recipe, task: Task, held: Array | None, seed: Any, n_threads: int | None, halt: Event, told: Any) -> Any:
-    """One network, its history and its best epoch; `held` are the rows that it is judged by, if any."""
+def train(recipe: Recipe, task: Task, held: Array | None, seed: Any, n_threads: int | None, halt: Event, told: Any) -> Trained:
+    """One network; `held` are the rows that it is judged by, if any.
+
+    Interrupted, it is what it was at its best epoch so far, if one is complete; and so it is, with a warning, where it diverges.
+    """
     rng = np.random.default_rng(seed)
     net = TabularNetwork(
         task.encoder,
@@ -95,30 +111,60 @@ def train(recipe: Recipe, task: Task, held: Array | None, seed: Any, n_threads: 
     judged = None
     if held is not None:
         judged = task.rows[held], task.judged[held], *(() if task.weights is None else (task.weights[held],))
-    history = trainer.run(rows, task.targets[kept], recipe.epochs, sample_weight=weights, validation_data=judged)
+    is_whole = True
+    try:
+        history = trainer.run(rows, task.targets[kept], recipe.epochs, sample_weight=weights, validation_data=judged)
+    except (KeyboardInterrupt, DivergenceError) as error:
+        history, is_whole = getattr(error, "history", History()), not isinstance(error, KeyboardInterrupt)
+        if not history.loss or (is_whole and best.params is None):
+            raise
+        if is_whole:
+            warnings.warn(f"a network is that of its epoch {best.epoch + 1}: {error}", ConvergenceWarning, stacklevel=2)
     if best.params is not None:
         net.params = best.params
-    return net, history, best.epoch if held is not None else recipe.epochs - 1
+    return Trained(net, history, best.epoch if held is not None else len(history.loss) - 1, is_whole)
 
 
 def train_all(
     recipe: Recipe, task: Task, parts: list[Array | None], seeds: list[Any], n_threads: int | None, told: Any
-) -> list[Any]:
-    """What `train` gives for each part that is held out, by threads that each train another network."""
+) -> list[Trained]:
+    """What `train` gives for each part that is held out, by threads that each train another network.
+
+    Interrupted, those that have begun; it is an interrupt if there are none.
+    """
     members = min(len(parts), n_threads or threads.usable_threads())
     halt = Event()
     own = n_threads if members == 1 else 1
     jobs = list(zip(parts, seeds, strict=True))
+    done: list[Trained] = []
     if members == 1:
-        return [train(recipe, task, held, seed, own, halt, told) for held, seed in jobs]
+        for held, seed in jobs:
+            try:
+                done.append(train(recipe, task, held, seed, own, halt, told))
+            except KeyboardInterrupt:
+                if not done:
+                    raise
+                break
+            if not done[-1].is_whole:
+                break
+        return done
     with ThreadPoolExecutor(members) as pool:
         futures = [pool.submit(train, recipe, task, held, seed, own, halt, told) for held, seed in jobs]
         try:
             # with a limit of time, for a wait without one may not heed Ctrl-C
             while wait(futures, HEEDED, FIRST_EXCEPTION).not_done and not any(each.done() and each.exception() for each in futures):
                 pass
-            return [future.result() for future in futures if future.done()]
-        finally:
+        except KeyboardInterrupt:
             halt.set()
+        finally:
             for future in futures:
                 future.cancel()
+    for future in futures:
+        if not future.cancelled():
+            try:
+                done.append(future.result())
+            except KeyboardInterrupt:  # it had not come to the end of an epoch
+                continue
+    if not done:
+        raise KeyboardInterrupt
+    return done
