@@ -131,3 +131,14 @@ def test_warm_compiles_all_of_that_itself(tmp_path):
     assert run("-c", USUAL, FASTBP_CACHE_DIR=str(tmp_path)) == ""
     run("-m", "fastbp", "cache", "clear", FASTBP_CACHE_DIR=str(tmp_path))
     assert len(run("-c", USUAL, FASTBP_CACHE_DIR=str(tmp_path)).splitlines()) > 5  # it would have been seen
+
+
+def test_kernels_of_tables_are_told_from_the_others(base):
+    from fastbp.commands.cache import has_kernels_for_tables
+    from fastbp.compiler import Choice, Level
+    from fastbp.kernels.train import run
+
+    assert not has_kernels_for_tables()
+    kept = run._stored("float32", Choice(Level.TABULAR, {}))  # by the name that the cache gives it
+    kept._path(cache_directory()).write_bytes(b"")
+    assert has_kernels_for_tables()

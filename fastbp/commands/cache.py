@@ -42,6 +42,14 @@ def sizes_of_kernels() -> list[int]:
     return _sizes(_of(own=True))
 
 
+def has_kernels_for_tables() -> bool:
+    """Whether the kernels of networks for tables were compiled in this environment."""
+    from fastbp.compiler import Level, stored_kernels
+
+    mark = f"_{Level.TABULAR.name.lower()}-"
+    return any(mark in path.name for directory in _of(own=True) for path, _ in stored_kernels(directory))
+
+
 def _told(sizes: list[int]) -> str:
     return f"{len(sizes)} kernel{'s' if len(sizes) != 1 else ''}, {sum(sizes) / 1e6:.1f} MB"
 

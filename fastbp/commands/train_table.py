@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fastbp import storage
 from fastbp.commands import metrics, split
-from fastbp.commands.cache import sizes_of_kernels
+from fastbp.commands.cache import has_kernels_for_tables
 from fastbp.commands.interrupts import interrupts
 from fastbp.commands.saved import TableModel, predictions_of, with_target
 from fastbp.commands.table import print_columns, print_table
@@ -30,7 +30,7 @@ LEAST_ROWS = 5
 LIBRARIES = ("fastbp", "numpy", "numba", "pandas", "scikit-learn", "skrub")
 INTERRUPTED = "interrupted before there was a network; nothing is saved"
 PARTLY = "interrupted after {} epochs of {} networks; saved what there is as {}"
-COMPILING = "compiling the kernels, once on this machine ..."
+COMPILING = "compiling the kernels for tables, once on this machine ..."
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _fitted(arguments: argparse.Namespace, task: str, frame: Any, y: Array) -> A
     from fastbp.tabular import TabularClassifier, TabularRegressor
 
     cls = TabularClassifier if task == "classification" else TabularRegressor
-    if not sizes_of_kernels():
+    if not has_kernels_for_tables():
         print(COMPILING, file=sys.stderr)
     settings = {"epochs": arguments.epochs, "random_state": arguments.seed, "verbose": True}
     with warnings.catch_warnings():

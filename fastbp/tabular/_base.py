@@ -29,7 +29,16 @@ class TabularModel(BaseEstimator):
 
     presets: dict[str, Recipe]
 
-    def __init__(self, preset: Any, n_networks: Any, epochs: Any, random_state: Any, n_threads: Any, verbose: Any) -> None:
+    def __init__(
+        self,
+        preset: Any = "default",
+        *,
+        n_networks: Any = None,
+        epochs: Any = None,
+        random_state: Any = None,
+        n_threads: Any = None,
+        verbose: Any = False,
+    ) -> None:
         self.preset = preset
         self.n_networks = n_networks
         self.epochs = epochs

@@ -64,18 +64,6 @@ class TabularClassifier(ClassifierMixin, TabularModel):
 
     presets = CLASSIFIERS
 
-    def __init__(
-        self,
-        preset: Any = "default",
-        *,
-        n_networks: Any = None,
-        epochs: Any = None,
-        random_state: Any = None,
-        n_threads: Any = None,
-        verbose: Any = False,
-    ) -> None:
-        super().__init__(preset, n_networks, epochs, random_state, n_threads, verbose)
-
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TabularClassifier:
         """Train the networks.
 
