@@ -146,6 +146,37 @@ def test_decay_follows_its_schedule():
     np.testing.assert_allclose(net.params, twin.params, rtol=1e-12)
 
 
+@every_shape
+@pytest.mark.parametrize("blended", [True, False])
+def test_a_state_has_all_that_the_rule_keeps(encoder, hidden, blended):
+    net, rows, y = make(replace(encoder, blended=blended), hidden)
+    options = {"optimizer": "adamw", "batch_size": 11, "dropout": 0.3, "rng": 0}
+    trainer = net.trainer(**options)
+    trainer.run(rows, y, 3)
+    state, other = pickle.loads(pickle.dumps(trainer.state())), net.copy()
+    assert np.isfinite(state["slots"]).all()
+    assert (state["slots"][1] >= 0).all()
+    assert (state["slots"][:, groups(net) == 2 * len(net.weights)] != 0).all()  # of the scales
+    again = other.trainer(**(options | {"rng": 7}))
+    again.load_state(state)
+    for each in (trainer, again):
+        each.run(rows, y, 2)
+    assert other.params.tobytes() == net.params.tobytes()
+
+
+def test_steps_after_a_run_drop_as_much_as_is_set():
+    found = []
+    for schedule in ("constant", FlatCosine(0.0)):
+        net, rows, y = make(Encoder(0, 9, 0, 0), [40], dropout_schedule=schedule)
+        trainer = net.trainer(batch_size=37, optimizer="sgd", dropout=0.5, rng=0)
+        first = net.params.copy()
+        trainer.run(rows, y, 3)
+        net.params = first
+        trainer.step(rows, y)
+        found.append(net.params.tobytes())
+    assert found[0] == found[1]
+
+
 @every_dtype
 def test_the_same_bits_for_any_number_of_threads(dtype):
     results = []

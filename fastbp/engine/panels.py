@@ -17,11 +17,28 @@ def _views(plan, packed, params, panel):
         yield units, params[weights : weights + n_out * n_in].reshape(n_out, n_in), params[biases : biases + n_out]
 
 
+def _beyond_layers(plan, packed, params, panel):
+    """(packed rows, their place in params) of an encoder and of the betas of parametric activations, if there are any."""
+    if not plan.tabular:
+        return
+    pieces = [(plan.scales, 1, int(plan.layers[0]["n_in"]), panel), (plan.periods, plan.period_rows, plan.periodic, panel // 2)]
+    pieces.append((plan.table, plan.table_rows, plan.embedding, 1))
+    pieces += [(int(row["blend"]), 1, int(row["n_out"]), panel) for row in plan.layers if row["blend"]]
+    place = plan.encoder_params
+    for start, rows, count, unit in pieces:
+        stride = -(-count // unit) * unit
+        whole = packed[start : start + rows * stride].reshape(rows, stride)
+        yield whole[:, :count], params[place : place + rows * count].reshape(rows, count)
+        place += rows * count
+
+
 def unpack(plan, packed: np.ndarray, params: np.ndarray, panel: int) -> None:
     """Write what is packed like the weights, as slots are, into a vector like `params`."""
     for units, weights, biases in _views(plan, packed, params, panel):
         whole = units.reshape(-1, units.shape[2])[: len(biases)]
         weights[:], biases[:] = whole[:, :-1], whole[:, -1]
+    for rows, own in _beyond_layers(plan, packed, params, panel):
+        own[:] = rows
 
 
 def pack(plan, params: np.ndarray, packed: np.ndarray, panel: int) -> None:
@@ -31,6 +48,8 @@ def pack(plan, params: np.ndarray, packed: np.ndarray, panel: int) -> None:
             last = min(first + panel, len(biases))
             part = units[first // panel, : last - first]
             part[:, :-1], part[:, -1] = weights[first:last], biases[first:last]
+    for rows, own in _beyond_layers(plan, packed, params, panel):
+        rows[:] = own
 
 
 def matrix(plan, work: np.ndarray, layer: int, region: str, panel: int) -> np.ndarray:

@@ -209,7 +209,8 @@ def _place_encoder(plan, layers, encoder, packed: Allocator, panel: int) -> None
     """Where an encoder's parameters, and the betas of parametric activations, are in the packed buffers and the flat vector."""
     plan.tabular, plan.columns, plan.encoder_params = 1, encoder.n_columns, plan.n_params
     plan.periodic, plan.plain, plan.coded = encoder.periodic, encoder.plain, encoder.coded
-    plan.frequencies, plan.embedding, plan.table_rows = encoder.frequencies, encoder.embedding, encoder.table_rows
+    plan.frequencies, plan.period_rows = encoder.frequencies, encoder.periodic_rows
+    plan.embedding, plan.table_rows = encoder.embedding, encoder.table_rows
     plan.scales = packed.take(round_up(encoder.n_features, panel))
     plan.periods = packed.take(encoder.periodic_rows * round_up(encoder.periodic, panel // 2))
     plan.table = packed.take(encoder.table_rows * encoder.embedding)

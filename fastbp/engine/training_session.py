@@ -89,6 +89,9 @@ class TrainingSession(Session):
         self.plan.rates = rates.size // len(rates)
         self.rates = rates.reshape(-1)
         self.plan.schedules, self.reals.decay = 0, 1.0
+        if self.net.encoder:  # whose last schedule may have left others
+            layers = self.plan.layers
+            layers["keep"] = np.where(layers["dropped"] > 0, (1 << 32) - layers["dropped"], 0)
         if schedules is not None:
             self.plan.schedules = rates.size
             self.rates = np.concatenate([self.rates, schedules.ravel()])

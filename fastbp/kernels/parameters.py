@@ -10,13 +10,6 @@ from fastbp.kernels.check import are_equal
 from fastbp.kernels.encoder.features import periodic_stride
 from fastbp.kernels.packing import copy, pack_weights, unpack_weights
 from fastbp.kernels.products.gemm import count_panels
-from fastbp.kernels.tuning import EMBEDDED
-
-
-@inline
-def _rows_of_encoder(plan):
-    """Rows of the parameters of an encoder that are padded to registers: of periodic embeddings."""
-    return 2 * plan.frequencies + EMBEDDED * (plan.frequencies + 1)
 
 
 @when_tabular
@@ -26,9 +19,9 @@ def _pack_encoder(plan, params, packed):
     source = params + plan.encoder_params
     copy(source, packed + plan.scales, features)
     source = source + features
-    for row in range(_rows_of_encoder(plan)):
+    for row in range(plan.period_rows):
         copy(source + row * count, packed + plan.periods + row * stride, count)
-    source = source + _rows_of_encoder(plan) * count
+    source = source + plan.period_rows * count
     copy(source, packed + plan.table, plan.table_rows * plan.embedding)
     for number in range(plan.n_layers):
         layer = plan.layers[number]
@@ -43,9 +36,9 @@ def _unpack_encoder(plan, packed, params):
     target = params + plan.encoder_params
     copy(packed + plan.scales, target, features)
     target = target + features
-    for row in range(_rows_of_encoder(plan)):
+    for row in range(plan.period_rows):
         copy(packed + plan.periods + row * stride, target + row * count, count)
-    target = target + _rows_of_encoder(plan) * count
+    target = target + plan.period_rows * count
     copy(packed + plan.table, target, plan.table_rows * plan.embedding)
     for number in range(plan.n_layers):
         layer = plan.layers[number]

@@ -103,6 +103,7 @@ Plan = Record(
     columns="numbers in such a row",
     periodic="columns of numbers that have periodic embeddings",
     frequencies="in each of these",
+    period_rows="of the parameters of these: one number a column",
     plain="columns that are features as they are",
     coded="columns of codes: rows of the table of embeddings",
     embedding="numbers in such a row",
