@@ -326,7 +326,6 @@ def _fit_each(nets, data, histories, options, progress, chosen) -> None:
         except DivergenceError as error:
             record(k, error.history, "divergence")  # type: ignore[attr-defined]
         except BaseException as error:
-            halt.set()
             if hasattr(error, "history"):
                 record(k, error.history)
             raise
@@ -338,7 +337,7 @@ def _fit_each(nets, data, histories, options, progress, chosen) -> None:
     work = float(data.count_of_rows(len(nets))[chosen].sum()) * threads.flop_of_sample(nets._one.sizes) * epochs
     members = threads.members_for(work, options[0]["n_threads"], threads.FLOP_PER_START)
     try:
-        threads.divide(train, chosen.tolist(), min(len(chosen), members))
+        threads.divide(train, chosen.tolist(), min(len(chosen), members), halt)
     finally:
         if bar is not None:
             bar.close()

@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastbp.kernels.groups import BEYOND_LAYERS, BLENDS, PERIODS, SCALES, TABLE
+from fastbp.kernels.groups import BEYOND_LAYERS, BLENDS, DECAY, PERIODS, SCALES, TABLE
 from fastbp.kernels.tuning import EMBEDDED
 from fastbp.optimizers import N_HYPER
 
-RATE, EPSILON, DECAY = 0, 3, 4  # of the hyper-parameters of a rule
+RATE, EPSILON = 0, 3  # which of the hyper-parameters of a rule they are
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,13 @@ class Rates:
 
     With it the weights of a layer of n inputs are W = V / sqrt(n) of numbers V of order 1 that the rule steps on: for W itself, a
     rate 1 / sqrt(n) times as large, an epsilon and a decay sqrt(n) times.
+
+    Parameters
+    ----------
+    neural_tangent : bool
+    biases, scales, periods, table, blends : float
+        Of the biases, which do not decay, the scales of the features, the periodic embeddings, the table of embeddings, and the
+        betas of parametric activations.
     """
 
     neural_tangent: bool = True

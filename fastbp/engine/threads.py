@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from threading import Lock, current_thread, main_thread
+from threading import Event, Lock, current_thread, main_thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -79,9 +79,17 @@ def members_for(flop: float, limit: int | None, least: float = FLOP_PER_MEMBER) 
     return max(1, min(most, int(flop / least)))
 
 
-def divide(work: Callable[[Part], None], parts: Iterable[Part], members: int) -> None:
-    """``work(part)`` of every part, by so many threads, one of which is this; no more after an error or Ctrl-C."""
+def divide(work: Callable[[Part], None], parts: Iterable[Part], members: int, halt: Event | None = None) -> None:
+    """``work(part)`` of every part, by so many threads, one of which is this; no more after an error or Ctrl-C.
+
+    `halt` is set then, for the parts that are being worked on.
+    """
     waiting = deque(parts)
+
+    def end() -> None:
+        waiting.clear()
+        if halt is not None:
+            halt.set()
 
     def take() -> None:
         while True:
@@ -92,7 +100,7 @@ def divide(work: Callable[[Part], None], parts: Iterable[Part], members: int) ->
             try:
                 work(part)
             except BaseException:
-                waiting.clear()
+                end()
                 raise
 
     if members == 1:
@@ -107,8 +115,9 @@ def divide(work: Callable[[Part], None], parts: Iterable[Part], members: int) ->
             take()
             for other in begun:
                 other.result()
-        finally:
-            waiting.clear()
+        except BaseException:
+            end()
+            raise
 
 
 def usable_threads() -> int:

@@ -12,38 +12,30 @@ from fastbp.kernels.packing import copy, pack_weights, unpack_weights
 from fastbp.kernels.products.gemm import count_panels
 
 
-@when_tabular
-def _pack_encoder(plan, params, packed):
-    """Scales, periodic embeddings, table and betas from the user's flat vector; what is between and after them stays 0."""
-    features, count, stride = plan.layers[0].n_in, plan.periodic, periodic_stride(plan, packed)
-    source = params + plan.encoder_params
-    copy(source, packed + plan.scales, features)
-    source = source + features
-    for row in range(plan.period_rows):
-        copy(source + row * count, packed + plan.periods + row * stride, count)
-    source = source + plan.period_rows * count
-    copy(source, packed + plan.table, plan.table_rows * plan.embedding)
-    for number in range(plan.n_layers):
-        layer = plan.layers[number]
-        if layer.blend > 0:
-            copy(params + layer.blend_params, packed + layer.blend, layer.n_out)
+def _moving(move):
+    move = inline(move)
+
+    @when_tabular
+    def move_encoder(plan, params, packed):
+        """Scales, periodic embeddings, table and betas; what is between and after them in the packed buffer stays 0."""
+        features, count, stride = plan.layers[0].n_in, plan.periodic, periodic_stride(plan, packed)
+        own = params + plan.encoder_params
+        move(own, packed + plan.scales, features)
+        own = own + features
+        for row in range(plan.period_rows):
+            move(own + row * count, packed + plan.periods + row * stride, count)
+        own = own + plan.period_rows * count
+        move(own, packed + plan.table, plan.table_rows * plan.embedding)
+        for number in range(plan.n_layers):
+            layer = plan.layers[number]
+            if layer.blend > 0:
+                move(params + layer.blend_params, packed + layer.blend, layer.n_out)
+
+    return move_encoder
 
 
-@when_tabular
-def _unpack_encoder(plan, packed, params):
-    """What `_pack_encoder` packs, into the user's flat vector."""
-    features, count, stride = plan.layers[0].n_in, plan.periodic, periodic_stride(plan, packed)
-    target = params + plan.encoder_params
-    copy(packed + plan.scales, target, features)
-    target = target + features
-    for row in range(plan.period_rows):
-        copy(packed + plan.periods + row * stride, target + row * count, count)
-    target = target + plan.period_rows * count
-    copy(packed + plan.table, target, plan.table_rows * plan.embedding)
-    for number in range(plan.n_layers):
-        layer = plan.layers[number]
-        if layer.blend > 0:
-            copy(packed + layer.blend, params + layer.blend_params, layer.n_out)
+_pack_encoder = _moving(lambda own, packed, count: copy(own, packed, count))
+_unpack_encoder = _moving(lambda own, packed, count: copy(packed, own, count))
 
 
 @kernel
@@ -64,7 +56,7 @@ def unpack_layers(plan, packed, params):
         layer = plan.layers[number]
         unpack_weights(packed + layer.pack, params + layer.weights, params + layer.biases, layer.n_in, layer.n_out)
     if plan.tabular == 1:
-        _unpack_encoder(plan, packed, params)
+        _unpack_encoder(plan, params, packed)
 
 
 @kernel

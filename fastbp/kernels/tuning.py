@@ -57,7 +57,7 @@ NARROW_PIECE = 1 << 12  # samples of a long mini-batch between two looks at how 
 NARROW_ROWS, NARROW_CHAINS = 3, 4  # of a tile of sums over the samples, which run side by side
 
 # encoders of tables (`encoder/`)
-EMBEDDED = 3  # numbers of a periodic embedding beside the column itself
+EMBEDDED = 3  # numbers of a periodic embedding beside the column itself; `feature_gradients.py` has so many sums
 
 SPINS = 4096  # turns at the barrier before the first yield, about 20 us
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
@@ -24,7 +23,6 @@ from fastbp.tabular_network import TabularNetwork
 Array = NDArray[Any]
 
 FEW_ROWS, FEW_BATCH, MANY_BATCH = 4000, 64, 128  # twice as large mini-batches take half of the time where rows are many
-HEEDED = 0.1  # seconds between two looks for Ctrl-C
 
 
 @dataclass(frozen=True)
@@ -133,38 +131,18 @@ def train_all(
     Interrupted, those that have begun; it is an interrupt if there are none.
     """
     members = min(len(parts), n_threads or threads.usable_threads())
+    done: list[Trained | None] = [None] * len(parts)
     halt = Event()
-    own = n_threads if members == 1 else 1
-    jobs = list(zip(parts, seeds, strict=True))
-    done: list[Trained] = []
-    if members == 1:
-        for held, seed in jobs:
-            try:
-                done.append(train(recipe, task, held, seed, own, halt, told))
-            except KeyboardInterrupt:
-                if not done:
-                    raise
-                break
-            if not done[-1].is_whole:
-                break
-        return done
-    with ThreadPoolExecutor(members) as pool:
-        futures = [pool.submit(train, recipe, task, held, seed, own, halt, told) for held, seed in jobs]
-        try:
-            # with a limit of time, for a wait without one may not heed Ctrl-C
-            while wait(futures, HEEDED, FIRST_EXCEPTION).not_done and not any(each.done() and each.exception() for each in futures):
-                pass
-        except KeyboardInterrupt:
-            halt.set()
-        finally:
-            for future in futures:
-                future.cancel()
-    for future in futures:
-        if not future.cancelled():
-            try:
-                done.append(future.result())
-            except KeyboardInterrupt:  # it had not come to the end of an epoch
-                continue
-    if not done:
-        raise KeyboardInterrupt
-    return done
+
+    def train_one(number: int) -> None:
+        if not halt.is_set():
+            done[number] = found = train(recipe, task, parts[number], seeds[number], n_threads if members == 1 else 1, halt, told)
+            if not found.is_whole:
+                halt.set()
+
+    try:
+        threads.divide(train_one, range(len(parts)), members, halt)
+    except KeyboardInterrupt:
+        if not any(done):
+            raise
+    return [each for each in done if each is not None]

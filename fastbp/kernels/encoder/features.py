@@ -15,7 +15,7 @@ from math import pi
 from fastbp.compiler import inline, when_tabular
 from fastbp.kernels.packing import fill
 from fastbp.kernels.products.gemm import count_panels, panel_width
-from fastbp.kernels.team import barrier, share
+from fastbp.kernels.team import share
 from fastbp.kernels.tuning import EMBEDDED
 from fastbp.simd.register import fma, like, load, load_first, store, width
 from fastbp.simd.vmath import cos
@@ -92,4 +92,3 @@ def encode_samples(plan, work, data, samples, rows, team):
         for p in range(count_panels(count, work)):
             for i in range(p * panel, (p + 1) * panel, width(work)):
                 store(a, p * stride + s * panel + i % panel, load(row, i) * load(scales, i))
-    barrier(team)
