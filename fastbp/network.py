@@ -13,6 +13,7 @@ from fastbp.engine.parameters import Gradients, Parameters, parameter_offsets
 from fastbp.engine.session import FIRST_RATE, Session, seconds_of_call
 from fastbp.engine.trainer import Trainer
 from fastbp.engine.turn import Turn
+from fastbp.exports.methods import Exports
 from fastbp.files import model_file
 from fastbp.kernels.modes import DIFFERENTIATE, EVALUATE
 
@@ -25,7 +26,7 @@ EMBEDDED = ("_handle", "_former_handles")  # what compiled code has of a network
 FIXED = ("sizes", "hidden", "output", "loss_function", "dtype", "input_scale")  # what the buffers of the kernels are laid out for
 
 
-class Network(Parameters):
+class Network(Parameters, Exports):
     """A fully connected network: z_l = a_(l-1) W_l^T + b_l, a_l = f_l(z_l), a_0 = s x with the input scale s.
 
     Parameters

@@ -26,6 +26,7 @@ ROOMS = {
     "engine": "engine gradcheck",
     "files": "files",
     "embed": "embed",
+    "exports": "exports",
     "network": "network networks training training_of_networks loading",
     "tools": "",
     "command line": "cli commands __main__",

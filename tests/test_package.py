@@ -152,7 +152,7 @@ DECLARED = {
     each.name: each.specifier
     for group in (
         PROJECT["project"]["dependencies"],
-        *(PROJECT["project"]["optional-dependencies"][e] for e in ("data", "tables", "test")),
+        *(PROJECT["project"]["optional-dependencies"][e] for e in ("data", "tables", "exports", "test")),
     )
     for each in map(Requirement, group)
     if each.name != "fastbp"
