@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from fastbp.commands.table import print_table
 from fastbp.engine import validation
 from fastbp.files import datasets, reading
 
+BROKEN_PIPE = 128 + 13  # what a shell makes of a process that SIGPIPE ends
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -36,12 +39,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         Exit status: 0; 1 if gradients are wrong, or could not be compared; 2 after bad input, with one line on standard error;
-        130 after Ctrl-C.
+        130 after Ctrl-C; 141 if what reads standard output has closed it.
     """
     arguments = _parser().parse_args(argv)
     arguments.argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        return arguments.run(arguments) or 0
+        status = arguments.run(arguments) or 0
+        sys.stdout.flush()  # what a reader has closed is found here, not while the interpreter ends
+        return status
+    except BrokenPipeError:  # of a reader such as `head`, which has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except (ValueError, OSError, ImportError) as error:
         print(f"fastbp {arguments.command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -69,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     table = train.add_argument_group("presets, which files are trained with: tables as they are, missing values and all")
     table.add_argument("--preset", choices=("fast", "default", "best"), help="how much is spent (default: default)")
     table.add_argument("--drop", type=_names, metavar="A,B", help="columns to leave out")
+    table.add_argument("--use", type=_names, metavar="A,B", help="columns to learn from, though their values seem to name rows")
     table.add_argument("--test", metavar="FILE", help="rows to test on, instead of a held-out quarter")
     table.add_argument("--metric", type=_names, metavar="A,B", help="what to print, by scikit-learn's names (default: the usual)")
     table.add_argument("--report", type=Path, metavar="HTML", help="a page about the columns, the training and the tests")

@@ -473,3 +473,11 @@ def test_no_speed_is_claimed_for_other_weights():
     assert "100" not in against
     assert train_command._speed(wrong._replace(difference=np.nan), 1000, 1)[1][1].startswith("none claimed")
     assert "100.0 x NumPy" in train_command._speed(wrong._replace(difference=1e-6), 1000, 1)[1][1]
+
+
+def test_a_reader_that_has_had_enough_ends_a_command_in_silence():
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb") as pipe:
+        done = subprocess.run([sys.executable, "-m", "fastbp", "info"], stdout=pipe, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (141, "")

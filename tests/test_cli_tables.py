@@ -157,6 +157,10 @@ def test_12_columns_that_name_rows(capsys):
     assert columns["day"][0] == "date"
     write(table=pd.DataFrame({"id": range(20), "one": 1, "kind": ["a", "b"] * 10}))
     assert "t.csv has no columns to learn from" in refused(capsys, "train", "t.csv", "--target", "kind")
+    assert trained(capsys, "t.csv", "kind", "--use", "id")[0] == {
+        "id": ("number", 0, 20),
+        "one": ("number", 0, 1, "left out: constant"),
+    }
 
 
 @pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y", "%Y-%m-%dT%H:%M:%S"])
@@ -295,6 +299,10 @@ BAD_OPTIONS = {
     "no such target": (["--target", "nothing"], "t.csv has no column 'nothing'; say which to predict: 'size', 'colour'"),
     "no such column": (["--target", "kind", "--drop", "size,nothing"], "--drop: t.csv has no column 'nothing'"),
     "target dropped": (["--target", "kind", "--drop", "kind"], "--drop: 'kind' is the target"),
+    "no column to use": (["--target", "kind", "--use", "nothing"], "--use: t.csv has no column 'nothing'"),
+    "target used": (["--target", "kind", "--use", "kind"], "--use: 'kind' is the target"),
+    "used and dropped": (["--target", "kind", "--use", "size", "--drop", "size"], "--use: 'size' is among what --drop leaves out"),
+    "useless": (["--target", "kind", "--use", "one"], "--use: nothing can be learnt from 'one': it is constant"),
     "no metric": (["--target", "kind", "--metric", "nothing"], "--metric: scikit-learn has no 'nothing'"),
     "metric of numbers": (["--target", "kind", "--metric", "r2"], "--metric: r2 is for regression"),
     "no test": (["--target", "kind", "--test", "absent.csv"], "there is no file absent.csv"),
@@ -309,7 +317,7 @@ BAD_OPTIONS = {
 
 @pytest.mark.parametrize("case", BAD_OPTIONS)
 def test_bad_options_are_one_clear_sentence(case, capsys, tmp_path):
-    write()
+    write(table=made().assign(one=1))
     options, message = BAD_OPTIONS[case]
     assert message in refused(capsys, "train", "t.csv", *options)
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]

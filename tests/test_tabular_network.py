@@ -258,6 +258,22 @@ def test_what_needs_columns_of_numbers_is_refused(tmp_path):
     assert not (tmp_path / "net.fastbp").exists()
 
 
+def test_what_would_leave_the_encoder_out_is_refused():
+    net, rows, y = make(Encoder(3, 2, 2, 9), [7])
+    before = net.params.copy()
+    for name, value in {"clip_norm": 1.0, "clip_value": 1.0, "gradient_tol": 0.1, "record_norms": True}.items():
+        with pytest.raises(ValueError, match=f"{name} must be left out: of a TabularNetwork"):
+            net.fit(rows, y, **{name: value})
+    for name in ("lm", "gauss-newton-cg"):
+        with pytest.raises(ValueError, match=f"optimizer='{name}' knows no encoder"):
+            net.fit(rows, y, optimizer=name)
+    assert net.params.tobytes() == before.tobytes()
+    tables = net.extra["table"].copy(), net.extra["scales"].copy()
+    first, *_, last = net.fit(rows, y, optimizer="lbfgs", epochs=30).loss
+    assert last < 0.5 * first
+    assert all((net.extra[name] != old).any() for name, old in zip(("table", "scales"), tables, strict=True))
+
+
 def test_first_weights_give_each_unit_deviation_1_and_a_bend_among_the_samples():
     net, rows, _ = make(Encoder(5, 3, 2, 30), [64, 64])
     rows = np.concatenate([np.random.default_rng(0).normal(size=(900, 8)), np.zeros((900, 2))], axis=1).astype(np.float32)

@@ -27,7 +27,7 @@ DEFAULTS = {
     "regression": ("r2", "neg_root_mean_squared_error", "neg_mean_absolute_error", "neg_median_absolute_error"),
 }
 NEGATED = "neg_"
-FEWEST_RESAMPLES, MOST_RESAMPLES = 100, 500
+FEWEST_RESAMPLES, MOST_RESAMPLES = 100, 250
 RESAMPLED_ROWS = 2_000_000  # in all, about so many
 LEVEL = 0.95
 

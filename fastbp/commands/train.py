@@ -32,7 +32,7 @@ SOMETHING_KEPT = "{} is of a training that did not end; --resume would have gone
 
 
 PLAIN_OPTIONS = {"hidden": (64,), "batch_size": 32, "lr": None, "optimizer": "adam", "validation_fraction": None, "resume": False}
-PRESET_OPTIONS = {"preset": None, "test": None, "metric": None, "drop": (), "report": None}
+PRESET_OPTIONS = {"preset": None, "test": None, "metric": None, "drop": (), "use": (), "report": None}
 PLAIN_EPOCHS = 40
 
 

@@ -21,7 +21,7 @@ from fastbp.commands.interrupts import interrupts
 from fastbp.commands.saved import TableModel, predictions_of, with_target
 from fastbp.commands.table import print_columns, print_table
 from fastbp.files import datasets, reading, table_model
-from fastbp.files.raw_table import DROPPED, RawTable
+from fastbp.files.raw_table import DROPPED, NAMES_ROWS, RawTable
 
 Array = NDArray[Any]
 
@@ -110,10 +110,12 @@ def _train(arguments: argparse.Namespace) -> Training:
     y, task, names = datasets.target_of(table, target, task)
     wanted = metrics.names_for(task, arguments.metric)
     classes = names if task == "classification" else []
-    rows = _rows(whole, target, arguments.drop)
+    rows = _rows(whole, target, arguments.drop, arguments.use)
     learnt = [row for row in rows if not row.why]
     if not learnt:
-        raise ValueError(f"{table.path} has no columns to learn from: each is left out")
+        raise ValueError(
+            f"{table.path} has no columns to learn from: each is left out; what only seems to name rows is kept by --use A,B"
+        )
     if arguments.test is None:
         kept, held = split.held_out(y, classes, arguments.seed)
         train_table, y_train = table.rows(kept), y[kept]
@@ -163,19 +165,27 @@ def _of_named(name: str, target: str | None, task: str | None) -> tuple[RawTable
     return RawTable.of(name, {**columns, target: values}), target, data.task
 
 
-def _rows(table: RawTable, target: str, drop: list[str]) -> list[Row]:
+def _rows(table: RawTable, target: str, drop: list[str], use: list[str]) -> list[Row]:
     """What is told of each column; of those that are left out, why."""
-    for name in drop:
-        if name not in table:
-            raise ValueError(f"--drop: {table.path} has no column {name!r}; it has {table}")
-        if name == target:
-            raise ValueError(f"--drop: {name!r} is the target")
+    for option, names in (("--drop", drop), ("--use", use)):
+        for name in names:
+            if name not in table:
+                raise ValueError(f"{option}: {table.path} has no column {name!r}; it has {table}")
+            if name == target:
+                raise ValueError(f"{option}: {name!r} is the target")
+    for name in use:
+        if name in drop:
+            raise ValueError(f"--use: {name!r} is among what --drop leaves out")
     rows = []
     for name in table.columns:
         kind = table.kind(name)
         if name == target:
             continue
         why = DROPPED if name in drop else table.why_useless(name)
+        if name in use:
+            if why not in ("", NAMES_ROWS):
+                raise ValueError(f"--use: nothing can be learnt from {name!r}: it is {why}")
+            why = ""
         missing, cells = table.without(name, kind), table.columns[name].values
         distinct = 0 if table.columns[name].problem else len(set(cells[~missing].tolist()))
         rows.append(Row(name, kind, int(missing.sum()), distinct, why))

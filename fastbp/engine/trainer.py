@@ -118,6 +118,11 @@ class Trainer:
         self._running = RunningRule(optimizers.get(optimizer))
         self._l2 = real("l2", l2)
         self._extra = regularization.checked(len(net.hidden), l1, clip_norm, clip_value, max_norm, dropout, input_dropout)
+        if net.encoder:
+            of_gradients = {"clip_norm": clip_norm, "clip_value": clip_value, "gradient_tol": gradient_tol}
+            for name, value in (of_gradients | {"record_norms": record_norms or None}).items():
+                if value is not None:
+                    raise ValueError(f"{name} must be left out: of a TabularNetwork, gradients of the encoder are not kept")
         self._drops_inputs = regularization.drops_inputs(self._extra)
         self._schedule = schedules.get(schedule)
         self._rng = net.rng if rng is None else validation.generator(rng)

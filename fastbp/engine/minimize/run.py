@@ -44,6 +44,8 @@ def check(net: Any, minimizer: Minimizer, given: dict[str, Any], defaults: dict[
 def check_network(net: Any, minimizer: Minimizer, argument: str = "optimizer") -> None:
     """Raise for a network that a minimiser, given through this argument, is not for."""
     asked, count = f"{argument}={minimizer.name!r}", net._vector.size
+    if net.encoder and minimizer.needs_squares:
+        raise ValueError(f"{asked} knows no encoder, and a TabularNetwork has one: take {argument}='lbfgs', or an update rule")
     if minimizer.needs_squares and type(net.loss_function) is not SquaredError:
         raise ValueError(
             f"{asked} needs a loss that is a sum of squares, 'squared', not {net.loss_function.name!r}: take {argument}='lbfgs', or"
