@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
 DOCUMENTS += [path for folder in ("docs", "benchmarks", "fastbp", "examples") for path in sorted((ROOT / folder).rglob("*.md"))]
 DOCUMENTS += [path for folder in ("benchmarks", "examples", "tests/reliability") for path in sorted((ROOT / folder).glob("*.py"))]
-PROGRAMS = "fastbp", "python", "asv", "tox", "ruff", "mypy", "pip", "pytest", r"\."
+PROGRAMS = "fastbp", "python", "asv", "tox", "ruff", "mypy", "pip", "pytest", "make -C", r"\."
 
 QUICK = "--quick --rounds 2 --workload walkthrough"
 ACCURACY = "--quick --rounds 1 --workload moons"
@@ -122,9 +122,11 @@ ELSEWHERE = {
     # which has that of tables in it
     "pip install 'fastbp[tables]'": (CI, "python -m pip install --quiet -e '.[test]'\n"),
     "pip install '.[tables]'": (CI, "python -m pip install --quiet -e '.[test]'\n"),
-    "python -m pip install .": (CI, 'python -m pip install --quiet "$root"\n'),
+    "python -m pip install '.[cli]'": (CI, 'python -m pip install --quiet "$root"[cli]\n'),
     "fastbp train digits": (CI, "fastbp train digits &&"),
     "python -m pip install -e '.[test]'": (CI, "python -m pip install --quiet -e '.[test]'\n"),
+    "python -m pip install '.[docs]'": (CI, "python -m pip install --quiet -e '.[docs]'\n"),
+    "make -C docs html": (CI, "make -C docs html links "),
     "python -m pip install -e '.[test,lint]'": (CI, "python -m pip install --quiet -e '.[lint]'\n"),
     "python -m pip install -e '.[bench]'": (CI, "python -m pip install --quiet -e '.[bench]'\n"),
     "python -m pip install -e '.[matrix]'": (CI, "python -m pip install --quiet -e '.[matrix]'\n"),

@@ -152,7 +152,7 @@ DECLARED = {
     each.name: each.specifier
     for group in (
         PROJECT["project"]["dependencies"],
-        *(PROJECT["project"]["optional-dependencies"][e] for e in ("data", "tables", "exports", "test")),
+        *(PROJECT["project"]["optional-dependencies"][e] for e in ("plot", "cli", "data", "tables", "exports", "test")),
     )
     for each in map(Requirement, group)
     if each.name != "fastbp"
@@ -162,7 +162,7 @@ PINS = {
     for each in PROJECT["tool"]["tox"]["env_run_base"]["deps"]
 }
 NO_NEWER = {"skrub"}  # than the oldest that does what is needed
-BROUGHT = {"scipy", "pyparsing"}  # by scikit-learn and matplotlib
+BROUGHT = {"scipy", "threadpoolctl", "pyparsing"}  # by scikit-learn and matplotlib
 
 
 def lower_bound(specifier):
