@@ -9,8 +9,6 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fastbp._version import __version__ as __version__
-
 _MODULES = {
     "estimators": "MLPClassifier MLPRegressor",
     "gradcheck": "GradientReport",
@@ -36,6 +34,7 @@ _CLASSES = ("activations", "losses", "minimizers", "optimizers")  # whose ``__al
 
 
 if TYPE_CHECKING:
+    __version__: str
     from fastbp import activations as activations
     from fastbp import baseline as baseline
     from fastbp import embed as embed
@@ -89,9 +88,21 @@ else:
         assignments = (node for node in ast.parse(source).body if isinstance(node, ast.Assign))
         return list(next(ast.literal_eval(each.value) for each in assignments if ast.unparse(each.targets[0]) == "__all__"))
 
+    @cache
+    def _version() -> str:
+        """The tag of the release, as the installed package has it."""
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("fastbp")
+        except PackageNotFoundError:  # sources that are imported from where they lie
+            return "0+unknown"
+
     def __getattr__(name: str) -> Any:
         if name in _SUBMODULES:
             return import_module(f"fastbp.{name}")
+        if name == "__version__":
+            return _version()
         if name == "__all__":
             return ["__version__", *_HOME, *_classes()]
         # to look for a name of no class, nothing is read

@@ -13,8 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fastbp import bench
-from fastbp._version import __version__
+from fastbp import __version__, bench
 from fastbp.commands import cache as cache_command
 from fastbp.commands import evaluate as evaluate_command
 from fastbp.commands import predict as predict_command

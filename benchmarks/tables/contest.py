@@ -101,7 +101,7 @@ def small_table(classify):
 
 def versions(who):
     """Of Python, and of all that the contestant stands on."""
-    from fastbp._version import __version__
+    from fastbp import __version__
 
     names = dict.fromkeys(("numpy", "scikit-learn", *who.modules))
     names.pop("sklearn", None)  # by which name it is imported

@@ -71,7 +71,7 @@ class Machine:
 
 def describe() -> dict[str, Any]:
     """CPU, cores, versions and date: what every published figure has to carry."""
-    from fastbp._version import __version__
+    from fastbp import __version__
     from fastbp.simd.register import register_bytes
 
     return {
