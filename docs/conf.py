@@ -8,7 +8,10 @@ from pathlib import Path
 from fastbp import __version__
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))  # for `mathml`, beside this file
+sys.path.insert(0, str(HERE))  # for what is beside this file
+import class_pictures  # noqa: E402
+
+PICTURED = class_pictures.classes()
 
 project, author, copyright = "fastbp", "The fastbp developers", "The fastbp developers, BSD-3-Clause"
 version = release = __version__
@@ -16,6 +19,7 @@ version = release = __version__
 extensions = [
     *("sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.viewcode"),
     *("numpydoc", "myst_parser", "sphinx_gallery.gen_gallery", "sphinx_copybutton", "mathml"),
+    "matplotlib.sphinxext.plot_directive",
 ]
 exclude_patterns = ["_build", "_templates", "auto_examples/*.ipynb"]
 templates_path = ["_templates"]
@@ -27,8 +31,13 @@ myst_heading_anchors = 3
 
 autosummary_generate = True
 autodoc_typehints = "none"  # they are in the docstrings, with shapes
-numpydoc_class_members_toctree = False
-numpydoc_show_inherited_class_members = False
+numpydoc_show_class_members = False  # each is documented below its class
+
+plot_include_source = True
+plot_html_show_source_link = plot_html_show_formats = False
+plot_formats = ["svg"]
+plot_rcparams = {"figure.figsize": (5.5, 3), "figure.constrained_layout.use": True}
+plot_apply_rcparams = True
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
@@ -107,6 +116,9 @@ def _as_written(app, what, name, obj, options, lines):
         line = re.sub(r":(?:ref|term):`([^`<]+?)(?:\s*<[^`]*>)?`", r"\1", line)
         parts = re.split(r"(`+[^`]*`+)", line)
         lines[number] = "".join(part if part.startswith("`") else part.replace("|", "\\|") for part in parts)
+    if obj in PICTURED:
+        program = class_pictures.example(obj).splitlines()
+        lines += ["", ".. rubric:: Example", "", ".. plot::", "", *(f"   {line}" for line in program), ""]
 
 
 def setup(app):

@@ -62,6 +62,14 @@ class GradientReport:
         Samples that lie on a kink of the loss. Each is left out for the parameters along which it has no derivative.
     left_out : int
         Parameters that are not compared: all samples are left out for them, or the tolerance of their layer is nan.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> net = fastbp.Network([2, 3, 1], "tanh", dtype="float64", rng=0)
+    >>> report = net.check_gradients([[0.5, -1.0], [2.0, 0.1]], [1.0, 0.0])
+    >>> report.passed, report.max_error < 1e-7
+    (True, True)
     """
 
     errors: list

@@ -26,6 +26,16 @@ def load(path) -> Network | Networks:
         If the file cannot be read.
     TypeError
         If `path` is no path and no binary file.
+
+    Examples
+    --------
+    >>> import io
+    >>> import fastbp
+    >>> net, file = fastbp.Network([2, 3, 1], rng=0), io.BytesIO()
+    >>> net.save(file)
+    >>> position = file.seek(0)
+    >>> (fastbp.load(file).params == net.params).all()
+    np.True_
     """
     settings, params, many = model_file.read(path)
     try:

@@ -338,7 +338,7 @@ class GridSearchCV(_Together, model_selection.GridSearchCV):
     >>> model = MLPClassifier((8,), max_iter=300, tol=0, n_iter_no_change=300, random_state=0)
     >>> search = GridSearchCV(model, {"alpha": [0.01, 1.0], "learning_rate_init": [0.003, 0.03]}).fit(X, y)
     >>> search.best_score_ > 0.95
-    True
+    np.True_
     """
 
 
@@ -363,4 +363,15 @@ class RandomizedSearchCV(_Together, model_selection.RandomizedSearchCV):
     See Also
     --------
     GridSearchCV : All candidates of a grid.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastbp import MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> rates = {"learning_rate_init": [1e-3, 3e-3, 1e-2, 3e-2]}
+    >>> estimator = MLPClassifier((8,), max_iter=100, n_iter_no_change=100, random_state=0)
+    >>> search = RandomizedSearchCV(estimator, rates, n_iter=3, cv=3, random_state=0).fit(X, y)
+    >>> len(search.cv_results_["mean_test_score"]), search.best_score_ > 0.9
+    (3, np.True_)
     """

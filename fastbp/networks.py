@@ -56,7 +56,7 @@ class Networks:
     >>> nets(np.zeros((5, 2))).shape
     (100, 5, 1)
     >>> nets[7]
-    Network([2, 3, 1], hidden=['tanh'], loss=Squared(), dtype='float32')
+    Network([2, 3, 1], hidden=['tanh'], loss=SquaredError(reduction='half_sum'), dtype='float32')
     """
 
     def __init__(

@@ -5,10 +5,12 @@ from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
 import fastbp
-from fastbp import activations, losses, optimizers
+from fastbp import activations, losses, optimizers, schedules
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -88,10 +90,30 @@ def test_commands_are_understood():
         _parser().parse_args(command.split())
 
 
-def test_the_page_of_classes_is_that_of_the_registries():
-    spec = spec_from_file_location("classes", ROOT / "docs" / "classes.py")
+def module_of_docs(name):
+    spec = spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+CLASS_PICTURES = module_of_docs("class_pictures")
+
+
+@pytest.mark.parametrize("cls", CLASS_PICTURES.classes(), ids=lambda cls: cls.__name__)
+def test_examples_of_classes_draw_something(cls):
+    exec(compile(CLASS_PICTURES.example(cls), cls.__name__, "exec"), {})
+    (axes,) = plt.gcf().axes
+    drawn = [line.get_ydata() for line in axes.lines] or [[patch.get_height() for patch in axes.patches]]
+    plt.close()
+    assert axes.get_xlabel()
+    for values in drawn:
+        assert np.isfinite(values).all()
+    assert cls is schedules.Constant or any(np.ptp(values) > 0 for values in drawn)
+
+
+def test_the_page_of_classes_is_that_of_the_registries():
+    module = module_of_docs("classes")
     assert PAGES["classes.md"].read_text(encoding="utf-8") == module.page(), "run python docs/classes.py"
     assert module.page().count("\n| `") >= 27
 
@@ -125,7 +147,7 @@ def test_every_public_name_has_a_page_of_reference():
     assert len(pages) == len(listed) > 75
 
 
-INSIDE = {"get", "Initializer", "Schedule", "kind_of_network"}  # what rooms use of each other
+INSIDE = {"get", "Initializer", "Schedule", "kind_of_network", "check_gradients"}  # what rooms use of each other
 
 
 def public_names(module):

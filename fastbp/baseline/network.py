@@ -42,6 +42,13 @@ class Network:
     ------
     ValueError
         If a name is not known, a shape does not fit, or `output` contradicts the loss.
+
+    Examples
+    --------
+    >>> from fastbp import baseline
+    >>> net = baseline.Network([2, 3, 1], "tanh", rng=0)
+    >>> net.fit([[0.0, 1.0], [1.0, 0.0]], [[1.0], [0.0]], epochs=2)[1] > 0
+    True
     """
 
     def __init__(self, sizes, hidden="relu", loss="squared", *, output=None, dtype="float32", weights=None, biases=None, rng=None):
@@ -259,6 +266,16 @@ def _limit_norms(weights, most):
 
 
 def from_network(net):
-    """Return a baseline with the settings of a `fastbp.Network` and copies of its parameters; it takes inputs that are scaled."""
+    """Return a baseline with the settings of a `fastbp.Network` and copies of its parameters; it takes inputs that are scaled.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastbp
+    >>> net = fastbp.Network([2, 3, 1], "tanh", dtype="float64", rng=0)
+    >>> X = np.ones((4, 2))
+    >>> bool(abs(fastbp.baseline.from_network(net)(X) - net(X)).max() < 1e-14)
+    True
+    """
     settings = {"output": net.output, "dtype": net.dtype, "weights": net.weights, "biases": net.biases}
     return Network(net.sizes, net.hidden, net.loss_function, **settings)

@@ -38,6 +38,20 @@ class CFunction:
         `network`, as that takes it.
     include : str
         The folder of fastbp.h.
+
+    Examples
+    --------
+    >>> import ctypes
+    >>> import numpy as np
+    >>> import fastbp
+    >>> net = fastbp.Network([3, 4, 1], "tanh", dtype="float64", rng=0)
+    >>> f = net.cfunc
+    >>> x, out = np.ones((2, 3)), np.empty((2, 1))
+    >>> number = ctypes.POINTER(ctypes.c_double)
+    >>> f.ctypes(f.network, 2, x.ctypes.data_as(number), out.ctypes.data_as(number))
+    0
+    >>> (out == net(x)).all()
+    np.True_
     """
 
     include = str(Path(__file__).parent)

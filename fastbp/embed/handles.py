@@ -124,6 +124,14 @@ def prepare(net: Any, rows: int = ROWS, threads: int | None = None) -> NetworkHa
     ------
     ValueError, TypeError
         Naming the argument at fault.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> net = fastbp.Network([3, 4, 1], rng=0)
+    >>> handle = fastbp.embed.prepare(net, rows=512, threads=4)
+    >>> handle.rows, handle.threads
+    (512, 4)
     """
     rows = integer("rows", rows)
     if rows > LONG_BATCH:  # up to which a gradient is computed in one block, here as in Python

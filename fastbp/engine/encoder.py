@@ -95,6 +95,14 @@ class Rates:
     biases, scales, periods, table, blends : float
         Of the biases, which do not decay, the scales of the features, the periodic embeddings, the table of embeddings, and the
         betas of parametric activations.
+
+    Examples
+    --------
+    >>> from fastbp import TabularClassifier
+    >>> from fastbp.tabular import Rates, Recipe
+    >>> slow = Recipe(rates=Rates(periods=0.01, table=0.5))
+    >>> TabularClassifier(slow).preset.rates.periods
+    0.01
     """
 
     neural_tangent: bool = True

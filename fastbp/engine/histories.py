@@ -21,6 +21,14 @@ class Histories:
         At the beginning of the epoch.
     stopped_by : list of str or None
         Of each network: as in `History`, or "divergence": it has the parameters after its last epoch whose loss was finite.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> nets = fastbp.Networks(4, [1, 3, 1], rng=0)
+    >>> histories = nets.fit([[0.0], [1.0]], [1.0, 2.0], epochs=5)
+    >>> histories.loss.shape, len(histories[2].loss)
+    ((4, 5), 5)
     """
 
     loss: np.ndarray

@@ -31,6 +31,13 @@ class History:
     stopped_by : str or None
         "tol", "gradient_tol", "patience", "callback", "interrupt" (Ctrl-C), "converged" (a minimiser finds no step that lowers the
         loss), or None if all epochs were run.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> history = fastbp.Network([1, 1], rng=0).fit([[0.0], [1.0]], [1.0, 2.0], epochs=3, batch_size=2)
+    >>> len(history.loss), history.learning_rate, history.stopped_by
+    (3, [0.01, 0.01, 0.01], None)
     """
 
     loss: list[float] = field(default_factory=list)

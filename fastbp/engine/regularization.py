@@ -78,6 +78,13 @@ def dropout_mask(seed: int, epoch: int, layer: int, n_rows: int, n_units: int, d
     ndarray (n_rows, n_units)
         0, or 1 / (1 - dropout) with the probability rounded to a multiple of 2^-32; a function of the arguments, whatever the
         mini-batches and threads.
+
+    Examples
+    --------
+    >>> from fastbp import dropout_mask
+    >>> mask = dropout_mask(seed=0, epoch=0, layer=1, n_rows=1000, n_units=10, dropout=0.5)
+    >>> mask.shape, sorted(set(mask.ravel().tolist())), bool(abs(mask.mean() - 1) < 0.05)
+    ((1000, 10), [0.0, 2.0], True)
     """
     if dropout == 0:
         return np.ones((n_rows, n_units))

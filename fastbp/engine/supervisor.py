@@ -28,6 +28,16 @@ class DivergenceError(ValueError):
         Its learning rate.
     message : str, optional
         Another text than the default.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> net = fastbp.Network([1, 4, 1], rng=0)
+    >>> try:
+    ...     net.fit([[1e3], [2e3]], [1.0, 2.0], optimizer=fastbp.SGD(1e9))
+    ... except fastbp.DivergenceError as error:
+    ...     print(error.epoch == len(error.history.loss))
+    True
     """
 
     def __init__(self, epoch: int, learning_rate: float, message: str | None = None) -> None:

@@ -40,7 +40,18 @@ File = str | os.PathLike[str] | IO[bytes]
 
 
 class ModelFormatError(ValueError):
-    """A model file that is damaged, is of a newer format, or is no model file."""
+    """A model file that is damaged, is of a newer format, or is no model file.
+
+    Examples
+    --------
+    >>> import io
+    >>> import fastbp
+    >>> try:
+    ...     fastbp.load(io.BytesIO(b"something else"))
+    ... except fastbp.ModelFormatError as error:
+    ...     print(type(error).__name__)
+    ModelFormatError
+    """
 
 
 def write(

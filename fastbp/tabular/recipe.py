@@ -48,6 +48,16 @@ class Recipe:
         One of so many parts of the rows is held out, of each network another.
     n_networks : int
         Of which the mean is taken.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastbp import TabularClassifier
+    >>> from fastbp.tabular import Recipe
+    >>> X, y = load_iris(return_X_y=True)
+    >>> small = Recipe(hidden_layer_sizes=(32,), n_networks=2, epochs=20)
+    >>> TabularClassifier(small, random_state=0).fit(X, y).score(X, y) > 0.9
+    True
     """
 
     hidden_layer_sizes: tuple[int, ...] = (128, 128, 128)
