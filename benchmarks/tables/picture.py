@@ -6,7 +6,7 @@ from benchmarks.tables.contestants import OURS
 from benchmarks.tables.data_sets import HALVES
 from benchmarks.tables.report import KINDS, summary
 from benchmarks.tables.scores import normalised, seconds
-from fastbp.plotting import _figure
+from fastbp.plotting._axes import new_figure
 
 NAME = "tabular.png"
 COLOURS = {"fastbp": "#0072B2", "RealMLP": "#D55E00"}  # of names that begin so; others are grey
@@ -20,8 +20,7 @@ def save(runs, names, directory):
     halves = [half for half in HALVES if any(len(found[half, kind][1]) for kind in KINDS)]
     if not halves:
         return
-    figure = _figure()
-    figure.set_size_inches(5.4 * len(KINDS), 3.6 * len(halves) + 0.3)
+    figure = new_figure(5.4 * len(KINDS), 3.6 * len(halves) + 0.3)
     panels = figure.subplots(len(halves), len(KINDS), squeeze=False, sharex=True, sharey=True)
     for line, half in zip(panels, halves, strict=True):
         for ax, kind in zip(line, KINDS, strict=True):

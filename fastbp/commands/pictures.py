@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbp.plotting._axes import palette
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -73,49 +75,15 @@ def learning_curves(histories: Sequence[Any], best: Sequence[int]) -> Callable[[
     return draw
 
 
-def confusion(counts: Array, classes: Sequence[str]) -> Callable[[Axes], None]:
-    """Rows of each class, by what they were predicted to be."""
-
-    def draw(ax: Axes) -> None:
-        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        ax.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
-        places = range(len(classes))
-        labels = [name if len(name) <= 12 else f"{name[:11]}\u2026" for name in classes]
-        ax.set_xticks(
-            places, labels, rotation=45 if max(map(len, labels)) > 3 else 0, ha="right" if max(map(len, labels)) > 3 else "center"
-        )
-        ax.set_yticks(places, labels)
-        ax.set(xlabel="predicted", ylabel="true")
-        for i in places:
-            for j in places:
-                colour = "white" if shares[i, j] > 0.5 else "#111111"
-                ax.text(j, i, str(counts[i, j]), ha="center", va="center", color=colour)
-
-    return draw
-
-
 def roc(curves: Sequence[tuple[str, Array, Array]]) -> Callable[[Axes], None]:
     """True positives against false ones, of each class against the others."""
 
     def draw(ax: Axes) -> None:
         ax.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":")
-        for number, (label, false, true) in enumerate(curves):
-            ax.plot(false, true, color=FIRST if len(curves) == 1 else f"C{number % 10}", lw=1.5, label=label)
+        for (label, false, true), colour in zip(curves, palette(len(curves)), strict=True):
+            ax.plot(false, true, color=colour, lw=1.5, label=label)
         ax.set(xlabel="false positives", ylabel="true positives")
         ax.legend(loc="lower right")
-
-    return draw
-
-
-def calibration(curves: Sequence[tuple[str, Array, Array]]) -> Callable[[Axes], None]:
-    """How often what was predicted with a probability is so."""
-
-    def draw(ax: Axes) -> None:
-        ax.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":")
-        for number, (label, said, true) in enumerate(curves):
-            ax.plot(said, true, "o-", color=FIRST if len(curves) == 1 else f"C{number % 10}", ms=4, lw=1.2, label=label)
-        ax.set(xlabel="predicted probability", ylabel="part that is so", xlim=(0, 1), ylim=(-0.02, 1.02))
-        ax.legend(loc="upper left")
 
     return draw
 

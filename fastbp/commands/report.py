@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbp import display
 from fastbp.commands import metrics, pictures
+from fastbp.plotting._classes import draw_calibration, draw_confusion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,7 +31,7 @@ pre { background: var(--soft); border-radius: .4rem; padding: .7rem; white-space
 .wide { overflow-x: auto; } table { border-collapse: collapse; }
 th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td:first-child { overflow-wrap: anywhere; min-width: 5rem; } 
-td + td { overflow-wrap: normal; } .number { text-align: right; font-variant-numeric: tabular-nums; }
+td + td { overflow-wrap: normal; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 0 2rem; align-items: start; }
 section { min-width: 0; } svg { display: block; width: 100%; height: auto; max-width: 34rem; }
 @media (prefers-color-scheme: dark) { body { background: #15181c; color: #e6e8eb; } }
@@ -95,24 +98,22 @@ def _section(title: str, content: str, note: str = "") -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Sequence[int] = ()) -> str:
-    def line(cells: Sequence[Any], tag: str) -> str:
-        kinds = [' class="number"' if i in numbers else "" for i in range(len(cells))]
-        return "".join(f"<{tag}{kind}>{escape(str(cell))}</{tag}>" for cell, kind in zip(cells, kinds, strict=True))
-
-    body = "\n".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
-    return f'<div class="wide"><table>\n<tr>{line(head, "th")}</tr>\n{body}\n</table></div>'
+    return f'<div class="wide">{display.table(head, rows, numbers)}</div>'
 
 
 def _of_classes(y: Array, predictions: metrics.Predictions, classes: list[str]) -> list[str]:
     """Confusion matrix, ROC and calibration."""
-    from sklearn.calibration import calibration_curve
     from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
     parts = []
     counts = confusion_matrix(y, predictions.values, labels=np.arange(len(classes)))
     if len(classes) <= pictures.MOST_CLASSES:
         size = (4.8, 1.6 + 0.33 * len(classes))
-        parts.append(_section("Confusion matrix", pictures.drawn("confusion-matrix", pictures.confusion(counts, classes), size)))
+        parts.append(
+            _section(
+                "Confusion matrix", pictures.drawn("confusion-matrix", partial(draw_confusion, counts=counts, names=classes), size)
+            )
+        )
     else:
         wrong = counts - np.diag(np.diag(counts))
         order = np.argsort(wrong, axis=None)[::-1][: pictures.MOST_CLASSES]
@@ -127,12 +128,17 @@ def _of_classes(y: Array, predictions: metrics.Predictions, classes: list[str]) 
             continue
         false, true, _ = roc_curve(of, probability)
         curves.append((f"{classes[k]} ({roc_auc_score(of, probability):.3f})", false, true))
-        true_part, said = calibration_curve(of, probability, n_bins=pictures.BINS, strategy="quantile")
-        calibrations.append((classes[k], said, true_part))
+        calibrations.append((classes[k], of, probability))
     if curves:
         parts.append(_section("ROC", pictures.drawn("roc", pictures.roc(curves)), "In brackets the area under the curve."))
         note = "How often a class is true, of rows with about the same probability of it; right on the dotted line."
-        parts.append(_section("Calibration", pictures.drawn("calibration", pictures.calibration(calibrations)), note))
+        parts.append(
+            _section(
+                "Calibration",
+                pictures.drawn("calibration", partial(draw_calibration, curves=calibrations, n_bins=pictures.BINS)),
+                note,
+            )
+        )
     return parts
 
 

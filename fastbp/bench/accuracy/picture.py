@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp.bench.plots import _title
-from fastbp.plotting import _figure
+from fastbp.plotting._axes import new_figure
+from fastbp.plotting._roofline import title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,8 +35,7 @@ def save(results: dict[str, Any], directory: Path) -> None:
     """Write to-accuracy.png."""
     problems = results["problems"]
     n_rows, n_columns = -(-len(problems) // COLUMNS), min(COLUMNS, len(problems))
-    figure = _figure()
-    figure.set_size_inches(3.6 * n_columns, 3.0 * n_rows + 0.8)
+    figure = new_figure(3.6 * n_columns, 3.0 * n_rows + 0.8)
     panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     lines: dict[str, Any] = {}
     for ax, result in zip(panels, problems, strict=False):
@@ -47,7 +46,7 @@ def save(results: dict[str, Any], directory: Path) -> None:
         ax.set_xlabel("seconds")
     for ax in panels[::n_columns]:
         ax.set_ylabel("lowest loss so far")
-    figure.suptitle(_title(results), fontsize="medium")
+    figure.suptitle(title_of(results), fontsize="medium")
     shown = [name for name in STYLES if name in lines]
     figure.legend(
         [lines[name] for name in shown],
