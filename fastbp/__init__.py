@@ -26,7 +26,7 @@ _MODULES = {
     "files.model_file": "ModelFormatError",
 }
 _SUBMODULES = [
-    *("activations", "baseline", "embed", "estimators", "gradcheck", "initializers", "losses", "minimizers"),
+    *("activations", "baseline", "callbacks", "embed", "estimators", "gradcheck", "initializers", "losses", "minimizers"),
     *("model_selection", "optimizers", "plotting", "schedules", "tabular", "textbook"),
 ]
 _HOME = {name: f"fastbp.{module}" for module, names in _MODULES.items() for name in names.split()}
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     __version__: str
     from fastbp import activations as activations
     from fastbp import baseline as baseline
+    from fastbp import callbacks as callbacks
     from fastbp import embed as embed
     from fastbp import estimators as estimators
     from fastbp import gradcheck as gradcheck

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp import activations, embed, gradcheck, initializers, losses, training
+from fastbp import activations, display, embed, gradcheck, initializers, losses, training
 from fastbp.engine import derivatives, memory, metrics, sparsity, threads, trace, validation
 from fastbp.engine.parameters import Gradients, Parameters, parameter_offsets
 from fastbp.engine.session import FIRST_RATE, Session, seconds_of_call
@@ -156,6 +156,8 @@ class Network(Parameters, Exports):
         hidden = [activation.name for activation in self.hidden]
         scale = "" if self.input_scale == 1.0 else f", input_scale={self.input_scale:g}"
         return f"Network({list(self.sizes)}, hidden={hidden}, loss={self.loss_function!r}, dtype={self.dtype.name!r}{scale})"
+
+    _repr_html_ = display.of_network
 
     def __getstate__(self):
         return {name: value for name, value in self.__dict__.items() if name not in (*SESSIONS, *EMBEDDED, "_turn")}

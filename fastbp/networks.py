@@ -4,6 +4,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from fastbp import display
 from fastbp.arguments import integer, position
 from fastbp.engine import memory, metrics, threads, validation
 from fastbp.engine.abreast import Crowd, samples_of
@@ -114,6 +115,8 @@ class Networks:
 
     def __repr__(self) -> str:
         return f"Networks({len(self)}, {repr(self._one).partition('(')[2]}"
+
+    _repr_html_ = display.of_networks
 
     def __getstate__(self):
         return {name: value for name, value in self.__dict__.items() if name not in ("_parts", "_turn")}

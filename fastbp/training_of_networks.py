@@ -14,7 +14,7 @@ from fastbp.engine.histories import Histories
 from fastbp.engine.regularization import NOTHING
 from fastbp.engine.supervisor import DivergenceError
 from fastbp.engine.trainer import Trainer, drawn_seed
-from fastbp.engine.watch import bar_of
+from fastbp.engine.watch import bar_of, wants_bar
 from fastbp.kernels.plan import DIVERGED, GIVEN, SHUFFLED, STOPPED, WITH_REPLACEMENT
 
 ORDERS = {True: SHUFFLED, False: GIVEN, "replacement": WITH_REPLACEMENT}
@@ -115,7 +115,7 @@ def fit(
     plain = {"batch_size": batch_size, "shuffle": shuffle, "clip_norm": clip_norm, "clip_value": clip_value, "max_norm": max_norm}
     plain |= {"input_dropout": input_dropout, "schedule": schedule, "tol": tol, "n_iter_no_change": n_iter_no_change}
     plain |= {"patience": patience, "n_threads": n_threads}
-    epochs, progress = validation.integer("epochs", epochs), boolean("progress", progress)
+    epochs, progress = validation.integer("epochs", epochs), wants_bar(progress)
     if minimizers.is_one(optimizer):
         raise ValueError(
             f"optimizer={optimizer!r} takes all samples of one network at once: call fit of each, nets[k].fit(X, y, optimizer=...)"

@@ -13,7 +13,7 @@ from fastbp import MLPClassifier, MLPRegressor, network
 
 def called_by_users():
     """(name, function, the text that documents it) of what a program calls: functions, methods, and classes that it makes."""
-    modules = [fastbp.textbook, fastbp.plotting, fastbp.estimators]
+    modules = [fastbp.textbook, fastbp.plotting, fastbp.callbacks, fastbp.estimators]
     for owner in (*(getattr(fastbp, name) for name in fastbp.__all__[1:]), *(vars(m)[n] for m in modules for n in vars(m))):
         if not getattr(owner, "__module__", "").startswith("fastbp") or owner.__name__.startswith("_"):
             continue

@@ -4,7 +4,14 @@ import json
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from fastbp import display
+from fastbp.arguments import position
+from fastbp.extras import require
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass
@@ -59,6 +66,44 @@ class History:
         lists = [value for value in vars(self).values() if isinstance(value, list) and value]
         for each in lists:
             del each[min(map(len, lists)) :]
+
+    def at(self, epoch: int) -> dict[str, float]:
+        """What was recorded of an epoch; norms by layers, as "weight_norm_1" and so on.
+
+        Parameters
+        ----------
+        epoch : int
+            From 0; -1 is the last.
+
+        Returns
+        -------
+        dict of float
+        """
+        k = position("epoch", epoch, len(self.loss))
+        found: dict[str, float] = {}
+        for name, values in vars(self).items():
+            if not isinstance(values, list) or k >= len(values):
+                continue
+            if isinstance(values[k], list):
+                found |= {f"{name[:-1]}_{layer}": value for layer, value in enumerate(values[k], start=1)}
+            else:
+                found[name] = values[k]
+        return found
+
+    def to_pandas(self) -> "DataFrame":
+        """A table: a row for each epoch, from 0, and a column for each item of `at`.
+
+        Raises
+        ------
+        ImportError
+            Without pandas.
+        """
+        pandas = require("pandas", "to_pandas")
+        rows = [self.at(epoch) for epoch in range(len(self.loss))]
+        table: DataFrame = pandas.DataFrame(rows, index=pandas.RangeIndex(len(rows), name="epoch"))
+        return table
+
+    _repr_html_ = display.of_history
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write `to_dict` as JSON to `path`."""

@@ -14,6 +14,7 @@ from fastbp.engine.rule import RunningRule
 from fastbp.engine.run import run
 from fastbp.engine.step_rates import StepRates
 from fastbp.engine.supervisor import DivergenceError
+from fastbp.engine.watch import wants_bar
 
 DIVERGED = (
     "training diverged: {} is not finite. The weights are as before the step, {}. Lower the learning rate (now {:g}), or scale X to"
@@ -138,7 +139,7 @@ class Trainer:
         self._callbacks = validation.functions("callbacks", callbacks)
         self._record_norms = boolean("record_norms", record_norms)
         self._record_score = boolean("record_score", record_score)
-        self._progress = boolean("progress", progress)
+        self._progress = wants_bar(progress)
         self._norms = self._record_norms or gradient_tol is not None
         self._seed: int | None = None  # of orders and masks, drawn when it is first needed
         self._stepping: Any = None  # the session, where it is set for steps

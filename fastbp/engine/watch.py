@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
+from fastbp.arguments import boolean
 from fastbp.engine import metrics
 from fastbp.engine.evaluation import Evaluation
 from fastbp.engine.held_out import HeldOut
@@ -15,6 +17,7 @@ from fastbp.engine.history import History
 from fastbp.engine.run_state import Moment
 from fastbp.engine.supervisor import Stopping
 from fastbp.engine.training_session import TrainingSession
+from fastbp.extras import require
 
 if TYPE_CHECKING:
     from fastbp.engine.minimize.run import Iterations
@@ -148,10 +151,19 @@ class Watch:
 
 
 def bar_of(epochs: int, done: int) -> Any:
-    """A progress bar for so many epochs."""
-    from tqdm.auto import tqdm
+    """A progress bar for so many epochs: a widget in notebooks where ipywidgets is there, else text."""
+    with catch_warnings():
+        simplefilter("ignore", require("tqdm", "progress=True").TqdmWarning)  # of a notebook without ipywidgets
+        from tqdm.auto import tqdm
 
     return tqdm(total=epochs, initial=done, unit="epoch")
+
+
+def wants_bar(progress: Any) -> bool:
+    """Whether a progress bar is asked for, after a check that there is one to be had."""
+    if boolean("progress", progress):
+        require("tqdm", "progress=True")
+    return bool(progress)
 
 
 def takes_moment(callback: Any) -> bool:
