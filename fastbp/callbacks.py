@@ -7,7 +7,6 @@ as they were asked for. Steps are epochs, from 0.
 
 from __future__ import annotations
 
-import os
 import weakref
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -85,7 +84,7 @@ class TensorBoard(_EveryEpoch):
 
     def __init__(self, log_dir: str | PathLike[str]) -> None:
         self._writer = _event_writer()(str(log_dir), flush_secs=FLUSH_SECONDS)
-        self._end = weakref.finalize(self, _close, self._writer, os.getpid())  # which the end of the process calls, too
+        self._end = weakref.finalize(self, self._writer.close)  # which the end of the process calls, too
 
     def _tell(self, epoch: int, history: History) -> None:
         for name, value in history.at(epoch).items():
@@ -114,12 +113,6 @@ def _event_writer() -> Any:
         else:
             return SummaryWriter
         raise
-
-
-def _close(writer: Any, process: int) -> None:
-    """End the thread of a writer, in the process that has it."""
-    if os.getpid() == process:
-        writer.close()
 
 
 class MLflow(_EveryEpoch):

@@ -9,7 +9,7 @@ EXTRAS = {  # of the package, which bring them
     "optuna": "optuna",
     "pandas": "data",
     "tensorboardX": "tensorboard",
-    "tqdm": "progress",
+    "tqdm": "cli",
 }
 
 
