@@ -87,8 +87,8 @@ def _diagram(sizes: Sequence[int], layers: Sequence[int | None]) -> str:
         for unit, y in units or ():
             spots = ((0, RADIUS),) if unit is not None else ((-4, 1), (0, 1), (4, 1))
             marks += [f'<circle cx="{x}" cy="{y + down:g}" r="{r}"/>' for down, r in spots]
-        label = "\u22ef" if layer is None else sizes[layer]
-        marks.append(f'<text x="{x}" y="{height - 4:g}" stroke="none" text-anchor="middle">{label}</text>')
+        label, low = ("\u22ef", middle + 4) if layer is None else (sizes[layer], height - 4)
+        marks.append(f'<text x="{x}" y="{low:g}" stroke="none" text-anchor="middle">{label}</text>')
     return (
         f'<svg role="img" aria-label="diagram of layers" width="{width}" height="{height:g}" viewBox="0 0 {width} {height:g}"'
         ' style="display:block;max-width:100%" font-size="12" fill="currentColor" stroke="currentColor">\n'

@@ -107,7 +107,7 @@ def fit(
     callbacks : iterable of callable
         ``callback(epoch, net, history)`` after every epoch (from 0); one that returns True stops the fit.
     progress : bool, default False
-        Show a tqdm bar.
+        Show a bar, by tqdm (extra ``cli``); in notebooks with ipywidgets a widget.
     n_threads : int, optional
         The most threads to use; by default as many as the work of a mini-batch repays. Never more than the least of the limits
         set when the fit begins: cores and quota of the process, ``OMP_NUM_THREADS``, ``NUMBA_NUM_THREADS``, `threadpoolctl`,

@@ -119,8 +119,12 @@ RUN = {
 # where else, and the text there that does it
 CI = ".ci/run"
 ELSEWHERE = {
-    # which has that of tables in it
-    "pip install 'fastbp[tables]'": (CI, "python -m pip install --quiet -e '.[test]'\n"),
+    # which has these in it
+    **{
+        f"pip install 'fastbp[{extra}]'": (CI, "python -m pip install --quiet -e '.[test]'\n")
+        for extra in ("tables", "plot", "cli")
+    },
+    "pip install 'fastbp[mlflow]'": ("tests/test_callbacks.py", 'pytest.importorskip("mlflow")'),
     "pip install '.[tables]'": (CI, "python -m pip install --quiet -e '.[test]'\n"),
     "python -m pip install '.[cli]'": (CI, 'python -m pip install --quiet "$root"[cli]\n'),
     "fastbp train digits": (CI, "fastbp train digits &&"),

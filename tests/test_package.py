@@ -152,7 +152,10 @@ DECLARED = {
     each.name: each.specifier
     for group in (
         PROJECT["project"]["dependencies"],
-        *(PROJECT["project"]["optional-dependencies"][e] for e in ("plot", "cli", "data", "tables", "exports", "tensorboard", "optuna", "test")),
+        *(
+            PROJECT["project"]["optional-dependencies"][e]
+            for e in ("plot", "cli", "data", "tables", "exports", "tensorboard", "optuna", "test")
+        ),
     )
     for each in map(Requirement, group)
     if each.name != "fastbp"

@@ -1,5 +1,6 @@
 """Pictures of layers, of classes and of a machine: they show the numbers in the style of their axes, and change nothing else."""
 
+import doctest
 import subprocess
 import sys
 
@@ -71,7 +72,6 @@ def test_a_picture_with_axes_leaves_pyplot_alone():
     code = (
         "import sys, numpy as np, fastbp\n"
         "from matplotlib.figure import Figure\n"
-        "before = {}\n"
         "fastbp.plotting.confusion(fastbp.Network([2, 2], rng=0), np.eye(2), [0, 1], Figure().subplots())\n"
         "fastbp.plotting.calibration(fastbp.Network([2, 2], rng=0), np.eye(2), [0, 1], Figure().subplots(), n_bins=1)\n"
         "fastbp.plotting.network_diagram(fastbp.Network([2, 2], rng=0))\n"
@@ -79,6 +79,12 @@ def test_a_picture_with_axes_leaves_pyplot_alone():
         "assert pyplot.get_fignums() == []\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_examples_are_right(name):
+    for example in doctest.DocTestFinder().find(getattr(plotting, name), name):
+        assert doctest.DocTestRunner().run(example).failed == 0
 
 
 def test_in_a_notebook_a_new_figure_is_one_that_is_shown():
