@@ -23,6 +23,7 @@ PRINTED = {
         r"1[1-5] of 19 pendulums stand",
     ],
     "plot_perceptrons": [r"blobs: accuracy on test data (0\.9[7-9]|1\.0)"],
+    "plot_pictures": [r"^accuracy 0\.9[4-9]", r"half-moons: accuracy 0\.9"],
     "plot_tanh_sigmoid_regression": [
         r"gradient of w1: largest difference \de-0[89]",
         r"w3\[0, 0\] +-2\.15859016 +-2\.15859016 ",

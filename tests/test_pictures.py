@@ -194,6 +194,7 @@ def test_confusion_is_scikit_learns():
     np.testing.assert_allclose(ax.images[0].get_array(), counts / counts.sum(axis=1, keepdims=True))
     rows = plotting.confusion(NET, X, np.eye(3)[Y])
     assert [text.get_text() for text in rows.texts] == [text.get_text() for text in ax.texts]
+    assert plotting.confusion(NET, sparse.csr_array(X), Y).texts[0].get_text() == ax.texts[0].get_text()
     binary = plotting.confusion(BINARY, X, Y[:, None] // 2)
     assert [int(text.get_text()) for text in binary.texts] == confusion_matrix(Y // 2, BINARY.predict(X)).ravel().tolist()
 

@@ -65,7 +65,7 @@ def labels_of(y: Any) -> Array:
 def checked(model: Any, X: Any, y: Any) -> tuple[Array, Array]:
     """Classes of the model, and of the samples."""
     classes, labels = classes_of(model), labels_of(y)
-    if labels.ndim != 1 or len(labels) == 0 or len(labels) != len(X):
+    if labels.ndim != 1 or len(labels) == 0 or len(labels) != (X.shape[0] if hasattr(X, "shape") else len(X)):
         raise ValueError(f"X and y must have as many rows, at least one, got shapes {np.shape(X)} and {np.shape(y)}")
     if strange := sorted(set(labels.tolist()) - set(classes.tolist()), key=str):
         raise ValueError(f"y must be of the classes {classes.tolist()}, got {strange[0]!r}")
