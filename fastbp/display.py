@@ -46,7 +46,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Sequence[
 
 def of_network(net: Any) -> str:
     """A diagram, and a table of the layers."""
-    return _page("Network", f"{net.params.size:,} parameters", net)
+    return _page(type(net).__name__, f"{net.params.size:,} parameters", net)
 
 
 def of_networks(nets: Any) -> str:
