@@ -68,4 +68,4 @@ plt.show()
 
 # %%
 # In a notebook a network shows itself, without any of these.
-net  # noqa: B018
+net
