@@ -12,6 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import fastbp
+from fastbp import cli
 from fastbp.extras import EXTRAS, require
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -55,6 +56,16 @@ def test_a_missing_bar_leaves_the_network_as_it_was(monkeypatch):
     np.testing.assert_array_equal(net.params, before)
     assert net.rng.bit_generator.state == state
     assert len(net.fit(np.eye(2), np.eye(2), progress=False).loss) == 10
+
+
+@pytest.mark.parametrize("library", ["matplotlib", "tqdm"])
+def test_the_command_line_says_so_before_it_trains(library, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, library, None)
+    assert cli.main(["train", "iris"]) == 2
+    told = f"fastbp train: a plain network needs {library}: python -m pip install 'fastbp[{EXTRAS[library]}]'\n"
+    assert capsys.readouterr() == ("", told)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_there_is_imported():

@@ -16,6 +16,7 @@ from fastbp.commands.cache import sizes_of_kernels
 from fastbp.commands.interrupts import interrupts
 from fastbp.commands.table import print_table
 from fastbp.engine import validation
+from fastbp.extras import require
 from fastbp.files import datasets
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace, heed: Callable[..., None]) -> int:
+    for library in ("matplotlib", "tqdm"):
+        require(library, "a plain network")
     from fastbp import optimizers, plotting
     from fastbp.bench.comparison import compare
     from fastbp.engine.history import History
