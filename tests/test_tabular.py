@@ -72,6 +72,14 @@ def test_each_column_is_taken_for_what_it_is():
     assert model.feature_names_in_.tolist() == frame.columns.tolist()
 
 
+def test_a_category_of_one_tells_by_where_it_is_missing():
+    answer = np.arange(120) % 2
+    for mark in ("x", True, 7.0):
+        frame = pd.DataFrame({"mark": np.where(answer, np.full(120, mark, object), None), "noise": np.arange(120) % 7})
+        model = TabularClassifier(QUICK, epochs=20, random_state=0).fit(frame, answer)
+        assert model.score(frame, answer) == 1
+
+
 def test_text_of_which_every_row_has_its_own_is_told_by_its_words():
     rng = np.random.default_rng(0)
     words = ["red apple", "green pear", "blue plum", "old stone", "new brick", "cold iron"]

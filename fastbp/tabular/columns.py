@@ -137,7 +137,8 @@ class Columns:
         first = 0
         for column, size in zip(codes.T, self._sizes, strict=True):
             if size <= 2:
-                plain.append(np.where(column < 0, 0.0, 2.0 * column - (1.0 if size == 2 else 0.0))[:, None])
+                # of the only one there is, what may be missing is all that there is to learn
+                plain.append(np.where(column < 0, 0.0, 2.0 * column - 1.0 if size == 2 else 1.0)[:, None])
             elif size <= MOST_ONE_HOT:
                 plain.append((column[:, None] == np.arange(size)).astype(np.float32))
             else:
