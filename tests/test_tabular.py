@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import polars
 import pytest
+from mixed_table import QUICK, table
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_wine
 from sklearn.exceptions import ConvergenceWarning
@@ -17,12 +19,11 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastbp
 from fastbp import TabularClassifier, TabularRegressor
-from fastbp.tabular import Rates, Recipe
+from fastbp.tabular import Rates
 from fastbp.tabular.columns import Columns
 from fastbp.tabular.recipe import CLASSIFIERS, REGRESSORS
 
-QUICK = Recipe(hidden_layer_sizes=(16,), epochs=4, n_networks=2)
-NOT_EQUIVALENT = {"check_sample_weight_equivalence_on_dense_data": "a row that is left out changes the parts that are held out"}
+NOT_EQUIVALENT = {"check_sample_weight_equivalence_on_dense_data": "a row that is there twice changes the parts that are held out"}
 
 
 @parametrize_with_checks(
@@ -32,27 +33,6 @@ NOT_EQUIVALENT = {"check_sample_weight_equivalence_on_dense_data": "a row that i
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
 def test_scikit_learns_contract(estimator, check):
     check(estimator)
-
-
-def table(n=240, seed=0):
-    """Numbers, missing values, categories of two, few and many, booleans, dates, text; the classes and numbers to be told."""
-    rng = np.random.default_rng(seed)
-    size, town = rng.normal(size=n), rng.integers(20, size=n)
-    frame = pd.DataFrame(
-        {
-            "size": np.where(rng.random(n) < 0.1, np.nan, size),
-            "count": rng.integers(5, size=n),
-            "sex": rng.choice(["f", "m"], n),
-            "kind": pd.Categorical(rng.choice(["a", "b", "c", None], n)),
-            "town": [f"town {k}" for k in town],
-            "paid": rng.random(n) < 0.5,
-            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(500, size=n), unit="D"),
-            "nothing": np.nan,
-            "same": "x",
-        }
-    )
-    value = size + (town % 3) + (frame["sex"] == "m") * 1.0
-    return frame, np.where(value > 1.5, "yes", "no"), value.to_numpy()
 
 
 def test_each_column_is_taken_for_what_it_is():
@@ -118,7 +98,6 @@ def test_columns_may_come_in_any_order_and_with_others():
 
 
 def test_polars_and_pandas_give_the_same():
-    polars = pytest.importorskip("polars")
     frame, classes, _ = table()
     frame = frame.drop(columns="nothing").astype({"kind": object})
     frame["kind"] = frame["kind"].where(frame["kind"].notna(), None)
@@ -213,6 +192,26 @@ def test_weights_of_0_are_rows_that_are_not_learnt_from():
         model.fit(X, y, sample_weight=-np.ones(len(y)))
 
 
+@pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
+def test_rows_without_weight_might_as_well_not_be_there(kind):
+    X, y = load_wine(return_X_y=True)
+    weights = np.random.default_rng(0).choice([0, 0, 0, 1, 2], len(y))
+    kept = weights > 0
+    wild_X, wild_y = np.where(kept[:, None], X, 1e6), np.where(kept, y, 0 if kind is TabularClassifier else 1e9)
+    found = kind(QUICK, random_state=0).fit(wild_X, wild_y, sample_weight=weights)
+    assert found.predict(X).tobytes() == kind(QUICK, random_state=0).fit(X[kept], y[kept], weights[kept]).predict(X).tobytes()
+    few = np.arange(len(y)) % 60 == 0  # none of which may be in a part that is held out
+    kind(QUICK, random_state=0).fit(X, y, sample_weight=few.astype(float))
+
+
+@pytest.mark.parametrize("factor", [2.0**1000, 2.0**-1040])
+def test_numbers_of_any_magnitude_are_learnt(factor):
+    X, y = load_diabetes(return_X_y=True)
+    y = np.round(y)
+    model = TabularRegressor(QUICK, random_state=0)
+    assert (model.fit(X, y * factor).predict(X) / factor).tolist() == pytest.approx(model.fit(X, y).predict(X).tolist(), rel=1e-6)
+
+
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_ctrl_c_ends_all_networks_at_once(n_threads):
     rng = np.random.default_rng(0)
@@ -286,6 +285,43 @@ def test_settings_that_mean_nothing_are_refused_by_name(settings, message):
     with pytest.raises((ValueError, TypeError), match=message):
         TabularClassifier(**settings).fit(X, y)
     assert clone(TabularClassifier(**settings)).get_params()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden_layer_sizes": 64}, "hidden_layer_sizes must be a tuple"),
+        ({"hidden_layer_sizes": (2.5,)}, "hidden_layer_sizes must be an integer"),
+        ({"rates": None}, "rates must be a fastbp.tabular.Rates"),
+        ({"parametric_activation": "no"}, "parametric_activation must be True or False"),
+        ({"periodic_embeddings": None}, "periodic_embeddings must be True or False"),
+        ({"data_dependent_init": 1}, "data_dependent_init must be True or False"),
+        ({"label_smoothing": 1.0}, "label_smoothing must be finite and >= 0 and < 1"),
+        ({"label_smoothing": -0.1}, "label_smoothing must be"),
+        ({"label_smoothing": float("nan")}, "label_smoothing must be"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"batch_size": "x"}, "batch_size must be an integer"),
+        ({"patience": 0}, "patience must be at least 1"),
+        ({"patience": 2.5}, "patience must be an integer"),
+        ({"folds": 1}, "folds must be at least 2"),
+        ({"n_networks": 0}, "n_networks must be at least 1"),
+        ({"n_networks": 2.5}, "n_networks must be an integer"),
+    ],
+    ids=str,
+)
+def test_recipes_that_mean_nothing_are_refused_by_name(settings, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        replace(QUICK, **settings)
+    for name in ("biases", "scales", "periods", "table", "blends"):
+        for value in (-1.0, float("nan"), "x"):
+            with pytest.raises((ValueError, TypeError), match=f"{name} must be"):
+                Rates(**{name: value})
+
+
+def test_more_folds_than_rows_hold_one_out_each():
+    X, y = load_wine(return_X_y=True)
+    assert TabularClassifier(replace(QUICK, folds=1000), random_state=0).fit(X, y).predict(X).shape == y.shape
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from fastbp.arguments import boolean, real
 from fastbp.kernels.groups import BEYOND_LAYERS, BLENDS, DECAY, PERIODS, SCALES, TABLE
 from fastbp.kernels.tuning import EMBEDDED
 from fastbp.optimizers import N_HYPER
@@ -111,6 +112,11 @@ class Rates:
     periods: float = 0.1
     table: float = 1.0
     blends: float = 0.1
+
+    def __post_init__(self) -> None:
+        boolean("neural_tangent", self.neural_tangent)
+        for name in ("biases", "scales", "periods", "table", "blends"):
+            real(name, getattr(self, name))
 
     def factors(self, sizes: Sequence[int]) -> np.ndarray:
         """(groups, N_HYPER) factors of the rule's hyper-parameters."""

@@ -143,7 +143,7 @@ class Table:
             raise ValueError(f"{where} has {missing.sum()} missing values, the first in row {first}: fill or drop these rows")
         if kind == "text":
             texts: Array = column.values if column.values.dtype.kind == "O" else column.values.astype(np.str_).astype(object)
-            return np.array([_category(text, known) for text in texts], dtype=object) if known else texts
+            return np.array([category_of(text, known) for text in texts], dtype=object) if known else texts
         values, wrong = _floats(column.values, kind)
         if wrong.any():
             row = int(wrong.argmax())
@@ -201,7 +201,8 @@ def truth(text: str) -> str:
     return text.strip().lower()
 
 
-def _category(text: str, known: Collection[str]) -> str:
+def category_of(text: str, known: Collection[str]) -> str:
+    """The one of known categories that a cell is: of whole numbers, with .0 or without."""
     if text in known:
         return text
     whole = WHOLE.fullmatch(text)

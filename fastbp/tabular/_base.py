@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastbp.arguments import boolean, integer
 from fastbp.engine import validation
-from fastbp.tabular.columns import Columns, as_table, is_table
+from fastbp.tabular.columns import Columns, skrub
+from fastbp.tabular.plain import as_array, is_table, plain_table
 from fastbp.tabular.recipe import Recipe, get
 from fastbp.tabular.training import train_all
 
@@ -59,28 +60,35 @@ class TabularModel(BaseEstimator):
         return recipe
 
     def _table(self, X: Any, *, reset: bool) -> Any:
-        """X as a table of columns with names, after scikit-learn's checks."""
+        """X as a table of plain columns with names, after scikit-learn's checks."""
+        skrub()
         if is_table(X):
             validate_data(self, X, skip_check_array=True, reset=reset)
             if len(X) == 0:
                 raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required: X has no rows")
-            return X
-        rows = validate_data(self, X, dtype=None, ensure_all_finite=False, reset=reset)
-        return as_table(rows)
+            return plain_table(X)
+        validation.refuse_masked("X", X)
+        return plain_table(validate_data(self, as_array(X), dtype=None, ensure_all_finite=False, reset=reset))
 
-    def _train(self, X: Any, targets: Any, sample_weight: Any) -> None:
-        """Fit columns and networks; `targets` makes a `Task` of the rows, and says which classes rows are of, if any."""
+    def _train(self, X: Any, y: np.ndarray, sample_weight: Any, targets: Any) -> None:
+        """Fit columns and networks; `targets` makes a `Task` of the rows and y, and says which classes rows are of, if any.
+
+        Rows without weight are left out at once: nothing is learnt from them, nor judged by them.
+        """
         recipe = self._recipe()
+        weights = validation.weights_of_samples(sample_weight, len(X))
+        if not weights.all():
+            kept = weights > 0
+            X, y, weights = X[kept].reset_index(drop=True), y[kept], weights[kept]
         if len(X) < 2:
-            raise ValueError("X has n_samples=1: at least 2 rows are needed, to tell one from another")
+            raise ValueError("X has n_samples=1 with a weight: at least 2 rows are needed, to tell one from another")
         rng = check_random_state(self.random_state)
         seeds = rng.randint(SEEDS, size=recipe.n_networks + 2)
         columns = Columns(recipe.periodic_embeddings, recipe.parametric_activation, int(seeds[-1]))
         rows = columns.fit_transform(X)
         if rows.shape[1] == 0:
             raise ValueError("X has no column to learn from: each is constant, or without values")
-        weights = validation.weights_of_samples(sample_weight, len(rows))
-        task, classes = targets(columns.encoder, rows, weights if weights.size else None, recipe)
+        task, classes = targets(columns.encoder, rows, y, weights if weights.size else None, recipe)
         parts = held_out_parts(recipe, len(rows), classes, int(seeds[-2]))
         with _progress(self.verbose, recipe.epochs * len(parts)) as told:
             found = train_all(recipe, task, parts, [int(seed) for seed in seeds[: len(parts)]], self.n_threads, told)
@@ -115,7 +123,7 @@ def held_out_parts(recipe: Recipe, count: int, classes: Any, seed: int) -> list[
 
     if count < LEAST_ROWS:
         return [None] * recipe.n_networks
-    folds = max(recipe.folds, min(recipe.n_networks, count // 2))
+    folds = min(max(recipe.folds, min(recipe.n_networks, count // 2)), count)
     if classes is not None and np.bincount(classes).min() >= folds:
         split = StratifiedKFold(folds, shuffle=True, random_state=seed).split(classes, classes)
     else:

@@ -11,6 +11,7 @@ from sklearn.utils import assert_all_finite, check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
+from fastbp.engine import validation
 from fastbp.engine.encoder import Encoder
 from fastbp.tabular._base import TabularModel
 from fastbp.tabular.recipe import CLASSIFIERS, Recipe
@@ -80,24 +81,20 @@ class TabularClassifier(ClassifierMixin, TabularModel):
             Itself.
         """
         table = self._table(X, reset=True)
-        y = column_or_1d(y, warn=True)
-        check_consistent_length(table, y)
-        assert_all_finite(y, input_name="y")
-        check_classification_targets(y)
         encoder = LabelEncoder()
-        labels = encoder.fit_transform(y)
+        labels = _encoded(encoder, y, table)
         count = len(encoder.classes_)
         if count < 2:
             raise ValueError(f"y must hold at least two classes, got one class only: {encoder.classes_[0]!r}")
 
-        def targets(features: Encoder, rows: Any, weights: Any, recipe: Recipe) -> tuple[Task, Any]:
+        def targets(features: Encoder, rows: Any, labels: Any, weights: Any, recipe: Recipe) -> tuple[Task, Any]:
             smooth = labels
             if recipe.label_smoothing > 0 and count > 2:
                 smooth = np.full((len(labels), count), recipe.label_smoothing / count, np.float32)
                 smooth[np.arange(len(labels)), labels] += 1 - recipe.label_smoothing
             return Task(features, rows, smooth, labels, weights, "cross_entropy", count), labels
 
-        self._train(table, targets, sample_weight)
+        self._train(table, labels, sample_weight, targets)
         self.classes_ = encoder.classes_
         return self
 
@@ -110,3 +107,24 @@ class TabularClassifier(ClassifierMixin, TabularModel):
         """Classes (n_samples,) for a table X as in `fit`."""
         found: np.ndarray = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[found])
+
+
+def _encoded(encoder: LabelEncoder, y: Any, table: Any) -> np.ndarray:
+    """Class numbers (n_samples,), after scikit-learn's checks."""
+    from pandas import isna
+
+    validation.refuse_masked("y", y)
+    y = column_or_1d(y, warn=True)
+    check_consistent_length(table, y)
+    if y.dtype == object and isna(y).any():
+        raise ValueError(f"y holds NaN or nothing in {isna(y).sum()} rows: drop these rows")
+    assert_all_finite(y, input_name="y")
+    kinds = sorted({type(each).__name__ for each in y}) if y.dtype == object else []
+    try:
+        check_classification_targets(y)
+        return np.asarray(encoder.fit_transform(y))
+    except TypeError as error:
+        if len(kinds) < 2:
+            raise
+        told = ", ".join(kinds)
+        raise TypeError(f"y holds classes of several types, {told}, which have no order: make them all strings") from error

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbp.engine.encoder import Encoder
+from fastbp.tabular.plain import as_in_fit, as_known, as_texts, plain_table, refuse_unread_dates
 
 Array = NDArray[Any]
 
@@ -63,18 +64,20 @@ class Columns:
 
         library = skrub()
         select = library.selectors
+        plain = plain_table(X)
+        self._names = list(plain.columns)
         self._cleaner = library.Cleaner(drop_if_constant=True)
-        table = self._cleaner.fit_transform(X)
+        table = self._cleaner.fit_transform(plain)
         self._dates, self._numbers = select.any_date().expand(table), select.numeric().expand(table)
         others = [name for name in table.columns if name not in {*self._dates, *self._numbers}]
-        counts = {name: _count_distinct(table[name]) for name in others}
+        counts = {name: int(table[name].nunique()) for name in others}
         most = max(LEAST_TEXTS, TEXT_FRACTION * len(table))
         self._texts = [name for name in others if counts[name] > most]
         self._categories = [name for name in others if counts[name] <= most]
         self.kinds = {
-            str(name): kind
+            name: kind
             for kind, names in (
-                ("left out", [name for name in X.columns if name not in table.columns]),
+                ("left out", [name for name in self._names if name not in table.columns]),
                 ("number", self._numbers),
                 ("date", self._dates),
                 ("text", self._texts),
@@ -99,7 +102,7 @@ class Columns:
         codes = np.zeros((len(table), 0))
         self._sizes = np.zeros(0, np.int64)
         if self._categories:
-            codes = self._ordinals.fit_transform(_as_objects(table, self._categories))
+            codes = self._ordinals.fit_transform(np.stack([as_texts(table[name]) for name in self._categories], axis=1))
             self._sizes = codes.max(axis=0).astype(np.int64) + 1
         n_plain = int(self._missing.sum()) + sum(1 if size <= 2 else int(size) for size in self._sizes if size <= MOST_ONE_HOT)
         coded = self._sizes[self._sizes > MOST_ONE_HOT]
@@ -114,13 +117,29 @@ class Columns:
         return self._rows(numbers, scaled, codes)
 
     def transform(self, X: Any) -> Array:
-        """Rows (n_samples, n_columns) of another table of the same columns; categories that were not there count as missing."""
-        table = self._cleaner.transform(X)
+        """Rows (n_samples, n_columns) of another table of the same columns, in the same order.
+
+        Categories that were not there count as missing.
+
+        Raises
+        ------
+        ValueError
+            If a column is of another kind than it was in the fit.
+        """
+        from pandas import DataFrame
+
+        plain = plain_table(X)
+        columns = zip(self._names, (plain[name] for name in plain.columns), strict=True)
+        plain = DataFrame({name: as_in_fit(name, self.kinds[name], column) for name, column in columns})
+        table = self._cleaner.transform(plain)
+        for name in self._dates:
+            refuse_unread_dates(name, plain[name], table[name])
         numbers = self._read_numbers(table)
         scaled = self._scaler.transform(numbers) if numbers.size else numbers
         codes = np.zeros((len(table), 0))
         if self._categories:
-            codes = self._ordinals.transform(_as_objects(table, self._categories))
+            known = zip(self._categories, self._ordinals.categories_, strict=True)
+            codes = self._ordinals.transform(np.stack([as_known(as_texts(table[name]), each) for name, each in known], axis=1))
         return self._rows(numbers, scaled, codes)
 
     def _read_numbers(self, table: Any) -> Array:
@@ -148,41 +167,5 @@ class Columns:
         return np.ascontiguousarray(rows, np.float32)
 
 
-def is_table(X: Any) -> bool:
-    """Whether X is a DataFrame, of pandas or Polars."""
-    return hasattr(X, "columns") and hasattr(X, "__getitem__") and type(X).__name__ == "DataFrame"
-
-
-def as_table(rows: Array) -> Any:
-    """An array (n_samples, n_features) as a DataFrame, each of its columns of the kind that its values have."""
-    skrub()
-    from pandas import DataFrame
-
-    table = DataFrame(rows, columns=[f"x{i}" for i in range(rows.shape[1])])
-    return table.infer_objects() if rows.dtype == object else table
-
-
-def _count_distinct(column: Any) -> int:
-    return int(column.nunique() if hasattr(column, "nunique") else column.n_unique())
-
-
 def _matrix(table: Any, names: list[str]) -> Array:
-    if not names:
-        return np.zeros((len(table), 0))
-    return np.column_stack([_as_floats(table[name]) for name in names])
-
-
-def _as_floats(column: Any) -> Array:
-    """Numbers of pandas' or Polars' kinds, and NaN where one is missing."""
-    if hasattr(column, "isna"):
-        return np.asarray(column.to_numpy(np.float64, na_value=np.nan))
-    return np.asarray(column.cast(float).to_numpy())
-
-
-def _as_objects(table: Any, names: list[str]) -> Array:
-    """Categories as strings, and NaN where one is missing: the same of every library."""
-    columns = []
-    for name in names:
-        values = np.asarray(table[name].to_numpy(), object)
-        columns.append(np.array([np.nan if value is None or value != value else str(value) for value in values], object))
-    return np.stack(columns, axis=1)
+    return table[names].to_numpy(np.float64, na_value=np.nan)  # type: ignore[no-any-return]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fastbp.arguments import boolean, integer, real
 from fastbp.engine.encoder import Rates
 
 
@@ -79,6 +80,23 @@ class Recipe:
     patience: int | None = None
     folds: int = 5
     n_networks: int = 4
+
+    def __post_init__(self) -> None:
+        """Check what nothing else does before the training."""
+        for name, least in (("epochs", 1), ("folds", 2), ("n_networks", 1)):
+            integer(name, getattr(self, name), least=least)
+        for name in ("batch_size", "patience"):
+            if getattr(self, name) is not None:
+                integer(name, getattr(self, name))
+        for name in ("parametric_activation", "periodic_embeddings", "data_dependent_init"):
+            boolean(name, getattr(self, name))
+        real("label_smoothing", self.label_smoothing, below=1.0)
+        if not isinstance(self.hidden_layer_sizes, tuple | list):
+            raise TypeError(f"hidden_layer_sizes must be a tuple of integers, got {self.hidden_layer_sizes!r}")
+        for size in self.hidden_layer_sizes:
+            integer("hidden_layer_sizes", size)
+        if not isinstance(self.rates, Rates):
+            raise TypeError(f"rates must be a fastbp.tabular.Rates, got {self.rates!r}")
 
 
 def _presets(recipe: Recipe) -> dict[str, Recipe]:

@@ -81,18 +81,25 @@ class TabularRegressor(RegressorMixin, TabularModel):
         """
         table = self._table(X, reset=True)
         check_consistent_length(table, y)
+        validation.refuse_masked("y", y)
         values = validation.numbers("y", column_or_1d(y, warn=True), np.float64)
-        mean, scale = float(values.mean()), float(values.std()) or 1.0
-        scaled = ((values - mean) / scale).astype(np.float32)[:, None]
+        # by a power of two, which rounds nothing: squares of very large or small numbers are none
+        exponent = int(np.frexp(np.abs(values).max())[1])
+        values = np.ldexp(values, -exponent)
+        scaling: dict[str, Any] = {"_exponent": exponent}
 
-        def targets(features: Encoder, rows: Any, weights: Any, recipe: Recipe) -> tuple[Task, Any]:
+        def targets(features: Encoder, rows: Any, values: Any, weights: Any, recipe: Recipe) -> tuple[Task, Any]:
+            mean, scale = float(values.mean()), float(values.std()) or 1.0
+            scaling.update(_mean=mean, _scale=scale, _range=(float(values.min()), float(values.max())))
+            scaled = ((values - mean) / scale).astype(np.float32)[:, None]
             return Task(features, rows, scaled, scaled, weights, "squared", 1), None
 
-        self._train(table, targets, sample_weight)
-        self._mean, self._scale, self._range = mean, scale, (float(values.min()), float(values.max()))
+        self._train(table, values, sample_weight, targets)
+        for name, value in scaling.items():
+            setattr(self, name, value)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
         """Numbers (n_samples,) for a table X as in `fit`."""
         each = self._outputs(X)[:, :, 0].astype(np.float64) * self._scale + self._mean
-        return np.asarray(np.clip(each, *self._range).mean(axis=0))
+        return np.ldexp(np.clip(each, *self._range).mean(axis=0), self._exponent)  # type: ignore[no-any-return]

@@ -69,7 +69,9 @@ class Best:
 
 def batch_size_of(recipe: Recipe, count: int) -> int:
     """Rows of a mini-batch, of so many rows."""
-    return recipe.batch_size or (FEW_BATCH if count <= FEW_ROWS else MANY_BATCH)
+    if recipe.batch_size is not None:
+        return recipe.batch_size
+    return FEW_BATCH if count <= FEW_ROWS else MANY_BATCH
 
 
 def train(recipe: Recipe, task: Task, held: Array | None, seed: Any, n_threads: int | None, halt: Event, told: Any) -> Trained:
