@@ -13,7 +13,8 @@ from typing import Any
 def interrupts() -> Iterator[Callable[..., None]]:
     """SIGTERM does what Ctrl-C does; gives a callback of the training that raises what was lost of either.
 
-    What is raised in a finaliser, or in a function that C calls, Python reports and forgets. In another thread than the main one,
+    What is raised in a finaliser, or in a function that C calls, Python reports and forgets; what is raised while a library is
+    imported may become an error of that import. In another thread than the main one,
     which alone may handle signals, nothing is changed.
     """
     came: list[int] = []
@@ -31,6 +32,9 @@ def interrupts() -> Iterator[Callable[..., None]]:
     before = {number: signal.signal(number, interrupt) for number in numbers if signal.getsignal(number) is not signal.SIG_IGN}
     try:
         yield heed
+    except Exception:
+        heed()
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

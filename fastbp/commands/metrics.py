@@ -61,7 +61,7 @@ def names_for(task: str, wanted: Sequence[str] | None) -> list[str]:
     ValueError
         If scikit-learn has no scorer of such a name, or it is for another task.
     """
-    from sklearn.metrics import get_scorer_names
+    from sklearn.metrics import get_scorer, get_scorer_names
 
     if not wanted:
         return list(DEFAULTS[task])
@@ -70,9 +70,24 @@ def names_for(task: str, wanted: Sequence[str] | None) -> list[str]:
         if name not in known:
             raise ValueError(f"--metric: scikit-learn has no {name!r}; for {task} there are {', '.join(DEFAULTS[task])} and others")
         other = "regression" if task == "classification" else "classification"
-        if name in DEFAULTS[other]:
+        is_of_numbers = get_scorer(name)._score_func.__module__.endswith("_regression")
+        if is_of_numbers != (task == "regression"):
             raise ValueError(f"--metric: {name} is for {other}; for {task} there are {', '.join(DEFAULTS[task])} and others")
     return list(wanted)
+
+
+def check_computable(names: Sequence[str], y: Array, classes: Sequence[str]) -> None:
+    """Whether metrics can be computed of predictions that are right, so that it is not found out after a training.
+
+    Raises
+    ------
+    ValueError
+        If one cannot, as one of two classes where there are more.
+    """
+    right = Predictions(y)
+    if classes:
+        right = Predictions(y, 0.9 * np.eye(len(classes))[y] + 0.1 / len(classes))
+    scores(names, y, right)
 
 
 def scores(names: Sequence[str], y: Array, predictions: Predictions, resamples: int = 0, seed: int = 0) -> list[Score]:
@@ -105,7 +120,7 @@ def scores(names: Sequence[str], y: Array, predictions: Predictions, resamples: 
 
             try:
                 value = score(np.arange(len(y)))
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, AttributeError) as error:
                 if name in LABELS:
                     found.append(Score(name, np.nan))
                     continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ SIZE = 4.8, 3.2  # inches
 MOST_CURVES, MOST_POINTS, MOST_CLASSES, MOST_BARS, BINS = 8, 2000, 12, 20, 10
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # names are no formulas
     "font.family": "sans-serif",
     "font.sans-serif": ["system-ui", "sans-serif", "DejaVu Sans"],
     "font.size": 9,
@@ -41,10 +43,11 @@ def drawn(name: str, draw: Callable[[Axes], None], size: tuple[float, float] = S
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.subplots())
         file = io.StringIO()
+        warnings.simplefilter("ignore")  # of letters that a font here has not: who reads the page has others
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = file.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
@@ -54,6 +57,12 @@ def drawn(name: str, draw: Callable[[Axes], None], size: tuple[float, float] = S
         r'(\bid="|"#|url\(#)([^")]+)', lambda found: f"{found[1]}{name}-{found[2]}" if found[2] in names else found[0], text
     )
     return text.replace("<svg", f'<svg role="img" aria-label="{name.replace("-", " ")}"', 1)
+
+
+def short(name: str, most: int = 40) -> str:
+    """A name that a picture has room for, of characters that XML may hold."""
+    name = "".join(letter if letter.isprintable() else " " for letter in name)
+    return name if len(name) <= most else f"{name[: most - 1]}\u2026"
 
 
 def learning_curves(histories: Sequence[Any], best: Sequence[int]) -> Callable[[Axes], None]:
@@ -97,7 +106,7 @@ def against(true: Array, predicted: Array, name: str) -> Callable[[Axes], None]:
         ax.plot(
             true[:MOST_POINTS], predicted[:MOST_POINTS], ".", color=FIRST, ms=4, alpha=0.5, rasterized=len(true) > MOST_POINTS // 4
         )
-        ax.set(xlabel=f"true {name}", ylabel="predicted")
+        ax.set(xlabel=f"true {short(name)}", ylabel="predicted")
 
     return draw
 
@@ -109,7 +118,7 @@ def means(said: Array, true: Array, name: str) -> Callable[[Axes], None]:
         ends = [min(said.min(), true.min()), max(said.max(), true.max())]
         ax.plot(ends, ends, color=INK, lw=0.8, ls=":")
         ax.plot(said, true, "o-", color=FIRST, ms=4, lw=1.2)
-        ax.set(xlabel="mean prediction", ylabel=f"mean true {name}")
+        ax.set(xlabel="mean prediction", ylabel=f"mean true {short(name)}")
 
     return draw
 
@@ -119,10 +128,10 @@ def importances(names: Sequence[str], values: Array, deviations: Array, metric: 
 
     def draw(ax: Axes) -> None:
         places = np.arange(len(names))[::-1]
-        labels = [name if len(name) <= 20 else f"{name[:19]}\u2026" for name in names]
+        labels = [short(name, 20) for name in names]
         ax.barh(places, values, xerr=deviations, color=FIRST, ecolor=INK, error_kw={"lw": 0.8})
         ax.set_yticks(places, labels)
         ax.axvline(0, color=INK, lw=0.8)
-        ax.set(xlabel=f"loss of {metric}")
+        ax.set(xlabel=f"loss of {short(metric)}")
 
     return draw

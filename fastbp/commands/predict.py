@@ -8,6 +8,7 @@ import sys
 from contextlib import nullcontext
 from typing import Any
 
+from fastbp.commands import split
 from fastbp.commands.saved import PlainModel, TableModel, open_model
 from fastbp.files.raw_table import RawTable
 
@@ -16,6 +17,9 @@ ID_COLUMNS = ()  # what ``--keep`` means without names
 
 def predict(arguments: argparse.Namespace) -> None:
     """Write predictions, beside probabilities and columns of the file if they are asked for."""
+    if arguments.out is not None:
+        split.check_writable("--out", arguments.out)
+        split.check_apart({"--out": arguments.out}, [arguments.model, arguments.file])
     model = open_model(arguments.model)
     if arguments.proba and not model.classes:
         raise ValueError(f"--proba: {arguments.model} predicts numbers, which have no probabilities")
@@ -24,6 +28,8 @@ def predict(arguments: argparse.Namespace) -> None:
     columns = {**kept, model.title: [model.classes[k] for k in values] if model.classes else values}
     if arguments.proba:
         for name, column in zip(model.classes, predictions.probabilities.T, strict=True):
+            if f"P({name})" in columns:
+                raise ValueError(f"--keep: 'P({name})' is what a probability is called")
             columns[f"P({name})"] = column.tolist()
     with open(arguments.out, "w", newline="", encoding="utf-8") if arguments.out else nullcontext(sys.stdout) as file:
         writer = csv.writer(file, lineterminator="\n")

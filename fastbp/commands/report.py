@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastbp import display
 from fastbp.commands import metrics, pictures
+from fastbp.commands.metrics import Predictions
 from fastbp.plotting._classes import draw_calibration, draw_confusion
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-MOST_IMPORTANCE_ROWS, REPEATS = 1000, 5
+MOST_IMPORTANCE_ROWS, REPEATS, MOST_SHUFFLES = 1000, 5, 500
 CSS = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; }
 * { box-sizing: border-box; }
@@ -107,11 +108,12 @@ def _of_classes(y: Array, predictions: metrics.Predictions, classes: list[str]) 
 
     parts = []
     counts = confusion_matrix(y, predictions.values, labels=np.arange(len(classes)))
+    names = [pictures.short(name) for name in classes]
     if len(classes) <= pictures.MOST_CLASSES:
         size = (4.8, 1.6 + 0.33 * len(classes))
         parts.append(
             _section(
-                "Confusion matrix", pictures.drawn("confusion-matrix", partial(draw_confusion, counts=counts, names=classes), size)
+                "Confusion matrix", pictures.drawn("confusion-matrix", partial(draw_confusion, counts=counts, names=names), size)
             )
         )
     else:
@@ -127,8 +129,8 @@ def _of_classes(y: Array, predictions: metrics.Predictions, classes: list[str]) 
         if of.all() or not of.any():
             continue
         false, true, _ = roc_curve(of, probability)
-        curves.append((f"{classes[k]} ({roc_auc_score(of, probability):.3f})", false, true))
-        calibrations.append((classes[k], of, probability))
+        curves.append((f"{names[k]} ({roc_auc_score(of, probability):.3f})", false, true))
+        calibrations.append((names[k], of, probability))
     if curves:
         parts.append(_section("ROC", pictures.drawn("roc", pictures.roc(curves)), "In brackets the area under the curve."))
         note = "How often a class is true, of rows with about the same probability of it; right on the dotted line."
@@ -155,26 +157,26 @@ def _of_numbers(y: Array, predicted: Array, name: str) -> list[str]:
 
 def _importance(training: Training, seed: int) -> str:
     """What the first metric loses when a column of the raw table is shuffled."""
-    from sklearn.inspection import permutation_importance
+    from fastbp.tabular.importance import losses
 
-    score = training.scores[0]
-    count = min(len(training.y_test), MOST_IMPORTANCE_ROWS)
-    rows = np.random.default_rng(seed).permutation(len(training.y_test))[:count]
-    frame, y = training.test.iloc[rows].reset_index(drop=True), training.y_test[rows]
-    try:
-        found = permutation_importance(
-            training.model.estimator, frame, y, scoring=score.name, n_repeats=REPEATS, random_state=seed, n_jobs=None
-        )
-    except ValueError as error:
-        return _section("Importance of columns", f"<p>Not computed: {escape(str(error))}</p>")
-    order = np.argsort(found.importances_mean)[::-1][: pictures.MOST_BARS]
-    names, values, deviations = (
-        [list(frame.columns)[i] for i in order],
-        found.importances_mean[order],
-        found.importances_std[order],
-    )
+    score, estimator = training.scores[0], training.model.estimator
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(training.y_test))[:MOST_IMPORTANCE_ROWS]
+    frame, y, count = training.test.iloc[rows].reset_index(drop=True), training.y_test[rows], len(rows)
+    repeats = max(1, min(REPEATS, MOST_SHUFFLES // frame.shape[1]))
+    sign = -1.0 if score.name.startswith(metrics.NEGATED) else 1.0
+
+    def score_of(predicted: Array) -> float:
+        given = Predictions(predicted.argmax(axis=1), predicted) if training.model.classes else Predictions(predicted)
+        return sign * metrics.scores([score.name], y, given)[0].value
+
+    names, found = losses(estimator, frame, score_of, repeats, rng)
+    if np.isnan(found).any():
+        return _section("Importance of columns", f"<p>Not computed: {escape(score.label)} is not defined on {count} rows</p>")
+    order = np.argsort(found.mean(axis=1))[::-1][: pictures.MOST_BARS]
+    names, values, deviations = [names[i] for i in order], found.mean(axis=1)[order], found.std(axis=1)[order]
     size = (4.8, 1.0 + 0.24 * len(names))
     picture = pictures.drawn("importance", pictures.importances(names, values, deviations, score.label), size)
     shown = "" if len(order) == frame.shape[1] else f" The {len(order)} largest of {frame.shape[1]}."
-    note = f"What {score.label} loses on {count} rows when a column is shuffled, mean and deviation of {REPEATS} times.{shown}"
+    note = f"What {score.label} loses on {count} rows when a column is shuffled, mean and deviation of {repeats} times.{shown}"
     return _section("Importance of columns", picture, note)

@@ -82,10 +82,12 @@ class TableModel:
         Of class numbers, if it is of classes.
     about : dict
         What `fastbp.files.table_model` keeps with it.
+    path : Path, optional
+        The file that it is of.
     """
 
-    def __init__(self, estimator: Any, about: dict[str, Any]) -> None:
-        self.estimator, self.about = estimator, about
+    def __init__(self, estimator: Any, about: dict[str, Any], path: Path | None = None) -> None:
+        self.estimator, self.about, self.path = estimator, about, path
         self.task, self.target, self.classes = about["task"], about["target"], about["classes"]
         self.title = self.target
         self.features = [Feature(each["name"], each["kind"], tuple(each["categories"])) for each in about["features"]]
@@ -96,8 +98,14 @@ class TableModel:
         """Read it; its networks are made anew, so that nothing is computed that the settings in a file do not allow."""
         estimator, about = table_model.read(path)
         try:
+            if hasattr(estimator, "predict_proba") != bool(about["classes"]):
+                raise ValueError("it predicts other things than it says")
             estimator.networks_ = [_rebuilt(net) for net in estimator.networks_]
-            return cls(estimator, about)
+            outputs = len(about["classes"]) or 1
+            if not estimator.networks_ or any(net.sizes[-1] != outputs for net in estimator.networks_):
+                raise ValueError(f"its networks do not have {outputs} outputs")
+            estimator.n_threads = None
+            return cls(estimator, about, path)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise model_file.cannot_be_built(path, error) from error
 
@@ -110,7 +118,12 @@ class TableModel:
             )
             if sentence:
                 print(f"fastbp {command}: {sentence}", file=sys.stderr)
-        return predictions_of(self.estimator, frame)
+        try:
+            return predictions_of(self.estimator, frame)
+        except (AttributeError, IndexError, KeyError, TypeError) as error:  # of a table that is right
+            if self.path is None:
+                raise
+            raise model_file.ModelFormatError(f"{self.path} is damaged: it cannot predict: {error}") from error
 
     def predict(self, source: str, command: str) -> Predictions:
         """Of every row of a file."""

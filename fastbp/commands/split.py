@@ -49,3 +49,21 @@ def check_writable(option: str, path: Path) -> None:
         storage.check_writable(path)
     except OSError as error:
         raise ValueError(f"{option}: {path} cannot be written: {error.strerror}") from error
+
+
+def check_apart(written: dict[str, Path | None], read: list[str | Path | None]) -> None:
+    """Whether files to write are none of those that are read, nor the same: what was there would be gone.
+
+    Parameters
+    ----------
+    written : dict of str to Path
+        By the options that name them.
+    read : list of path
+    """
+    taken = {Path(path).resolve() for path in read if path is not None and Path(path).is_file()}
+    for option, path in written.items():
+        if path is None or (path.exists() and not path.is_file()):  # a terminal, nothing
+            continue
+        if path.resolve() in taken:
+            raise ValueError(f"{option}: {path} is another file of this command, which would be overwritten")
+        taken.add(path.resolve())

@@ -74,6 +74,7 @@ def _train(arguments: argparse.Namespace, heed: Callable[..., None]) -> int:
     history_file, picture, kept = (model.with_suffix(end) for end in (".history.json", ".loss.png", ".checkpoint"))
     for path in (model, history_file, picture, kept):
         split.check_writable("--out", path)
+    split.check_apart({"--out": model}, [arguments.data])
     data = datasets.open_source(arguments.data, arguments.target, arguments.task)
     classes = data.task == "classification"
     kept_rows, held_rows = split.held_out(data.y, data.target_names if classes else [], arguments.seed)

@@ -29,6 +29,7 @@ MOST_PRINTED = 40  # columns
 LEAST_ROWS = 5
 LIBRARIES = ("fastbp", "numpy", "numba", "pandas", "scikit-learn", "skrub")
 INTERRUPTED = "interrupted before there was a network; nothing is saved"
+SAVED = "interrupted before it was tested; the model is {}"
 PARTLY = "interrupted after {} epochs of {} networks; saved what there is as {}"
 COMPILING = "compiling the kernels for tables, once on this machine ..."
 
@@ -49,17 +50,24 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Training:
-    """A training that has ended: the model, what it was tested on, and what is told of it."""
+class Trained:
+    """A training that has ended: the model, what it is to be tested on and by, and what is told of it."""
 
     model: TableModel
     command: str
     columns: list[Row]
     test: Any
     y_test: Array
+    wanted: list[str]
+    facts: list[tuple[str, Any]]
+
+
+@dataclass(frozen=True)
+class Training(Trained):
+    """A training with its tests."""
+
     predictions: metrics.Predictions
     scores: list[metrics.Score]
-    facts: list[tuple[str, Any]]
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -72,13 +80,17 @@ def train(arguments: argparse.Namespace) -> int:
     for option, path in (("--out", model), ("--report", arguments.report)):
         if path is not None:
             split.check_writable(option, path)
+    split.check_apart({"--out": model, "--report": arguments.report}, [arguments.data, arguments.test])
+    told = INTERRUPTED
     with interrupts():
         try:
-            done = _train(arguments)
+            trained = _trained(arguments)
+            table_model.write(model, trained.model.estimator, trained.model.about)
+            told = SAVED.format(model)
+            done = _tested(trained)
         except KeyboardInterrupt:
-            print(INTERRUPTED, file=sys.stderr)
+            print(told, file=sys.stderr)
             return 130
-    table_model.write(model, done.model.estimator, done.model.about)
     print_columns(("column", "kind", "missing", "distinct", ""), _rows_to_print(done.columns))
     print()
     facts = [*done.facts, ("model", model)]
@@ -95,7 +107,7 @@ def train(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _train(arguments: argparse.Namespace) -> Training:
+def _trained(arguments: argparse.Namespace) -> Trained:
     source, target = arguments.data, arguments.target
     if reading.ending(source) not in reading.SUFFIXES and source not in (*datasets.NAMES, reading.STANDARD_INPUT):
         raise ValueError(f"{source} is neither a dataset ({', '.join(datasets.NAMES)}) nor a {', '.join(reading.SUFFIXES)} file")
@@ -110,6 +122,7 @@ def _train(arguments: argparse.Namespace) -> Training:
     y, task, names = datasets.target_of(table, target, task)
     wanted = metrics.names_for(task, arguments.metric)
     classes = names if task == "classification" else []
+    metrics.check_computable(wanted, y, classes)
     rows = _rows(whole, target, arguments.drop, arguments.use)
     learnt = [row for row in rows if not row.why]
     if not learnt:
@@ -119,10 +132,13 @@ def _train(arguments: argparse.Namespace) -> Training:
     if arguments.test is None:
         kept, held = split.held_out(y, classes, arguments.seed)
         train_table, y_train = table.rows(kept), y[kept]
+        test_table, y_test, of = table.rows(held), y[held], "held-out rows"
     else:
         train_table, y_train = table, y
+        test_table = with_target(RawTable(arguments.test), target, "train")
+        y_test, of = datasets.known_target(test_table, target, task, classes), f"rows of {test_table.path}"
     features = [train_table.feature(row.name, row.kind) for row in learnt]
-    frame = train_table.frame(features)
+    frame, test = train_table.frame(features), test_table.frame(features)
 
     started = perf_counter()
     estimator = _fitted(arguments, task, frame, y_train)
@@ -139,21 +155,19 @@ def _train(arguments: argparse.Namespace) -> Training:
         "made_by": _command(arguments),
         "versions": versions(),
     }
-    model = TableModel(estimator, about)
-    if arguments.test is None:
-        test_table, y_test, of = table.rows(held), y[held], "held-out rows"
-    else:
-        test_table, y_test = model.targets(arguments.test, "train")
-        of = f"rows of {test_table.path}"
-    test = test_table.frame(features)
-    predictions = predictions_of(estimator, test)
     count = len(estimator.networks_)
     facts = [
         ("tested on", f"{len(y_test)} {of}"),
         ("training", f"{len(y_train)} rows, {count} network{'s' * (count > 1)}, {seconds:.1f} s"),
     ]
-    scores = metrics.scores(wanted, y_test, predictions)
-    return Training(model, about["made_by"], rows, test, y_test, predictions, scores, facts)
+    return Trained(TableModel(estimator, about), about["made_by"], rows, test, y_test, wanted, facts)
+
+
+def _tested(trained: Trained) -> Training:
+    """What it is worth on the rows to test on."""
+    predictions = predictions_of(trained.model.estimator, trained.test)
+    scores = metrics.scores(trained.wanted, trained.y_test, predictions)
+    return Training(**vars(trained), predictions=predictions, scores=scores)
 
 
 def _of_named(name: str, target: str | None, task: str | None) -> tuple[RawTable, str, str]:

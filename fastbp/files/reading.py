@@ -93,7 +93,10 @@ def _decompressed(content: bytes) -> bytes:
 def _decoded(content: bytes) -> str:
     """Text in UTF-8 or, with a byte-order mark, UTF-16; or else in what old programs write in the west of Europe."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16")
+        text = content.decode("utf-16")
+        if "\0" in text:  # UTF-32, or nothing that is known
+            raise ValueError("it is no text in UTF-8, UTF-16 or Latin-1")
+        return text
     if b"\0" in content:
         raise ValueError("it is no text")
     for encoding in ("utf-8-sig", "cp1252"):

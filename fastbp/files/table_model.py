@@ -15,6 +15,7 @@ from zipfile import ZipFile
 from fastbp import storage
 from fastbp.activations import ACTIVATIONS, Softmax
 from fastbp.files.model_file import ModelFormatError
+from fastbp.files.tables import KINDS
 from fastbp.losses import LOSSES
 from fastbp.schedules import SCHEDULES
 
@@ -139,10 +140,34 @@ def _about(path: Path, content: bytes) -> dict[str, Any]:
         raise ModelFormatError(f"{path} is damaged: {error}") from error
     if bad is not None:
         raise ModelFormatError(f"{path} is damaged: the checksum of {bad} does not match")
-    if not (isinstance(about, dict) and isinstance(about.get("format"), int)):
+    if not (isinstance(about, dict) and type(about.get("format")) is int and about["format"] > 0):
         raise ModelFormatError(f"{path} is damaged: {MEMBER} does not describe a model")
     if about["format"] > FORMAT:
         raise ModelFormatError(f"{path} has format {about['format']}, but this fastbp reads up to {FORMAT}: upgrade fastbp")
-    if set(about) != KEYS:
+    if not _describes_a_model(about):
         raise ModelFormatError(f"{path} is damaged: {MEMBER} does not describe a model")
     return about
+
+
+def _describes_a_model(about: dict[str, Any]) -> bool:
+    """Whether everything that commands ask of it is there, and of the right types."""
+    if set(about) != KEYS or not _are_strings([about["task"], about["target"], about["made_by"]]):
+        return False
+    lists, dicts = (about["classes"], about["features"]), (about["left_out"], about["versions"])
+    if not (all(isinstance(each, list) for each in lists) and all(isinstance(each, dict) for each in dicts)):
+        return False
+    return (
+        about["task"] == ("classification" if about["classes"] else "regression")
+        and _are_strings([*about["classes"], *(word for each in dicts for word in each.values())])
+        and all(_is_feature(each) for each in about["features"])
+    )
+
+
+def _is_feature(value: Any) -> bool:
+    if not (isinstance(value, dict) and set(value) == {"name", "kind", "categories"} and isinstance(value["categories"], list)):
+        return False
+    return value["kind"] in (*KINDS, "date") and _are_strings([value["name"], *value["categories"]])
+
+
+def _are_strings(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)

@@ -101,10 +101,13 @@ class TabularModel(BaseEstimator):
             warnings.warn("Training interrupted by user.", stacklevel=3)
         self.n_iter_ = max(len(history.loss) for history in self.histories_)
 
-    def _outputs(self, X: Any) -> np.ndarray:
-        """Outputs (n_networks, n_samples, n_outputs) of every network."""
+    def _rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        rows = self.columns_.transform(self._table(X, reset=False))
+        rows: np.ndarray = self.columns_.transform(self._table(X, reset=False))
+        return rows
+
+    def _outputs(self, rows: np.ndarray) -> np.ndarray:
+        """Outputs (n_networks, n_samples, n_outputs) of every network for rows that the columns made."""
         return np.stack([net(rows, self.n_threads) for net in self.networks_])
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -100,7 +100,11 @@ class TabularClassifier(ClassifierMixin, TabularModel):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities (n_samples, n_classes) for a table X as in `fit`, the mean of those of the networks."""
-        mean = self._outputs(X).mean(axis=0, dtype=np.float64)
+        return self.predicted(self._rows(X))
+
+    def predicted(self, rows: np.ndarray) -> np.ndarray:
+        """Probabilities (n_samples, n_classes) for rows that ``columns_.transform`` gave."""
+        mean = self._outputs(rows).mean(axis=0, dtype=np.float64)
         return np.asarray(mean / mean.sum(axis=1, keepdims=True))
 
     def predict(self, X: Any) -> np.ndarray:

@@ -92,9 +92,11 @@ class Columns:
         }
         for name, encoder in (self._date_encoders | self._text_encoders).items():
             encoder.fit(table[name])
+        encoders = self._date_encoders | self._text_encoders
+        self._made_of = [*self._numbers, *(name for name in encoders for _ in encoders[name].transform(table[name][:1]).columns)]
         numbers = self._read_numbers(table)
         self._scaler = library.SquashingScaler()
-        self._missing = np.isnan(numbers).any(axis=0)
+        self._missing: Array = np.asarray(np.isnan(numbers).any(axis=0))
         scaled = self._scaler.fit_transform(numbers) if numbers.size else numbers
         self._ordinals = OrdinalEncoder(
             handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1, dtype=np.float64
@@ -148,6 +150,14 @@ class Columns:
         for name, encoder in (self._date_encoders | self._text_encoders).items():
             parts.append(_matrix(encoded := encoder.transform(table[name]), list(encoded.columns)))
         return np.asarray(np.clip(np.concatenate(parts, axis=1), -HUGE, HUGE))
+
+    @property
+    def sources(self) -> list[str]:
+        """Of each column of the rows, the column of the table that it is made of."""
+        missing = [name for name, is_told in zip(self._made_of, self._missing.tolist(), strict=True) if is_told]
+        sizes = list(zip(self._categories, self._sizes.tolist(), strict=True))
+        few = [name for name, size in sizes if size <= MOST_ONE_HOT for _ in range(size if size > 2 else 1)]
+        return [*self._made_of, *missing, *few, *(name for name, size in sizes if size > MOST_ONE_HOT)]
 
     def _rows(self, numbers: Array, scaled: Array, codes: Array) -> Array:
         """The columns in the order of the encoder: numbers, what is missing, categories of few, codes of many."""

@@ -101,5 +101,9 @@ class TabularRegressor(RegressorMixin, TabularModel):
 
     def predict(self, X: Any) -> np.ndarray:
         """Numbers (n_samples,) for a table X as in `fit`."""
-        each = self._outputs(X)[:, :, 0].astype(np.float64) * self._scale + self._mean
+        return self.predicted(self._rows(X))
+
+    def predicted(self, rows: np.ndarray) -> np.ndarray:
+        """Numbers (n_samples,) for rows that ``columns_.transform`` gave."""
+        each = self._outputs(rows)[:, :, 0].astype(np.float64) * self._scale + self._mean
         return np.ldexp(np.clip(each, *self._range).mean(axis=0), self._exponent)  # type: ignore[no-any-return]
