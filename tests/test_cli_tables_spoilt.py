@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 import signal
+import sys
+import threading
 import warnings
 from pathlib import Path
 from zipfile import ZipFile
@@ -241,3 +244,29 @@ def test_names_of_all_kinds_are_words_in_a_report(name, capsys):
 def test_text_in_no_known_encoding_is_no_text(capsys):
     Path("t.csv").write_bytes(made().to_csv(index=False).encode("utf-32"))
     assert "t.csv: it is no text in UTF-8, UTF-16 or Latin-1" in refused(capsys, "train", "t.csv", "--target", "kind")
+
+
+def test_a_pipe_with_a_name_is_read_as_a_file(capsys):
+    text = write()
+    trained(capsys)
+    expected = run(capsys, "predict", "t.fastbp", "t.csv")
+    os.mkfifo("pipe.csv")
+    writer = threading.Thread(target=Path("pipe.csv").write_text, args=[text])
+    writer.start()
+    found = run(capsys, "predict", "t.fastbp", "pipe.csv")
+    writer.join()
+    assert found == expected
+    Path("d.csv").mkdir()
+    assert "there is no file d.csv" in refused(capsys, "predict", "t.fastbp", "d.csv")
+
+
+def test_closed_streams_are_one_sentence(capsys, monkeypatch):
+    write()
+    trained(capsys)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", None)
+        assert "standard input is closed" in refused(capsys, "predict", "t.fastbp", "-")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", None)
+        status = cli.main(["predict", "t.fastbp", "t.csv"])
+    assert (status, "standard output is closed" in capsys.readouterr().err) == (2, True)

@@ -20,6 +20,8 @@ def predict(arguments: argparse.Namespace) -> None:
     if arguments.out is not None:
         split.check_writable("--out", arguments.out)
         split.check_apart({"--out": arguments.out}, [arguments.model, arguments.file])
+    elif sys.stdout is None:
+        raise ValueError("standard output is closed: say where to write, by --out")
     model = open_model(arguments.model)
     if arguments.proba and not model.classes:
         raise ValueError(f"--proba: {arguments.model} predicts numbers, which have no probabilities")

@@ -56,8 +56,10 @@ def read(source: str | Path) -> tuple[dict[str, Column], bool]:
     is_named = name != STANDARD_INPUT
     if is_named and suffix not in SUFFIXES:
         raise ValueError(f"{source} is no {', '.join(SUFFIXES)} file, nor one of these compressed ({', '.join(COMPRESSIONS)})")
-    if is_named and not Path(source).is_file():
+    if is_named and (not Path(source).exists() or Path(source).is_dir()):  # pipes are files, too
         raise ValueError(f"there is no file {source}")
+    if not is_named and sys.stdin is None:
+        raise ValueError("standard input is closed")
     try:
         content = _decompressed(Path(source).read_bytes() if is_named else sys.stdin.buffer.read())
         if not content:
