@@ -130,10 +130,10 @@ class MLflow(_EveryEpoch):
 
     Examples
     --------
-    >>> import mlflow, numpy as np, fastbp  # doctest: +SKIP
+    >>> import mlflow, numpy as np, fastbp
     >>> X, y = np.eye(4), np.arange(4)
     >>> net = fastbp.Network([4, 16, 4], loss="cross_entropy", rng=0)
-    >>> with mlflow.start_run():  # doctest: +SKIP
+    >>> with mlflow.start_run():
     ...     history = net.fit(X, y, epochs=5, callbacks=[fastbp.callbacks.MLflow()])
     """
 

@@ -75,7 +75,13 @@ def _marker(values: Any) -> str:
 
 
 def save_loss_curve(history: History, path: str | Path) -> None:
-    """Write `loss_curve` of a history to the file `path`, whose ending gives the format: png, svg, pdf, ..."""
+    """Write `loss_curve` of a history to the file `path`, whose ending gives the format: png, svg, pdf, ...
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> fastbp.plotting.save_loss_curve(fastbp.History(loss=[1.0, 0.5, 0.3]), "loss.svg")
+    """
     figure = new_figure()
     loss_curve(history, figure.subplots())
     figure.savefig(path)

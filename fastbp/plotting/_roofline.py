@@ -35,6 +35,17 @@ def roofline(results: dict[str, Any], ax: Axes | None = None) -> Axes:
     ------
     ValueError
         If no training was timed.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> speeds = {"fastbp": {"gflops": 40.0}, "numpy": {"gflops": 12.0}}
+    >>> digits = {"name": "digits", "dtype": "float32", "intensity": 20.0, "contestants": speeds}
+    >>> machine = {"cpu": "AMD EPYC", "date": "2026-11-29", "fastbp": "0.1.0", "bandwidth_gbs": 12.0}
+    >>> machine["peak_gflops"] = {"float32": 100.0}
+    >>> results = {"workloads": [digits], "machine": machine, "settings": {"threads": 1}}
+    >>> fastbp.plotting.roofline(results).get_ylabel()
+    'GFLOP/s'
     """
     timed = [result for result in results.get("workloads", ()) if "gflops" in result["contestants"].get(OURS, {})]
     if not timed:
