@@ -41,7 +41,7 @@ def roofline(results: dict[str, Any], ax: Axes | None = None) -> Axes:
     >>> import fastbp
     >>> speeds = {"fastbp": {"gflops": 40.0}, "numpy": {"gflops": 12.0}}
     >>> digits = {"name": "digits", "dtype": "float32", "intensity": 20.0, "contestants": speeds}
-    >>> machine = {"cpu": "AMD EPYC", "date": "2026-11-29", "fastbp": "0.1.0", "bandwidth_gbs": 12.0}
+    >>> machine = {"cpu": "AMD EPYC", "date": "2026-11-29", "versions": {"fastbp": "0.1.0"}, "bandwidth_gbs": 12.0}
     >>> machine["peak_gflops"] = {"float32": 100.0}
     >>> results = {"workloads": [digits], "machine": machine, "settings": {"threads": 1}}
     >>> fastbp.plotting.roofline(results).get_ylabel()
