@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 _MODULES = {
     "estimators": "MLPClassifier MLPRegressor",
     "gradcheck": "GradientReport",
-    "loading": "load",
+    "loading": "from_onnx load",
     "network": "Network",
     "networks": "Networks",
     "tabular": "TabularClassifier TabularRegressor",
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from fastbp.files.checkpoint import Checkpoint as Checkpoint
     from fastbp.files.model_file import ModelFormatError as ModelFormatError
     from fastbp.gradcheck import GradientReport as GradientReport
+    from fastbp.loading import from_onnx as from_onnx
     from fastbp.loading import load as load
     from fastbp.losses import *  # noqa: F403
     from fastbp.minimizers import *  # noqa: F403

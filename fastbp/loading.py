@@ -1,5 +1,7 @@
 """Networks from files."""
 
+from fastbp.engine import validation
+from fastbp.exports.onnx import reading
 from fastbp.files import model_file
 from fastbp.network import Network
 from fastbp.networks import Networks
@@ -48,3 +50,47 @@ def load(path) -> Network | Networks:
         raise model_file.cannot_be_built(path, error) from error
     net.params[:] = params
     return net
+
+
+def from_onnx(path, *, loss=None, dtype=None) -> Network:
+    """Read a network from an ONNX file, as `Network.to_onnx`, PyTorch, Keras (by tf2onnx) and scikit-learn (by skl2onnx) write them.
+
+    The graph must be one chain of layers: Gemm, or MatMul and Add, then an activation, known by what it computes, however many
+    operators it is made of. Batch normalisation beside a layer, and what scales or shifts columns of X, is folded into the weights;
+    one scale of all of X becomes `input_scale`. Outputs that are classes are left out, and of p and 1 - p there is p. Needs
+    ``pip install 'fastbp[exports]'``.
+
+    Parameters
+    ----------
+    path : str, path or bytes
+        A file, or what is in one. No other file is read.
+    loss : str or Loss, optional
+        That of the network. By default the one that `Network.to_onnx` has noted, else by the outputs: "cross_entropy" for softmax,
+        "binary_cross_entropy" for sigmoid, "squared" for others. Given for a graph that ends in raw outputs, its activation is put
+        behind them: "cross_entropy" makes probabilities of logits.
+    dtype : {"float32", "float64"}, optional
+        By default "float64" if a weight is, else "float32".
+
+    Returns
+    -------
+    Network
+        With the parameters of the file, to the same bits where nothing is folded into them.
+
+    Raises
+    ------
+    ImportError
+        If onnx is not installed.
+    ModelFormatError
+        If the file is damaged, or its graph is not such a chain: the message names the node.
+    OSError
+        If the file cannot be read.
+    ValueError, TypeError
+        If `loss` or `dtype` is at fault.
+    """
+    if dtype is not None:
+        dtype = validation.precision(dtype)
+    arguments = reading.arguments(path, loss, dtype)
+    try:
+        return Network(**arguments)
+    except (ValueError, TypeError) as error:
+        raise reading.cannot_be_built(path, error) from error

@@ -1,0 +1,64 @@
+"""From ONNX files to the arguments of networks."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from fastbp import losses
+from fastbp.exports.onnx.chain import Chain
+from fastbp.exports.onnx.library import library
+from fastbp.exports.onnx.opened import Opened
+from fastbp.exports.onnx.writing import LOSS
+from fastbp.files.model_file import ModelFormatError
+
+BY_OUTPUT = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
+
+
+def arguments(path: Any, loss: Any, dtype: Any) -> dict[str, Any]:
+    """Those of a network; see `fastbp.from_onnx`."""
+    given = None if loss is None else losses.get(loss)
+    opened = Opened(library("from_onnx"), path)
+    try:
+        chain = Chain(opened)
+        function = given or _noted_loss(opened, chain.functions[-1])
+    except UnicodeDecodeError as error:  # of a name
+        raise opened.error("is damaged: a name in it is no text") from error
+    *hidden, last = chain.functions
+    chosen = function or losses.get(BY_OUTPUT.get(last.name, "squared"))
+    if chosen.link is None and last.name == "softmax":
+        raise ValueError(f"loss must be one that owns softmax, in which the graph ends, as 'cross_entropy'; got {loss!r}")
+    if chosen.link not in (None, last.name) and last.name != "identity":
+        raise ValueError(f"loss must be left out, or one of outputs that are {last.name}: {chosen.name} owns {chosen.link}")
+    kind = np.dtype("float64" if chain.is_double else "float32") if dtype is None else dtype
+    return {
+        "sizes": [chain.weights[0].shape[1], *(len(each) for each in chain.weights)],
+        "hidden": hidden,
+        "loss": chosen,
+        "output": last if chosen.link is None else None,
+        "dtype": kind,
+        "input_scale": chain.input_scale,
+        "weights": chain.weights,
+        "biases": chain.biases,
+    }
+
+
+def _noted_loss(opened: Opened, last: Any) -> Any:
+    """The loss that `to_onnx` has noted, if it is one that is known here, and of such outputs; else None."""
+    for each in opened.model.metadata_props:
+        if each.key == LOSS:
+            with suppress(ValueError, TypeError, KeyError, RecursionError):
+                note = json.loads(each.value)
+                found = type(losses.get(str(note["name"])))(**note["parameters"])
+                if found.link == last.name or (found.link is None and last.name != "softmax"):
+                    return found
+    return None
+
+
+def cannot_be_built(path: Any, error: Exception) -> ModelFormatError:
+    """What to raise where numbers of a file make no network."""
+    name = "the graph" if isinstance(path, bytes | bytearray | memoryview) else str(path)
+    return ModelFormatError(f"{name} describes a network that cannot be built: {error}")
