@@ -53,12 +53,12 @@ def load(path) -> Network | Networks:
 
 
 def from_onnx(path, *, loss=None, dtype=None) -> Network:
-    """Read a network from an ONNX file, as `Network.to_onnx`, PyTorch, Keras (by tf2onnx) and scikit-learn (by skl2onnx) write them.
+    """Read a network from an ONNX file.
 
-    The graph must be one chain of layers: Gemm, or MatMul and Add, then an activation, known by what it computes, however many
-    operators it is made of. Batch normalisation beside a layer, and what scales or shifts columns of X, is folded into the weights;
-    one scale of all of X becomes `input_scale`. Outputs that are classes are left out, and of p and 1 - p there is p. Needs
-    ``pip install 'fastbp[exports]'``.
+    `Network.to_onnx`, PyTorch, Keras (by tf2onnx) and scikit-learn (by skl2onnx) write such. The graph must be one chain of layers:
+    Gemm, or MatMul and Add, then an activation, known by what it computes, however many operators it is made of. Batch
+    normalisation beside a layer, and what scales or shifts columns of X, is folded into the weights; one scale of all of X becomes
+    `input_scale`. Outputs that are classes are left out, and of p and 1 - p there is p. Needs ``pip install 'fastbp[exports]'``.
 
     Parameters
     ----------

@@ -19,6 +19,7 @@ from fastbp.engine.validation import finite_parameters, numbers
 from fastbp.estimators import _checks, _parameters
 from fastbp.estimators._callbacks import Support, Tasks
 from fastbp.estimators._conversion import Conversion
+from fastbp.estimators._export import Export
 from fastbp.estimators._held_out import HeldOut
 from fastbp.estimators._inspection import Inspection
 from fastbp.estimators._minimizers import prepare_all
@@ -39,7 +40,7 @@ def is_stochastic(estimator) -> bool:
     return True
 
 
-class MultilayerPerceptron(Inspection, Conversion, Support, BaseEstimator):
+class MultilayerPerceptron(Inspection, Conversion, Export, Support, BaseEstimator):
     """Base of the estimators: they differ in their targets, their loss and what they predict.
 
     `coefs_` and `intercepts_` are views of the parameters of a `Network`, so that edits in place act; arrays that a user puts in

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +11,7 @@ from fastbp import activations
 from fastbp.exports.onnx import functions
 from fastbp.exports.onnx.graph import IR_VERSION
 from fastbp.exports.onnx.opened import ADVICE, Opened
+from fastbp.exports.onnx.rows import Rows
 from fastbp.files.model_file import MAX_LAYERS
 
 Array = NDArray[Any]
@@ -23,21 +22,25 @@ ARITHMETIC = ("Add", "Sub", "Mul", "Div")
 MOST_NODES = 300  # of an activation
 
 
-@dataclass
-class Affine:
-    """v = s x + t, number by number; of all rows the same."""
+ONE, ZERO = np.ones(()), np.zeros(())
 
-    s: Array | float = 1.0
-    t: Array | float = 0.0
+
+class Affine(NamedTuple):
+    """v = s x + t, number by number, or column by column; of all rows the same."""
+
+    s: Array = ONE
+    t: Array = ZERO
 
     @property
     def is_scalar(self) -> bool:
         """Whether it is the same of all columns."""
-        return np.ndim(self.s) == 0 and np.ndim(self.t) == 0
+        return self.s.ndim == self.t.ndim == 0
 
     def of(self, inner: Affine) -> Affine:
-        """This one of the values of another."""
-        return Affine(self.s * inner.s, self.s * inner.t + self.t)
+        """What is, of the values of another, the values of both."""
+        s = inner.s if self.s is ONE else self.s if inner.s is ONE else np.asarray(self.s * inner.s)
+        shift = inner.t if inner.t is ZERO or self.s is ONE else np.asarray(self.s * inner.t)
+        return Affine(s, shift if self.t is ZERO else self.t if shift is ZERO else np.asarray(shift + self.t))
 
 
 class Chain:
@@ -64,7 +67,7 @@ class Chain:
         self.functions: list[Any] = []
         self.input_scale = 1.0
         self.is_double = False
-        self._reshapes: list[tuple[Any, list[int]]] = []  # whose width is not known yet
+        self.rows = Rows(opened)
         value = self._output()
         while True:
             value = self._before_function(value)
@@ -75,98 +78,39 @@ class Chain:
                 break
             if len(self.weights) == MAX_LAYERS:
                 raise opened.error(f"has more than {MAX_LAYERS} layers")
-        self._check_input()
+        self.rows.check_input(self.weights[0].shape[1])
 
     # --- what is no layer -------------------------------------------------------------------------------------------------------
 
     def _output(self) -> str:
         """The one value that the network computes: of a classifier of two classes, whose output is 1 - p beside p, p."""
         opened = self.opened
-        found = list(dict.fromkeys(self._source(name) for name in opened.outputs()))
+        found = list(dict.fromkeys(self.rows.source(name) for name in opened.outputs()))
         if len(found) != 1:
             names = ", ".join(value.name for value in opened.graph.output)
             raise opened.error(f"cannot be read as a network: of its outputs {names} there are {len(found)} of numbers; {ADVICE}")
         value = found[0]
         node = opened.producer(value)
         if node is not None and node.op_type == "Concat" and len(node.input) == 2:
-            other = opened.producer(self._source(node.input[0]))
+            other = opened.producer(self.rows.source(node.input[0]))
             if other is not None and other.op_type == "Sub" and len(other.input) == 2:
-                one, p = opened.constant(other.input[0]), self._source(node.input[1])
-                if one is not None and one.size == 1 and one.item() == 1 and self._source(other.input[1]) == p:
+                one, p = opened.constant(other.input[0]), self.rows.source(node.input[1])
+                if one is not None and one.size == 1 and one.item() == 1 and self.rows.source(other.input[1]) == p:
                     return p
         return value
-
-    def _source(self, value: str) -> str:
-        """A value before all nodes that do not change it."""
-        while (node := self.opened.producer(value)) is not None and self._changes_nothing(node):
-            value = node.input[0]
-        return value
-
-    def _changes_nothing(self, node: Any) -> bool:
-        op, opened = node.op_type, self.opened
-        if op not in ("Identity", "Dropout", "Cast", "Flatten", "Reshape") or opened.constant(node.output[0]) is not None:
-            return False
-        attributes = opened.attributes(node)
-        if not len(node.input):
-            raise opened.refusal(node, "has no input")
-        if op == "Dropout":
-            training = opened.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(1)
-            if training is None or training.any():
-                raise opened.refusal(node, "drops units: export the network in the mode of inference")
-        if op == "Cast" and attributes.get("to") not in (opened.onnx.TensorProto.FLOAT, opened.onnx.TensorProto.DOUBLE):
-            return False
-        if op == "Flatten" and attributes.get("axis", 1) not in (1, -1):
-            raise opened.refusal(node, f"has the axis {attributes['axis']}")
-        if op in ("Flatten", "Reshape"):
-            self._reshapes.append((node, [0, -1] if op == "Flatten" else self._new_shape(node)))
-        return True
-
-    def _new_shape(self, node: Any) -> list[int]:
-        shape = self.opened.constant(node.input[1]) if len(node.input) == 2 else None
-        if shape is None or shape.shape != (2,) or shape.dtype.kind != "i":
-            raise self.opened.refusal(node, "does not make rows of features")
-        return [int(size) for size in shape]
-
-    def _check_reshapes(self, width: int) -> None:
-        """Raise if a node that reshapes, between here and what was read before, makes other rows than those of `width` columns."""
-        batch = next(iter(self._declared() or [None]))
-        for node, (rows, columns) in self._reshapes:
-            if columns not in (width, -1) or rows not in (-1, 0, batch):
-                raise self.opened.refusal(node, f"makes the shape {[rows, columns]} of rows of {width} columns")
-        self._reshapes.clear()
-
-    def _declared(self) -> list[int | None] | None:
-        """The shape that the input is declared with, None for what is not fixed."""
-        kind = self.opened.input.type.tensor_type
-        if not kind.HasField("shape"):
-            return None
-        return [each.dim_value if each.HasField("dim_value") else None for each in kind.shape.dim]
-
-    def _check_input(self) -> None:
-        declared, n_in = self._declared(), self.weights[0].shape[1]
-        is_flattened = bool(self._reshapes)
-        self._check_reshapes(n_in)
-        if declared is None:
-            return
-        width = None if None in declared[1:] else prod(declared[1:])  # type: ignore[arg-type]
-        if len(declared) < 2 or (len(declared) > 2 and not is_flattened) or width not in (None, n_in):
-            raise self.opened.error(
-                f"cannot be read as a network: its input {self.opened.input.name!r} has the shape {declared}, and the first layer"
-                f" takes rows of {n_in} numbers"
-            )
 
     # --- activations ------------------------------------------------------------------------------------------------------------
 
     def _before_function(self, value: str) -> str:
         """Read the activation whose result a value is, and return what it is of."""
         opened = self.opened
-        value = self._source(value)
+        value = self.rows.source(value)
         node = opened.producer(value)
         if node is not None and node.op_type == "Softmax" and not self.functions:
             if opened.attributes(node).get("axis", 1 if opened.opset < 13 else -1) not in (1, -1):
                 raise opened.refusal(node, "is not over the columns")
             self.functions.append(activations.Softmax())
-            return self._source(node.input[0])
+            return self.rows.source(node.input[0])
         nodes, root = self._segment(value)
         self.functions.insert(0, self._function(nodes, root, value) if nodes else activations.Identity())
         return root
@@ -178,7 +122,7 @@ class Chain:
         roots: dict[str, None] = {}
         waiting = [value]
         while waiting:
-            name = self._source(waiting.pop())
+            name = self.rows.source(waiting.pop())
             if name in found or name in roots:
                 continue
             node = opened.producer(name)
@@ -193,7 +137,9 @@ class Chain:
                     if array is None:
                         waiting.append(each)
                     elif array.size != 1:
-                        raise opened.refusal(node, f"has a constant of {array.size} numbers, which is no part of a layer that is known")
+                        raise opened.refusal(
+                            node, f"has a constant of {array.size} numbers, which is no part of a layer that is known"
+                        )
         if len(roots) != 1 or opened.constant(value) is not None:
             raise opened.error(f"cannot be read as a network: {value!r} depends on {len(roots)} values, not on one layer; {ADVICE}")
         return [found[name] for name in sorted(found, key=opened.places.__getitem__)], next(iter(roots))
@@ -210,7 +156,7 @@ class Chain:
         found = self._operands(node)
         if found is None or node.op_type not in ("Add", "Sub"):
             return False
-        of = self.opened.producer(self._source(found[0]))
+        of = self.opened.producer(self.rows.source(found[0]))
         return of is not None and of.op_type in PRODUCTS and len(of.input) == 2
 
     def _operands(self, node: Any) -> tuple[str, Array, bool] | None:
@@ -232,7 +178,7 @@ class Chain:
             copy = onnx.NodeProto()
             copy.CopyFrom(node)
             for place, name in enumerate(node.input):
-                copy.input[place] = self._source(name) if name else ""
+                copy.input[place] = self.rows.source(name) if name else ""
                 array = opened.constant(name) if name else None
                 if array is not None:
                     numbers[copy.input[place]] = (array.astype(np.float64) if array.dtype.kind == "f" else array).reshape(())
@@ -260,46 +206,45 @@ class Chain:
             step = self._affine(node)
             if step is None:
                 raise opened.refusal(node, "is no part of a layer that is known")
-            after, value = after.of(step[1]), self._source(step[0])
+            after, value = after.of(step[1]), self.rows.source(step[0])
         if node is None:
             raise opened.error(f"cannot be read as a network: an activation of {value!r} is before all Gemm and MatMul; {ADVICE}")
         weights, biases = self._product(node)
         n_out = len(weights)
-        if weights.size == 0 or not _fits(after, n_out) or not _fits(Affine(t=biases), n_out):
+        if weights.size == 0 or not _fits(after, n_out) or biases.size not in (1, n_out):
             raise opened.refusal(node, f"has weights of shape {weights.shape}, which what is added or multiplied does not fit")
-        self._check_reshapes(n_out)
+        self.rows.check_width(n_out)
         if self.weights and self.weights[0].shape[1] != n_out:
             raise opened.refusal(node, f"gives {n_out} columns, and the next layer takes {self.weights[0].shape[1]}")
         with np.errstate(all="ignore"):
-            if not (np.ndim(after.s) == 0 and after.s == 1.0):
+            if after.s is not ONE:
                 weights, biases = weights * np.reshape(after.s, (-1, 1)), biases * after.s
-            if np.ndim(after.t) or after.t != 0.0:
-                biases = biases + after.t if np.any(biases) else after.t
+            if after.t is not ZERO:  # which alone would change the sign of a zero
+                biases = np.asarray(biases + after.t if biases.any() else after.t)
         self.weights.insert(0, weights)
         self.biases.insert(0, np.broadcast_to(biases, n_out))
-        return self._source(node.input[0])
+        return self.rows.source(node.input[0])
 
     def _product(self, node: Any) -> tuple[Array, Array]:
-        """Weights (n_out, n_in) and biases of a product alone."""
+        """Weights (n_out, n_in) and biases, one or n_out, of a product alone."""
         opened, is_gemm = self.opened, node.op_type == "Gemm"
         attributes = opened.attributes(node) if is_gemm else {}
-        arrays = [opened.constant(name) if name else None for name in node.input]
-        if not 2 <= len(arrays) <= 2 + is_gemm or arrays[1] is None or arrays[1].ndim != 2 or arrays[1].dtype.kind != "f":
+        x, matrix, *rest = [opened.constant(name) if name else None for name in (*node.input, "", "")[: 3 if is_gemm else 2]]
+        if matrix is None or matrix.ndim != 2 or matrix.dtype.kind != "f":
             raise opened.refusal(node, "is no product with a matrix of constants on its right")
-        if arrays[0] is not None or attributes.get("transA", 0):
+        if x is not None or attributes.get("transA", 0):
             raise opened.refusal(node, "is no product of rows")
-        weights = arrays[1] if attributes.get("transB", 0) else arrays[1].T
-        biases: Any = np.zeros(1, weights.dtype)
-        if len(arrays) == 3 and node.input[2]:
-            if arrays[2] is None or arrays[2].dtype.kind != "f":
+        self.is_double |= matrix.dtype == np.float64
+        weights = matrix if attributes.get("transB", 0) else matrix.T
+        biases = np.zeros(1, matrix.dtype)
+        if rest and len(node.input) > 2 and node.input[2]:
+            if rest[0] is None or rest[0].dtype.kind != "f":
                 raise opened.refusal(node, "adds what are no biases")
-            biases = arrays[2]
-        self.is_double |= weights.dtype == np.float64
-        for array in (weights, biases):
-            if not np.isfinite(array).all():
-                raise opened.refusal(node, "has NaN or infinity among its weights or biases")
+            biases = self._row(node, rest[0])
+        if not (np.isfinite(weights).all() and np.isfinite(biases).all()):
+            raise opened.refusal(node, "has NaN or infinity among its weights or biases")
         alpha, beta = (attributes.get(name, 1.0) for name in ("alpha", "beta"))
-        return weights if alpha == 1.0 else weights * alpha, self._row(node, biases) * beta if beta != 1.0 else self._row(node, biases)
+        return weights if alpha == 1.0 else weights * alpha, biases if beta == 1.0 else biases * beta
 
     def _row(self, node: Any, array: Array) -> Array:
         """A constant that is one row, in one dimension."""
@@ -321,13 +266,13 @@ class Chain:
             if found is None or found[1].dtype.kind != "f":
                 return None
             value, array, is_first = found
-            c: Any = self._row(node, array).astype(np.float64) if array.size > 1 else float(array.item())
+            c = (self._row(node, array) if array.size > 1 else array.reshape(())).astype(np.float64)
             if op == "Add":
                 return value, Affine(t=c)
             if op == "Sub":
-                return value, Affine(-1.0, c) if is_first else Affine(t=-c)
+                return value, Affine(-ONE, c) if is_first else Affine(t=-c)
             if op == "Div":
-                return None if is_first else (value, Affine(np.divide(1.0, c)))
+                return None if is_first else (value, Affine(np.asarray(1.0 / c)))
             return value, Affine(c)
 
     def _normalization(self, node: Any) -> tuple[str, Affine]:
@@ -350,11 +295,11 @@ class Chain:
     def _before_scaling(self, value: str) -> tuple[str, Affine]:
         """What the inputs of a layer are scaled and shifted by, columns each by its own, or at the front of the graph."""
         opened, front = self.opened, self.opened.input.name
-        value, after = self._source(value), Affine()
+        value, after = self.rows.source(value), Affine()
         columns_only = value, after
         are_columns = True
         while (node := opened.producer(value)) is not None and not self._is_of_biases(node) and (step := self._affine(node)):
-            after, value = after.of(step[1]), self._source(step[0])
+            after, value = after.of(step[1]), self.rows.source(step[0])
             are_columns = are_columns and not step[1].is_scalar
             if are_columns:
                 columns_only = value, after
@@ -365,14 +310,16 @@ class Chain:
         weights, biases = self.weights[0], self.biases[0]
         n_in = weights.shape[1]
         if not _fits(inner, n_in):
-            raise self.opened.error(f"cannot be read as a network: what scales the inputs of a layer does not fit its {n_in} columns")
+            raise self.opened.error(
+                f"cannot be read as a network: what scales the inputs of a layer does not fit its {n_in} columns"
+            )
         if is_front and inner.is_scalar and inner.t == 0.0 and 0.0 < inner.s <= 1.0:
             self.input_scale = float(inner.s)
-        elif not (inner.is_scalar and inner.s == 1.0 and inner.t == 0.0):
+        elif inner.s is not ONE or inner.t is not ZERO:
             with np.errstate(all="ignore"):
                 self.biases[0] = biases + weights.astype(np.float64) @ np.broadcast_to(inner.t, n_in)
                 self.weights[0] = weights * inner.s
 
 
 def _fits(affine: Affine, width: int) -> bool:
-    return all(np.size(each) in (1, width) for each in (affine.s, affine.t))
+    return affine.s.size in (1, width) and affine.t.size in (1, width)

@@ -14,15 +14,18 @@ from fastbp.exports.onnx.activations import FORMS
 from fastbp.exports.onnx.graph import Graph
 
 # operators that compute each number of their result by one of their argument
-ELEMENTWISE = set(
-    """Abs Add And Cast Celu Clip Div Elu Equal Erf Exp Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity LeakyRelu Less
+ELEMENTWISE = frozenset(
+    str.split("""Abs Add And Cast Celu Clip Div Elu Equal Erf Exp Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity
+    LeakyRelu Less
     LessOrEqual Log Max Min Mish Mul Neg Not Or PRelu Pow Reciprocal Relu Selu Sigmoid Softplus Softsign Sqrt Sub Sum Swish Tanh
-    ThresholdedRelu Where""".split()
+    ThresholdedRelu Where""")
 )
 # where functions are compared: all the bends of ours, the slopes between, and far away
 FAR = np.geomspace(10.0, 1e6, 60)
 PROBES = np.concatenate([-FAR[::-1], np.linspace(-10.0, 10.0, 401), FAR, [0.0, -1.0]])
+AT_MINUS_1, FARTHEST = len(PROBES) - 1, 0
 TOLERANCE = 2e-6  # of constants in float32, such as the square root of 2
+NEAR = 0.01  # that a message tells of
 OVERFLOW = 80.0  # beyond which the evaluator's e**z may not be a number of float32, in formulas that end in one
 
 
@@ -58,7 +61,8 @@ def _ours(activation: activations.Activation) -> NDArray[Any]:
 
 def _candidates(theirs: NDArray[Any], is_rounded: bool) -> Iterator[activations.Activation]:
     """Activations that it might be; hyper-parameters are read off the values."""
-    slope, limit = (_alpha(-theirs[PROBES == z][0], is_rounded) for z in (-1.0, PROBES.min()))
+    slope, limit = (_alpha(-theirs[place], is_rounded) for place in (AT_MINUS_1, FARTHEST))
+    cls: Any
     for cls in activations.ACTIVATIONS.classes:
         if cls not in FORMS:
             continue
@@ -85,7 +89,7 @@ def recognised(theirs: NDArray[Any], is_rounded: bool) -> tuple[activations.Acti
         Whether a hyper-parameter is of float32.
     """
     nearest = ""
-    least = np.inf
+    least = NEAR
     for activation in _candidates(theirs, is_rounded):
         ours = _ours(activation)
         counted = np.isfinite(theirs) | (np.abs(PROBES) <= OVERFLOW)

@@ -17,7 +17,10 @@ LARGEST = 1 << 31  # bytes of a message of protobuf
 AT_ONCE = 1 << 24  # bytes that are read
 OLDEST = 7  # opset from which shapes are broadcast as NumPy does
 OF_CONSTANTS = {"Identity", "Cast", "Transpose"}  # what is computed here of a constant
-ADVICE = "from_onnx reads graphs of one chain of Gemm, or MatMul and Add, and activations of fastbp"
+ADVICE = (
+    "from_onnx reads one chain of Gemm, or MatMul and Add, and activations of fastbp; of another graph, give the weights to"
+    " fastbp.Network"
+)
 
 
 class Opened:
@@ -52,7 +55,7 @@ class Opened:
         self._arrays: dict[str, NDArray[Any]] = {}
         inputs = [value for value in self.graph.input if value.name not in self._tensors]
         if len(inputs) != 1 or not len(self.graph.output):
-            raise self.error(f"has {len(inputs)} inputs and {len(self.graph.output)} outputs; {ADVICE}, from one input")
+            raise self.error(f"has {len(inputs)} inputs and {len(self.graph.output)} outputs; {ADVICE}")
         self.input = inputs[0]
         self.producers = self._producers()
 
