@@ -206,7 +206,7 @@ class Chain:
             step = self._affine(node)
             if step is None:
                 raise opened.refusal(node, "is no part of a layer that is known")
-            after, value = after.of(step[1]), self.rows.source(step[0])
+            after, value = self._both(after, step[1], node), self.rows.source(step[0])
         if node is None:
             raise opened.error(f"cannot be read as a network: an activation of {value!r} is before all Gemm and MatMul; {ADVICE}")
         weights, biases = self._product(node)
@@ -260,8 +260,8 @@ class Chain:
                 return self._normalization(node)
             if op == "Scaler":
                 attributes = opened.attributes(node)
-                s, offset = (np.array(attributes.get(name, 0.0)).reshape(-1) for name in ("scale", "offset"))
-                return node.input[0], Affine(s, -offset * s)
+                s, offset = (np.array(attributes.get(name, [0.0])) for name in ("scale", "offset"))
+                return node.input[0], self._both(Affine(s), Affine(t=-offset), node)
             found = self._operands(node)
             if found is None or found[1].dtype.kind != "f":
                 return None
@@ -274,6 +274,13 @@ class Chain:
             if op == "Div":
                 return None if is_first else (value, Affine(np.asarray(1.0 / c)))
             return value, Affine(c)
+
+    def _both(self, outer: Affine, inner: Affine, node: Any) -> Affine:
+        """The one of the other, after a check that they are of as many columns."""
+        widths = {each.size for each in (*outer, *inner)} - {1}
+        if len(widths) > 1:
+            raise self.opened.refusal(node, f"is of other columns than what follows it: {sorted(widths)}")
+        return outer.of(inner)
 
     def _normalization(self, node: Any) -> tuple[str, Affine]:
         opened = self.opened
@@ -299,7 +306,7 @@ class Chain:
         columns_only = value, after
         are_columns = True
         while (node := opened.producer(value)) is not None and not self._is_of_biases(node) and (step := self._affine(node)):
-            after, value = after.of(step[1]), self.rows.source(step[0])
+            after, value = self._both(after, step[1], node), self.rows.source(step[0])
             are_columns = are_columns and not step[1].is_scalar
             if are_columns:
                 columns_only = value, after

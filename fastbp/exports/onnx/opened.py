@@ -17,6 +17,14 @@ LARGEST = 1 << 31  # bytes of a message of protobuf
 AT_ONCE = 1 << 24  # bytes that are read
 OLDEST = 7  # opset from which shapes are broadcast as NumPy does
 OF_CONSTANTS = {"Identity", "Cast", "Transpose"}  # what is computed here of a constant
+ATTRIBUTES = {
+    "approximate": ("STRING",),
+    "perm": ("INTS",),
+    "scale": ("FLOATS",),
+    "offset": ("FLOATS",),
+    "value_floats": ("FLOATS",),
+    "value_ints": ("INTS",),
+}  # and their types, that are no single numbers
 ADVICE = (
     "from_onnx reads one chain of Gemm, or MatMul and Add, and activations of fastbp; of another graph, give the weights to"
     " fastbp.Network"
@@ -112,12 +120,11 @@ class Opened:
         return node
 
     def attributes(self, node: Any) -> dict[str, Any]:
-        """Attributes of a node that are numbers, strings, or lists of them."""
+        """Attributes of a node, after a check that they are what ONNX says: numbers, but for those in `ATTRIBUTES`."""
         kinds = self.onnx.AttributeProto
-        plain = (kinds.FLOAT, kinds.INT, kinds.STRING, kinds.FLOATS, kinds.INTS, kinds.STRINGS)
-        other = [each.name for each in node.attribute if each.type not in plain]
-        if other:
-            raise self.refusal(node, f"has an attribute {other[0]!r} that is no number and no text")
+        for each in node.attribute:
+            if kinds.AttributeType.Name(each.type) not in ATTRIBUTES.get(each.name, ("INT", "FLOAT")):
+                raise self.refusal(node, f"has an attribute {each.name!r} of another type than ONNX's")
         return {each.name: self.onnx.helper.get_attribute_value(each) for each in node.attribute}
 
     # --- constants -----------------------------------------------------------------------------------------------------------
@@ -186,7 +193,7 @@ class Opened:
             held, rest = divmod(len(tensor.raw_data), dtype.itemsize)
         else:
             held, rest = len(getattr(tensor, own.get(dtype.name, "int32_data"))), 0
-        if rest or held != count or any(size < 0 for size in tensor.dims):
+        if rest or not held or held != count or any(size < 0 for size in tensor.dims):
             raise self.error(f"is damaged: {named} has {held} numbers, and a shape of {list(tensor.dims)}")
         array: NDArray[Any] = self.onnx.numpy_helper.to_array(tensor)
         return array

@@ -52,6 +52,8 @@ class Rows:
             if attributes.get("axis", 1) not in (1, -1):
                 raise opened.refusal(node, f"has the axis {attributes['axis']}")
             self._reshaping.append((node, [0, -1]))
+        if op == "Reshape" and attributes.get("allowzero", 0):
+            raise opened.refusal(node, "may make rows of nothing")
         if op == "Reshape":
             self._reshaping.append((node, self._shape_made(node)))
         return True

@@ -71,12 +71,9 @@ def dtype_of_inputs(value: Any, dtype: Any) -> Any:
     if value is None:
         return dtype
     try:
-        found = np.dtype(value)
-    except TypeError:
-        found = None
-    if found not in known:
-        raise ValueError(f"input_dtype must be one of {', '.join(each.name for each in known)}, got {value!r}")
-    return found
+        return known[known.index(np.dtype(value))]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"input_dtype must be one of {', '.join(each.name for each in known)}, got {value!r}") from error
 
 
 def check_size(nets: Sequence[Any]) -> None:
