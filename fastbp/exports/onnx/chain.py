@@ -79,6 +79,10 @@ class Chain:
             if len(self.weights) == MAX_LAYERS:
                 raise opened.error(f"has more than {MAX_LAYERS} layers")
         self.rows.check_input(self.weights[0].shape[1])
+        if not all(np.isfinite(array).all() for array in (*self.weights, *self.biases)):
+            raise opened.error(
+                "cannot be read as a network: folded into weights or biases, what scales columns makes them infinite"
+            )
 
     # --- what is no layer -------------------------------------------------------------------------------------------------------
 

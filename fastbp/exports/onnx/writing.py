@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp import _version, storage
+from fastbp import __version__, storage
 from fastbp.engine import validation
 from fastbp.exports.onnx.activations import of
 from fastbp.exports.onnx.graph import Graph
@@ -117,7 +117,7 @@ def layers(graph: Graph, net: Any, x: str, caller: str, output: str | None = Non
 
 def facts_of(net: Any) -> dict[str, str]:
     """What a model says of itself."""
-    return {"producer_name": "fastbp", "producer_version": _version.__version__, "doc_string": repr(net)}
+    return {"producer_name": "fastbp", "producer_version": __version__, "doc_string": repr(net)}
 
 
 def save(onnx: Any, model: Any, net: Any, path: str | os.PathLike[str]) -> None:
