@@ -122,7 +122,7 @@ ELSEWHERE = {
     # which has these in it
     **{
         f"pip install 'fastbp[{extra}]'": (CI, "python -m pip install --quiet -e '.[test]'\n")
-        for extra in ("tables", "plot", "cli")
+        for extra in ("tables", "exports", "plot", "cli")
     },
     "pip install 'fastbp[mlflow]'": ("tests/test_callbacks.py", 'pytest.importorskip("mlflow")'),
     "pip install '.[tables]'": (CI, "python -m pip install --quiet -e '.[test]'\n"),

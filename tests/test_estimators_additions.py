@@ -2,11 +2,8 @@
 
 import copy
 import pickle
-import re
 from functools import partial
-from importlib.util import find_spec
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -584,35 +581,14 @@ def test_progress_bar_of_scikit_learn(solver, capsys):
     assert "GridSearchCV - fit" in capsys.readouterr().out
 
 
-# --- what the documentation says -----------------------------------------------------------------------------------------------
-
-PAGE = (Path(__file__).parents[1] / "docs" / "estimators.md").read_text(encoding="utf-8")
+# --- what others read of them -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("targets", [Y, Y == 1], ids=["three", "two"])
-def test_converters_to_onnx_find_what_they_read(targets):
-    # skl2onnx reads these attributes, and the arrays' values, of scikit-learn's estimators
+def test_converters_of_others_find_what_they_read(targets):
+    # skl2onnx, for one, reads these attributes, and the arrays' values, of scikit-learn's estimators
     theirs, ours = (kind(**QUICK).fit(X, targets) for kind in (neural_network.MLPClassifier, MLPClassifier))
     for name in ("n_layers_", "n_outputs_", "out_activation_", "activation"):
         assert getattr(ours, name) == getattr(theirs, name)
     assert ours._label_binarizer.y_type_ == theirs._label_binarizer.y_type_
     np.testing.assert_allclose(np.concatenate([a.ravel() for a in ours.coefs_]), np.concatenate([a.ravel() for a in theirs.coefs_]))
-
-
-@pytest.mark.skipif(find_spec("skl2onnx") is None, reason="skl2onnx, of the extra `test`, is not installed")
-def test_the_converters_of_skl2onnx():
-    import skl2onnx
-    from onnx import reference
-
-    registration = re.search(r"^```text\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)[1]
-    exec(registration, {"fastbp": fastbp})
-    rows = X.astype(np.float32)
-    for model in (
-        MLPClassifier(**QUICK).fit(rows, Y),
-        MLPClassifier(**QUICK).fit(rows, Y == 1),
-        MLPRegressor(**QUICK).fit(rows, Y),
-    ):
-        options = {"options": {id(model): {"zipmap": False}}} if hasattr(model, "classes_") else {}
-        outputs = reference.ReferenceEvaluator(skl2onnx.to_onnx(model, rows[:1], **options)).run(None, {"X": rows})
-        expected = model.predict_proba(rows) if options else model.predict(rows)[:, None]
-        np.testing.assert_allclose(outputs[-1], expected, atol=1e-5)

@@ -128,7 +128,7 @@ def test_shapes_that_are_not_there_take_no_memory():
 
 @pytest.mark.parametrize("elsewhere", ["weights", "../weights", "/proc/self/environ"])
 def test_no_other_file_is_read(tmp_path, elsewhere):
-    """Where a file says that weights are in another, in its folder or outside of it: that is refused, whether there is one or not."""
+    """Where a file says that weights are in another, in its folder or outside: that is refused, whether there is one or not."""
     tensor = numpy_helper.from_array(W1, "V")
     onnx.external_data_helper.set_external_data(tensor, elsewhere)
     tensor.ClearField("raw_data")

@@ -33,4 +33,4 @@ class Exports:
         """
         from fastbp.exports.onnx import writing
 
-        writing.write(self, path, input_dtype, Exports)
+        writing.write(self, path, input_dtype)

@@ -22,7 +22,7 @@ LOSS = "fastbp.loss"  # key of the metadata
 LARGEST = (1 << 31) - (1 << 20)  # bytes of parameters: a message of protobuf ends at 2 GiB, with its nodes
 
 
-def write(net: Any, path: Any, input_dtype: Any, base: type) -> None:
+def write(net: Any, path: Any, input_dtype: Any) -> None:
     """Write a network to a file; see `fastbp.Network.to_onnx`.
 
     Parameters
@@ -30,12 +30,10 @@ def write(net: Any, path: Any, input_dtype: Any, base: type) -> None:
     net : Network
     path : str or path
     input_dtype : dtype, optional
-    base : type
-        The base of `Network` that has the method.
     """
     caller = "to_onnx"
     path = checked_path(path)
-    refuse_what_no_file_would_do(net, base, caller)
+    refuse_more_than_layers(net, caller)
     dtype = dtype_of_inputs(input_dtype, net.dtype)
     check_size([net])
     onnx = library(caller)
@@ -54,15 +52,14 @@ def checked_path(path: Any) -> str | os.PathLike[str]:
     return path
 
 
-def refuse_what_no_file_would_do(net: Any, base: type, caller: str) -> None:
+def refuse_more_than_layers(net: Any, caller: str) -> None:
     """Raise for a network that computes more than its layers."""
     if net.encoder is not None:
         raise TypeError(
             f"{caller} cannot write a {type(net).__name__}: it reads rows that the columns_ of its estimator make; pickle that"
         )
-    own = next(cls for cls in type(net).__mro__ if "__call__" in vars(cls))
-    if base not in own.__bases__:
-        raise TypeError(f"{caller} would not write {own.__name__}.__call__, but the network alone: write net.copy()")
+    if type(net).__call__.__module__ != "fastbp.network":
+        raise TypeError(f"{caller} would not write {type(net).__name__}.__call__, but the network alone: write net.copy()")
 
 
 def dtype_of_inputs(value: Any, dtype: Any) -> Any:
