@@ -105,7 +105,10 @@ def _softplus(g: Graph, z: str, alpha: float) -> str:
 
 @form(activations.SiLU)
 def _silu(g: Graph, z: str, alpha: float) -> str:
-    return g("Mul", z, g("Sigmoid", z))
+    if not g.is_double:
+        return g("Mul", z, g("Sigmoid", z))
+    # ONNX Runtime up to 1.22 fuses these two, also in float64, for which it has no kernel of the result
+    return g("Div", z, g("Add", 1.0, g("Exp", g("Neg", z))))
 
 
 ERF_IS_1 = 6.0
