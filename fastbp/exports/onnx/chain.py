@@ -176,27 +176,34 @@ class Chain:
     def _function(self, nodes: list[Any], root: str, value: str) -> Any:
         """The activation that some nodes compute of the value `root`."""
         opened, onnx = self.opened, self.opened.onnx
-        helper, numbers, copies = onnx.helper, {}, []
+        names, numbers, copies = {root: "z"}, {}, []  # the names are the same in all layers, by which a function is known again
         for node in nodes:
             opened.attributes(node)  # are plain
             copy = onnx.NodeProto()
             copy.CopyFrom(node)
+            copy.ClearField("name")
+            copy.ClearField("doc_string")
             for place, name in enumerate(node.input):
-                copy.input[place] = self.rows.source(name) if name else ""
+                source = self.rows.source(name) if name else ""
                 array = opened.constant(name) if name else None
                 if array is not None:
-                    numbers[copy.input[place]] = (array.astype(np.float64) if array.dtype.kind == "f" else array).reshape(())
+                    number = (array.astype(np.float64) if array.dtype.kind == "f" else array).reshape(())
+                    numbers[names.setdefault(source, f"v{len(names)}")] = number
+                copy.input[place] = names[source] if source else ""
+            copy.output[:] = [names.setdefault(node.output[0], f"v{len(names)}")]
             copies.append(copy)
-        ends = [helper.make_tensor_value_info(name, onnx.TensorProto.DOUBLE, [None]) for name in (root, value)]
-        constants = [onnx.numpy_helper.from_array(number, name) for name, number in numbers.items()]
-        graph = helper.make_graph(copies, "activation", ends[:1], ends[1:], constants)
-        model = helper.make_model(graph, opset_imports=list(opened.model.opset_import), ir_version=IR_VERSION)
+        graph = onnx.helper.make_graph(
+            copies,
+            "activation",
+            *([onnx.helper.make_tensor_value_info(name, onnx.TensorProto.DOUBLE, [None])] for name in ("z", names[value])),
+            [onnx.numpy_helper.from_array(number, name) for name, number in numbers.items()],
+        )
+        model = onnx.helper.make_model(graph, opset_imports=list(opened.model.opset_import), ir_version=IR_VERSION)
         last = nodes[-1]
         try:
-            theirs = functions.values(onnx, model, functions.PROBES)
+            found, nearest = functions.recognised(model.SerializeToString(deterministic=True), len(nodes) == 1)
         except functions.NotComputed as error:
             raise opened.refusal(last, f"is the last of an activation that cannot be evaluated: {error}") from error
-        found, nearest = functions.recognised(theirs, len(nodes) == 1)
         if found is None:
             raise opened.refusal(last, f"is the last of an activation that fastbp does not have{nearest}")
         return found

@@ -33,17 +33,17 @@ class NotComputed(Exception):
     """A function that cannot be evaluated."""
 
 
-def values(onnx: Any, model: Any, z: NDArray[Any]) -> NDArray[Any]:
-    """What a graph of one input and one output computes of numbers."""
+def _values(model: Any) -> NDArray[Any]:
+    """What a graph of one input and one output computes of `PROBES`."""
     from onnx.reference import ReferenceEvaluator
 
     try:
         with np.errstate(all="ignore"):
-            (found,) = ReferenceEvaluator(model).run(None, {model.graph.input[0].name: z})
+            (found,) = ReferenceEvaluator(model).run(None, {"z": PROBES})
         array = np.asarray(found, np.float64)
     except Exception as error:  # whatever it raises for operators that it has not, or that are used wrongly
         raise NotComputed(str(error)) from error
-    if array.shape != z.shape:
+    if array.shape != PROBES.shape:
         raise NotComputed(f"its shape is {array.shape}")
     return array
 
@@ -56,7 +56,7 @@ def _ours(activation: activations.Activation) -> NDArray[Any]:
     graph = Graph("float64")
     graph("Identity", FORMS[type(activation)](graph, "z", activation.alpha), output="a")
     model = graph.model(onnx, {"z": (np.float64, [None])}, {"a": (np.float64, [None])})
-    return values(onnx, model, PROBES)
+    return _values(model)
 
 
 def _candidates(theirs: NDArray[Any], is_rounded: bool) -> Iterator[activations.Activation]:
@@ -79,15 +79,25 @@ def _alpha(value: float, is_rounded: bool) -> float:
     return float(str(np.float32(value))) if is_rounded and np.float32(value) == value else float(value)
 
 
-def recognised(theirs: NDArray[Any], is_rounded: bool) -> tuple[activations.Activation | None, str]:
-    """The activation with these values at `PROBES`; else None, and what to say of the nearest.
+@lru_cache(64)
+def recognised(content: bytes, is_rounded: bool) -> tuple[activations.Activation | None, str]:
+    """The activation that a graph computes of its input "z"; else None, and what to say of the nearest.
 
     Parameters
     ----------
-    theirs : ndarray (n_probes,)
+    content : bytes
+        Of a model.
     is_rounded : bool
         Whether a hyper-parameter is of float32.
+
+    Raises
+    ------
+    NotComputed
+        If it cannot be evaluated.
     """
+    import onnx
+
+    theirs = _values(onnx.load_model_from_string(content))
     nearest = ""
     least = NEAR
     for activation in _candidates(theirs, is_rounded):
