@@ -172,6 +172,7 @@ FIRST = {
     "Sub": ([("MatMul", "X W1", "m"), ("Sub", "m b1", "z")], {}),
     "Sub, biases first": ([("MatMul", "X W1", "m"), ("Sub", "b1 m", "z")], {}),
     "Transpose of weights": ([("Transpose", "V", "W"), ("MatMul", "X W", "m"), ("Add", "m b1", "z")], {"V": W1.T}),
+    "Identity of weights": ([("Identity", "W1", "W"), ("MatMul", "X W", "z")], {}),
     "weights in half precision": ([("Cast", "V", "W", {"to": 1}), ("MatMul", "X W", "z")], {"V": W1.astype(np.float16)}),
     "weights of Constant": (
         [("Constant", "", "W", {"value": numpy_helper.from_array(W1)}), ("Gemm", "X W b1", "z")],

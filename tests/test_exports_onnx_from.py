@@ -175,6 +175,28 @@ WRONG = {
     "one dimension": ([("Reshape", "X s", "x"), ("Gemm", "x W1 b1", "z")], {"s": np.array([-1])}, "does not make rows"),
     "a loop": ([("Add", "z X", "y"), ("Gemm", "y W1 b1", "z")], {}, r"'n0' \(Add\) reads 'z' before it is computed"),
     "two origins": ([("Gemm", "X W1 b1", "z"), ("Gemm", "X W1 b1", "z")], {}, "computes 'z' a second time"),
+    "what was dropped": ([("Dropout", "X", "x y"), ("Gemm", "y W1 b1", "z")], {}, "gives more than its first output"),
+    "of nothing": ([("Flatten", "", "x"), ("Gemm", "x W1 b1", "z")], {}, r"'n0' \(Flatten\) has no input"),
+    "rows of nothing": (
+        [("Reshape", "X s", "x", {"allowzero": 1}), ("Gemm", "x W1 b1", "z")],
+        {"s": np.array([0, 4])},
+        r"\(Reshape\) may make rows of nothing",
+    ),
+    "as many rows as columns": (
+        [
+            *(("Shape", "X", "s"), ("Gather", "s one", "i", {"axis": 0}), ("Unsqueeze", "i at", "j")),
+            *(("Concat", "j k", "l", {"axis": 0}), ("Reshape", "X l", "x"), ("Gemm", "x W1 b1", "z")),
+        ],
+        {"one": np.array(1), "at": np.array([0]), "k": np.array([-1])},
+        r"\(Reshape\) does not make rows of features",
+    ),
+    "other axes": ([("Transpose", "V", "W", {"perm": [0, 2]}), ("MatMul", "X W", "z")], {"V": W1}, r"transposes the axes \[0, 2\]"),
+    "scaled by other columns": ([("Mul", "X c", "x"), ("Gemm", "x W1 b1", "z")], {"c": ROW}, "does not fit its 4 columns"),
+    "normalised by other columns": (
+        [("Gemm", "X W1 b1", "m"), ("BatchNormalization", "m g g g v", "z")],
+        {"g": ROW, "v": ROW[:4]},
+        r"\(BatchNormalization\) has parameters of different lengths",
+    ),
     "words": ([("Gemm", "X V b1", "z")], {"V": np.array([["a"]])}, "the constant 'V' is not of float32, float64 or float16"),
 }
 
@@ -241,6 +263,9 @@ def test_precision():
     assert read(double, dtype="float32").dtype == "float32"
     assert read(ending(ENDS["Tanh"][0])).dtype == "float32"
     assert read(ending(ENDS["Tanh"][0]), dtype=np.float64).dtype == "float64"
+    large = model([("Gemm", "X W", "Y")], {"W": np.full((4, 5), 1e300)}, ("N", 4), dtype=np.float64)
+    with pytest.raises(ModelFormatError, match=r"the graph describes .* weights\[0\] holds a value too large for dtype float32"):
+        read(large, dtype="float32")
     with pytest.raises(ValueError, match="dtype must be"):
         read(double, dtype="int8")
 
@@ -263,7 +288,11 @@ def test_files_and_bytes(tmp_path):
 def test_several_inputs_and_outputs():
     graph = ending([("Identity", "y", "Y"), ("Identity", "a", "Z")])
     graph.graph.output.append(helper.make_tensor_value_info("Z", TensorProto.FLOAT, None))
-    with pytest.raises(ModelFormatError, match="of its outputs Y, Z there are 2 of numbers"):
+    with pytest.raises(ModelFormatError, match=r"of its outputs \['Y', 'Z'\] there are 2 of numbers"):
+        read(graph)
+    graph = ending(ENDS["Tanh"][0])
+    graph.graph.output.append(helper.make_tensor_sequence_value_info("Z", TensorProto.FLOAT, None))
+    with pytest.raises(ModelFormatError, match="has an output 'Z' that is no tensor"):
         read(graph)
     graph = ending(ENDS["Tanh"][0])
     graph.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, None))

@@ -155,6 +155,13 @@ def test_no_other_file_is_read(tmp_path, elsewhere):
         assert numpy_helper.to_array(again).tobytes() == W1.tobytes()
 
 
+def test_names_that_are_no_text():
+    data = content(between([("Tanh", "z", "a")]))
+    assert not is_refused(data.replace(b"\x02W1", b"\x02\xff1"))
+    assert is_refused(data.replace(b"Tanh", b"T\xffnh"))
+    assert is_refused(data.replace(b"\x01Y", b"\x01\xff", 1))
+
+
 def test_functions_and_old_and_large_files(monkeypatch, tmp_path):
     graph = layers()
     data = content(graph)

@@ -91,7 +91,7 @@ class Chain:
         opened = self.opened
         found = list(dict.fromkeys(self.rows.source(name) for name in opened.outputs()))
         if len(found) != 1:
-            names = ", ".join(value.name for value in opened.graph.output)
+            names = [value.name for value in opened.graph.output]
             raise opened.error(f"cannot be read as a network: of its outputs {names} there are {len(found)} of numbers; {ADVICE}")
         value = found[0]
         node = opened.producer(value)

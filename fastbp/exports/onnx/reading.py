@@ -22,13 +22,9 @@ def arguments(path: Any, loss: Any, dtype: Any) -> dict[str, Any]:
     """Those of a network; see `fastbp.from_onnx`."""
     given = None if loss is None else losses.get(loss)
     opened = Opened(library("from_onnx"), path)
-    try:
-        chain = Chain(opened)
-        function = given or _noted_loss(opened, chain.functions[-1])
-    except UnicodeDecodeError as error:  # of a name
-        raise opened.error("is damaged: a name in it is no text") from error
+    chain = Chain(opened)
     *hidden, last = chain.functions
-    chosen = function or losses.get(BY_OUTPUT.get(last.name, "squared"))
+    chosen = given or _noted_loss(opened, last) or losses.get(BY_OUTPUT.get(last.name, "squared"))
     if chosen.link is None and last.name == "softmax":
         raise ValueError(f"loss must be one that owns softmax, in which the graph ends, as 'cross_entropy'; got {loss!r}")
     if chosen.link not in (None, last.name) and last.name != "identity":
