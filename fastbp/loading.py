@@ -86,6 +86,13 @@ def from_onnx(path, *, loss=None, dtype=None) -> Network:
         If the file cannot be read.
     ValueError, TypeError
         If `loss` or `dtype` is at fault.
+
+    Examples
+    --------
+    >>> net = Network([2, 3, 1], "gelu", rng=0)
+    >>> net.to_onnx("net.onnx")
+    >>> (from_onnx("net.onnx").params == net.params).all()
+    np.True_
     """
     if dtype is not None:
         dtype = validation.precision(dtype)

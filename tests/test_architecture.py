@@ -170,7 +170,6 @@ def test_the_oracle_shares_nothing():
             r"estimators\..*|tabular\..*|model_selection|plotting\._classes|commands\.(given|metrics|report|split)|files\.datasets|bench\..*",
         ),
         ("matplotlib", r"plotting\..*|commands\.pictures|bench\..*"),
-        ("onnx", r"exports\.onnx\..*|bench\.contestants\.frameworks"),
         ("pickle", r"compiler\.cache|bench\.worker"),
         ("numba", r"compiler\..*|simd\..*|kernels\..*|embed\..*|bench\..*|cli"),
         ("llvmlite", r"compiler\..*|simd\..*|kernels\..*|bench\..*|cli"),

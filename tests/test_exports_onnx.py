@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import warnings
@@ -22,8 +21,6 @@ from fastbp import MLPClassifier, MLPRegressor, Network
 from fastbp.activations import ACTIVATIONS as REGISTRY
 from fastbp.exports.onnx import writing
 from fastbp.exports.onnx.activations import FORMS
-
-NEEDED = "needs onnx: pip install 'fastbp[exports]'"
 
 
 @pytest.fixture
@@ -237,19 +234,6 @@ def test_a_file_is_whole_or_as_it_was(path, monkeypatch):
         Network([2, 4, 1], rng=0).to_onnx(path)
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]
-
-
-def test_without_onnx(path, monkeypatch):
-    net = Network([2, 3, 1], rng=0)
-    net.to_onnx(path)
-    model = MLPRegressor(max_iter=1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit([[0.0], [1.0]], [0.0, 1.0])
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    for call, name in ((net.to_onnx, "to_onnx"), (fastbp.from_onnx, "from_onnx"), (model.to_onnx, "to_onnx")):
-        with pytest.raises(ImportError, match=f"^{re.escape(f'{name} {NEEDED}')}$"):
-            call(path)
 
 
 # --- estimators --------------------------------------------------------------------------------------------------------------

@@ -31,6 +31,11 @@ CALLS = {
     "pandas": ["fastbp.History(loss=[1.0]).to_pandas()"],
     "tensorboardX": ["fastbp.callbacks.TensorBoard('run')"],
     "mlflow": ["fastbp.callbacks.MLflow()"],
+    "onnx": [
+        f"{NET}.to_onnx('never.onnx')",
+        "fastbp.from_onnx(b'')",
+        "fastbp.MLPRegressor(max_iter=1, solver='lbfgs', tol=9.0).fit(X, y).to_onnx('never.onnx')",
+    ],
     "optuna": ["fastbp.callbacks.OptunaPruning(None)"],
 }
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastbp.exports.onnx import writing
 from fastbp.exports.onnx.graph import Graph
-from fastbp.exports.onnx.library import library
+from fastbp.extras import require
 
 CALLER = "to_onnx"
 LABEL, PROBABILITIES, VARIABLE = "label", "probabilities", "variable"
@@ -43,7 +43,7 @@ def write(
     dtype = writing.dtype_of_inputs(input_dtype, np.dtype(np.float64) if steps else first.dtype)
     labels = None if classes is None else _labels(classes)
     writing.check_size(nets)
-    onnx = library(CALLER)
+    onnx = require("onnx", CALLER)
     graph = Graph(first.dtype)
     x, n_out = _scaled(graph, steps, dtype, onnx), first.sizes[-1]
     outputs: dict[str, tuple[Any, list[Any]]]

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from fastbp import activations
 from fastbp.exports.onnx.activations import FORMS
 from fastbp.exports.onnx.graph import Graph
+from fastbp.extras import require
+
+CALLER = "from_onnx"
 
 # operators that compute each number of their result by one of their argument
 ELEMENTWISE = frozenset(
@@ -35,11 +38,10 @@ class NotComputed(Exception):
 
 def _values(model: Any) -> NDArray[Any]:
     """What a graph of one input and one output computes of `PROBES`."""
-    from onnx.reference import ReferenceEvaluator
-
+    evaluator = require("onnx.reference", CALLER).ReferenceEvaluator
     try:
         with np.errstate(all="ignore"):
-            (found,) = ReferenceEvaluator(model).run(None, {"z": PROBES})
+            (found,) = evaluator(model).run(None, {"z": PROBES})
         array = np.asarray(found, np.float64)
     except Exception as error:  # whatever it raises for operators that it has not, or that are used wrongly
         raise NotComputed(str(error)) from error
@@ -51,11 +53,9 @@ def _values(model: Any) -> NDArray[Any]:
 @lru_cache(64)
 def _ours(activation: activations.Activation) -> NDArray[Any]:
     """The values of an activation of the package."""
-    import onnx
-
     graph = Graph("float64")
     graph("Identity", FORMS[type(activation)](graph, "z", activation.alpha), output="a")
-    model = graph.model(onnx, {"z": (np.float64, [None])}, {"a": (np.float64, [None])})
+    model = graph.model(require("onnx", CALLER), {"z": (np.float64, [None])}, {"a": (np.float64, [None])})
     return _values(model)
 
 
@@ -95,9 +95,7 @@ def recognised(content: bytes, is_rounded: bool) -> tuple[activations.Activation
     NotComputed
         If it cannot be evaluated.
     """
-    import onnx
-
-    theirs = _values(onnx.load_model_from_string(content))
+    theirs = _values(require("onnx", CALLER).load_model_from_string(content))
     nearest = ""
     least = NEAR
     for activation in _candidates(theirs, is_rounded):

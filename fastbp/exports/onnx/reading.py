@@ -10,9 +10,10 @@ import numpy as np
 
 from fastbp import losses
 from fastbp.exports.onnx.chain import Chain
-from fastbp.exports.onnx.library import library
+from fastbp.exports.onnx.functions import CALLER
 from fastbp.exports.onnx.opened import Opened
 from fastbp.exports.onnx.writing import LOSS
+from fastbp.extras import require
 from fastbp.files.model_file import ModelFormatError
 
 BY_OUTPUT = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
@@ -21,7 +22,7 @@ BY_OUTPUT = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
 def arguments(path: Any, loss: Any, dtype: Any) -> dict[str, Any]:
     """Those of a network; see `fastbp.from_onnx`."""
     given = None if loss is None else losses.get(loss)
-    opened = Opened(library("from_onnx"), path)
+    opened = Opened(require("onnx", CALLER), path)
     chain = Chain(opened)
     *hidden, last = chain.functions
     chosen = given or _noted_loss(opened, last) or losses.get(BY_OUTPUT.get(last.name, "squared"))

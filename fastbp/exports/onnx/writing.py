@@ -13,7 +13,7 @@ from fastbp import __version__, storage
 from fastbp.engine import validation
 from fastbp.exports.onnx.activations import of
 from fastbp.exports.onnx.graph import Graph
-from fastbp.exports.onnx.library import library
+from fastbp.extras import require
 from fastbp.files import model_file
 
 INPUT, OUTPUT = "X", "Y"
@@ -36,7 +36,7 @@ def write(net: Any, path: Any, input_dtype: Any) -> None:
     refuse_more_than_layers(net, caller)
     dtype = dtype_of_inputs(input_dtype, net.dtype)
     check_size([net])
-    onnx = library(caller)
+    onnx = require("onnx", caller)
     graph = Graph(net.dtype)
     outputs = layers(graph, net, graph.cast(INPUT, dtype, net.dtype, onnx), caller, OUTPUT)
     model = graph.model(
