@@ -62,7 +62,7 @@ OTHERS = {
     "relu6": ([("Clip", "z zero six", "a")], {"zero": 0 * ONE, "six": 6 * ONE}, r"'n2' \(Clip\)"),
     "cut off far out": ([("Min", "z c", "a")], {"c": np.float32(9e5)}, r"'n2' \(Min\)"),
     "hard swish": ([("HardSwish", "z", "a")], {}, r"'n2' \(HardSwish\)"),
-    "hard sigmoid of Keras": ([("HardSigmoid", "z", "a")], {}, r"'n2' \(HardSigmoid\)"),
+    "hard sigmoid of older Keras": ([("HardSigmoid", "z", "a")], {}, r"'n2' \(HardSigmoid\)"),
     "slopes of each unit": ([("PRelu", "z c", "a")], {"c": np.full(5, 0.2, np.float32)}, r"'n2' \(PRelu\) has a constant of 5"),
     "to whole numbers": ([("Cast", "z", "i", {"to": 7}), ("Cast", "i", "a", {"to": 1})], {}, r"'n2' \(Cast\)"),
     "softmax inside": ([("Softmax", "z", "a")], {}, r"'n2' \(Softmax\) is no part of a layer that is known"),
