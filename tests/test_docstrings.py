@@ -9,11 +9,12 @@ import pytest
 
 import fastbp
 from fastbp import MLPClassifier, MLPRegressor, network
+from fastbp.textbook import network2
 
 
 def called_by_users():
     """(name, function, the text that documents it) of what a program calls: functions, methods, and classes that it makes."""
-    modules = [fastbp.textbook, fastbp.plotting, fastbp.callbacks, fastbp.estimators]
+    modules = [fastbp.textbook, network2, fastbp.plotting, fastbp.callbacks, fastbp.estimators]
     for owner in (*(getattr(fastbp, name) for name in fastbp.__all__[1:]), *(vars(m)[n] for m in modules for n in vars(m))):
         if not getattr(owner, "__module__", "").startswith("fastbp") or owner.__name__.startswith("_"):
             continue
@@ -45,7 +46,8 @@ def test_every_option_is_in_the_signature_and_in_the_documentation(name):
 
 def test_what_is_called_by_users_is_looked_at():
     assert {"load", "Network", "fastbp.network.Network.fit", "fastbp.estimators.classifier.MLPClassifier.fit"} <= CALLED.keys()
-    assert {"save_loss_curve", "fastbp.textbook.Network.SGD", "Adam", "MLPRegressor"} <= CALLED.keys()
+    assert {"save_loss_curve", "Adam", "MLPRegressor"} <= CALLED.keys()
+    assert {"fastbp.textbook.network.Network.SGD", "fastbp.textbook.network2.Network.SGD"} <= CALLED.keys()
     assert "patience" in inspect.signature(fastbp.Network.fit).parameters
 
 
