@@ -17,6 +17,24 @@ PRINTED = {
     "plot_dixon_softmax": [r"200 steps, stopped by None", r"prediction: largest difference \d\.\de-0[89]"],
     "plot_hidden_representation": [r"all below 1e-7: True", r"accuracy 1\.000", r"wrote hidden_representation\.gif"],
     "plot_learned_dynamics": [r"mean squared error of the learned derivatives: \d\.\de-0[3-5]", r"BDF: \d+ evaluations, \d+ Jac"],
+    "plot_nielsen_chapter_1": [
+        r"Epoch 29: 4[89]\d / 500",
+        r"learning rate 0\.001: accuracy 0\.1",
+        r"learning rate 3: accuracy 0\.9[89]",
+        r"learning rate 100: accuracy 0\.1",
+    ],
+    "plot_nielsen_chapter_2": [
+        r"BP1 and BP2 against backprop: hidden layer \de-1[5678], output layer \de-1[5678]",
+        r"central differences: best with epsilon = \de-0[456], relative error \de-1[012]",
+        r"the steps are the same: True",
+    ],
+    "plot_nielsen_chapter_3": [
+        r"QuadraticCost, w = 0\.6, b = 0\.9: output 0\.82 at first, 0\.09 after 300 steps",
+        r"QuadraticCost, w = 2\.0, b = 2\.0: output 0\.98 at first, 0\.20 after 300 steps",
+        r"CrossEntropyCost: accuracy 0\.9[789]",
+        r"50 images, 400 epochs: accuracy 0\.[78]\d\d, with a penalty 0\.8",
+        r"no better for 20 epochs: stopped after +\d+, best accuracy 0\.9[789]",
+    ],
     "plot_pendulum_controller": [
         r"derivative of the cost: (\d\.\d{7})\d, by central differences \1",
         r"cost 1\.\d+ at first, 0\.[01]\d+ at the end",
