@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bench_estimators, kernels_alone, libxsmm_dnn, neighbours
+from benchmarks import bench_estimators, book, kernels_alone, libxsmm_dnn, neighbours
 from fastbp.bench.measure import Settings
 
 
@@ -22,6 +22,13 @@ def test_the_kernels_alone_are_compared_with_the_baseline(monkeypatch):
     monkeypatch.setattr(kernels_alone.Burst, "seconds", lambda burst: burst.contestant.run(1) or 1.0)
     with pytest.raises(AssertionError, match="tabular ends"):
         kernels_alone.measure("tabular", "float32", 2)
+
+
+def test_the_program_of_the_book(monkeypatch):
+    assert min(book.contest(200)) > 0
+    monkeypatch.setattr(book.InNumPy, "gradient", lambda self, X, Y, gradient=book.InNumPy.gradient: gradient(self, X, 0.999 * Y))
+    with pytest.raises(AssertionError, match="Not equal"):
+        book.contest(200)
 
 
 def test_estimators():
