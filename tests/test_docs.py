@@ -143,7 +143,7 @@ def test_every_public_name_has_a_page_of_reference():
     listed = re.findall(r"^   ([A-Za-z_.0-9]+)$", (ROOT / "docs" / "api.rst").read_text(encoding="utf-8"), re.MULTILINE)
     assert len(listed) == len(set(listed))
     names = {name: getattr(fastbp, name) for name in fastbp.__all__ if name != "__version__"}
-    for module in fastbp._SUBMODULES:
+    for module in (*fastbp._SUBMODULES, "textbook.network2"):
         names |= {f"{module}.{name}": value for name, value in public_names(import_module(f"fastbp.{module}")).items()}
     pages = {id(names[name]) for name in listed}
     assert [name for name, value in names.items() if id(value) not in pages] == []

@@ -25,12 +25,11 @@ from fastbp import losses, network, storage
 from fastbp.engine import validation
 from fastbp.files.model_file import ModelFormatError
 from fastbp.textbook import columns, costs, monitored
-from fastbp.textbook.columns import Array, Pair
-from fastbp.textbook.columns import sigmoid as sigmoid
-from fastbp.textbook.columns import sigmoid_prime as sigmoid_prime
-from fastbp.textbook.costs import CrossEntropyCost as CrossEntropyCost
-from fastbp.textbook.costs import QuadraticCost as QuadraticCost
-from fastbp.textbook.monitored import vectorized_result as vectorized_result
+from fastbp.textbook.columns import Array, Pair, sigmoid, sigmoid_prime
+from fastbp.textbook.costs import CrossEntropyCost, QuadraticCost
+from fastbp.textbook.monitored import vectorized_result
+
+__all__ = ["CrossEntropyCost", "Network", "QuadraticCost", "load", "sigmoid", "sigmoid_prime", "vectorized_result"]
 
 
 class Network(columns.ColumnNetwork):
