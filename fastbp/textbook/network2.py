@@ -67,8 +67,9 @@ class Network(columns.ColumnNetwork):
 
     - the cross-entropy is that of z, finite and exact where outputs are rounded to 0 or 1;
     - evaluation data may have any number of classes, not ten only;
-    - early stopping looks at the accuracy on the evaluation data whatever is monitored. Programs that were derived from the
-      book's look at whichever accuracy was computed last, if need be that on the training data, which overfitting does not lower.
+    - early stopping looks at the accuracy on the evaluation data whatever is monitored. A port of the book's program to Python 3
+      takes whichever accuracy was computed last, if need be that on the training data, which overfitting does not lower; and it
+      adds the penalty to the cost once for each sample, where the book, and this class, add it once.
 
     As in the book, `total_cost` divides lmbda by the number of samples that it is given: on evaluation data the penalty is not the
     one that training minimises, which is divided by the number of training samples.
