@@ -213,6 +213,11 @@ CALLS = {
         ValueError,
         r"y of sample 0 must be a column \(4, 1\)",
     ),
+    "NaN": (
+        lambda net: net.SGD([PAIRS[0], (np.full((6, 1), np.nan), PAIRS[1][1])], 1, 2, 0.1),
+        ValueError,
+        "x of sample 1 holds NaN",
+    ),
     "targets that are no probabilities": (
         lambda net: net.SGD([(x, 2 * y) for x, y in PAIRS], 1, 2, 0.1),
         ValueError,
