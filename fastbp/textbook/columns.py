@@ -211,7 +211,13 @@ def drawn_weights(sizes: Sequence[int]) -> list[Array]:
 
 
 def sigmoid(z: ArrayLike) -> Array:
-    """The sigmoid function 1 / (1 + exp(-z)), element by element; a name of the book's modules."""
+    """The sigmoid function 1 / (1 + exp(-z)), element by element; a name of the book's modules.
+
+    Examples
+    --------
+    >>> sigmoid([-2.0, 0.0, 2.0]).round(3).tolist()
+    [0.119, 0.5, 0.881]
+    """
     try:
         array = np.asarray(z)
     except ValueError as error:
@@ -222,5 +228,11 @@ def sigmoid(z: ArrayLike) -> Array:
 
 
 def sigmoid_prime(z: ArrayLike) -> Array:
-    """The derivative sigmoid(z) (1 - sigmoid(z)); a name of the book's modules."""
+    """The derivative sigmoid(z) (1 - sigmoid(z)); a name of the book's modules.
+
+    Examples
+    --------
+    >>> sigmoid_prime([-2.0, 0.0, 2.0]).round(3).tolist()
+    [0.105, 0.25, 0.105]
+    """
     return np.asarray(sigmoid(z) * (1.0 - sigmoid(z)))

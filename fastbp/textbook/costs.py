@@ -14,7 +14,14 @@ from fastbp.textbook.columns import Array, sigmoid_prime
 
 
 class QuadraticCost:
-    """C_x = |a - y|^2 / 2."""
+    """C_x = |a - y|^2 / 2.
+
+    Examples
+    --------
+    >>> a, y = np.array([[0.75], [0.5]]), np.array([[1.0], [0.0]])
+    >>> QuadraticCost.fn(a, y)
+    0.15625
+    """
 
     @staticmethod
     def fn(a: ArrayLike, y: ArrayLike) -> float:
@@ -28,7 +35,16 @@ class QuadraticCost:
 
 
 class CrossEntropyCost:
-    """C_x = -sum_k [y_k log a_k + (1 - y_k) log(1 - a_k)], each y_k in [0, 1]."""
+    """C_x = -sum_k [y_k log a_k + (1 - y_k) log(1 - a_k)], each y_k in [0, 1].
+
+    Examples
+    --------
+    >>> a, y = np.array([[0.75], [0.5]]), np.array([[1.0], [0.0]])
+    >>> round(CrossEntropyCost.fn(a, y), 4)
+    0.9808
+    >>> CrossEntropyCost.delta(np.zeros((2, 1)), a, y).ravel().tolist()
+    [-0.25, 0.5]
+    """
 
     @staticmethod
     def fn(a: ArrayLike, y: ArrayLike) -> float:

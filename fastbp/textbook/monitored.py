@@ -78,6 +78,11 @@ def vectorized_result(j: int, n_outputs: int = 10) -> Array:
     ----------
     j : int
     n_outputs : int, default 10
+
+    Examples
+    --------
+    >>> vectorized_result(2, 4).ravel().tolist()
+    [0.0, 0.0, 1.0, 0.0]
     """
     column = np.zeros((arguments.integer("n_outputs", n_outputs), 1))
     column[arguments.position("an output", j, n_outputs)] = 1.0

@@ -319,6 +319,13 @@ def load(filename: storage.AnyPath, cost: Any = None) -> Network:
     Notes
     -----
     As in the book, the numbers of a new network are drawn first.
+
+    Examples
+    --------
+    >>> net = Network([2, 3, 1], cost=QuadraticCost)
+    >>> net.save("net.json")
+    >>> load("net.json").cost.__name__
+    'QuadraticCost'
     """
     name = os.fsdecode(filename)
     text = Path(name).read_bytes()
