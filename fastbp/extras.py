@@ -9,6 +9,8 @@ EXTRAS = {  # of the package, which bring them
     "onnx": "exports",
     "optuna": "optuna",
     "pandas": "data",
+    "skops": "tables",
+    "skrub": "tables",
     "tensorboardX": "tensorboard",
     "tqdm": "cli",
 }

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 import fastbp
 from fastbp import cli
 from fastbp.extras import EXTRAS, require
+from fastbp.files.table_model import check_installed
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -37,6 +38,8 @@ CALLS = {
         "fastbp.MLPRegressor(max_iter=1, solver='lbfgs', tol=9.0).fit(X, y).to_onnx('never.onnx')",
     ],
     "optuna": ["fastbp.callbacks.OptunaPruning(None)"],
+    "skops": ["check_installed()"],
+    "skrub": ["fastbp.TabularClassifier().fit(X, y)"],
 }
 
 
@@ -44,11 +47,11 @@ CALLS = {
 def test_a_missing_library_is_one_sentence(library, call, monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == library] + [library]:
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    monkeypatch.setitem(sys.modules, "torch", None)
+    if library == "tensorboardX":  # in the place of which PyTorch's is taken
+        monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ImportError) as caught:
-        eval(call, {"fastbp": fastbp, "X": np.eye(2), "y": [0, 1]})
-    pattern = rf"[\w=]+(?: \w+)? needs {library}: python -m pip install 'fastbp\[{EXTRAS[library]}\]'"
+        eval(call, {"fastbp": fastbp, "check_installed": check_installed, "X": np.eye(2), "y": [0, 1]})
+    pattern = rf"[\w= ]+ needs {library}: python -m pip install 'fastbp\[{EXTRAS[library]}\]'"
     assert re.fullmatch(pattern, str(caught.value)), caught.value
 
 

@@ -14,6 +14,7 @@ from zipfile import ZipFile
 
 from fastbp import storage
 from fastbp.activations import ACTIVATIONS, Softmax
+from fastbp.extras import require
 from fastbp.files.model_file import ModelFormatError
 from fastbp.files.tables import KINDS
 from fastbp.losses import LOSSES
@@ -24,7 +25,6 @@ MEMBER = "fastbp.json"
 FORMAT = 1
 KEYS = {"format", "task", "target", "classes", "features", "left_out", "made_by", "versions"}
 MODELS = ("fastbp.tabular.classifier.TabularClassifier", "fastbp.tabular.regressor.TabularRegressor")
-NEEDS_SKOPS = "models of tables need the extra 'tables': pip install 'fastbp[tables]'"
 OURS = (
     *MODELS,
     "fastbp.engine.encoder.Encoder",
@@ -70,11 +70,7 @@ def is_table_model(path: Path) -> bool:
 
 
 def _skops() -> Any:
-    try:
-        import skops.io
-    except ImportError as error:
-        raise ImportError(NEEDS_SKOPS) from error
-    return skops.io
+    return require("skops.io", "a model of a table")
 
 
 def check_installed() -> None:

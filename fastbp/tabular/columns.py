@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbp.engine.encoder import Encoder
+from fastbp.extras import require
 from fastbp.tabular.plain import as_in_fit, as_known, as_texts, plain_table, refuse_unread_dates
 
 Array = NDArray[Any]
@@ -23,16 +24,11 @@ LEAST_TEXTS = 200  # categories that may be text
 TEXT_FRACTION = 0.3  # of the rows that have a category of their own: it is text
 TEXT_COMPONENTS = 16
 HUGE = 1e100  # a number; the square of a larger one might not be finite
-NEEDS_SKRUB = "tables need the extra 'tables': pip install 'fastbp[tables]'"
 
 
 def skrub() -> Any:
     """The library, or an error that says how to install it."""
-    try:
-        import skrub
-    except ImportError as error:
-        raise ImportError(NEEDS_SKRUB) from error
-    return skrub
+    return require("skrub", "a table")
 
 
 class Columns:
