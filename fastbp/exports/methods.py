@@ -1,6 +1,10 @@
 """`Exports`: the methods of a network that write it for others to read."""
 
+from __future__ import annotations
+
 from typing import Any
+
+from fastbp.exports import c_source
 
 
 class Exports:
@@ -34,3 +38,39 @@ class Exports:
         from fastbp.exports.onnx import writing
 
         writing.write(self, path, input_dtype)
+
+    def to_c(self, path: Any, *, training: bool = False, name: str | None = None) -> None:
+        """Write the network as a C program of one file, which needs the standard header math.h and nothing else.
+
+        The file has no includes of its own, allocates nothing and keeps its parameters exactly, as constants in hexadecimal digits. It
+        compiles as C99 and as C++17 without a warning. With T the C type of the dtype, it has ::
+
+            void NAME_predict(const T *x, T *y);                   /* a sample, its outputs */
+            void NAME_predict_rows(const T *x, T *y, size_t n);    /* n samples, row-major */
+
+        A sum begins at the bias, and terms are added in the order of the inputs. Each sum of n terms agrees with the kernels' within n
+        units in the last place of the sum of their sizes, and elementary functions within 4 units: see docs/exports.md for figures.
+
+        Parameters
+        ----------
+        path : str or path
+            Of the file, which is replaced in one step. 17 bytes a parameter of float32, 23 of float64.
+        training : bool, default False
+            Add ``T NAME_step(const T *x, const T *y, size_t n, T rate)``: one step of gradient descent with the mean gradient of n
+            samples and their targets, rows of n_outputs numbers (of classes: 1 at the class, else 0). It gives their mean loss before
+            the step. It is `Trainer.step` with `SGD`, for every loss that fastbp has, and changes ``T NAME_parameters[]``: of each
+            layer the weights, a row for each input, and then the biases.
+        name : str, optional
+            What names in the file begin with; by default the name of the file.
+
+        Raises
+        ------
+        ValueError
+            If `name` is no name in C, an activation (or, to train, the loss) is none of fastbp's, a parameter is not finite, or there
+            are more than 4,194,304 parameters.
+        TypeError
+            If the network reads the rows of a table.
+        OSError
+            If the file cannot be written; a file that was there before is still there.
+        """
+        c_source.write(self, path, training, name)
