@@ -33,7 +33,7 @@ def softmax(z):
 def bound(net, X):
     """How far outputs of `net` for X may be from those of another correct computation in its dtype; the outputs in float64.
 
-    A sum of n terms, in whatever order, is within n eps / 2 of the sum of their sizes (Higham, 2002, section 4.2); the functions are
+    A sum of n terms, in whatever order, is within n eps / 2 of the sum of their sizes (Higham, 2002, section 4.2); functions are
     within `UNITS` of each other. What was off in a layer goes through the next: by the values at both ends of the interval where a
     function is monotone, by its largest slope elsewhere.
     """
@@ -57,10 +57,8 @@ def bound(net, X):
             f, name = function(activation), activation.name
             a = f(z)
             size = {"gelu": np.abs(z), "hard_sigmoid": HARD_SIGMOID_HALF}.get(name, np.abs(a))
-            if name in NOT_MONOTONE:
-                off = NOT_MONOTONE[name] * off
-            else:
-                off = np.maximum(f(z + off) - a, a - f(z - off))
+            ends = np.maximum(f(z + off) - a, a - f(z - off))
+            off = NOT_MONOTONE[name] * off if name in NOT_MONOTONE else ends
             off = off + UNITS * eps * size + 2 * tiny
     return a, off
 

@@ -1,8 +1,8 @@
 """Activations and losses in C: expressions and statements in double precision, which `typed` makes those of float.
 
 In an activation z is the raw output of a unit, a = f(z), ``$alpha`` the shape parameter. A loss has the outputs v (raw ones if it
-owns a link) and the targets t of a sample, adds to ``loss``, and writes dl/dv to d; ``$scale`` is its one number. Names behind @ are
-functions of the file, of which those are written that are used.
+owns a link) and the targets t of a sample, adds to ``loss``, and writes dl/dv to d; ``$scale`` is its one number. Names behind @
+are functions of the file, of which those are written that are used.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ FUNCTIONS = {
 """,
 }
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[type, Formula] = {
     activations.Identity: Formula("z", "1.0"),
     activations.Sigmoid: Formula("@sigmoid(z)", "a * (1.0 - a)"),
     activations.Tanh: Formula("tanh(z)", "(1.0 - a) * (1.0 + a)"),
@@ -113,7 +113,7 @@ ACTIVATIONS = {
 }
 
 _EACH = "for (k = 0; k < $count; k++) {{\n{}}}\n"
-LOSSES = {
+LOSSES: dict[type, str] = {
     losses.SquaredError: _EACH.format(
         """    const real error = v[k] - t[k];
     loss += $scale * (error * error);

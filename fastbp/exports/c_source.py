@@ -73,6 +73,7 @@ END = """
 
 def write(net: Any, path: Any, training: bool, name: str | None, scaling: Scaling | None = None) -> None:
     """Write the program of a network; see `Network.to_c`."""
+    path = parts.checked_path(path)
     storage.replace(path, source(net, name_for(path, name), training, scaling).encode("ascii"))
 
 

@@ -38,8 +38,7 @@ THROUGH = """static void @through_weights(const real *p, const real *d, real *e,
     }
 }
 """
-STEP = (
-    """%s
+STEP = """$prototype
 {
     real loss = 0.0;
     size_t i;
@@ -54,13 +53,12 @@ STEP = (
     return loss / (real)n;
 }
 """
-    % PROTOTYPE
-)
 
 
 def check(net: Any) -> None:
     """Raise for a loss that is not the package's."""
-    parts.look_up(net.loss_function, "to_c(training=True)", LOSSES)
+    if type(net.loss_function) not in LOSSES:
+        raise parts.unknown("to_c(training=True)", "loss", net.loss_function)
 
 
 def functions(net: Any) -> str:
@@ -96,7 +94,7 @@ def functions(net: Any) -> str:
     kept += [f"d[{widest}]"] + ([f"e[{widest}]"] if len(layers) > 1 else [])
     declared = "".join(f"    static real {each};\n" for each in kept) + "    real loss = 0.0;\n    size_t k;\n\n"
     body = f"static real @backpropagate(const real *x, const real *t)\n{{\n{declared}{indent(chr(10).join(lines), '    ')}\n}}\n"
-    steps = STEP.replace("$n_params", str(count))
+    steps = STEP.replace("$prototype", PROTOTYPE).replace("$n_params", str(count))
     through = [THROUGH] if len(layers) > 1 else []
     return "\n".join([f"static real @gradient[{count}];\n", BACK, *through, body, steps])
 

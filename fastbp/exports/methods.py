@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastbp.exports import c_source
+from fastbp.exports import c_source, numpy_source
 
 
 class Exports:
@@ -42,23 +42,23 @@ class Exports:
     def to_c(self, path: Any, *, training: bool = False, name: str | None = None) -> None:
         """Write the network as a C program of one file, which needs the standard header math.h and nothing else.
 
-        The file has no includes of its own, allocates nothing and keeps its parameters exactly, as constants in hexadecimal digits. It
-        compiles as C99 and as C++17 without a warning. With T the C type of the dtype, it has ::
+        Nothing is allocated, and parameters are constants in hexadecimal digits, which are exact. The file compiles as C99 and as
+        C++17 without a warning. With T the C type of the dtype, it has ::
 
-            void NAME_predict(const T *x, T *y);                   /* a sample, its outputs */
-            void NAME_predict_rows(const T *x, T *y, size_t n);    /* n samples, row-major */
+            void NAME_predict(const T *x, T *y);                 /* a sample, its outputs */
+            void NAME_predict_rows(const T *x, T *y, size_t n);  /* n samples, row-major */
 
-        A sum begins at the bias, and terms are added in the order of the inputs. Each sum of n terms agrees with the kernels' within n
-        units in the last place of the sum of their sizes, and elementary functions within 4 units: see docs/exports.md for figures.
+        A sum begins at the bias, and terms are added in the order of the inputs. Sums of n terms agree with those of the kernels
+        within n units in the last place of the sum of the sizes of their terms, activations within 8 of theirs.
 
         Parameters
         ----------
         path : str or path
-            Of the file, which is replaced in one step. 17 bytes a parameter of float32, 23 of float64.
+            Of the file, which is replaced in one step: 17 bytes a parameter of float32, 23 of float64.
         training : bool, default False
             Add ``T NAME_step(const T *x, const T *y, size_t n, T rate)``: one step of gradient descent with the mean gradient of n
-            samples and their targets, rows of n_outputs numbers (of classes: 1 at the class, else 0). It gives their mean loss before
-            the step. It is `Trainer.step` with `SGD`, for every loss that fastbp has, and changes ``T NAME_parameters[]``: of each
+            samples x and targets y, rows of n_outputs numbers (of classes: 1 at the class, else 0). It gives their mean loss before
+            the step. It is `Trainer.step` with `SGD`, for each loss that fastbp has, and changes ``T NAME_parameters[]``: of each
             layer the weights, a row for each input, and then the biases.
         name : str, optional
             What names in the file begin with; by default the name of the file.
@@ -66,11 +66,38 @@ class Exports:
         Raises
         ------
         ValueError
-            If `name` is no name in C, an activation (or, to train, the loss) is none of fastbp's, a parameter is not finite, or there
+            If `name` is no name in C, an activation (or the loss, to train) is your own, a parameter is not finite, or there
             are more than 4,194,304 parameters.
         TypeError
-            If the network reads the rows of a table.
+            If the network computes more than its layers: one for tables, or of a class with a ``__call__`` of its own.
         OSError
             If the file cannot be written; a file that was there before is still there.
         """
         c_source.write(self, path, training, name)
+
+    def to_numpy(self, path: Any = None) -> str:
+        """The network as a Python program that needs NumPy alone: a function ``predict(x)`` that is to be read.
+
+        It has the dtype of the network; x is as for the network, and is not checked. Up to 1000 parameters are numbers in the text,
+        more are bytes in base 64: both are exact, and nothing else than the program is needed.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            Of a file to write the program to, which is replaced in one step.
+
+        Returns
+        -------
+        str
+            The text of the program.
+
+        Raises
+        ------
+        ValueError
+            If an activation is your own, or a parameter is not finite.
+        TypeError
+            If the network computes more than its layers: one for tables, or of a class with a ``__call__`` of its own.
+        OSError
+            If the file cannot be written; a file that was there before is still there.
+        """
+        return numpy_source.write(self, path)

@@ -1,7 +1,8 @@
-"""What every format asks of a network, before anything is written."""
+"""What the formats ask of a network, before anything is written."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,50 +35,47 @@ class Scaling:
     outputs: Sequence[str] = ()
 
 
-def refuse_encoder(net: Any, method: str) -> None:
-    """Raise for a network that does not read numbers."""
+def checked_path(path: Any) -> str | os.PathLike[str]:
+    """A path, after a check of its type."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path must be a str or a path, got {path!r}")
+    return path
+
+
+def refuse_more_than_layers(net: Any, caller: str) -> None:
+    """Raise for a network that computes more than its layers."""
     if net.encoder is not None:
         raise TypeError(
-            f"{method} is for networks that read numbers: this {type(net).__name__} reads rows that the columns_ of its estimator "
-            f"make of a table; pickle the estimator"
+            f"{caller} cannot write a {type(net).__name__}: it reads rows that the columns_ of its estimator make; pickle that"
         )
+    if type(net).__call__.__module__ != "fastbp.network":
+        raise TypeError(f"{caller} would not write {type(net).__name__}.__call__, but the network alone: write net.copy()")
 
 
-def check(net: Any, method: str, table: Mapping[type, Any]) -> None:
-    """Raise for a network that reads no numbers, or has an activation that is not in the table of a format."""
-    refuse_encoder(net, method)
-    for activation in (*net.hidden, net.output):
-        look_up(activation, method, table)
+def check(net: Any, caller: str, table: Mapping[type, Any]) -> None:
+    """Raise for a network that computes more than its layers, or has an activation that is not in the table of a format."""
+    refuse_more_than_layers(net, caller)
+    for place, activation in [*((f"hidden[{number}]", each) for number, each in enumerate(net.hidden)), ("output", net.output)]:
+        if type(activation) not in table:
+            raise unknown(caller, place, activation)
 
 
-def look_up(part: Any, method: str, table: Mapping[type, Any]) -> Any:
-    """What the table of a format has for the class of an activation or a loss.
-
-    Raises
-    ------
-    ValueError
-        If it is none of the package's.
-    """
-    try:
-        return table[type(part)]
-    except KeyError:
-        raise ValueError(
-            f"{method} does not know the formula of {part.name!r} ({type(part).__qualname__}), only those of the classes that "
-            f"fastbp has: net.save keeps such a network"
-        ) from None
+def unknown(caller: str, argument: str, part: Any) -> ValueError:
+    """What to raise for an activation or a loss that is not in the table of a format."""
+    return ValueError(f"{caller} has no formula of {argument}={part!r}, which is your own: write a network with fastbp's alone")
 
 
-def check_finite(net: Any, method: str) -> None:
+def check_finite(net: Any, caller: str) -> None:
     """Raise for parameters that no constant of a program can be."""
     for name, arrays in (("weights", net.weights), ("biases", net.biases)):
         for layer, array in enumerate(arrays):
             if not np.isfinite(array).all():
-                raise ValueError(f"{method} writes numbers, but {name}[{layer}] holds NaN or infinity")
+                raise ValueError(f"{caller} writes numbers, but {name}[{layer}] holds NaN or infinity")
 
 
 def title(net: Any) -> str:
     """A network in a line: its sizes and activations."""
-    layers = [activation.name for activation in (*net.hidden, net.output)]
-    names = layers if len(set(layers[:-1])) > 1 else [*dict.fromkeys(layers[:-1]), layers[-1]]
+    hidden, output = [activation.name for activation in net.hidden], net.output.name
+    names = [*(dict.fromkeys(hidden) if len(set(hidden)) == 1 else hidden), output]
     scale = "" if net.input_scale == 1.0 else f", inputs times {net.input_scale!r}"
     return f"{'-'.join(map(str, net.sizes))}, {', '.join(names)}, {net.dtype.name}{scale}"
