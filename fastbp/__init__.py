@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 _MODULES = {
     "estimators": "MLPClassifier MLPRegressor",
     "gradcheck": "GradientReport",
-    "loading": "from_onnx load",
+    "loading": "from_onnx load load_safetensors",
     "network": "Network",
     "networks": "Networks",
     "tabular": "TabularClassifier TabularRegressor",
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from fastbp.gradcheck import GradientReport as GradientReport
     from fastbp.loading import from_onnx as from_onnx
     from fastbp.loading import load as load
+    from fastbp.loading import load_safetensors as load_safetensors
     from fastbp.losses import *  # noqa: F403
     from fastbp.minimizers import *  # noqa: F403
     from fastbp.network import Network as Network

@@ -1,6 +1,7 @@
 """Networks from files."""
 
 from fastbp.engine import validation
+from fastbp.exports import safetensors_file
 from fastbp.exports.onnx import reading
 from fastbp.files import model_file
 from fastbp.network import Network
@@ -101,3 +102,49 @@ def from_onnx(path, *, loss=None, dtype=None) -> Network:
         return Network(**arguments)
     except (ValueError, TypeError) as error:
         raise reading.cannot_be_built(path, error) from error
+
+
+def load_safetensors(path, *, hidden=None, loss=None, output=None) -> Network:
+    """Read a network from a file in the format of safetensors; needs ``pip install 'fastbp[exports]'``.
+
+    Files of other libraries have tensors only, so what else there is to the network must be said. Their tensors must be those of
+    one chain of layers, numbered in order, such as "0.weight" (n_out, n_in) and "0.bias" (n_out,) of a ``torch.nn.Sequential``,
+    with or without a common beginning; where a layer has no biases, they are 0.
+
+    Parameters
+    ----------
+    path : str or path
+        What `Network.save_safetensors` wrote, or another library.
+    hidden : str, Activation or list of them, optional
+        As of `Network`, for a file of another library.
+    loss : str or Loss, optional
+        Likewise, by default "squared".
+    output : str or Activation, optional
+        Likewise.
+
+    Returns
+    -------
+    Network
+        With the parameters of the file, to the same bits.
+
+    Raises
+    ------
+    ImportError
+        If safetensors is not installed.
+    ModelFormatError
+        If the file is damaged in any way, or its tensors are not those of a network.
+    OSError
+        If the file cannot be read.
+    ValueError, TypeError
+        If `hidden`, `loss` or `output` is at fault, or given for a file that says them itself.
+    """
+    settings, weights, biases = safetensors_file.arguments(path, hidden, loss, output)
+    try:
+        net = Network(**settings)
+    except (ValueError, TypeError) as error:
+        if hidden is not None:  # what was given does not fit
+            raise
+        raise model_file.cannot_be_built(path, error) from error
+    for place, array in zip((*net.weights, *net.biases), (*weights, *biases), strict=True):
+        place[...] = array
+    return net

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastbp.exports import c_source, numpy_source
+from fastbp.exports import c_source, numpy_source, safetensors_file
 
 
 class Exports:
@@ -38,6 +38,30 @@ class Exports:
         from fastbp.exports.onnx import writing
 
         writing.write(self, path, input_dtype)
+
+    def save_safetensors(self, path: Any) -> None:
+        """Write the network in the format of safetensors; needs ``pip install 'fastbp[exports]'``.
+
+        Tensors have the names and shapes that they have in a ``torch.nn.Sequential`` of layers and activations in turns: "0.weight"
+        (n_out, n_in), "0.bias" (n_out,), "2.weight", and so on. So ``load_state_dict`` of such a module, as `to_torch` makes one,
+        takes what ``safetensors.torch.load_file`` reads. Sizes, activations, loss, dtype and input scale are in the metadata, with
+        a checksum of all; `fastbp.load_safetensors` makes the network of them again, to the same bits.
+
+        Parameters
+        ----------
+        path : str or path
+            Of the file, which is replaced in one step.
+
+        Raises
+        ------
+        ImportError
+            If safetensors is not installed.
+        TypeError
+            If the network computes more than its layers: one for tables, or of a class with a ``__call__`` of its own.
+        OSError
+            If the file cannot be written; a file that was there before is still there.
+        """
+        safetensors_file.write(self, path)
 
     def to_c(self, path: Any, *, training: bool = False, name: str | None = None) -> None:
         """Write the network as a C program of one file, which needs the standard header math.h and nothing else.

@@ -110,7 +110,7 @@ def read(path: File) -> tuple[dict[str, Any], NDArray[Any], NDArray[Any] | None]
         If the file cannot be read.
     """
     header, data = _read(path)
-    settings, name = _settings(path, header), _name(path)
+    settings, name = settings_from(path, header), _name(path)
     arrays = _arrays(name, header, data)
     run = header["run"]
     if not (isinstance(run, dict) and "networks" in run):
@@ -130,7 +130,7 @@ def read_run(path: File) -> tuple[dict[str, Any], NDArray[Any], Any]:
         As `read` does.
     """
     header, data = _read(path)
-    settings = _settings(path, header)
+    settings = settings_from(path, header)
     arrays = _arrays(_name(path), header, data)
     try:
         run = tree.with_arrays(header["run"], arrays)
@@ -156,8 +156,14 @@ def _arrays(name: str, header: dict[str, Any], data: memoryview) -> list[NDArray
     ]
 
 
-def _settings(path: File, header: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of the network that a header describes."""
+def settings_from(path: File, header: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of the network that a header describes, as `describe` does; messages name the file.
+
+    Raises
+    ------
+    ModelFormatError
+        If there is no such network.
+    """
     name, sizes = _name(path), header["sizes"]
     if not (isinstance(sizes, list) and 2 <= len(sizes) <= MAX_LAYERS and all(type(n) is int and n > 0 for n in sizes)):
         raise ModelFormatError(f"{name} is damaged: its sizes are no list of layer sizes")
