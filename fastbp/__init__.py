@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 _MODULES = {
     "estimators": "MLPClassifier MLPRegressor",
     "gradcheck": "GradientReport",
-    "loading": "from_onnx load load_safetensors",
+    "loading": "from_keras from_onnx from_torch load load_safetensors",
     "network": "Network",
     "networks": "Networks",
     "tabular": "TabularClassifier TabularRegressor",
@@ -62,7 +62,9 @@ if TYPE_CHECKING:
     from fastbp.files.checkpoint import Checkpoint as Checkpoint
     from fastbp.files.model_file import ModelFormatError as ModelFormatError
     from fastbp.gradcheck import GradientReport as GradientReport
+    from fastbp.loading import from_keras as from_keras
     from fastbp.loading import from_onnx as from_onnx
+    from fastbp.loading import from_torch as from_torch
     from fastbp.loading import load as load
     from fastbp.loading import load_safetensors as load_safetensors
     from fastbp.losses import *  # noqa: F403

@@ -1,7 +1,7 @@
 """Networks from files."""
 
 from fastbp.engine import validation
-from fastbp.exports import safetensors_file
+from fastbp.exports import keras_model, safetensors_file, torch_module
 from fastbp.exports.onnx import reading
 from fastbp.files import model_file
 from fastbp.network import Network
@@ -53,6 +53,35 @@ def load(path) -> Network | Networks:
     return net
 
 
+def from_keras(model, *, loss=None) -> Network:
+    """The network that a model of Keras is, with copies of its parameters.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Sequential, or a functional chain, of Dense and activations that fastbp has, as layers, names or objects; a Rescaling in
+        front without an offset becomes `input_scale`. InputLayer, Flatten and layers that do something in training only (Dropout)
+        are left out; models may be inside models.
+    loss : str or Loss, optional
+        That of the network. By default the one that the model was compiled with, if there is such a loss for its outputs, up to a
+        mean over the outputs in place of a sum; else by the last activation: "cross_entropy" for softmax, "binary_cross_entropy"
+        for sigmoid, "squared" for others. Given for a model that ends in raw outputs, its activation is put behind them.
+
+    Returns
+    -------
+    Network
+        Of float32 or float64, as the parameters are.
+
+    Raises
+    ------
+    ValueError
+        If the model is no such chain, or the loss is none of its outputs: the message names the layer.
+    TypeError
+        If `model` is no model of Keras.
+    """
+    return Network(**keras_model.arguments(model, loss))
+
+
 def from_onnx(path, *, loss=None, dtype=None) -> Network:
     """Read a network from an ONNX file.
 
@@ -102,6 +131,36 @@ def from_onnx(path, *, loss=None, dtype=None) -> Network:
         return Network(**arguments)
     except (ValueError, TypeError) as error:
         raise reading.cannot_be_built(path, error) from error
+
+
+def from_torch(module, *, loss=None) -> Network:
+    """The network that a module of PyTorch is, with copies of its parameters; needs PyTorch.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A ``torch.nn.Sequential``, also of others, of Linear and activations that fastbp has, on the CPU. Flatten, Identity and
+        Dropout are left out, whatever the mode of the module is; a Linear without biases has zeros.
+    loss : str or Loss, optional
+        That of the network. By default by the last activation: "cross_entropy" for softmax, "binary_cross_entropy" for sigmoid,
+        "squared" for others. Given for a module that ends in raw outputs, its activation is put behind them: "cross_entropy" makes
+        probabilities of logits.
+
+    Returns
+    -------
+    Network
+        Of float32 or float64, as the parameters are.
+
+    Raises
+    ------
+    ImportError
+        If PyTorch is not installed.
+    ValueError
+        If the module is no such sequence, or the loss is none of its outputs: the message names the module and its position.
+    TypeError
+        If `module` is no module of PyTorch.
+    """
+    return Network(**torch_module.arguments(module, loss))
 
 
 def load_safetensors(path, *, hidden=None, loss=None, output=None) -> Network:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastbp.exports import c_source, numpy_source, safetensors_file
+from fastbp.exports import c_source, numpy_source, safetensors_file, torch_module
 
 
 class Exports:
@@ -125,3 +125,32 @@ class Exports:
             If the file cannot be written; a file that was there before is still there.
         """
         return numpy_source.write(self, path)
+
+    def to_torch(self, *, link: bool = True) -> Any:
+        """The network as a ``torch.nn.Sequential`` of layers and activations in turns; needs PyTorch.
+
+        Its parameters are copies, of the dtype of the network and on the CPU, and have the names of `save_safetensors`: "0.weight",
+        "0.bias", "2.weight", and so on. Where inputs are scaled, a module "scale" is in front. `fastbp.from_torch` reads it back,
+        to the same bits.
+
+        Parameters
+        ----------
+        link : bool, default True
+            End with the activation that the loss owns (softmax, sigmoid, exp), so that the module gives what ``net(X)`` is. Without
+            it the module gives raw outputs, which ``CrossEntropyLoss``, ``BCEWithLogitsLoss`` and ``PoissonNLLLoss`` take.
+
+        Returns
+        -------
+        torch.nn.Sequential
+
+        Raises
+        ------
+        ImportError
+            If PyTorch is not installed.
+        ValueError
+            If an activation is your own.
+        TypeError
+            If `link` is no bool, or the network computes more than its layers: one for tables, or of a class with a ``__call__`` of
+            its own.
+        """
+        return torch_module.module(self, link)
