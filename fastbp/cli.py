@@ -1,4 +1,4 @@
-"""The command line: ``fastbp train``, ``predict``, ``evaluate``, ``check-gradients``, ``info``, ``cache`` and ``bench``."""
+"""The command line: ``fastbp train``, ``predict``, ``evaluate``, ``export``, ``check-gradients``, ``info`` and others."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fastbp import __version__, bench
 from fastbp.commands import cache as cache_command
 from fastbp.commands import evaluate as evaluate_command
+from fastbp.commands import export as export_command
 from fastbp.commands import predict as predict_command
 from fastbp.commands import train as train_command
 from fastbp.commands.saved import PlainModel, open_model
@@ -117,6 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("file", metavar="FILE", help=f"{files}, with the model's columns and the target")
     evaluate.add_argument("--metric", type=_names, metavar="A,B", help="by scikit-learn's names (default: the usual)")
     evaluate.add_argument("--seed", type=int, default=0, help="of the resampled rows (default: 0)")
+
+    export = commands.add_parser("export", help="write a saved plain network for other programs and languages")
+    export.set_defaults(run=export_command.export)
+    export.add_argument("model", type=Path, metavar="MODEL")
+    export.add_argument("--to", required=True, choices=export_command.FORMATS, help="what to write")
+    export.add_argument("--out", type=Path, metavar="FILE", help="default: the model's name, with the suffix of the format")
 
     check = commands.add_parser("check-gradients", help="compare a saved model's gradients with finite differences")
     check.set_defaults(run=_check_gradients)

@@ -74,9 +74,7 @@ def test_activations_of_your_own_are_looked_up_by_name(tmp_path):
     header, data = parted(content)
     note = json.loads(header["__metadata__"]["fastbp"])
     note["settings"] = note["settings"].replace('"relu"', '"mine"')
-    note["sha256"] = safetensors_file._digest(
-        note["settings"], [a for pair in zip(net.weights, net.biases, strict=True) for a in pair]
-    )
+    note["sha256"] = safetensors_file._digest(note, [a for pair in zip(net.weights, net.biases, strict=True) for a in pair])
     header["__metadata__"]["fastbp"] = json.dumps(note)
     (tmp_path / "net").write_bytes(joined(header, data))
     with pytest.raises(ModelFormatError, match="cannot be built: activation 'mine' is not known; choose from"):

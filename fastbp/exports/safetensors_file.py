@@ -1,7 +1,8 @@
 """Networks in the format of safetensors, with their settings in its metadata.
 
-The key `KEY` of the metadata has JSON: "version", "settings" as `fastbp.files.model_file.describe` says them, and "sha256" of these
-settings and all tensors. The format itself has no checksum, and accepts most files in which a bit has changed.
+The key `KEY` of the metadata has JSON: "version", "settings" as `fastbp.files.model_file.describe` says them, perhaps "scaling",
+which tells programs what is done before and after the network, and "sha256" of these texts and all tensors. The format itself has
+no checksum, and accepts most files in which a bit has changed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from fastbp import storage
 from fastbp.exports import parts
-from fastbp.exports.parts import Array
+from fastbp.exports.parts import Array, Scaling
 from fastbp.files import model_file
 from fastbp.files.model_file import ModelFormatError
 
@@ -37,7 +38,7 @@ def library(caller: str) -> Any:
     return safetensors
 
 
-def write(net: Any, path: Any) -> None:
+def write(net: Any, path: Any, scaling: Scaling | None = None) -> None:
     """Write a network; see `Network.save_safetensors`."""
     path = parts.checked_path(path)
     parts.refuse_more_than_layers(net, "save_safetensors")
@@ -45,7 +46,10 @@ def write(net: Any, path: Any) -> None:
     settings = json.dumps(model_file.describe(net._settings()), allow_nan=False, sort_keys=True)
     arrays = [array for pair in zip(net.weights, net.biases, strict=True) for array in pair]
     tensors = dict(zip(names(len(net.weights)), arrays, strict=True))
-    note = {"version": VERSION, "settings": settings, "sha256": _digest(settings, arrays)}
+    note: dict[str, Any] = {"version": VERSION, "settings": settings}
+    if scaling is not None:
+        note["scaling"] = json.dumps({name: np.asarray(value).tolist() for name, value in vars(scaling).items()}, allow_nan=False)
+    note["sha256"] = _digest(note, arrays)
     storage.replace(path, safetensors.numpy.save(tensors, {KEY: json.dumps(note)}))
 
 
@@ -54,8 +58,8 @@ def names(n_layers: int) -> list[str]:
     return [f"{2 * layer}.{kind}" for layer in range(n_layers) for kind in ("weight", "bias")]
 
 
-def _digest(settings: str, arrays: Iterable[Array]) -> str:
-    digest = hashlib.sha256(settings.encode())
+def _digest(note: Mapping[str, Any], arrays: Iterable[Array]) -> str:
+    digest = hashlib.sha256(note["settings"].encode() + note.get("scaling", "").encode())
     for array in arrays:
         digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
     return digest.hexdigest()
@@ -132,7 +136,7 @@ def _own(path: Any, tensors: Mapping[str, Array], text: Any) -> tuple[dict[str, 
         if found != expected or {array.dtype for array in tensors.values()} != {np.dtype(settings["dtype"])}:
             raise ModelFormatError(f"{path} is damaged: its tensors do not fit its sizes {settings['sizes']}")
         arrays = [tensors[name] for name in expected]
-        if _digest(described, arrays) != note["sha256"]:
+        if _digest(note, arrays) != note["sha256"]:
             raise ModelFormatError(f"{path} is damaged: its checksum does not match")
     except ModelFormatError:
         raise
