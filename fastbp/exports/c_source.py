@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from fastbp import storage
-from fastbp._version import __version__
 from fastbp.arguments import boolean
 from fastbp.exports import c_layers, c_training, parts
 from fastbp.exports.c_formulas import ACTIVATIONS, functions_of, typed
@@ -118,7 +117,7 @@ def source(net: Any, name: str, training: bool = False, scaling: Scaling | None 
 
 
 def _says(net: Any, training: bool, scaling: Scaling | None) -> list[str]:
-    lines = [f"{parts.title(net)}; written by fastbp {__version__}.", ""]
+    lines = [f"{parts.origin(net)}.", ""]
     lines += ["@predict computes the outputs y of a sample x, and @predict_rows those of n, a row each."]
     lines += ["In @predict x may be y."]
     if scaling is not None:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from fastbp import activations, storage
-from fastbp._version import __version__
 from fastbp.exports import parts
 from fastbp.exports.parts import Array, Scaling
 
@@ -103,7 +102,7 @@ def source(net: Any, scaling: Scaling | None = None) -> str:
     libraries = [*([] if in_digits else ["base64"]), *(["math"] if activations.GELU in used else [])]
     parameters = _arrays(net) if in_digits else f"sizes = {list(net.sizes)}\n{_bytes(net)}{SPLIT}"
     sections = [
-        f'"""A network of {parts.title(net)}; written by fastbp {__version__}.\n\nIt needs NumPy alone.{_columns(scaling)}\n"""\n',
+        f'"""A network of {parts.origin(net)}.\n\nIt needs NumPy alone.{_columns(scaling)}\n"""\n',
         "".join(f"import {each}\n" for each in libraries),
         "import numpy as np\n",
         f'dtype = np.dtype("{net.dtype.name}")\n' + ("" if scaling is None else _scaling(scaling)) + parameters,

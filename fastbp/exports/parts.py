@@ -73,6 +73,13 @@ def check_finite(net: Any, caller: str) -> None:
                 raise ValueError(f"{caller} writes numbers, but {name}[{layer}] holds NaN or infinity")
 
 
+def origin(net: Any) -> str:
+    """What a program says of itself."""
+    from fastbp import __version__  # which is looked up among the installed packages
+
+    return f"{title(net)}; written by fastbp {__version__}"
+
+
 def title(net: Any) -> str:
     """A network in a line: its sizes and activations."""
     hidden, output = [activation.name for activation in net.hidden], net.output.name
