@@ -11,7 +11,7 @@ from problems import ACTIVATIONS, DTYPES, LOSSES, error, flat, make_targets
 
 import fastbp
 from fastbp import activations, losses
-from fastbp.exports import c_formulas, c_source
+from fastbp.exports.c import formulas, source
 
 GCC = shutil.which("gcc")
 needs_gcc = pytest.mark.skipif(GCC is None, reason="needs gcc")
@@ -31,7 +31,7 @@ STEP = """    {{ static {kind} x[{n} * {name}_n_inputs], y[{n} * {name}_n_output
 """
 
 
-def run(folder, sources, calls, data, flags=(*STRICT, *CHECKED, "-O1"), compiler=GCC):
+def run(folder, sources, calls, data, flags=(*STRICT, *CHECKED, "-O0"), compiler=GCC):
     """What a program of these sources writes: that calls them one after the other, and reads `data`."""
     main = "#include <stdio.h>\nint main(void)\n{\n" + "".join(calls) + "    return 0;\n}\n"
     path = folder / "program.c"
@@ -46,7 +46,7 @@ def run(folder, sources, calls, data, flags=(*STRICT, *CHECKED, "-O1"), compiler
 def outputs_in_c(folder, nets, inputs, change=lambda text: text, **options):
     """Outputs of networks, computed by one program."""
     named = {f"net{number}": net for number, net in enumerate(nets)}
-    sources = [change(c_source.source(net, name)) for name, net in named.items()]
+    sources = [change(source.source(net, name)) for name, net in named.items()]
     calls = [PREDICT.format(kind=KINDS[net.dtype.name], name=name, n=len(inputs[0])) for name, net in named.items()]
     written, results = run(folder, sources, calls, inputs, **options), []
     for net, X in zip(nets, inputs, strict=True):
@@ -136,7 +136,7 @@ def test_a_sample_may_be_overwritten_by_its_outputs(tmp_path):
         .replace("fwrite(y, sizeof y", "(void)y; fwrite(x, sizeof x")
     )
     X = samples(net, 1)
-    written = run(tmp_path, [c_source.source(net, "net")], [call], [X])
+    written = run(tmp_path, [source.source(net, "net")], [call], [X])
     agree(net, X, np.frombuffer(written, "f4")[None])
 
 
@@ -149,27 +149,26 @@ def test_undefined_behaviour_would_be_seen(tmp_path):
 # --- training ----------------------------------------------------------------------------------------------------------------
 
 STEPS, RATE, ROWS = 3, 0.05, 7
+UNITS_OF_TRAINING = 32  # in the last place of the largest parameter, after so many steps
 TRAINED = [(loss, activations.Tanh()) for loss in LOSSES]
 TRAINED += [(losses.SquaredError(), activation) for activation in ACTIVATIONS]
 
 
-@needs_gcc
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_a_step_is_that_of_a_trainer(tmp_path, dtype):
-    """Three steps with one batch: parameters, and the loss before the last, of every loss and every activation."""
+def trained_alike(folder, dtype, problems, change=lambda text: text):
+    """Raise unless three steps with one batch end with the parameters and the loss of a `Trainer`, for losses and activations."""
     sources, calls, data, cases = [], [], [], []
-    for number, (loss, activation) in enumerate(TRAINED):
+    for number, (loss, activation) in enumerate(problems):
         output = None if loss.link else activation
         net = drawn([3, 5, 4, 2], activation, loss, number, output=output, dtype=dtype, input_scale=0.5)
         X, y = samples(net, ROWS, number), make_targets(loss, ROWS, 2, dtype, number)
-        sources.append(c_source.source(net, f"net{number}", training=True))
+        sources.append(change(source.source(net, f"net{number}", training=True)))
         calls.append(STEP.format(kind=KINDS[dtype], name=f"net{number}", n=ROWS, steps=STEPS, rate=RATE))
         data += [X, y]
         trained = net.copy()
         trainer = trained.trainer(optimizer=fastbp.SGD(RATE), batch_size=ROWS)
         cases.append((trained, [trainer.step(X, y) for _ in range(STEPS)][-1]))
-    written = np.frombuffer(run(tmp_path, sources, calls, data), dtype)
-    tolerance = 32 * np.finfo(dtype).eps
+    written = np.frombuffer(run(folder, sources, calls, data), dtype)
+    tolerance = UNITS_OF_TRAINING * np.finfo(dtype).eps
     for net, loss in cases:
         params, reached = written[: net.params.size], written[net.params.size]
         written = written[net.params.size + 1 :]
@@ -179,10 +178,36 @@ def test_a_step_is_that_of_a_trainer(tmp_path, dtype):
 
 
 @needs_gcc
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_step_is_that_of_a_trainer(tmp_path, dtype):
+    trained_alike(tmp_path, dtype, TRAINED)
+
+
+@needs_gcc
+@pytest.mark.parametrize(
+    ("loss", "right", "wrong"),
+    [
+        ("squared", "(1.0f - a) * (1.0f + a)", "(1.0f - a) * (1.0f + 0.9999f * a)"),
+        ("squared", "g[n_in * n_out + k] += d[k]", "g[n_in * n_out + k] += 0.9999f * d[k]"),
+        ("cross_entropy", "mass * logf(sum)", "mass * logf(sum) + 1e-4f"),
+        ("huber", "error > most", "error > 1.01f * most"),
+    ],
+)
+def test_a_step_that_is_slightly_wrong_is_seen(tmp_path, loss, right, wrong):
+    def change(text):
+        assert right in text
+        return text.replace(right, wrong)
+
+    problems = [(losses.Huber(0.1) if loss == "huber" else losses.get(loss), activations.Tanh())]
+    with pytest.raises(AssertionError, match=r"Network\("):
+        trained_alike(tmp_path, "float32", problems, change)
+
+
+@needs_gcc
 def test_a_step_with_no_samples_changes_nothing(tmp_path):
     net = drawn([2, 3, 1], "relu", "squared", 0, dtype="float64")
     call = "    { net_step(0, 0, 0, 1.0); fwrite(net_parameters, sizeof net_parameters, 1, stdout); }\n"
-    written = run(tmp_path, [c_source.source(net, "net", training=True)], [call], [])
+    written = run(tmp_path, [source.source(net, "net", training=True)], [call], [])
     np.testing.assert_array_equal(np.frombuffer(written), flat([w.T for w in net.weights], net.biases))
 
 
@@ -190,9 +215,9 @@ def test_a_step_with_no_samples_changes_nothing(tmp_path):
 
 
 def test_every_class_has_a_formula():
-    """Add that of a new one to `fastbp/exports/c_formulas.py`."""
-    assert c_formulas.ACTIVATIONS.keys() == {*activations.ACTIVATIONS.classes, activations.Softmax}
-    assert c_formulas.LOSSES.keys() == set(losses.LOSSES.classes)
+    """Add that of a new one to `fastbp/exports/c/formulas.py`."""
+    assert formulas.ACTIVATIONS.keys() == {*activations.ACTIVATIONS.classes, activations.Softmax}
+    assert formulas.LOSSES.keys() == set(losses.LOSSES.classes)
 
 
 @pytest.mark.parametrize(
@@ -229,18 +254,18 @@ def test_what_cannot_be_written_is_refused_before_anything_is(tmp_path, monkeypa
     net.biases[1][0] = np.nan
     with pytest.raises(ValueError, match=r"to_c writes numbers, but biases\[1\] holds NaN"):
         net.to_c(path)
-    monkeypatch.setattr(c_source, "MOST_PARAMETERS", 12)
+    monkeypatch.setattr(source, "MOST_PARAMETERS", 12)
     with pytest.raises(ValueError, match="at most 12 parameters, but this network has 13: use to_onnx"):
         fastbp.Network([2, 3, 1], rng=0).to_c(path)
     assert path.read_text() == "old"
 
 
 def test_the_limit_is_that_of_the_documentation():
-    assert f"{c_source.MOST_PARAMETERS:,}" in re.sub(r"\s+", " ", fastbp.Network.to_c.__doc__)
+    assert f"{source.MOST_PARAMETERS:,}" in re.sub(r"\s+", " ", fastbp.Network.to_c.__doc__)
 
 
 def test_names_of_columns_cannot_end_the_comment_that_they_are_in():
     for name in ("a*/b", "/*", "??/", "@x", 'quote"', "new\nline", "ä", "back\\"):
-        quoted = c_source._quoted(name)
+        quoted = source._quoted(name)
         assert quoted.isascii()
         assert not set("*/?@\n") & set(quoted)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from fastbp.commands.table import print_table
-from fastbp.exports import c_source, numpy_source, parts, safetensors_file
+from fastbp.exports import numpy_source, parts, safetensors_file
+from fastbp.exports.c import source as c_source
 from fastbp.exports.parts import Scaling
 from fastbp.files import model_file, table_model
 

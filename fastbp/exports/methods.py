@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastbp.exports import c_source, numpy_source, safetensors_file, torch_module
+from fastbp.exports import numpy_source, safetensors_file, torch_module
+from fastbp.exports.c import source as c_source
 
 
 class Exports:

@@ -18,8 +18,10 @@ import numpy as np
 
 from fastbp import storage
 from fastbp.arguments import boolean
-from fastbp.exports import c_layers, c_training, parts
-from fastbp.exports.c_formulas import ACTIVATIONS, functions_of, typed
+from fastbp.exports import parts
+from fastbp.exports.c import step
+from fastbp.exports.c.formulas import ACTIVATIONS, functions_of, typed
+from fastbp.exports.c.layers import layers_of, values
 from fastbp.exports.parts import Array, Scaling
 
 MOST_PARAMETERS = 1 << 22  # of which a file has 80 MB, and more than that is too much for compilers
@@ -92,17 +94,17 @@ def source(net: Any, name: str, training: bool = False, scaling: Scaling | None 
     """The text of the program; with a scaling, x and y are double whatever the network is."""
     parts.check(net, "to_c", ACTIVATIONS)
     if boolean("training", training):
-        c_training.check(net)
+        step.check(net)
     parts.check_finite(net, "to_c")
     count = net.params.size
     if count > MOST_PARAMETERS:
         raise ValueError(f"to_c writes at most {MOST_PARAMETERS} parameters, but this network has {count}: use to_onnx")
     kind = "double" if scaling is not None else "real"
-    functions = [_predict(net, scaling), ROWS, *([c_training.functions(net)] if training else [])]
+    functions = [_predict(net, scaling), ROWS, *([step.functions(net)] if training else [])]
     body = "\n".join(functions).replace("$x", kind)
     prototypes = [f"void @predict(const {kind} *x, {kind} *y);", f"void @predict_rows(const {kind} *x, {kind} *y, size_t n);"]
     if training:
-        prototypes += [f"{c_training.PROTOTYPE};", f"extern real @parameters[{count}];"]
+        prototypes += [f"{step.PROTOTYPE};", f"extern real @parameters[{count}];"]
     sizes = f"enum {{ @n_inputs = {net.sizes[0]}, @n_outputs = {net.sizes[-1]} }};"
     says = "\n".join(f" * {line}".rstrip() for line in _says(net, training, scaling))
     is_float = net.dtype == np.float32
@@ -125,7 +127,7 @@ def _says(net: Any, training: bool, scaling: Scaling | None) -> list[str]:
         lines += [f"x[{j}] is {_quoted(each)}" for j, each in enumerate(scaling.inputs)]
         lines += [f"y[{k}] is {_quoted(each)}" for k, each in enumerate(scaling.outputs)]
     if training:
-        lines += c_training.ABOUT.splitlines()
+        lines += step.ABOUT.splitlines()
     stack = 2 * max(net.sizes)
     return [*lines, "", f"C99 or C++17 with math.h (-lm). Nothing is allocated; a prediction has {stack} numbers on the stack."]
 
@@ -137,7 +139,7 @@ def _quoted(name: str) -> str:
 
 def _parameters(net: Any, kind: str) -> list[str]:
     lines = [f"{kind} @parameters[{net.params.size}] = {{"]
-    for layer, w, b in zip(c_layers.of(net), net.weights, net.biases, strict=True):
+    for layer, w, b in zip(layers_of(net), net.weights, net.biases, strict=True):
         lines += [
             f"    /* layer {layer.number}: weights, {layer.n_in} by {layer.n_out} */",
             *_numbers(w.T),
@@ -169,15 +171,15 @@ def _hexadecimal(value: float) -> str:
 
 
 def _predict(net: Any, scaling: Scaling | None) -> str:
-    scale = c_training.scale_of_inputs(net)
+    scale = step.scale_of_inputs(net)
     first = f"x[k]{scale}" if scaling is None else f"(real)((x[k] - @mean[k]) / @scale[k]){scale}"
     lines = [f"for (k = 0; k < {net.sizes[0]}; k++)", f"    a[k] = {first};"]
     now, then = "a", "b"
-    for layer in c_layers.of(net):
+    for layer in layers_of(net):
         lines += [
             f"/* layer {layer.number}: {layer.activation.name} */",
             f"@sums(@parameters + {layer.start}, {now}, {then}, {layer.n_in}, {layer.n_out});",
-            *c_layers.values(layer, net.dtype, then, then),
+            *values(layer, net.dtype, then, then),
         ]
         now, then = then, now
     last = f"{now}[k]" if scaling is None else f"(double){now}[k] * @output_scale + @output_mean"

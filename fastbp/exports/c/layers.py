@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastbp.engine.parameters import parameter_offsets
-from fastbp.exports.c_formulas import ACTIVATIONS
+from fastbp.exports.c.formulas import ACTIVATIONS
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Layer:
     activation: Any
 
 
-def of(net: Any) -> Iterator[Layer]:
+def layers_of(net: Any) -> Iterator[Layer]:
     """The layers of a network."""
     starts, activations = parameter_offsets(net.sizes), (*net.hidden, net.output)
     for number, ((n_in, n_out), (start, *_), activation) in enumerate(

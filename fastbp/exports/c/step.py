@@ -5,9 +5,9 @@ from __future__ import annotations
 from textwrap import indent
 from typing import Any
 
-from fastbp.exports import c_layers, parts
-from fastbp.exports.c_formulas import LOSSES
-from fastbp.exports.c_layers import decimal
+from fastbp.exports import parts
+from fastbp.exports.c.formulas import LOSSES
+from fastbp.exports.c.layers import decimal, layers_of, slopes, values
 
 ABOUT = """
 @step takes one step of gradient descent with the mean gradient of n samples, a row of x and one of targets y
@@ -63,7 +63,7 @@ def check(net: Any) -> None:
 
 def functions(net: Any) -> str:
     """The functions of a step."""
-    layers = list(c_layers.of(net))
+    layers = list(layers_of(net))
     count, last = net.params.size, layers[-1]
     lines = [f"for (k = 0; k < {net.sizes[0]}; k++)", f"    a0[k] = x[k]{scale_of_inputs(net)};"]
     for layer in layers:
@@ -72,18 +72,18 @@ def functions(net: Any) -> str:
             f"/* layer {n}: {layer.activation.name} */",
             f"@sums(@parameters + {layer.start}, a{n - 1}, z{n}, {layer.n_in}, {layer.n_out});",
         ]
-        lines += [] if is_raw else c_layers.values(layer, net.dtype, f"z{n}", f"a{n}")
+        lines += [] if is_raw else values(layer, net.dtype, f"z{n}", f"a{n}")
     outputs = f"{'z' if net.loss_function.link else 'a'}{last.number}"
     lines += [f"/* {net.loss_function.name} */", *_loss(net, outputs).splitlines()]
     d, e = "d", "e"
     if not net.loss_function.link:
-        lines += c_layers.slopes(last, net.dtype, f"z{last.number}", f"a{last.number}", d)
+        lines += slopes(last, net.dtype, f"z{last.number}", f"a{last.number}", d)
     for layer in reversed(layers):
         n = layer.number
         lines += [f"/* layer {n} */", f"@add_gradient(@gradient + {layer.start}, a{n - 1}, {d}, {layer.n_in}, {layer.n_out});"]
         if n > 1:
             lines.append(f"@through_weights(@parameters + {layer.start}, {d}, {e}, {layer.n_in}, {layer.n_out});")
-            lines += c_layers.slopes(layers[n - 2], net.dtype, f"z{n - 1}", f"a{n - 1}", e)
+            lines += slopes(layers[n - 2], net.dtype, f"z{n - 1}", f"a{n - 1}", e)
         d, e = e, d
     lines.append("return loss;")
     kept = [f"a0[{net.sizes[0]}]"]

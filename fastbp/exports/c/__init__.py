@@ -1,0 +1,1 @@
+"""C: networks as programs of one file."""
