@@ -50,6 +50,11 @@ RUN = {
             "fastbp train houses.csv --target price --hidden 8 --epochs 2 --resume"
         ),
         "fastbp predict houses.fastbp new_houses.csv": "fastbp predict houses.fastbp new_houses.csv",
+        "fastbp export houses.fastbp --to c": "fastbp export houses.fastbp --to c",
+        "fastbp export houses.fastbp --to numpy --out predict_house.py": (
+            "fastbp export houses.fastbp --to numpy --out predict_house.py"
+        ),
+        "fastbp export houses.fastbp --to safetensors": "fastbp export houses.fastbp --to safetensors",
         "fastbp check-gradients houses.fastbp houses.csv": "fastbp check-gradients houses.fastbp houses.csv",
         "fastbp info": "fastbp info",
         "fastbp cache info": "fastbp cache info",
