@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-from itertools import islice
 from textwrap import indent
 from typing import Any
 
@@ -170,8 +169,7 @@ def _digits(number: Any) -> str:
 def _bytes(net: Any) -> str:
     little = net.dtype.newbyteorder("<").str
     text = base64.b64encode(net.params.astype(little).tobytes()).decode("ascii")
-    pieces = iter(text)
-    lines = "\n".join(iter(lambda: "".join(islice(pieces, WIDTH)), ""))
+    lines = "\n".join(text[start : start + WIDTH] for start in range(0, len(text), WIDTH))
     return f'parameters = np.frombuffer(base64.b64decode("""\n{lines}\n"""), "{little}").astype(dtype)\n'
 
 
