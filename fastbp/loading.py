@@ -78,6 +78,19 @@ def from_keras(model, *, loss=None) -> Network:
         If the model is no such chain, or the loss is none of its outputs: the message names the layer.
     TypeError
         If `model` is no model of Keras.
+
+    Examples
+    --------
+    Whatever says of itself what models and layers of Keras say is read:
+
+    >>> class Dense:
+    ...     get_weights = lambda self: [np.ones((4, 3)), np.zeros(3)]
+    ...     get_config = lambda self: {"name": "dense", "activation": "softmax"}
+    >>> class Sequential:
+    ...     layers = [Dense()]
+    ...     get_config = lambda self: {}
+    >>> from_keras(Sequential())
+    Network([4, 3], hidden=[], loss=CrossEntropy(smoothing=0.0), dtype='float64')
     """
     return Network(**keras_model.arguments(model, loss))
 
@@ -159,6 +172,12 @@ def from_torch(module, *, loss=None) -> Network:
         If the module is no such sequence, or the loss is none of its outputs: the message names the module and its position.
     TypeError
         If `module` is no module of PyTorch.
+
+    Examples
+    --------
+    >>> from torch import nn  # doctest: +SKIP
+    >>> from_torch(nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)), loss="cross_entropy")  # doctest: +SKIP
+    Network([4, 8, 3], hidden=['tanh'], loss=CrossEntropy(smoothing=0.0), dtype='float32')
     """
     return Network(**torch_module.arguments(module, loss))
 
@@ -196,6 +215,13 @@ def load_safetensors(path, *, hidden=None, loss=None, output=None) -> Network:
         If the file cannot be read.
     ValueError, TypeError
         If `hidden`, `loss` or `output` is at fault, or given for a file that says them itself.
+
+    Examples
+    --------
+    >>> net = Network([2, 3, 1], rng=0)
+    >>> net.save_safetensors("net.safetensors")
+    >>> (load_safetensors("net.safetensors").params == net.params).all()
+    np.True_
     """
     settings, weights, biases = safetensors_file.arguments(path, hidden, loss, output)
     try:

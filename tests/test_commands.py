@@ -54,6 +54,7 @@ RUN = {
         "fastbp export houses.fastbp --to numpy --out predict_house.py": (
             "fastbp export houses.fastbp --to numpy --out predict_house.py"
         ),
+        "fastbp export houses.fastbp --to onnx": "fastbp export houses.fastbp --to onnx",
         "fastbp export houses.fastbp --to safetensors": "fastbp export houses.fastbp --to safetensors",
         "fastbp check-gradients houses.fastbp houses.csv": "fastbp check-gradients houses.fastbp houses.csv",
         "fastbp info": "fastbp info",

@@ -11,6 +11,7 @@ from fastbp.tabular_network import TabularNetwork
 
 EXPORTS = {
     "to_c": lambda net, folder: net.to_c(folder / "net.c"),
+    "to_onnx": lambda net, folder: net.to_onnx(folder / "net.onnx"),
     "to_numpy": lambda net, folder: net.to_numpy(folder / "net.py"),
     "to_torch": lambda net, folder: net.to_torch(),
     "save_safetensors": lambda net, folder: net.save_safetensors(folder / "net.safetensors"),

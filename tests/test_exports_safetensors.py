@@ -245,11 +245,3 @@ ONES = np.ones((2, 3), np.float32)
 def test_tensors_that_are_no_network_are_refused(tmp_path, tensors, message):
     with pytest.raises(ModelFormatError, match=message):
         load_safetensors(foreign(tmp_path / "net", tensors), hidden="relu")
-
-
-def test_without_the_library_a_sentence_says_what_to_install(path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
-    with pytest.raises(ImportError, match=r"load_safetensors needs safetensors: pip install 'fastbp\[exports\]'"):
-        load_safetensors(path)
-    with pytest.raises(ImportError, match="save_safetensors needs safetensors"):
-        fastbp.Network([2, 1], rng=0).save_safetensors(path)

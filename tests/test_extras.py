@@ -29,6 +29,7 @@ NET = "fastbp.Network([2, 2, 2], loss='cross_entropy', rng=0)"
 CALLS = {
     "matplotlib": ["fastbp.plotting.loss_curve(fastbp.History(loss=[1.0]))", f"fastbp.plotting.network_diagram({NET})"],
     "tqdm": [f"{NET}.fit(X, y, progress=True)", "fastbp.Networks(2, [2, 2]).fit(X, X, progress=True)"],
+    "safetensors": [f"{NET}.save_safetensors('net')", "fastbp.load_safetensors('net')"],
     "pandas": ["fastbp.History(loss=[1.0]).to_pandas()"],
     "tensorboardX": ["fastbp.callbacks.TensorBoard('run')"],
     "mlflow": ["fastbp.callbacks.MLflow()"],

@@ -23,7 +23,16 @@ def _c(net: Any, path: Path, scaling: Scaling | None) -> None:
 
 
 def _onnx(net: Any, path: Path, scaling: Scaling | None) -> None:
-    net.to_onnx(path)
+    if scaling is None:
+        net.to_onnx(path)
+        return
+    from fastbp.exports.onnx import estimating
+
+    is_classifier = net.loss_function.task == "labels"
+    classes = np.array(scaling.outputs, object) if is_classifier else None
+    first = [("Sub", scaling.mean), ("Div", scaling.scale)]
+    last = [("Mul", scaling.output_scale), ("Add", scaling.output_mean)]
+    estimating.write([net], path, None, first, classes, is_classifier, last)
 
 
 # what writes a format, and the suffix of its files
@@ -33,7 +42,7 @@ FORMATS: dict[str, tuple[Callable[[Any, Path, Scaling | None], Any], str]] = {
     "onnx": (_onnx, ".onnx"),
     "safetensors": (safetensors_file.write, ".safetensors"),
 }
-PROGRAMS = "c", "numpy"  # which scale inputs and outputs themselves
+COMPLETE = "c", "numpy", "onnx"  # which scale inputs and outputs themselves
 
 
 def export(arguments: argparse.Namespace) -> None:
@@ -48,7 +57,7 @@ def export(arguments: argparse.Namespace) -> None:
     rows = [("network", parts.title(net))]
     if scaling is not None:
         rows += [("inputs", _names(scaling.inputs)), ("outputs", _names(scaling.outputs))]
-        rows += _told(scaling, path, arguments.to)
+        rows += _told(scaling, arguments.to)
     print_table([*rows, (arguments.to, out)])
 
 
@@ -83,14 +92,11 @@ def _names(names: Any) -> str:
     return shown if len(names) <= FEW else f"{shown}, ... ({len(names)})"
 
 
-def _told(scaling: Scaling, path: Path, to: str) -> list[tuple[str, str]]:
-    if to in PROGRAMS:
-        return [("scaling", "inputs and outputs are those of the table: the program scales them itself")]
+def _told(scaling: Scaling, to: str) -> list[tuple[str, str]]:
+    if to in COMPLETE:
+        return [("scaling", "inputs and outputs are those of the table: it scales them itself")]
     if len(scaling.mean) > FEW:
-        where = (
-            "the metadata of the file" if to == "safetensors" else f"fastbp.files.model_file.read_header({str(path)!r})['extra']"
-        )
-        before = f"x is (input - mean) / scale, numbers that are in {where}"
+        before = "x is (input - mean) / scale, numbers that are in the metadata of the file"
     else:
         mean, scale = (", ".join(map(repr, each.tolist())) for each in (scaling.mean, scaling.scale))
         before = f"x is (input - mean) / scale with mean {mean} and scale {scale}"

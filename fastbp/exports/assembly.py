@@ -108,5 +108,5 @@ def loss_and_output(last: Any, loss: Any) -> tuple[Any, Any]:
     if chosen.link is None and last.name == "softmax":
         raise ValueError(f"loss must be one that owns softmax, in which the model ends, as 'cross_entropy', not {chosen.name!r}")
     if chosen.link not in (None, last.name) and last.name != "identity":
-        raise ValueError(f"loss must be left out, or one of outputs that are {last.name}: {chosen.name!r} owns {chosen.link}")
+        raise ValueError(f"loss must be left out, or one of outputs that are {last.name}: {chosen.name} owns {chosen.link}")
     return chosen, last if chosen.link is None else None

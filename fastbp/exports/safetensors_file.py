@@ -19,6 +19,7 @@ import numpy as np
 from fastbp import storage
 from fastbp.exports import parts
 from fastbp.exports.parts import Array, Scaling
+from fastbp.extras import require
 from fastbp.files import model_file
 from fastbp.files.model_file import ModelFormatError
 
@@ -29,20 +30,11 @@ AT_ONCE = 1 << 24  # bytes, so that no more memory is taken than there is conten
 DTYPES = {"F32": "float32", "F64": "float64"}
 
 
-def library(caller: str) -> Any:
-    """The library for arrays of NumPy, or an error that says what needs it and how to install it."""
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(f"{caller} needs safetensors: pip install 'fastbp[exports]'") from error
-    return safetensors
-
-
 def write(net: Any, path: Any, scaling: Scaling | None = None) -> None:
     """Write a network; see `Network.save_safetensors`."""
     path = parts.checked_path(path)
     parts.refuse_more_than_layers(net, "save_safetensors")
-    safetensors = library("save_safetensors")
+    library = require("safetensors.numpy", "save_safetensors")
     settings = json.dumps(model_file.describe(net._settings()), allow_nan=False, sort_keys=True)
     arrays = [array for pair in zip(net.weights, net.biases, strict=True) for array in pair]
     tensors = dict(zip(names(len(net.weights)), arrays, strict=True))
@@ -50,7 +42,7 @@ def write(net: Any, path: Any, scaling: Scaling | None = None) -> None:
     if scaling is not None:
         note["scaling"] = json.dumps({name: np.asarray(value).tolist() for name, value in vars(scaling).items()}, allow_nan=False)
     note["sha256"] = _digest(note, arrays)
-    storage.replace(path, safetensors.numpy.save(tensors, {KEY: json.dumps(note)}))
+    storage.replace(path, library.save(tensors, {KEY: json.dumps(note)}))
 
 
 def names(n_layers: int) -> list[str]:
@@ -68,8 +60,7 @@ def _digest(note: Mapping[str, Any], arrays: Iterable[Array]) -> str:
 def arguments(path: Any, hidden: Any, loss: Any, output: Any) -> tuple[dict[str, Any], list[Array], list[Array]]:
     """Settings, weights and biases of the network in a file; see `fastbp.load_safetensors`."""
     path = parts.checked_path(path)
-    safetensors = library("load_safetensors")
-    tensors, metadata = _read(safetensors, path)
+    tensors, metadata = _read(require("safetensors.numpy", "load_safetensors"), path)
     if KEY in metadata:
         for name, value in (("hidden", hidden), ("loss", loss), ("output", output)):
             if value is not None:
@@ -91,7 +82,7 @@ def arguments(path: Any, hidden: Any, loss: Any, output: Any) -> tuple[dict[str,
     return settings, weights, biases
 
 
-def _read(safetensors: Any, path: Any) -> tuple[dict[str, Array], dict[str, str]]:
+def _read(library: Any, path: Any) -> tuple[dict[str, Array], dict[str, str]]:
     """Tensors and metadata of a file, as the library reads them."""
     with open(path, "rb") as file:
         first = file.read(8)
@@ -107,10 +98,18 @@ def _read(safetensors: Any, path: Any) -> tuple[dict[str, Array], dict[str, str]
             for name, each in header.items():
                 if each["dtype"] not in DTYPES:
                     raise ModelFormatError(f"{path} cannot be read as a network: tensor {name!r} is of {each['dtype']}")
-            return safetensors.numpy.load(content), metadata
+            return library.load(content), metadata
         except ModelFormatError:
             raise
-        except (safetensors.SafetensorError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        except (
+            require("safetensors", "load_safetensors").SafetensorError,
+            ValueError,
+            TypeError,
+            KeyError,
+            IndexError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise ModelFormatError(f"{path} is damaged, or no safetensors file: {error}") from error
 
 

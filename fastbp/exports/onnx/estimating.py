@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastbp.exports.onnx import writing
 from fastbp.exports.onnx.graph import Graph
+from fastbp.exports.parts import checked_path
 from fastbp.extras import require
 
 CALLER = "to_onnx"
@@ -24,6 +25,7 @@ def write(
     steps: Sequence[tuple[str, NDArray[Any]]],
     classes: NDArray[Any] | None,
     is_classifier: bool,
+    last: Sequence[tuple[str, float]] = (),
 ) -> None:
     """Write an estimator to a file.
 
@@ -38,8 +40,10 @@ def write(
     classes : ndarray (n_classes,), optional
         None for sets of labels, and numbers.
     is_classifier : bool
+    last : sequence of (operator, float)
+        What is done to outputs that are numbers, in float64.
     """
-    path, first = writing.checked_path(path), nets[0]
+    path, first = checked_path(path), nets[0]
     dtype = writing.dtype_of_inputs(input_dtype, np.dtype(np.float64) if steps else first.dtype)
     labels = None if classes is None else _labels(classes)
     writing.check_size(nets)
@@ -48,8 +52,12 @@ def write(
     x, n_out = _scaled(graph, steps, dtype, onnx), first.sizes[-1]
     outputs: dict[str, tuple[Any, list[Any]]]
     if not is_classifier:
-        _mean(graph, nets, x, VARIABLE)
-        outputs = {VARIABLE: (first.dtype, [writing.ROWS, n_out])}
+        kind = np.dtype(np.float64) if last else first.dtype
+        y = graph.cast(_mean(graph, nets, x, None if last else VARIABLE), first.dtype, kind, onnx)
+        for number, (op, value) in enumerate(last, 1):
+            tensor = graph.tensor(f"last{number}", np.array(value, kind))
+            y = graph(op, y, tensor, output=VARIABLE if number == len(last) else None)
+        outputs = {VARIABLE: (kind, [writing.ROWS, n_out])}
     else:
         if labels is None:
             p = _mean(graph, nets, x, PROBABILITIES)

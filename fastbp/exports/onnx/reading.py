@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from fastbp import losses
+from fastbp.exports.assembly import loss_and_output
 from fastbp.exports.onnx.chain import Chain
 from fastbp.exports.onnx.functions import CALLER
 from fastbp.exports.onnx.opened import Opened
 from fastbp.exports.onnx.writing import LOSS
 from fastbp.extras import require
 from fastbp.files.model_file import ModelFormatError
-
-BY_OUTPUT = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
 
 
 def arguments(path: Any, loss: Any, dtype: Any) -> dict[str, Any]:
@@ -25,17 +24,13 @@ def arguments(path: Any, loss: Any, dtype: Any) -> dict[str, Any]:
     opened = Opened(require("onnx", CALLER), path)
     chain = Chain(opened)
     *hidden, last = chain.functions
-    chosen = given or _noted_loss(opened, last) or losses.get(BY_OUTPUT.get(last.name, "squared"))
-    if chosen.link is None and last.name == "softmax":
-        raise ValueError(f"loss must be one that owns softmax, in which the graph ends, as 'cross_entropy'; got {loss!r}")
-    if chosen.link not in (None, last.name) and last.name != "identity":
-        raise ValueError(f"loss must be left out, or one of outputs that are {last.name}: {chosen.name} owns {chosen.link}")
+    chosen, output = loss_and_output(last, given or _noted_loss(opened, last))
     kind = np.dtype("float64" if chain.is_double else "float32") if dtype is None else dtype
     return {
         "sizes": [chain.weights[0].shape[1], *(len(each) for each in chain.weights)],
         "hidden": hidden,
         "loss": chosen,
-        "output": last if chosen.link is None else None,
+        "output": output,
         "dtype": kind,
         "input_scale": chain.input_scale,
         "weights": chain.weights,

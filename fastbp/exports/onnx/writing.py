@@ -13,6 +13,7 @@ from fastbp import __version__, storage
 from fastbp.engine import validation
 from fastbp.exports.onnx.activations import of
 from fastbp.exports.onnx.graph import Graph
+from fastbp.exports.parts import checked_path, refuse_more_than_layers
 from fastbp.extras import require
 from fastbp.files import model_file
 
@@ -43,23 +44,6 @@ def write(net: Any, path: Any, input_dtype: Any) -> None:
         onnx, {INPUT: (dtype, [ROWS, net.sizes[0]])}, {outputs: (net.dtype, [ROWS, net.sizes[-1]])}, **facts_of(net)
     )
     save(onnx, model, net, path)
-
-
-def checked_path(path: Any) -> str | os.PathLike[str]:
-    """A path, after a check of its type."""
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"path must be a str or a path, got {path!r}")
-    return path
-
-
-def refuse_more_than_layers(net: Any, caller: str) -> None:
-    """Raise for a network that computes more than its layers."""
-    if net.encoder is not None:
-        raise TypeError(
-            f"{caller} cannot write a {type(net).__name__}: it reads rows that the columns_ of its estimator make; pickle that"
-        )
-    if type(net).__call__.__module__ != "fastbp.network":
-        raise TypeError(f"{caller} would not write {type(net).__name__}.__call__, but the network alone: write net.copy()")
 
 
 def dtype_of_inputs(value: Any, dtype: Any) -> Any:
