@@ -76,7 +76,7 @@ def test_a_class_that_computes_something_else_is_refused(export, tmp_path):
         EXPORTS[export](net.copy(), tmp_path)
 
 
-@pytest.mark.parametrize("export", sorted({*EXPORTS} - {"save_safetensors"}))
+@pytest.mark.parametrize("export", sorted({*EXPORTS} - {"save_safetensors", "to_onnx"}))
 def test_an_activation_of_your_own_is_named(export, tmp_path, own):
     message = rf"{export} has no formula of {{}}=Square\(\), which is your own"
     net = fastbp.Network([2, 3, 3, 1], ["relu", own[0]], rng=0)
