@@ -146,7 +146,7 @@ ELSEWHERE = {
     "python -m pytest -n 2": (CI, "\npython -m pytest -n 2 "),
     "python -m pytest -n 2 -m 'slow or not slow'": (CI, "\npython -m pytest -n 2 --dist worksteal -m slow "),
     "tox": (CI, "python -m tox run "),
-    "tox -e 3.13-oldest -- -k word": (CI, "\nmatrix 3.13-newest tests/"),
+    "tox -e 3.13-oldest -- -k word": (CI, ' -e "$other-oldest" -- '),
     "ruff check": (CI, "\nruff check "),
     "ruff format --check": (CI, "\nruff format --check "),
     "mypy": (CI, "\nmypy "),
