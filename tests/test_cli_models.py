@@ -104,7 +104,7 @@ def test_evaluate_prints_metrics_with_intervals(model, capsys):
     for _, value, interval in lines[1:6]:
         low, high = map(float, interval.split(" to "))
         assert low <= float(value) <= high
-    assert out.splitlines()[6] == "on 80 rows of t.csv; intervals by 500 resamples of them"
+    assert out.splitlines()[6] == "on 80 rows of t.csv; intervals by 250 resamples of them"
     assert run(capsys, "evaluate", model, "t.csv")[1] == out
     other = run(capsys, "evaluate", model, "t.csv", "--seed", "1")[1]
     assert [line.split()[:2] for line in other.splitlines()[1:4]] == [line.split()[:2] for line in out.splitlines()[1:4]]
@@ -128,7 +128,7 @@ def test_scores_are_scikit_learns_and_intervals_cover():
 
 
 def test_intervals_of_many_rows_are_by_fewer_resamples():
-    assert [metrics.resamples_for(count) for count in (1, 5000, 10**6)] == [500, 400, 100]
+    assert [metrics.resamples_for(count) for count in (1, 10_000, 10**6)] == [250, 200, 100]
 
 
 # --- model files -------------------------------------------------------------------------------------------------------------

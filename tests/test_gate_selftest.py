@@ -24,6 +24,7 @@ def package(tmp_path):
     return Path(shutil.copytree(PACKAGE, tmp_path / "fastbp", ignore=shutil.ignore_patterns("__pycache__")))
 
 
+@pytest.mark.slow  # each compiles the kernels anew
 @pytest.mark.parametrize("door", DOORS)
 def test_a_constant_that_is_gone_is_an_error(door, package):
     file = package / selftest.FILE
@@ -36,10 +37,8 @@ def test_a_constant_that_is_gone_is_an_error(door, package):
 LARGE = dict.fromkeys(("fit", "predict"), ("digits", 1000)) | dict.fromkeys(("step", "partial_fit", "row"), ("small", 50))
 
 
-OFTEN = {"fit"}  # of all, which each compile the kernels anew
-
-
-@pytest.mark.parametrize("door", [pytest.param(door, marks=[] if door in OFTEN else [pytest.mark.slow]) for door in DOORS])
+@pytest.mark.slow  # each compiles the kernels anew
+@pytest.mark.parametrize("door", DOORS)
 def test_gate_names_the_door_that_is_planted_and_no_other(door, package, monkeypatch):
     workload, value = LARGE[door]
     selftest.plant(package, door, value)

@@ -332,6 +332,7 @@ def output(path, *arguments, package=PACKAGE.parent, cache=None):
     return done.stdout.strip() if done.returncode == 0 else done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_an_edit_that_a_class_depends_on_is_compiled_and_nothing_else_is(tmp_path):
     program, helpers, cache = tmp_path / "program.py", tmp_path / "helpers.py", tmp_path / "cache"
     states = ("2.0", "1.0", "4.0"), ("3.0", "1.0", "6.0"), ("3.0", "2.0", "9.0")

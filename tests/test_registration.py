@@ -416,6 +416,7 @@ if __name__ == "__main__":
 )
 
 
+@pytest.mark.slow
 def test_a_worker_computes_what_the_class_that_it_was_sent_computes(tmp_path):
     path = tmp_path / "workers.py"
     path.write_text(WORKERS)
@@ -850,6 +851,7 @@ assert value(Unseen, dtype="float32") == 2.0
 }
 
 
+@pytest.mark.slow
 def test_helpers_of_numba_and_formulas_that_are_wrong(tmp_path):
     path = tmp_path / "helped.py"
     path.write_text(EDITED + HELPED)

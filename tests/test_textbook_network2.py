@@ -253,6 +253,7 @@ for ours, theirs in zip(networks[0].weights, networks[1].weights):
 '''
 
 
+@pytest.mark.slow
 def test_a_cost_of_ones_own_that_is_registered_as_a_loss_is_compiled(tmp_path):
     (tmp_path / "program.py").write_text(REGISTERED)
     environment = os.environ | {"PYTHONPATH": str(Path(fastbp.__file__).parents[1])}
