@@ -76,14 +76,14 @@ def _clear(arguments: argparse.Namespace) -> None:
 
 
 def _warm(arguments: argparse.Namespace) -> None:
-    from fastbp.compiler import cache_directory, cache_trouble
+    from fastbp.compiler import cache_directory, cache_trouble, kept_by_this_process
 
     trouble = cache_trouble()
     if trouble:
         raise ValueError(f"kernels cannot be kept: {trouble}")
-    start, before = perf_counter(), len(sizes_of_kernels())
+    start, before = perf_counter(), len(kept_by_this_process)
     _use_kernels()
-    seconds, made = perf_counter() - start, len(sizes_of_kernels()) - before
+    seconds, made = perf_counter() - start, len(kept_by_this_process) - before
     print(f"{f'compiled {made} kernels' if made else 'all kernels were there already'} ({seconds:.1f} s): {cache_directory()}")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 # The modules behind the door, and what they offer.
 MODULES = {
     "atomics": "clock exchange fetch_add give_way load_shared relax stack_address store_shared",
+    "cache": "kept_by_this_process",
     "choice": "Choice Level choose",
     "directory": "cache_directories cache_directory cache_trouble environment_key remove_kernels stored_kernels",
     "embedding": "Embedded address_of_array call_by_method call_of_record field_of_record look_for_signals values_of",
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from fastbp.compiler.atomics import relax as relax
     from fastbp.compiler.atomics import stack_address as stack_address
     from fastbp.compiler.atomics import store_shared as store_shared
+    from fastbp.compiler.cache import kept_by_this_process as kept_by_this_process
     from fastbp.compiler.choice import Choice as Choice
     from fastbp.compiler.choice import Level as Level
     from fastbp.compiler.choice import choose as choose

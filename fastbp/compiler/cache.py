@@ -31,6 +31,8 @@ from fastbp.compiler.notices import note
 
 add_this_module()
 
+kept_by_this_process: list[str] = []  # names of kernels
+
 
 class DiskCache:
     """What a Numba dispatcher asks for and gives its machine code to: one checked file."""
@@ -82,6 +84,7 @@ class DiskCache:
             content = serialize.dumps(result._reduce())
             _remove_unless_file(path)
             storage.replace(path, self.MAGIC, self._digest(content), content)
+            kept_by_this_process.append(self.name)
         except (Unusable, OSError) as error:
             reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
             note(f"compiled kernels cannot be kept, and each process compiles them anew: {reason}; {ADVICE}", "kept")
