@@ -119,12 +119,15 @@ def test_activations_as_layers_and_as_objects(kind, config, expected):
         ([stand_in("Dense")], r"\(Dense\) has 0 arrays, not weights and biases: is the model built"),
         ([stand_in("Dense", [np.zeros((3, 2), "i1")])], r"has weights of int8"),
         ([stand_in("Dense", [np.zeros((3, 2), "f4"), np.zeros((1, 2), "f4")])], r"has biases of shape \(1, 2\)"),
+        ([stand_in("Dense", [np.full((3, 2), np.nan, "f4")])], r"\(Dense\) has NaN or infinity"),
+        ([dense(3, 2), stand_in("ELU", alpha=0.0)], r"\(ELU\) is no elu that fastbp has: alpha must be"),
+        ([dense(3, 2), stand_in("LeakyReLU", negative_slope=-0.3)], r"\(LeakyReLU\) is no leaky_relu that"),
         ([stand_in("Flatten", data_format="channels_first"), dense(3, 2)], r"must be of channels_last"),
         ([stand_in("Rescaling", scale=0.5, offset=-1.0), dense(3, 2)], r"\(Rescaling\) adds an offset"),
         ([dense(3, 2), stand_in("Rescaling", scale=0.5, offset=0.0)], r"\(Rescaling\) scales what is no input"),
         ([stand_in("Dropout")], "it has no layer"),
     ],
-    ids=range(19),
+    ids=range(22),
 )
 def test_what_is_no_network_is_refused_by_its_name(given, message):
     with pytest.raises(ValueError, match=message):

@@ -209,6 +209,14 @@ def refused():
     hooked = nn.Linear(2, 2)
     hooked.register_forward_hook(lambda *_: None)
     normed = torch.nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))
+    wrapped, wrapped_sequence = nn.ReLU(), nn.Sequential(linear)
+    wrapped.forward = wrapped_sequence.forward = lambda x: x
+    called = type("Called", (nn.Sequential,), {"__call__": lambda self, x: x})(linear)
+    reversed_ = type("Reversed", (nn.Sequential,), {"__iter__": lambda self: reversed(self._modules.values())})(linear)
+    sparse, without, none = nn.Linear(2, 2), nn.Linear(2, 2), nn.Sequential(linear)
+    sparse.weight = nn.Parameter(sparse.weight.data.to_sparse())
+    without.register_parameter("weight", None)
+    none.register_module("z", None)
     around = nn.Sequential(linear)
     around.append(around)
     chain = nn.Sequential
@@ -234,6 +242,16 @@ def refused():
         ("mixed", chain(linear, nn.Linear(2, 2).double()), r"module 1 \(Linear\) has weights of float64; all must be"),
         ("meta", chain(nn.Linear(2, 2, device="meta")), r"is on the device meta: give module.cpu\(\)"),
         ("lazy", chain(nn.LazyLinear(2)), r"module 0 \(LazyLinear\)"),
+        ("own forward", chain(linear, wrapped), r"module 1 \(ReLU\) has a forward of its own"),
+        ("own forward of a sequence", wrapped_sequence, r"the module \(Sequential\) has a forward of its own"),
+        ("own call", called, r"the module \(Called\) is none of what"),
+        ("own order", reversed_, r"the module \(Reversed\) is none of what"),
+        ("sparse", chain(sparse), r"module 0 \(Linear\) has parameters of the layout torch.sparse_coo"),
+        ("without", chain(without), r"module 0 \(Linear\) has no weights"),
+        ("none", none, r"module z \(NoneType\) is no module"),
+        ("elu", chain(linear, nn.ELU(-1.0)), r"module 1 \(ELU\) is no elu that fastbp has: alpha must be finite and > 0, got -1"),
+        ("leaky", chain(linear, nn.LeakyReLU(-0.1)), r"module 1 \(LeakyReLU\) is no leaky_relu .* got -0.1"),
+        ("slopes", chain(linear, nn.LeakyReLU(torch.ones(2))), r"module 1 \(LeakyReLU\) is no leaky_relu .* must be a number"),
         ("hook", chain(hooked), r"module 0 \(Linear\) has hooks"),
         ("parametrised", chain(normed), r"module 0 \(ParametrizedLinear\)"),
         ("circle", around, r"module 1 \(Sequential\) contains itself"),
@@ -255,5 +273,5 @@ def test_numbers_that_are_none_are_refused():
     module = nn.Sequential(nn.Linear(2, 2))
     with torch.no_grad():
         module[0].weight[0, 0] = float("nan")
-    with pytest.raises(ValueError, match=r"weights\[0\]"):
+    with pytest.raises(ValueError, match=r"module 0 \(Linear\) has NaN or infinity among its weights or biases"):
         from_torch(module)

@@ -52,9 +52,26 @@ class Assembly:
             biases = np.zeros(len(weights), weights.dtype)
         if biases.shape != (len(weights),) or biases.dtype != weights.dtype:
             raise self.refusal(where, f"has biases of shape {biases.shape} and {biases.dtype}, which do not fit to its weights")
+        if not (np.isfinite(weights).all() and np.isfinite(biases).all()):
+            raise self.refusal(where, "has NaN or infinity among its weights or biases")
         self._end_layer()
         self.weights.append(weights)
         self.biases.append(biases)
+
+    def elu(self, alpha: Any, where: str) -> Any:
+        """The activation ELU, of what a model has for its alpha."""
+        return self._of_number(activations.ELU, alpha, where)
+
+    def rectifier(self, slope: Any, where: str) -> Any:
+        """ReLU, or the leaky one of a slope that is not 0."""
+        is_zero = slope is None or (isinstance(slope, float | int) and slope == 0)
+        return activations.ReLU() if is_zero else self._of_number(activations.LeakyReLU, slope, where)
+
+    def _of_number(self, cls: Any, number: Any, where: str) -> Any:
+        try:
+            return cls(number)
+        except (TypeError, ValueError) as error:
+            raise self.refusal(where, f"is no {cls.name} that fastbp has: {error}") from error
 
     def activation(self, activation: Any, where: str) -> None:
         """An activation of the layer before it."""

@@ -105,11 +105,11 @@ def _activation(assembly: Assembly, layer: Any, described: Any, where: str) -> A
         if kind == "Activation":
             return _activation(assembly, layer, config.get("activation"), where)
         if kind == "ELU":
-            return activations.ELU(float(config["alpha"]))
+            return assembly.elu(config["alpha"], where)
         if kind == "LeakyReLU":
-            return _rectifier(config.get("negative_slope", config.get("alpha")))
+            return assembly.rectifier(config.get("negative_slope", config.get("alpha")), where)
         if kind == "ReLU" and config.get("max_value") is None and not config.get("threshold"):
-            return _rectifier(config.get("negative_slope"))
+            return assembly.rectifier(config.get("negative_slope"), where)
         if kind == "Softmax" and config.get("axis", -1) == -1:
             return activations.Softmax()
     raise assembly.refusal(
@@ -117,10 +117,6 @@ def _activation(assembly: Assembly, layer: Any, described: Any, where: str) -> A
         "is none of what a network is made of: Dense, Activation, activations that fastbp has, Rescaling in front; InputLayer, "
         "Flatten and Dropout are left out",
     )
-
-
-def _rectifier(slope: Any) -> Any:
-    return activations.LeakyReLU(float(slope)) if slope else activations.ReLU()
 
 
 def _major_version(layer: Any) -> int:

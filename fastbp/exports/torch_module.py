@@ -15,6 +15,7 @@ from fastbp.exports import parts
 from fastbp.exports.assembly import Assembly
 from fastbp.exports.parts import Array
 
+OF_SEQUENCE = "__call__", "forward", "__iter__"  # what makes modules one after the other of a Sequential
 LINEAR_FROM = 50.0  # where softplus(z) is z in float64, too; PyTorch's 20 is for float32
 MODULES: dict[type, Callable[[Any, Any], Any]] = {
     activations.Identity: lambda nn, f: nn.Identity(),
@@ -80,9 +81,13 @@ def arguments(given: Any, loss: Any) -> dict[str, Any]:
 def _leaves(nn: Any, assembly: Assembly, given: Any, name: str, inside: list[int]) -> Iterator[tuple[str, Any]]:
     """Modules that are no sequences of others, in order, and the names by which they are reached."""
     where = f"module {name} ({type(given).__name__})" if name else f"the module ({type(given).__name__})"
+    if not isinstance(given, nn.Module):
+        raise assembly.refusal(where, "is no module")
     if given._forward_hooks or given._forward_pre_hooks:
         raise assembly.refusal(where, "has hooks, which may change what it computes: remove them")
-    if not (isinstance(given, nn.Sequential) and type(given).forward is nn.Sequential.forward):
+    if "forward" in vars(given):
+        raise assembly.refusal(where, "has a forward of its own, which may compute something else")
+    if not (isinstance(given, nn.Sequential) and all(getattr(type(given), f) is getattr(nn.Sequential, f) for f in OF_SEQUENCE)):
         yield name, given
         return
     if id(given) in inside:
@@ -109,6 +114,10 @@ def _read(torch: Any, assembly: Assembly, each: Any, where: str) -> None:
 
 
 def _array(torch: Any, assembly: Assembly, tensor: Any, where: str) -> Array:
+    if tensor is None:
+        raise assembly.refusal(where, "has no weights")
+    if tensor.layout != torch.strided:
+        raise assembly.refusal(where, f"has parameters of the layout {tensor.layout}: give them as to_dense() has them")
     if tensor.device.type != "cpu":
         raise assembly.refusal(where, f"is on the device {tensor.device}: give module.cpu()")
     if tensor.dtype not in (torch.float32, torch.float64):
@@ -126,9 +135,9 @@ def _activation(nn: Any, own: Any, assembly: Assembly, each: Any, where: str) ->
     if kind in simple:
         return activations.get(simple[kind])
     if kind is nn.LeakyReLU:
-        return activations.ReLU() if each.negative_slope == 0 else activations.LeakyReLU(each.negative_slope)
+        return assembly.rectifier(each.negative_slope, where)
     if kind is nn.ELU:
-        return activations.ELU(each.alpha)
+        return assembly.elu(each.alpha, where)
     if kind is nn.Softmax:
         if each.dim not in (1, -1):
             raise assembly.refusal(where, f"is over dimension {each.dim}, not over the outputs, which are dimension 1")
