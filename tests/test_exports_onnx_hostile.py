@@ -1,6 +1,7 @@
 """Files that are no ONNX graphs, or are made to do harm: one clear error, and nothing is read but the file that is named."""
 
 import random
+import time
 import tracemalloc
 
 import numpy as np
@@ -153,6 +154,46 @@ def test_no_other_file_is_read(tmp_path, elsewhere):
     if elsewhere == "weights":
         (again,) = [each for each in onnx.load(path).graph.initializer if each.name == "V"]
         assert numpy_helper.to_array(again).tobytes() == W1.tobytes()
+
+
+def damaged(change):
+    """A graph that is a network, but for what is done to it."""
+    graph = between([("LeakyRelu", "z", "a", {"alpha": 0.5})])
+    change(graph.graph)
+    return content(graph)
+
+
+DAMAGE = {
+    "a segment": lambda g: setattr(g.initializer[0].segment, "end", 3),
+    "an attribute of a function": lambda g: setattr(g.node[2].attribute[0], "ref_attr_name", "q"),
+    "an attribute twice": lambda g: g.node[2].attribute.append(helper.make_attribute("alpha", 0.9)),
+    "a constant twice": lambda g: g.initializer.append(numpy_helper.from_array(np.ones((4, 5), np.float32), g.initializer[0].name)),
+    "softmax of nothing": lambda g: g.node.append(helper.make_node("Softmax", [], ["p"])),
+    "a scaler of nothing": lambda g: g.node.append(helper.make_node("Scaler", [], ["p"], domain="ai.onnx.ml")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_what_onnx_does_not_allow(damage):
+    def change(graph):
+        DAMAGE[damage](graph)
+        graph.output[0].name = graph.node[-1].output[0]
+
+    assert not is_refused(damaged(lambda graph: None))
+    assert is_refused(damaged(change))
+
+
+def test_the_time_of_a_long_way_is_in_proportion_to_it():
+    """Of nodes that change nothing, each is looked at a few times, not once for each that is before it."""
+
+    def seconds(count):
+        nodes = [("Identity", f"i{i}" if i else "z", f"i{i + 1}") for i in range(count)]
+        data = content(between([*nodes, ("Tanh", f"i{count}", "a")]))
+        started = time.process_time()
+        assert not is_refused(data)
+        return time.process_time() - started
+
+    assert seconds(6000) < 10 * max(seconds(1500), 0.02)
 
 
 def test_names_that_are_no_text():

@@ -76,7 +76,9 @@ def _candidates(theirs: NDArray[Any], is_rounded: bool) -> Iterator[activations.
 
 def _alpha(value: float, is_rounded: bool) -> float:
     """A hyper-parameter; of one that an attribute holds, which is of float32, the shortest number that it was."""
-    return float(str(np.float32(value))) if is_rounded and np.float32(value) == value else float(value)
+    with np.errstate(over="ignore"):
+        single = np.float32(value)
+    return float(str(single)) if is_rounded and single == value else float(value)
 
 
 @lru_cache(64)
@@ -96,7 +98,7 @@ def recognised(content: bytes, is_rounded: bool) -> tuple[activations.Activation
         If it cannot be evaluated.
     """
     theirs = _values(require("onnx", CALLER).load_model_from_string(content))
-    nearest = ""
+    nearest: activations.Activation | None = None
     least = NEAR
     for activation in _candidates(theirs, is_rounded):
         ours = _ours(activation)
@@ -104,8 +106,8 @@ def recognised(content: bytes, is_rounded: bool) -> tuple[activations.Activation
         with np.errstate(invalid="ignore", over="ignore"):
             differences = np.where(theirs == ours, 0.0, np.abs(theirs - ours) / (1.0 + np.abs(ours)))[counted]
         worst = np.inf if np.isnan(differences).any() else differences.max()
-        if worst <= TOLERANCE:
-            return activation, ""
-        if worst < least:
-            least, nearest = worst, f" ({activation.name} is nearest, and differs by {worst:.1g})"
-    return None, nearest
+        if worst < least:  # not the first that is near enough: elu with a tiny alpha is near relu, too
+            least, nearest = worst, activation
+    if nearest is None or least <= TOLERANCE:
+        return nearest, ""
+    return None, f" ({nearest.name} is nearest, and differs by {least:.1g})"

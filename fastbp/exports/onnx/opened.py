@@ -60,7 +60,9 @@ class Opened:
         if len(self.model.functions):
             raise self.error("defines functions of its own: inline them first, by onnx.inliner.inline_local_functions")
         self._tensors = {tensor.name: tensor for tensor in self.graph.initializer}
-        self._arrays: dict[str, NDArray[Any]] = {}
+        if len(self._tensors) < len(self.graph.initializer):
+            raise self.error("is damaged: two of its constants have one name")
+        self._arrays: dict[str, NDArray[Any] | None] = {}
         inputs = [value for value in self.graph.input if value.name not in self._tensors]
         if len(inputs) != 1 or not len(self.graph.output):
             raise self.error(f"has {len(inputs)} inputs and {len(self.graph.output)} outputs; {ADVICE}")
@@ -108,7 +110,7 @@ class Opened:
         Raises
         ------
         ModelFormatError
-            If it is one of operators that are not ONNX's, or what is used is not its first output.
+            If it is one of operators that are not ONNX's, what is used is not its first output, or it has no input.
         """
         node = self.producers.get(value)
         if node is None:
@@ -117,11 +119,15 @@ class Opened:
             raise self.refusal(node, f"is of the domain {node.domain!r}")
         if node.output[0] != value:
             raise self.refusal(node, "gives more than its first output")
+        if not len(node.input) and node.op_type != "Constant":
+            raise self.refusal(node, "has no input")
         return node
 
     def attributes(self, node: Any) -> dict[str, Any]:
         """Attributes of a node, after a check that they are what ONNX says: numbers, but for those in `ATTRIBUTES`."""
         kinds = self.onnx.AttributeProto
+        if len({each.name for each in node.attribute}) < len(node.attribute) or any(each.ref_attr_name for each in node.attribute):
+            raise self.refusal(node, "has an attribute twice, or one of a function around it")
         for each in node.attribute:
             if kinds.AttributeType.Name(each.type) not in ATTRIBUTES.get(each.name, ("INT", "FLOAT")):
                 raise self.refusal(node, f"has an attribute {each.name!r} of another type than ONNX's")
@@ -140,7 +146,8 @@ class Opened:
                 array = self.array(self._tensors[origin])
             elif node is not None and node.op_type == "Constant" and node.domain in DOMAINS:
                 array = self._of_constant(node)
-            else:
+            else:  # nor is what is on the way: a long way is gone once
+                self._arrays.update(dict.fromkeys([value, *(node.output[0] for node in nodes)]))
                 return None
             for node in reversed(nodes):
                 array = self._computed(node, array)
@@ -185,6 +192,8 @@ class Opened:
                 f"keeps {named} in another file, and none but the one that is named is read: save it as one, by onnx.load and"
                 " onnx.save"
             )
+        if tensor.HasField("segment"):
+            raise self.error(f"cannot be read as a network: {named} is a segment of a larger one")
         dtype = self._dtype(tensor.data_type)
         if dtype is None:
             raise self.error(f"cannot be read as a network: {named} is not of float32, float64 or float16")

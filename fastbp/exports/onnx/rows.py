@@ -39,8 +39,6 @@ class Rows:
         op, opened = node.op_type, self.opened
         if op not in UNCHANGED or opened.constant(node.output[0]) is not None:
             return False
-        if not len(node.input):
-            raise opened.refusal(node, "has no input")
         attributes = opened.attributes(node)
         if op == "Dropout":
             training = opened.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(1)
