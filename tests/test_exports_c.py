@@ -214,6 +214,14 @@ def test_a_step_with_no_samples_changes_nothing(tmp_path):
 # --- the file ----------------------------------------------------------------------------------------------------------------
 
 
+@needs_gcc
+def test_hyper_parameters_beyond_the_dtype(tmp_path):
+    """In float32, 1e39 is infinite: so it is in C, which has a macro for it."""
+    net = fastbp.Network([3, 4, 2], fastbp.ELU(1e39), fastbp.Huber(1e39), rng=0)
+    run(tmp_path, [text := source.source(net, "net", training=True)], [], [])
+    assert text.count("INFINITY") == 4
+
+
 def test_every_class_has_a_formula():
     """Add that of a new one to `fastbp/exports/c/formulas.py`."""
     assert formulas.ACTIVATIONS.keys() == {*activations.ACTIVATIONS.classes, activations.Softmax}

@@ -35,8 +35,11 @@ def layers_of(net: Any) -> Iterator[Layer]:
 
 
 def decimal(value: float, dtype: Any) -> str:
-    """A number of the dtype with as few digits as tell it from all others, and a point."""
-    number = np.dtype(dtype).type(value)
+    """A number of the dtype with as few digits as tell it from all others, and a point; or the macro that is infinity."""
+    with np.errstate(over="ignore"):
+        number = np.dtype(dtype).type(value)
+    if np.isinf(number):
+        return "INFINITY"
     ordinary = 1e-4 <= abs(number) < 1e16 or number == 0
     return np.format_float_positional(number, trim="0") if ordinary else np.format_float_scientific(number, trim="0")
 
