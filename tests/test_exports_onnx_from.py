@@ -56,7 +56,7 @@ def test_activations_are_known_by_what_they_compute(written):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("activation", [fastbp.ELU(1e-7), fastbp.LeakyReLU(1e-12), fastbp.ReLU(), fastbp.LeakyReLU(3e38)], ids=repr)
 def test_the_nearest_of_those_that_are_near(tmp_path, activation, dtype):
-    """A hyper-parameter that is tiny makes another function than ReLU, which it is near; one may also be as large as numbers are."""
+    """A hyper-parameter that is tiny makes another function than ReLU, which it is near; one may also be huge."""
     fastbp.Network([2, 3, 1], activation, dtype=dtype, rng=0).to_onnx(tmp_path / "net")
     assert fastbp.from_onnx(tmp_path / "net").hidden == (activation,)
 

@@ -145,10 +145,12 @@ def changed(path, **changes):
         ({"__metadata__": {"fastbp": "[]"}}, "its settings cannot be read"),
         ({"__metadata__": {"fastbp": '{"version": 1, "settings": "{}"}'}}, "its settings cannot be read|damaged"),
         ({"__metadata__": {"fastbp": '{"version": 2, "settings": ""}'}}, "reads up to 1: upgrade fastbp"),
+        ({"__metadata__": {"fastbp": '{"version": 0, "settings": ""}'}}, "damaged: its version is 0"),
+        ({"__metadata__": {"fastbp": '{"version": "1", "settings": ""}'}}, "damaged: its version is '1'"),
         ({"__metadata__": {"fastbp": 3}}, "safetensors file"),
         ({"__metadata__": 3}, "safetensors file"),
     ],
-    ids=range(16),
+    ids=range(18),
 )
 def test_what_is_no_network_is_refused(path, changes, message):
     path.write_bytes(changed(path, **changes))
@@ -161,6 +163,7 @@ def test_what_is_no_network_is_refused(path, changes, message):
     [
         *(b"", b"\0" * 8, b"\xff" * 8, b"\xff" * 100, struct.pack("<Q", 100_000_000) + b"{}", struct.pack("<Q", 1 << 40) + b"{}"),
         *(joined(each, b"") for each in (b"[]", b"3", b"null", b"[" * 200_000, b"\xff\xfe", b'{"a": {}}', b"{}")),
+        joined(b'{"__metadata__": null}', b""),
         b"PK\x03\x04" + b"\0" * 30,
     ],
     ids=lambda content: repr(content[:12]),

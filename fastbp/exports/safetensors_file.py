@@ -92,7 +92,7 @@ def _read(library: Any, path: Any) -> tuple[dict[str, Array], dict[str, str]]:
         content = first + _bytes_of(file, length)
         try:
             header = json.loads(content[8:])
-            metadata = header.pop(METADATA, {})
+            metadata = header.pop(METADATA, None) or {}  # which may be null
             end = max((each["data_offsets"][1] for each in header.values()), default=0)
             content += _bytes_of(file, end + 1)  # and one more, of which there must be none
             for name, each in header.items():
@@ -128,6 +128,8 @@ def _own(path: Any, tensors: Mapping[str, Array], text: Any) -> tuple[dict[str, 
             raise ModelFormatError(
                 f"{path} has settings of version {version}, but this fastbp reads up to {VERSION}: upgrade fastbp"
             )
+        if type(version) is not int or version < 1:
+            raise ModelFormatError(f"{path} is damaged: its version is {version!r}")
         header = json.loads(described)
         settings = model_file.settings_from(path, header)
         expected = dict(zip(names(len(settings["sizes"]) - 1), _shapes(settings["sizes"]), strict=True))
