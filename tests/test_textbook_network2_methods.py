@@ -142,6 +142,7 @@ def test_a_file_of_the_book_is_read(tmp_path):
 
 
 DAMAGES = {
+    "a cost that is no name": '{"sizes": [2, 1], "weights": [[[1, 2]]], "biases": [[[0]]], "cost": []}',
     "no JSON": "{",
     "no dict": "[1]",
     "a missing key": json.dumps({name: BOOK[name] for name in ("sizes", "weights", "cost")}),

@@ -338,6 +338,8 @@ def load(filename: storage.AnyPath, cost: Any = None) -> Network:
         for key, expected in shapes.items():
             if [array.shape for array in arrays[key]] != expected:
                 raise ValueError(f"{key} do not fit sizes")
+        if not isinstance(cost_name, str):
+            raise TypeError("cost is no name")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ModelFormatError(f"{name} is no file of network2, or is damaged: {error!r}") from error
     known = {each.__name__: each for each in (QuadraticCost, CrossEntropyCost)}
