@@ -102,5 +102,8 @@ def test_arguments_are_checked():
         decision_boundary(linear([[0.0, 0.0]], [0.0], "squared"), X, [0, 1, 0, 2])
     with pytest.raises(TypeError, match="model must be a Network, or a classifier that is fitted, got LinearRegression"):
         decision_boundary(LinearRegression(), X, [0, 1, 0, 1])
+    for number in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="X holds NaN or infinity"):
+            decision_boundary(linear([[0.0, 0.0]], [0.0], "squared"), np.full((4, 2), number), [0, 1, 0, 1])
     with pytest.raises(ValueError, match="as many rows"):
         decision_boundary(linear([[0.0, 0.0]], [0.0], "squared"), X, [0, 1, 0])

@@ -5,11 +5,14 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import style
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from scipy import sparse
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix
 from test_bench import made_up
 
@@ -51,6 +54,90 @@ def test_axes_in_axes_out(name):
     assert new.get_figure() not in (None, figure)
     for ax in (axes, new):
         assert not ax.axison or (ax.get_xlabel() and ax.get_ylabel())
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_other_axes_are_refused_before_anything_is_drawn(name):
+    figure = Figure()
+    for other in (figure, figure.subplots(1, 2), 3):
+        with pytest.raises(TypeError, match="ax must be axes of matplotlib"):
+            DRAWN[name](other)
+    for projection in ("polar", "3d"):
+        ax = figure.add_subplot(projection=projection)
+        with pytest.raises(ValueError, match=f"ax must be axes of the plane, with x and y, got the projection '{projection}'"):
+            DRAWN[name](ax)
+        assert not ax.has_data()
+
+
+RICH = History(loss=[2.0, 1.0], validation_loss=[2.0, 1.5], score=[0.1, 0.2], validation_score=[0.1, 0.2])
+DEEP = History(loss=[2.0, 1.0], gradient_norms=[[*range(1, 201)]] * 2)
+MANY = Network([4, 30], loss="cross_entropy", rng=0)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        *DRAWN.values(),
+        lambda ax: plotting.loss_curve(RICH, ax),
+        lambda ax: plotting.gradient_flow(DEEP, ax),
+        lambda ax: plotting.decision_boundary(Network([2, 30], loss="cross_entropy", rng=0), X[:, :2], np.arange(60) % 30, ax),
+        lambda ax: plotting.calibration(MANY, X, np.arange(60) % 30, ax),
+    ],
+    ids=[*DRAWN, "four curves", "200 layers", "30 classes", "calibration of 30"],
+)
+def test_half_a_figure_is_room_enough(draw):
+    """Axes are at least an inch wide and high: the rest is for what is beside them. Too little room would be a warning, too."""
+    figure = Figure(layout="constrained")
+    ax, _ = figure.subplots(1, 2)
+    draw(ax)
+    figure.draw_without_rendering()
+    width, height = ax.get_window_extent().size / figure.dpi
+    assert width > 1
+    assert height > 1
+
+
+def test_a_new_figure_is_not_larger_than_files_can_be():
+    figure = plotting.network_diagram(Network([1] * 301, rng=0)).get_figure()
+    assert max(figure.get_size_inches()) * figure.dpi < 2**16
+
+
+@pytest.mark.parametrize("name", ["_hidden", "$10-$20", "$\\frac$"])
+def test_names_are_drawn_as_they_are(name):
+    """Though matplotlib leaves out what begins with an underscore, and takes what is between two dollars for a formula."""
+    model = LogisticRegression().fit(X[:, :2], names := np.array([name, "b"])[Y % 2])
+    frame = pd.DataFrame(X[:, :2], columns=[name, "b"])
+    ax = plotting.decision_boundary(LogisticRegression().fit(frame, names), frame, names)
+    texts = [*ax.get_legend().get_texts(), ax.xaxis.label]
+    ax.figure.draw_without_rendering()
+    drawn = plotting.confusion(model, X[:, :2], names)
+    texts += drawn.get_xticklabels() + drawn.get_yticklabels()
+    swapped = np.array([name, "a"])[Y % 2]  # the curve is of the second class
+    curve = plotting.calibration(LogisticRegression().fit(X[:, :2], swapped), X[:, :2], swapped)
+    texts += curve.get_legend().get_texts()
+    for figure in (drawn.figure, curve.figure):
+        figure.draw_without_rendering()
+    assert sum(text.get_text().replace("\\$", "$") == name for text in texts) >= 4
+    assert not any(text.get_text().count("$") - text.get_text().count("\\$") for text in texts)
+
+
+def test_models_of_one_class_are_refused():
+    for draw in (plotting.confusion, plotting.calibration, plotting.decision_boundary):
+        with pytest.raises(ValueError, match=r"model must tell two classes apart at least, got the classes \['only'\]"):
+            draw(DummyClassifier().fit(X[:, :2], ["only"] * 60), X[:, :2], ["only"] * 60)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_numbers_that_are_none_are_left_out_without_a_warning(number):
+    net = Network([4, 6, 3], loss="cross_entropy", rng=0)
+    net.weights[0][0] = number
+    net.weights[1][:] = number
+    for layer in (1, 2):
+        plotting.weights(net, layer)
+    widths = [np.max(lines.get_linewidths()) for lines in plotting.network_diagram(net).collections[:2]]
+    assert np.isfinite(widths).all()
+    (line,) = plotting.loss_curve(History(loss=[1.0, number, 2.0, 1.5, number, 3.0])).lines
+    assert line.get_markevery() == [0, 5]  # the others have a line
+    assert line.axes.get_yscale() == "log"
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -176,6 +263,9 @@ def test_weights_are_images_where_inputs_are():
 def test_arguments_of_weights_are_checked(options, message):
     with pytest.raises(ValueError, match=message):
         plotting.weights(NET, **options)
+    for shape in (4, (4,), "44"):
+        with pytest.raises(TypeError, match=r"shape must be \(rows, columns\)"):
+            plotting.weights(NET, shape=shape)
 
 
 def test_activations_are_those_of_the_trace():

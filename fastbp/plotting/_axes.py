@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fastbp.extras import require
 
@@ -12,10 +16,13 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
+LARGEST_SIDE = 40.0  # of a new figure, in inches: more pixels than this makes are too many for writers of files
+
 
 def new_figure(width: float = 6.4, height: float = 4.0) -> Figure:
     """A new figure that no backend knows of, in inches; in a notebook one of pyplot, which shows it below the cell."""
-    options: dict[str, Any] = {"figsize": (width, height), "dpi": 150, "layout": "constrained"}
+    size = min(width, LARGEST_SIDE), min(height, LARGEST_SIDE)
+    options: dict[str, Any] = {"figsize": size, "dpi": 150, "layout": "constrained"}
     if "ipykernel.zmqshell" in sys.modules:
         pyplot = require("matplotlib.pyplot", "a picture")
         shown: Figure = pyplot.figure(**options)
@@ -27,8 +34,35 @@ def new_figure(width: float = 6.4, height: float = 4.0) -> Figure:
 
 
 def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 4.0) -> Axes:
-    """The axes given, or those of a new figure."""
-    return new_figure(width, height).subplots() if ax is None else ax
+    """The axes given, after a check of what they are, or those of a new figure."""
+    if ax is None:
+        return new_figure(width, height).subplots()
+    require("matplotlib", "a picture")
+    from matplotlib.axes import Axes
+
+    if not isinstance(ax, Axes):
+        raise TypeError(f"ax must be axes of matplotlib, as plt.subplots() gives them beside the figure, got {ax!r}")
+    if ax.name != "rectilinear":
+        raise ValueError(f"ax must be axes of the plane, with x and y, got the projection {ax.name!r}")
+    return ax
+
+
+def as_it_is(name: str) -> str:
+    """Text in which a dollar is a dollar, and begins no formula."""
+    return name.replace("$", r"\$")
+
+
+def legend_of(ax: Axes, handles: Sequence[Any], names: Sequence[str], **options: Any) -> Any:
+    """A legend of all that is given; matplotlib leaves out names that begin with an underscore."""
+    legend = ax.legend(handles, [f"name {place}" for place in range(len(names))], **options)
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_text(as_it_is(name))
+    return legend
+
+
+def largest(values: NDArray[Any]) -> float:
+    """The size of the largest of the numbers that are finite; 1 if that is 0."""
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) or 1.0
 
 
 def palette(count: int) -> list[tuple[float, float, float]]:

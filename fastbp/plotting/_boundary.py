@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastbp.plotting._axes import axes_or_new, ink, palette, paper
+from fastbp.plotting._axes import as_it_is, axes_or_new, ink, legend_of, palette, paper
 from fastbp.plotting._models import chances_of, checked, is_network
 
 if TYPE_CHECKING:
@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 RESOLUTION = 201  # points along each side
+MOST_NAMED, MOST_IN_COLUMN = 20, 10  # classes in the legend, which would hide the plane if there were more
 
 
 def decision_boundary(model: Any, X: Any, y: ArrayLike, ax: Axes | None = None) -> Axes:
     """Plot what a model of two features decides over the plane, and the samples on it.
 
-    Each class has a colour. The plane takes the mixture of them that the probabilities say, and the line is where two classes are
-    equally likely.
+    Each class has a colour; of up to 20 classes a legend says which. The plane takes the mixture of them that the probabilities
+    say, and the line is where two classes are equally likely.
 
     Parameters
     ----------
@@ -58,6 +59,8 @@ def decision_boundary(model: Any, X: Any, y: ArrayLike, ax: Axes | None = None) 
     points = np.asarray(X, np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"X must be (n_samples, 2), got shape {points.shape}")
+    if not np.isfinite(points).all():
+        raise ValueError("X holds NaN or infinity; drop or impute these samples")
     classes, labels = checked(model, points, y)
     low, high = points.min(axis=0), points.max(axis=0)
     margin = np.where(high > low, 0.1 * (high - low), 1.0)
@@ -82,10 +85,14 @@ def decision_boundary(model: Any, X: Any, y: ArrayLike, ax: Axes | None = None) 
         lead = chances[:, :, c] - np.delete(chances, c, axis=2).max(axis=2)
         if lead.min() < 0 < lead.max():
             ax.contour(across, up, lead, levels=[0.0], colors=[line], linewidths=1.0)
+    handles = []
     for name, colour in zip(classes.tolist(), colours, strict=True):
-        chosen, label = points[labels == name], name if isinstance(name, str) else f"class {name}"
-        ax.scatter(chosen[:, 0], chosen[:, 1], s=14, color=colour, edgecolors=[line], linewidths=0.4, label=label)
-    across_name, up_name = map(str, names or ("feature 1", "feature 2"))
+        chosen = points[labels == name]
+        handles.append(ax.scatter(chosen[:, 0], chosen[:, 1], s=14, color=colour, edgecolors=[line], linewidths=0.4))
+    across_name, up_name = (as_it_is(str(name)) for name in names or ("feature 1", "feature 2"))
     ax.set(xlabel=across_name, ylabel=up_name)
-    ax.legend(loc="upper right")
+    if len(classes) <= MOST_NAMED:
+        texts = [name if isinstance(name, str) else f"class {name}" for name in classes.tolist()]
+        legend = legend_of(ax, handles, texts, loc="upper right", ncols=-(-len(texts) // MOST_IN_COLUMN))
+        legend.set_in_layout(False)  # it is inside the axes, which need not make room
     return ax

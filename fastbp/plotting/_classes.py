@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbp.arguments import integer
-from fastbp.plotting._axes import axes_or_new, ink, palette
+from fastbp.plotting._axes import as_it_is, axes_or_new, ink, legend_of, palette
 from fastbp.plotting._models import chances_of, checked, is_network
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def draw_confusion(ax: Axes, counts: Array, names: Sequence[str]) -> None:
     short = [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}\u2026" for name in names]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     is_long = max(map(len, short)) > 3
-    display = ConfusionMatrixDisplay(shares, display_labels=short)
+    display = ConfusionMatrixDisplay(shares, display_labels=[as_it_is(name) for name in short])
     display.plot(ax=ax, cmap="Blues", colorbar=False, xticks_rotation=45 if is_long else 0, im_kw={"vmin": 0.0, "vmax": 1.0})
     for text, count in zip(display.text_.ravel(), counts.ravel(), strict=True):
         text.set_text(str(count))
@@ -128,10 +128,12 @@ def draw_calibration(ax: Axes, curves: Sequence[tuple[str, Array, Array]], n_bin
     from sklearn.calibration import CalibrationDisplay
 
     ax.plot([0, 1], [0, 1], color=ink(ax), linewidth=0.8, linestyle=":")
+    lines = []
     for (name, is_so, chances), colour in zip(curves, palette(len(curves)), strict=True):
         style = {"color": colour, "marker": "o", "markersize": 4, "linewidth": 1.2}
-        CalibrationDisplay.from_predictions(
+        display = CalibrationDisplay.from_predictions(
             is_so, np.clip(chances, 0.0, 1.0), n_bins=n_bins, strategy="quantile", name=name, ref_line=False, ax=ax, **style
         )
+        lines.append(display.line_)
     ax.set(xlabel="predicted probability", ylabel="part that is so", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    ax.legend(loc="upper left", title="class")
+    legend_of(ax, lines, [name for name, *_ in curves], loc="upper left", title="class")

@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fastbp.display import abbreviated
 from fastbp.plotting._axes import axes_or_new, count_along, new_figure, palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fastbp.engine.history import History
+
+MOST_NAMED = 12  # layers in a legend
 
 
 def loss_curve(history: History, ax: Axes | None = None) -> Axes:
@@ -50,12 +54,12 @@ def loss_curve(history: History, ax: Axes | None = None) -> Axes:
 
     def draw(axes: Axes, values: list[float], label: str, **style: Any) -> None:
         if values:
-            lines.extend(axes.plot(range(1, len(values) + 1), values, marker=_marker(values), label=label, **style))
+            lines.extend(axes.plot(range(1, len(values) + 1), values, **_marks(values), label=label, **style))
 
     draw(ax, history.loss, "loss", color=first)
     draw(ax, history.validation_loss, "validation loss", color=second)
     ax.set(xlabel="epoch", ylabel="loss")
-    if min(history.loss + history.validation_loss) > 0:
+    if not np.min(_finite(history.loss + history.validation_loss), initial=np.inf) <= 0:
         ax.set_yscale("log")
     count_along(ax.xaxis)
     ax.grid(alpha=0.3)
@@ -65,13 +69,21 @@ def loss_curve(history: History, ax: Axes | None = None) -> Axes:
         draw(scores, history.score, "score", color=first, linestyle="--")
         draw(scores, history.validation_score, "validation score", color=second, linestyle="--")
         scores.set_ylabel("score")
-    top.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(lines), frameon=False)
+    top.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(lines), 2), frameon=False)
     return ax
 
 
-def _marker(values: Any) -> str:
-    """Of the points of a curve: a line needs two."""
-    return "" if len(values) > 1 else "o"
+def _finite(values: Any) -> NDArray[Any]:
+    found = np.asarray(values, np.float64)
+    return found[np.isfinite(found)]
+
+
+def _marks(values: Any) -> dict[str, Any]:
+    """Marks of the points of a curve that no line is seen at: a line needs two, one after the other, that are finite."""
+    there = np.isfinite(np.asarray(values, np.float64))
+    beside = np.concatenate([[False], there, [False]])
+    alone = np.flatnonzero(there & ~beside[:-2] & ~beside[2:])
+    return {"marker": "o", "markevery": alone.tolist()} if len(alone) else {}
 
 
 def save_loss_curve(history: History, path: str | Path) -> None:
@@ -100,7 +112,7 @@ def gradient_flow(history: History, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
-        With a line for each layer, the first the darkest.
+        With a line for each layer, the first the darkest; of many, the first and the last are named.
 
     Raises
     ------
@@ -125,11 +137,12 @@ def gradient_flow(history: History, ax: Axes | None = None) -> Axes:
     colours = colormaps["plasma"](np.linspace(0.3, 0.85, n_layers))
     epochs = np.arange(1, len(norms) + 1)
     for layer, (values, colour) in enumerate(zip(norms.T, colours, strict=True), start=1):
-        ax.plot(epochs, values, marker=_marker(values), color=colour, label=f"layer {layer}")
+        ax.plot(epochs, values, **_marks(values), color=colour, label=f"layer {layer}")
     ax.set(xlabel="epoch", ylabel="norm of the gradient of the weights")
-    if norms.min() > 0:
+    if not np.min(_finite(norms), initial=np.inf) <= 0:
         ax.set_yscale("log")
     count_along(ax.xaxis)
     ax.grid(alpha=0.3)
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), ncols=-(-n_layers // 12), frameon=False)
+    named = [ax.lines[layer - n_layers] for layer in abbreviated(n_layers, MOST_NAMED) if layer is not None]
+    ax.legend(handles=named, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     return ax

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastbp.arguments import integer
 from fastbp.display import abbreviated, heights, kind_of_layer
-from fastbp.plotting._axes import axes_or_new, ink, paper
+from fastbp.plotting._axes import axes_or_new, ink, largest, paper
 from fastbp.plotting._models import network_of
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def network_diagram(net: Any, ax: Axes | None = None, *, max_units: int = 10) ->
             ax.add_collection(LineCollection(segments, colors=[line], linewidths=0.4, alpha=0.35, zorder=1))
             continue
         values = np.asarray(w, np.float64).ravel()
-        sizes = np.abs(values) / (np.abs(values).max() or 1.0)
+        sizes = np.clip(np.nan_to_num(np.abs(values) / largest(values)), 0.0, 1.0)
         colours = np.where(values < 0, NEGATIVE, POSITIVE)
         ax.add_collection(LineCollection(segments, colors=colours, linewidths=0.2 + WIDEST * sizes, alpha=0.8, zorder=1))
         is_signed = True

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastbp.arguments import integer
 from fastbp.display import kind_of_layer
-from fastbp.plotting._axes import axes_or_new, count_along, ink, palette
+from fastbp.plotting._axes import axes_or_new, count_along, ink, largest, palette
 from fastbp.plotting._models import network_of
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def weights(net: Any, layer: int = 1, ax: Axes | None = None, *, shape: tuple[in
     number = _layer(layer, len(net.weights))
     w = np.asarray(net.weights[number - 1], np.float64)
     if shape is not None:
+        if not isinstance(shape, tuple | list) or len(shape) != 2:
+            raise TypeError(f"shape must be (rows, columns) of the images, got {shape!r}")
         rows, columns = (integer("shape", side) for side in shape)
         if rows * columns != w.shape[1]:
             raise ValueError(f"shape must have {w.shape[1]} pixels, one for each input of layer {number}, got {rows} x {columns}")
@@ -67,7 +69,7 @@ def weights(net: Any, layer: int = 1, ax: Axes | None = None, *, shape: tuple[in
         title += f" of {len(kept)} units as images of {rows} x {columns}"
         w = _mosaic(kept.reshape(-1, rows, columns))
     ax = axes_or_new(ax)
-    top = np.nanmax(np.abs(w)) or 1.0
+    top = largest(w)
     image = ax.imshow(w, cmap="PuOr", vmin=-top, vmax=top, aspect="auto" if shape is None else "equal", interpolation="nearest")
     figure = ax.get_figure(root=True)
     assert figure is not None

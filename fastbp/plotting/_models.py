@@ -65,6 +65,8 @@ def labels_of(y: Any) -> Array:
 def checked(model: Any, X: Any, y: Any) -> tuple[Array, Array]:
     """Classes of the model, and of the samples."""
     classes, labels = classes_of(model), labels_of(y)
+    if len(classes) < 2:
+        raise ValueError(f"model must tell two classes apart at least, got the classes {classes.tolist()}")
     if labels.ndim != 1 or len(labels) == 0 or len(labels) != (X.shape[0] if hasattr(X, "shape") else len(X)):
         raise ValueError(f"X and y must have as many rows, at least one, got shapes {np.shape(X)} and {np.shape(y)}")
     if strange := sorted(set(labels.tolist()) - set(classes.tolist()), key=str):
