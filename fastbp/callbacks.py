@@ -43,7 +43,14 @@ class _EveryEpoch:
     # what scikit-learn calls, by its protocol
 
     def setup(self, estimator: Any, context: Any) -> None:
-        """Nothing; `estimator` and `context` are those of scikit-learn."""
+        """Refuse an `estimator` that keeps no history, as all but fastbp's; `context` is that of scikit-learn."""
+        from fastbp.estimators import MLPClassifier, MLPRegressor
+
+        if not isinstance(estimator, MLPClassifier | MLPRegressor):
+            raise TypeError(
+                f"{type(self).__name__} is for MLPClassifier and MLPRegressor of fastbp, which have a history of their epochs, got "
+                f"{type(estimator).__name__}"
+            )
 
     def teardown(self, estimator: Any, context: Any) -> None:
         """Nothing; `estimator` and `context` are those of scikit-learn."""
@@ -53,8 +60,8 @@ class _EveryEpoch:
 
     def on_fit_task_end(self, estimator: Any, context: Any) -> None:
         """Tell what an epoch of `estimator` has come to, if that is what ends in `context`."""
-        history = estimator.history_
         if context.task_name == "epoch":
+            history = estimator.history_
             self._tell(len(history.loss) - 1, history)
 
 
@@ -72,6 +79,10 @@ class TensorBoard(_EveryEpoch):
     ------
     ImportError
         Where there is no writer.
+    TypeError
+        If `log_dir` is no path.
+    ValueError
+        From a fit that goes on after `close`.
 
     Examples
     --------
@@ -83,10 +94,14 @@ class TensorBoard(_EveryEpoch):
     """
 
     def __init__(self, log_dir: str | PathLike[str]) -> None:
+        if not isinstance(log_dir, str | PathLike):
+            raise TypeError(f"log_dir must be a str or a path, got {log_dir!r}")
         self._writer = _event_writer()(str(log_dir), flush_secs=FLUSH_SECONDS)
         self._end = weakref.finalize(self, self._writer.close)  # which the end of the process calls, too
 
     def _tell(self, epoch: int, history: History) -> None:
+        if not self._end.alive:
+            raise ValueError("TensorBoard is closed: make another one for another fit, or fit inside its block")
         for name, value in history.at(epoch).items():
             self._writer.add_scalar(name, value, epoch)
 
@@ -161,6 +176,13 @@ class OptunaPruning(_EveryEpoch):
         Without Optuna.
     ValueError
         Where the fit does not record `monitor`.
+    TypeError
+        If `trial` is none.
+
+    Notes
+    -----
+    Optuna takes one number for each step of a trial. Of several fits in one, as of cross-validation, only the first would be
+    judged, and each of the others would be a warning for every epoch: prune by one fit, or report the mean of all yourself.
 
     Examples
     --------
@@ -180,6 +202,8 @@ class OptunaPruning(_EveryEpoch):
 
     def __init__(self, trial: Any, monitor: str = "validation_loss") -> None:
         self._optuna, self._trial, self._monitor = require("optuna", "OptunaPruning"), trial, monitor
+        if not (hasattr(trial, "report") and hasattr(trial, "should_prune")):
+            raise TypeError(f"trial must be a trial of Optuna, as an objective is given it, got {trial!r}")
 
     def _tell(self, epoch: int, history: History) -> None:
         found = history.at(epoch)

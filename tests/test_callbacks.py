@@ -110,6 +110,31 @@ def test_nothing_is_lost_where_nobody_closes(tmp_path):
     assert events(tmp_path).keys() == {("loss", epoch) for epoch in range(30)}
 
 
+def test_a_board_that_is_closed_says_so(tmp_path):
+    """Its writer would lose what it is told, and fail when the process ends."""
+    pytest.importorskip("tensorboardX")
+    with callbacks.TensorBoard(tmp_path / "run") as board:
+        by_fit(board)
+    with pytest.raises(ValueError, match="TensorBoard is closed: make another one"):
+        by_fit(board)
+
+
+@pytest.mark.parametrize("folder", [None, 3, b"run"])
+def test_a_folder_that_is_no_path_is_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TypeError, match="log_dir must be a str or a path"):
+        callbacks.TensorBoard(folder)
+    assert not list(tmp_path.iterdir())
+
+
+def test_estimators_without_a_history_are_refused():
+    pytest.importorskip("sklearn.callback")
+    from sklearn.linear_model import LogisticRegression
+
+    with pytest.raises(TypeError, match=r"Recorder is for MLPClassifier and MLPRegressor of fastbp, .* got LogisticRegression"):
+        LogisticRegression().set_callbacks(Recorder()).fit(X, Y)
+
+
 class Writer:
     def __init__(self, log_dir, flush_secs):
         self.log_dir, self.scalars, self.closed = log_dir, [], False
@@ -238,6 +263,12 @@ def test_what_is_not_recorded_cannot_be_monitored():
         ValueError, match="monitor must be something that this fit records, loss, learning_rate, time, got 'accuracy'"
     ):
         small().fit(X, Y, callbacks=[callbacks.OptunaPruning(Trial(9), "accuracy")])
+
+
+def test_what_is_no_trial_is_refused():
+    pytest.importorskip("optuna")
+    with pytest.raises(TypeError, match="trial must be a trial of Optuna, as an objective is given it, got 3"):
+        callbacks.OptunaPruning(3)
 
 
 @pytest.mark.parametrize("name", ["TensorBoard", "OptunaPruning"])
