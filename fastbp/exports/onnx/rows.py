@@ -50,17 +50,17 @@ class Rows:
             if attributes.get("axis", 1) not in (1, -1):
                 raise opened.refusal(node, f"has the axis {attributes['axis']}")
             self._reshaping.append((node, [0, -1]))
-        if op == "Reshape" and attributes.get("allowzero", 0):
-            raise opened.refusal(node, "may make rows of nothing")
         if op == "Reshape":
-            self._reshaping.append((node, self._shape_made(node)))
+            self._reshaping.append((node, self._shape_made(node, bool(attributes.get("allowzero", 0)))))
         return True
 
-    def _shape_made(self, node: Any) -> list[int]:
-        """The shape that a node makes, 0 where it keeps the number of rows."""
+    def _shape_made(self, node: Any, zero_is_kept: bool) -> list[int]:
+        """The shape that a node makes, 0 where it keeps the number of rows; or where that is 0, in a node that is told so."""
         opened, shape = self.opened, None
         if len(node.input) == 2:
             shape = opened.constant(node.input[1])
+            if zero_is_kept and shape is not None and not shape.all():
+                raise opened.refusal(node, "makes rows of nothing")
             if shape is None and self._is_joined(node):
                 columns = opened.constant(opened.producer(node.input[1]).input[1])
                 shape = None if columns is None else np.concatenate([np.zeros(1, np.int64), np.ravel(columns)])
