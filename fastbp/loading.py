@@ -60,8 +60,8 @@ def from_keras(model, *, loss=None) -> Network:
     ----------
     model : keras.Model
         Sequential, or a functional chain, of Dense and activations that fastbp has, as layers, names or objects; a Rescaling in
-        front without an offset becomes `input_scale`. InputLayer, Flatten and layers that do something in training only (Dropout)
-        are left out; models may be inside models.
+        front without an offset becomes `input_scale`. InputLayer, Flatten, Identity and layers that do something in training only
+        (Dropout) are left out; models may be inside models, and none may have a `call` of its own.
     loss : str or Loss, optional
         That of the network. By default the one that the model was compiled with, if there is such a loss for its outputs, up to a
         mean over the outputs in place of a sum; else by the last activation: "cross_entropy" for softmax, "binary_cross_entropy"

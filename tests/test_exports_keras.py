@@ -134,9 +134,37 @@ def test_what_is_no_network_is_refused_by_its_name(given, message):
         from_keras(Model(*given))
 
 
+def test_a_call_of_its_own_is_refused():
+    """Of a layer or a model, by its class or by itself: what it computes is not what Keras would."""
+    own = stand_in("Dense", [np.zeros((3, 2), "f4")])
+    type(own).call = lambda self, x: x
+    with pytest.raises(ValueError, match=r"layer 'it' \(Dense\) has a call of its own"):
+        from_keras(Model(own))
+    replaced = dense(3, 2)
+    replaced.call = lambda x: x
+    with pytest.raises(ValueError, match=r"layer 'it' \(Dense\) has a call of its own"):
+        from_keras(Model(replaced))
+    subclass = type("Mine", (Model,), {"__call__": lambda self, x: x})
+    with pytest.raises(ValueError, match=r"model 'model' \(Mine\) has a call of its own"):
+        from_keras(subclass(dense(3, 2)))
+
+
+def test_what_is_computed_between_layers_is_refused():
+    layer, double = dense(3, 2), stand_in("Multiply")
+    double.name = "multiply"
+    model = Model(layer)
+    model.operations = [layer]
+    assert from_keras(model).sizes == (3, 2)
+    model.operations = [layer, double]
+    with pytest.raises(ValueError, match="model 'model' computes 'multiply' between its layers"):
+        from_keras(model)
+
+
 def test_a_scale_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"input_scale of layer 'it' \(Rescaling\) must be finite"):
         from_keras(Model(stand_in("Rescaling", scale=-1.0, offset=0.0), dense(3, 2)))
+    with pytest.raises(ValueError, match=r"input_scale of layer 'it' \(Rescaling\) must be finite and > 0 and <= 1, got 2.0"):
+        from_keras(Model(stand_in("Rescaling", scale=2.0, offset=0.0), dense(3, 2)))
     with pytest.raises(TypeError, match=r"input_scale of layer 'it' \(Rescaling\) must be a number"):
         from_keras(Model(stand_in("Rescaling", scale=[0.5, 0.5, 0.5], offset=0.0), dense(3, 2)))
 
@@ -184,8 +212,9 @@ def loss_of_keras(kind, **config):
         ("categorical_crossentropy", "linear", losses.SquaredError()),
         ("hinge", "linear", losses.SquaredError()),
         (["mse"], "linear", losses.SquaredError()),
+        (loss_of_keras("CategoricalCrossentropy", from_logits=True, label_smoothing=1.5), "linear", losses.SquaredError()),
     ],
-    ids=range(17),
+    ids=range(18),
 )
 def test_the_loss_is_that_of_the_model_if_there_is_one(loss, last, expected):
     model = Model(dense(3, 2, last), loss=loss)
@@ -261,3 +290,38 @@ def test_a_functional_chain_and_what_is_none():
         from_keras(keras.Model(x, [shared(x), layers.Dense(2)(x)]))
     with pytest.raises(ValueError, match="is the model built"):
         from_keras(keras.Sequential([layers.Dense(2)]))
+
+
+@needs_keras
+@own_warnings
+def test_what_a_program_computes_of_layers_is_no_network():
+    """Operations that are no layers, and methods of classes of one's own, which the list of layers does not tell of."""
+    x = keras.Input((3,))
+    with pytest.raises(ValueError, match=r"computes 'multiply.*' between its layers"):
+        from_keras(keras.Model(x, 2.0 * layers.Dense(2)(x)))
+    with pytest.raises(ValueError, match=r"computes 'get_item.*' between its layers"):
+        from_keras(keras.Model(x, layers.Dense(2)(x[:, ::-1])))
+
+    def triple(self, inputs, training=None, mask=None):
+        return 3.0 * super(type(self), self).call(inputs)
+
+    for kind in (keras.Sequential, layers.Dense):
+        own = type(kind.__name__, (kind,), {"call": triple})
+        given = own([x, layers.Dense(2)]) if kind is keras.Sequential else keras.Sequential([x, own(2)])
+        with pytest.raises(ValueError, match="has a call of its own"):
+            from_keras(given)
+    trained_otherwise = type("Mine", (keras.Model,), {"train_step": lambda self, data: {}})
+    assert from_keras(trained_otherwise(x, layers.Dense(2)(x))).sizes == (3, 2)
+
+
+@needs_keras
+@own_warnings
+def test_the_loss_of_keras_with_its_numbers():
+    for loss, expected in (
+        (keras.losses.Huber(delta=2.0), fastbp.Huber(2.0)),
+        (keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.2), fastbp.CrossEntropy(0.2)),
+        (keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=1.5), fastbp.SquaredError()),  # none of ours
+    ):
+        model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+        model.compile(loss=loss)
+        assert from_keras(model).loss_function == expected

@@ -37,7 +37,7 @@ class Assembly:
         """Inputs are multiplied by a number."""
         if self.weights or self.input_scale != 1.0:
             raise self.refusal(where, "scales what is no input; only inputs can be scaled, once, as by input_scale")
-        self.input_scale = real(f"input_scale of {where}", value)
+        self.input_scale = real(f"input_scale of {where}", value, above=0.0, most=1.0)
 
     def layer(self, weights: Array, biases: Array | None, where: str) -> None:
         """A layer z = a W^T + b."""

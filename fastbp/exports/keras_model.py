@@ -24,7 +24,8 @@ ACTIVATIONS: dict[str, Any] = {
     "hard_sigmoid": activations.HardSigmoid(),
     "softmax": activations.Softmax(),
 }
-LEFT_OUT = "InputLayer", "Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise", "ActivityRegularization"
+LIBRARIES = "keras", "tf_keras", "tensorflow"
+LEFT_OUT = "InputLayer", "Identity", "Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise", "ActivityRegularization"
 LOSSES = {
     "mse": "mean_squared_error",
     "mae": "mean_absolute_error",
@@ -46,6 +47,7 @@ def arguments(model: Any, loss: Any) -> dict[str, Any]:
 def _leaves(assembly: Assembly, model: Any) -> Iterator[Any]:
     """Layers in their order, those of models inside, too; a model must be one chain."""
     name = getattr(model, "name", "")
+    _check_call(assembly, model, f"model {name!r} ({type(model).__name__})")
     for kind in ("inputs", "outputs"):
         count = len(getattr(model, kind, None) or [])
         if count > 1:
@@ -53,6 +55,9 @@ def _leaves(assembly: Assembly, model: Any) -> Iterator[Any]:
     for each in model.get_config().get("layers", []):
         if len(each.get("inbound_nodes", [])) > 1:
             raise assembly.refusal(f"layer {each['config']['name']!r}", "is used more than once")
+    for each in getattr(model, "operations", ()):  # of a functional model
+        if not any(each is layer for layer in model.layers):
+            raise assembly.refusal(f"model {name!r}", f"computes {each.name!r} between its layers, which is none of them")
     for layer in model.layers:
         if hasattr(layer, "layers"):
             yield from _leaves(assembly, layer)
@@ -60,10 +65,23 @@ def _leaves(assembly: Assembly, model: Any) -> Iterator[Any]:
             yield layer
 
 
+def _check_call(assembly: Assembly, layer: Any, where: str) -> None:
+    """Raise for a model or a layer that computes what a program says, and not its class in Keras."""
+    are_own = [
+        str(getattr(vars(cls)[name], "__module__", "")).partition(".")[0] not in LIBRARIES
+        for name in ("call", "__call__")
+        for cls in [next((each for each in type(layer).__mro__ if name in vars(each)), None)]
+        if cls is not None
+    ]
+    if any(are_own) or "call" in vars(layer):
+        raise assembly.refusal(where, "has a call of its own, which may compute something else")
+
+
 def _read(assembly: Assembly, layer: Any) -> None:
     """Put one layer into the network."""
     kind, config = type(layer).__name__, layer.get_config()
     where = f"layer {config.get('name', '')!r} ({kind})"
+    _check_call(assembly, layer, where)
     if kind in LEFT_OUT:
         return
     if kind == "Dense":
@@ -130,6 +148,7 @@ def _compiled_loss(loss: Any, last: Any) -> Any:
     if loss is None or isinstance(loss, list | tuple | dict):
         return None
     config = loss.get_config() if hasattr(loss, "get_config") else {}
+    config = {**getattr(loss, "_fn_kwargs", {}), **config}  # Huber does not tell its delta otherwise
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
     name = LOSSES.get(name, name)
@@ -145,6 +164,9 @@ def _compiled_loss(loss: Any, last: Any) -> Any:
     }.get(name)
     if found is None:
         return None
-    function = found()
+    try:
+        function = found()
+    except (TypeError, ValueError):  # of numbers that ours does not take
+        return None
     fits = last.name != "softmax" if function.link is None else last.name == ("identity" if is_raw else function.link)
     return function if fits else None
