@@ -23,11 +23,12 @@ _MODULES = {
     "engine.trainer": "Trainer",
     "engine.orders": "epoch_order",
     "files.checkpoint": "Checkpoint",
+    "streams": "stream",
     "files.model_file": "ModelFormatError",
 }
 _SUBMODULES = [
     *("activations", "baseline", "callbacks", "embed", "estimators", "gradcheck", "initializers", "losses", "minimizers"),
-    *("model_selection", "optimizers", "plotting", "schedules", "tabular", "textbook"),
+    *("model_selection", "optimizers", "plotting", "schedules", "streams", "tabular", "textbook"),
 ]
 _HOME = {name: f"fastbp.{module}" for module, names in _MODULES.items() for name in names.split()}
 _CLASSES = ("activations", "losses", "minimizers", "optimizers")  # whose ``__all__`` is public here, too
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from fastbp import optimizers as optimizers
     from fastbp import plotting as plotting
     from fastbp import schedules as schedules
+    from fastbp import streams as streams
     from fastbp import tabular as tabular
     from fastbp import textbook as textbook
     from fastbp.activations import *  # noqa: F403
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
     from fastbp.network import Network as Network
     from fastbp.networks import Networks as Networks
     from fastbp.optimizers import *  # noqa: F403
+    from fastbp.streams import stream as stream
     from fastbp.tabular import TabularClassifier as TabularClassifier
     from fastbp.tabular import TabularRegressor as TabularRegressor
 else:

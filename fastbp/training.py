@@ -8,12 +8,13 @@ from fastbp.engine.history import History
 from fastbp.engine.minimize.run import check, fit_all
 from fastbp.engine.trainer import Trainer
 from fastbp.files import checkpoint
+from fastbp.streams import Source
 
 
 def fit(
     net,
     X,
-    y,
+    y=None,
     *,
     epochs=10,
     batch_size=32,
@@ -53,8 +54,9 @@ def fit(
     ----------
     X : array_like or sparse matrix (n_samples, n_inputs)
         Arrays of the network's dtype, and of uint8, int8 and float16, are not copied; see `input_scale` of `Network`. Where most of
-        it is zero, the zeros are left out of the first layer; the result is the same.
-    y : array_like
+        it is zero, the zeros are left out of the first layer; the result is the same. In its place, and without `y`, a `stream` of
+        data that need not fit in memory, or what `stream` makes one of.
+    y : array_like, optional
         Targets; see `Network.loss`.
     epochs : int, default 10
     batch_size : int, default 32
@@ -142,6 +144,8 @@ def fit(
         minimizers.require_known(optimizer)
     if minimizers.is_one(optimizer):
         minimizer, optimizer = minimizers.get(optimizer), "sgd"
+        if y is None or isinstance(X, Source):
+            raise ValueError(f"optimizer={minimizer!r} takes all samples at once, and no stream: give it X and y")
         check(net, minimizer, given, {name: each.default for name, each in signature(fit).parameters.items()})
     state = None if resume is None else checkpoint.read_run(resume, net._settings(), callbacks)
     trainer = Trainer(

@@ -23,6 +23,7 @@ ROOMS = {
     "simd": "simd",
     "classes": "arguments activations losses optimizers minimizers initializers schedules",
     "kernels": "kernels",
+    "streams": "streams",
     "engine": "engine gradcheck display",
     "files": "files",
     "embed": "embed",

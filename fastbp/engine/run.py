@@ -1,5 +1,6 @@
 """`run`: some epochs of a trainer on data that stay, until a rule of stopping, a callback or the user ends it."""
 
+from contextlib import contextmanager
 from copy import deepcopy
 
 from fastbp.arguments import integer
@@ -28,7 +29,7 @@ def run(trainer, X, y, epochs, order, sample_weight, validation_data, resume):
     told, options, data = None, {}, ""
     if resume is not None or any(map(takes_moment, trainer._callbacks)):
         options = trainer._described(epochs)
-        data = run_state.fingerprint([*_arrays(rows), targets, weights, given, *_arrays(judged)])
+        data = run_state.fingerprint([*arrays_of(rows), targets, weights, given, *arrays_of(judged)])
     if resume is not None:
         told = run_state.checked(resume, options, data, net._vector.size, trainer._rng)
         trainer.load_state(resume.get("trainer"))
@@ -39,7 +40,7 @@ def run(trainer, X, y, epochs, order, sample_weight, validation_data, resume):
         last = begun + epochs
         history = History(**told["history"]) if told else History()
         if told and (first >= last or history.stopped_by is not None):
-            _set_best(net, told["best"])
+            set_best(net, told["best"])
             return history
         rates = trainer._schedule.rates(running.learning_rate, trainer._schedule_epochs or last, steps, first, last)
         chosen = split = None
@@ -75,50 +76,68 @@ def run(trainer, X, y, epochs, order, sample_weight, validation_data, resume):
             own = {"begun": begun, "options": options, "data": data, "split": split}
             return {"trainer": trainer.state(), "run": own | watch.rules() | {"history": deepcopy(watch.history.to_dict())}}
 
-        watch = Watch(
-            session,
-            _rule(trainer._tol, trainer._n_iter_no_change, told and told["stop"]),
-            trainer._gradient_tol,
-            judged,
-            _rule(None if trainer._patience is None else 0.0, trainer._patience, told and told["patience"]),
-            targets if trainer._record_score else None,
-            trainer._n_threads,
-            trainer._record_norms,
-            trainer._callbacks,
-            bar_of(epochs, first - begun) if trainer._progress else None,
-            last,
-            state,
-            history,
-            told and told["best"],
-        )
+        watch = watch_of(trainer, session, judged, told, targets, progress_of(trainer, epochs, first - begun), last, state, history)
         running.place.epochs, running.place.first = first, 0
 
         def after(first, last, times):
             running.place.epochs = last  # callbacks may ask for the state
             return watch.after(first, last, times)
 
-        try:
+        with watching(trainer, session, watch):
             supervisor = Supervisor(session, trainer.halt)
             supervisor.run(last, after, each=watch.is_needed_every_epoch())
             watch.restore_best()
             supervisor.require_finite(begun + len(history.loss))
-        except BaseException as error:
-            error.history = watch.interrupt(session.epoch)  # type: ignore[attr-defined]
-            if isinstance(error, KeyboardInterrupt):
-                history.stopped_by = history.stopped_by or "interrupt"
-                watch.restore_best()
-            raise
-        finally:
-            running.place.epochs = session.epoch + (not session.is_between_epochs)
-            session.release_data()
-            watch.close()
     return history
 
 
-def _arrays(rows):
+def watch_of(trainer, session, judged, told, targets, bar, last, state, history) -> Watch:
+    """Who looks at the epochs of a run, by the options of its trainer and by what is `told` of the epochs before, if any."""
+    return Watch(
+        session,
+        _rule(trainer._tol, trainer._n_iter_no_change, told and told["stop"]),
+        trainer._gradient_tol,
+        judged,
+        _rule(None if trainer._patience is None else 0.0, trainer._patience, told and told["patience"]),
+        targets if trainer._record_score else None,
+        trainer._n_threads,
+        trainer._record_norms,
+        trainer._callbacks,
+        bar,
+        last,
+        state,
+        history,
+        told and told["best"],
+    )
+
+
+@contextmanager
+def watching(trainer, session, watch):
+    """What is left where a run ends, however that is: the history, the best parameters, the place, and no data."""
+    history = watch.history
+    try:
+        yield
+    except BaseException as error:
+        error.history = watch.interrupt(session.epoch)  # type: ignore[attr-defined]
+        if isinstance(error, KeyboardInterrupt):
+            history.stopped_by = history.stopped_by or "interrupt"
+            watch.restore_best()
+        raise
+    finally:
+        place = trainer._running.place
+        place.epochs, place.first = session.epoch + (not session.is_between_epochs), 0
+        session.release_data()
+        watch.close()
+
+
+def progress_of(trainer, epochs, done):
+    return bar_of(epochs, done) if trainer._progress else None
+
+
+def arrays_of(rows):
     """What rows, or samples that are held out, consist of."""
     if isinstance(rows, held_out.HeldOut):
-        return [*_arrays(rows.rows), rows.targets, rows.weights]
+        return [*arrays_of(rows.rows), rows.targets, rows.weights]
     return [rows.values, rows.columns, rows.starts] if hasattr(rows, "columns") else [rows]
 
 
@@ -127,6 +146,6 @@ def _rule(tol, limit, known) -> Stopping | None:
     return None if tol is None else Stopping(tol, limit, *(known or ()))
 
 
-def _set_best(net, best) -> None:
+def set_best(net, best) -> None:
     if best is not None:
         net._vector[:] = best

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from hashlib import blake2b
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def checked(state: Any, options: dict[str, str], data: str, n_params: int, gener
     """The part ``"run"`` of a state, if it is of a run with these options and data; an error names what differs."""
     found = state.get("run") if isinstance(state, dict) else None
     wanted = {"begun", "options", "data", "history", "stop", "patience", "best", "split"}
-    if not isinstance(found, dict) or set(found) != wanted or not isinstance(found["options"], dict):
+    if not isinstance(found, dict) or set(found) - {"part"} != wanted or not isinstance(found["options"], dict):
         raise ValueError("resume must be what a Checkpoint keeps of a run")
     for name, value in options.items():
         if found["options"].get(name) != value:
@@ -60,7 +61,10 @@ def checked(state: Any, options: dict[str, str], data: str, n_params: int, gener
     if found["data"] != data:
         raise ValueError("resume is of a run on other data (X, y, sample_weight, order or validation_data): give it the same")
     begun = integer("resume['begun']", found["begun"], least=0)
-    lists = _history(found["history"])
+    part = found.get("part")
+    if part is not None and not _is_part(part):
+        raise ValueError("resume is damaged: its part of an epoch is none")
+    lists = _history(found["history"], may_be_empty=part is not None)
     if begun > LARGEST or not all(_is_rule(found[name]) for name in ("stop", "patience")):
         raise ValueError("resume is damaged: its counts are none")
     best = found["best"]
@@ -79,10 +83,19 @@ def _is_rule(value: Any) -> bool:
     return value is None or (isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(x, int | float) for x in value))
 
 
-def _history(lists: Any) -> dict[str, Any]:
-    if not isinstance(lists, dict) or not lists.get("loss"):
+def _is_part(value: Any) -> bool:
+    """Whether that is what there is of an epoch that is not over: sums that are finite."""
+    return (
+        isinstance(value, dict)
+        and set(value) == {"loss_sum", "loss_rows"}
+        and all(isinstance(number, int | float) and isfinite(number) for number in value.values())
+    )
+
+
+def _history(lists: Any, may_be_empty: bool) -> dict[str, Any]:
+    if not isinstance(lists, dict) or not (lists.get("loss") or may_be_empty):
         raise ValueError("resume is damaged: its history has no losses")
     filled = {name: values for name, values in lists.items() if name != "stopped_by"}
-    if any(not isinstance(values, list) or len(values) != len(filled["loss"]) for values in filled.values()):
+    if any(not isinstance(values, list) or len(values) != len(filled.get("loss", ())) for values in filled.values()):
         raise ValueError("resume is damaged: the lists of its history are not as long as each other")
     return deepcopy(lists)

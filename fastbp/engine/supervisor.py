@@ -1,6 +1,7 @@
 """Trains a session: epochs in short calls of the kernel, until a rule says stop; back to finite weights where training diverges."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
 from time import perf_counter
@@ -119,33 +120,58 @@ class Supervisor:
             Its ``epoch`` is the one at fault; the session is as it was at the end of the epoch before (or, where an epoch takes
             several calls, of the call before, or before the mini-batch that takes several).
         """
+        session = self.session
+        with self._whole_batches():
+            while (first := session.epoch) < epochs:
+                start, seconds = self._call(first + 1 if each else epochs, self.pieces)
+                count = session.epoch - first
+                if count and after(first, first + count, [start + seconds * k / count for k in range(1, count + 1)]):
+                    return True
+        return False
+
+    def run_rows(self, last: int) -> None:
+        """Go on to before row `last` of the epoch at hand, whose rows up to there the session has (`TrainingSession.set_block`).
+
+        Raises
+        ------
+        DivergenceError
+            The session is as it was before the call of the kernel that is at fault.
+        """
+        session, epoch = self.session, self.session.epoch
+        with self._whole_batches():
+            while session.epoch == epoch and session.rows_done < last:
+                # each takes one piece at least
+                self._call(epoch + 1, min(self.pieces, -(-(last - session.rows_done) // session.batch)))
+
+    @contextmanager
+    def _whole_batches(self) -> Iterator[None]:
+        """Nothing remains of a mini-batch that is not finished."""
         try:
-            return self._run(epochs, after, each)
+            yield
         except BaseException:
-            if not self.session.is_between_batches:  # nothing remains of a mini-batch that is not finished
+            if not self.session.is_between_batches:
                 self.session.restore(self.snapshot)
             raise
 
-    def _run(self, epochs: int, after: Callable[[int, int, list[float]], bool], each: bool) -> bool:
-        session = self.session
-        while (first := session.epoch) < epochs:
-            if self.halt is not None and self.halt.is_set():
-                raise KeyboardInterrupt
-            if session.is_between_batches:
-                self.require_finite(first)
-                self.snapshot = session.snapshot()
-            start = perf_counter()
-            is_all = session.train(first + 1 if each else epochs, self.pieces)
-            seconds = perf_counter() - start
-            if not session.is_finite():
-                raise DivergenceError(self._restore_last_finite(first), session.rate(first))
-            if seconds > self.seconds * 2 or (is_all and seconds < self.seconds / 2):
-                change = min(max(self.seconds / max(seconds, 1e-9), 1 / MOST_CHANGE), MOST_CHANGE)
-                self.pieces = min(max(1, int(self.pieces * change)), MAX_PIECES)
-            count = session.epoch - first
-            if count and after(first, first + count, [start + seconds * k / count for k in range(1, count + 1)]):
-                return True
-        return False
+    def _call(self, until: int, pieces: int) -> tuple[float, float]:
+        """One call of the kernel, whose result is finite; when it began, and how long it took."""
+        session, first = self.session, self.session.epoch
+        if self.halt is not None and self.halt.is_set():
+            raise KeyboardInterrupt
+        if session.is_between_batches:
+            self.require_finite(first)
+            self.snapshot = session.snapshot()
+        start = perf_counter()
+        is_all = session.train(until, pieces)
+        seconds = perf_counter() - start
+        if not session.is_finite():
+            raise DivergenceError(self._restore_last_finite(first), session.rate(first))
+        is_short = is_all and seconds < self.seconds / 2
+        if seconds > self.seconds * 2 or is_short:
+            change = min(max(self.seconds / max(seconds, 1e-9), 1 / MOST_CHANGE), MOST_CHANGE)
+            wanted = min(max(1, int(pieces * change)), MAX_PIECES)
+            self.pieces = max(self.pieces, wanted) if is_short else wanted
+        return start, seconds
 
     def require_finite(self, epoch: int) -> None:
         """Raise if somebody else, as a callback, has written numbers into the parameters that are not finite, before that epoch."""

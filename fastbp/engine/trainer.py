@@ -13,6 +13,7 @@ from fastbp.engine.history import History
 from fastbp.engine.rule import RunningRule
 from fastbp.engine.run import run
 from fastbp.engine.step_rates import StepRates
+from fastbp.engine.stream_run import run_stream, source_of
 from fastbp.engine.supervisor import DivergenceError
 from fastbp.engine.watch import wants_bar
 
@@ -213,7 +214,7 @@ class Trainer:
                 place.epochs, place.first = place.epochs + 1, 0
         return loss
 
-    def epoch(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def epoch(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """`run` for one epoch.
 
         Parameters
@@ -232,7 +233,7 @@ class Trainer:
     def run(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         epochs: Any = 10,
         *,
         order: Any = None,
@@ -266,6 +267,10 @@ class Trainer:
         ValueError, TypeError, DivergenceError, RuntimeError
             As `Network.fit`.
         """
+        source = source_of(X, y)
+        if source is not None:
+            given = {"order": order, "sample_weight": sample_weight}
+            return run_stream(self, source, epochs, given, validation_data, resume)
         history: History = run(self, X, y, epochs, order, sample_weight, validation_data, resume)
         return history
 

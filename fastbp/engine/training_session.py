@@ -112,6 +112,26 @@ class TrainingSession(Session):
         orders = {True: SHUFFLED, False: GIVEN, "replacement": WITH_REPLACEMENT}
         self.plan.order, self.plan.order_stride = orders[shuffle], stride
 
+    def set_block(self, data, order, epoch: int, first: int, is_last: bool):
+        """Give the rows of an epoch from `first` on: `data` as for `set_data`, and in which order they are visited.
+
+        Before the first of an epoch comes `begin`, and before that rates and record for two epochs, of which the first is not
+        used: the order is found from a row on that is not the first of the epoch, as if it were that of an earlier epoch.
+        """
+        self.set_data(*data, order)
+        plan = self.plan
+        plan.order, plan.origin, plan.order_stride = GIVEN, epoch - 1, -first
+        plan.n_rows = first + len(order) if is_last else MAX_PIECES  # the call ends with the block, and not with the epoch
+
+    @property
+    def part(self) -> dict[str, float]:
+        """The sums of the epoch at hand, so far."""
+        return {"loss_sum": float(self.reals.loss_sum), "loss_rows": float(self.reals.loss_rows)}
+
+    def go_on_with_part(self, part, first: int):
+        """After `begin`: go on with the sums of an earlier session, from row `first` of the epoch on."""
+        self.reals.loss_sum, self.reals.loss_rows, self.plan.first = part["loss_sum"], part["loss_rows"], first
+
     def set_record(self, epochs: int, *, norms=False):
         """Make room for what the kernel records of so many epochs: losses and, if they are needed, `norms`."""
         self._width = 4 * len(self.net.sizes) - 3
@@ -198,6 +218,11 @@ class TrainingSession(Session):
     def epoch(self) -> int:
         """The epoch that training goes on with."""
         return self.plan.epoch
+
+    @property
+    def rows_done(self) -> int:
+        """Rows of that epoch that are done."""
+        return self.plan.first
 
     @property
     def is_between_epochs(self) -> bool:

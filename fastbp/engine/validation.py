@@ -205,13 +205,19 @@ def weights_of_samples(value, n_samples: int, name: str = "sample_weight") -> np
     """Sample weights (n_samples,), float64, none negative and not all zero; empty if not given."""
     if value is None:
         return NO_WEIGHTS
+    array = some_weights(value, n_samples, name)
+    if not array.any():
+        raise ValueError(f"{name} must not be all zero")
+    return array
+
+
+def some_weights(value, n_samples: int, name: str) -> np.ndarray:
+    """The same of samples that are not all there are, and may all weigh nothing."""
     array = numbers(name, value, np.float64)
     if array.shape != (n_samples,):
         raise ValueError(f"{name} must have shape ({n_samples},), got {array.shape}")
     if array.min() < 0:
         raise ValueError(f"{name} must not be negative, got {array.min():g}")
-    if not array.any():
-        raise ValueError(f"{name} must not be all zero")
     return array
 
 

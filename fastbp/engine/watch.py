@@ -57,6 +57,8 @@ class Watch:
             values, labels = (None, targets) if targets.ndim == 1 else (targets, None)
             self.evaluation = Evaluation(self.net, rows, values, labels, weights, n_threads=self.n_threads)
 
+    now = staticmethod(perf_counter)  # the clock of the times that `after` is given
+
     def is_needed_every_epoch(self) -> bool:
         """Whether anything has to be looked at, or to be done, between two epochs."""
         return bool(self.held_out is not None or self.gradient_tol is not None or self.scored is not None or self.callbacks)

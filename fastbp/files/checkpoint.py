@@ -27,6 +27,8 @@ class Checkpoint:
         Epochs from one time to the next.
     seconds : float, optional
         That have gone by since the last time, at least.
+    blocks : int, optional
+        Of a `stream`: keep the run within epochs, too, after every so many blocks. It then goes on with the next block.
     keep : int, default 1
         Files: `path`, and those before it, called `path` and ".1", ".2", ..., the higher the older.
 
@@ -50,12 +52,20 @@ class Checkpoint:
 
     takes_moment = True
 
-    def __init__(self, path: str | PathLike[str], every: int = 1, seconds: float | None = None, keep: int = 1) -> None:
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        every: int = 1,
+        seconds: float | None = None,
+        keep: int = 1,
+        blocks: int | None = None,
+    ) -> None:
         if not isinstance(path, str | PathLike):
             raise TypeError(f"path must be a path, got {path!r}")
         self.path = Path(path)
         self._every, self._keep = integer("every", every), integer("keep", keep)
         self._seconds = None if seconds is None else real("seconds", seconds)
+        self._blocks = None if blocks is None else integer("blocks", blocks)
         storage.check_writable(self.path)
         self._last = monotonic()
 
@@ -72,12 +82,32 @@ class Checkpoint:
         moment : Moment
             Gives the state of the run.
         """
-        is_due = len(history.loss) % self._every == 0 and (self._seconds is None or monotonic() - self._last >= self._seconds)
-        if is_due or moment.is_last:
-            self._rotate()
-            run = moment.state()
-            model_file.write(self.path, net._settings(), run["trainer"].pop("params"), run=run)
-            self._last = monotonic()
+        if moment.is_last or (len(history.loss) % self._every == 0 and self._is_time()):
+            self._write(net, moment)
+
+    def after_block(self, count: int, net: Any, history: History, moment: Moment) -> None:
+        """Keep the run within an epoch, if it is time to.
+
+        Parameters
+        ----------
+        count : int
+            Blocks of this run so far.
+        net : Network
+        history : History
+            Up to the epoch before.
+        moment : Moment
+        """
+        if self._blocks is not None and count % self._blocks == 0 and self._is_time():
+            self._write(net, moment)
+
+    def _is_time(self) -> bool:
+        return self._seconds is None or monotonic() - self._last >= self._seconds
+
+    def _write(self, net: Any, moment: Moment) -> None:
+        self._rotate()
+        run = moment.state()
+        model_file.write(self.path, net._settings(), run["trainer"].pop("params"), run=run)
+        self._last = monotonic()
 
     def _rotate(self) -> None:
         """Let the files before be called by their ages."""

@@ -1,0 +1,210 @@
+"""`run_stream`: some epochs of a trainer on blocks that are read meanwhile. What `run.py` does with arrays that stay."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+from typing import Any
+
+from fastbp.arguments import integer
+from fastbp.engine import held_out, run_state, validation
+from fastbp.engine.history import History
+from fastbp.engine.run import arrays_of, progress_of, set_best, watch_of, watching
+from fastbp.engine.run_state import Moment
+from fastbp.engine.supervisor import Supervisor
+from fastbp.engine.watch import Watch, takes_moment
+from fastbp.streams import Part, Source, stream
+from fastbp.streams.ahead import ReadAhead
+from fastbp.streams.blocks import Block, Checked, Epochs
+
+UNKNOWN = "{} needs the number of rows, which this stream tells after its first epoch only: give stream(..., n_rows=...)"
+
+
+def source_of(X: Any, y: Any) -> Source | None:
+    """The source that is given in the place of X, or what `stream` makes of an X without y; None: there are arrays."""
+    if isinstance(X, Source):
+        if y is not None:
+            raise ValueError("y must be left out: a stream has its targets, give them to fastbp.stream")
+        return X
+    return stream(X) if y is None else None
+
+
+def run_stream(trainer: Any, source: Source, epochs: Any, given: dict[str, Any], validation_data: Any, resume: Any) -> History:
+    """See `Trainer.run`; `given` are the arguments that only arrays go with."""
+    net, epochs = trainer.net, integer("epochs", epochs)
+    judged = held_out.given(net, validation_data)
+    _refuse(trainer, source, given, judged)
+    validation.finite_parameters("params", net._vector)
+    told, options, data = None, {}, ""
+    if resume is not None or any(map(takes_moment, trainer._callbacks)):
+        options = trainer._described(epochs)
+        data = f"{source.describe()} {run_state.fingerprint(arrays_of(judged) if judged else [])}"
+    if resume is not None:
+        told = run_state.checked(resume, options, data, net._vector.size, trainer._rng)
+        trainer.load_state(resume.get("trainer"))
+    with net._turn:
+        place, part = trainer._running.place, told and told.get("part")
+        done = place.first if part else 0
+        first = place.epochs + (place.first > 0 and not part)
+        begun = told["begun"] if told else first
+        last = begun + epochs
+        history = History(**told["history"]) if told else History()
+        if told and (first >= last or history.stopped_by is not None):
+            set_best(net, told["best"])
+            return history
+        batch = trainer._batch_size if source.n_rows is None else min(trainer._batch_size, source.n_rows)
+        run = _Run(trainer, source, Epochs(source, Checks(net), batch, trainer._drawn_seed() if trainer._shuffle else None))
+        run.begun, run.first, run.last = begun, first, last
+        source.begin()
+        blocks = ReadAhead(run.rows.blocks(first, last, done), source.read_ahead, _given_back(source), trainer.halt)
+        try:
+            run.open(next(blocks))
+            own = {"begun": begun, "options": options, "data": data, "split": None}
+            state: Callable[[Watch], dict[str, Any]] = partial(_state, trainer, run, own)
+            bar = progress_of(trainer, epochs, first - begun)
+            watch = watch_of(trainer, run.session, judged, told, None, bar, last, state, history)
+            place.epochs, place.first = first, done
+            with watching(trainer, run.session, watch):
+                run.train(blocks, watch, part, done)
+                watch.restore_best()
+                run.supervisor.require_finite(begun + len(history.loss))
+        finally:
+            blocks.close()
+            source.end()
+    return history
+
+
+class Checks:
+    """The checks of a part, in the thread that reads."""
+
+    def __init__(self, net: Any) -> None:
+        self._net, self._kinds = net, None
+
+    def __call__(self, part: Part) -> Checked:
+        """Samples, targets of the two kinds, and weights."""
+        net, where = self._net, part.where
+        if hasattr(part.X, "tocsr"):
+            raise TypeError(f"X ({where}) is a sparse matrix, which a stream does not take: give arrays")
+        rows = validation.samples(f"X ({where})", part.X, net.sizes[0], net.dtype)
+        values, labels = validation.targets(f"y ({where})", part.y, len(rows), net.sizes[-1], net.loss_function.task, net.dtype)
+        weights = validation.NO_WEIGHTS
+        if part.weights is not None:
+            weights = validation.some_weights(part.weights, len(rows), f"sample_weight ({where})")
+        kinds = getattr(part.X, "dtype", rows.dtype), len(labels) > 0, len(weights) > 0
+        if self._kinds is None:
+            self._kinds = kinds
+        for name, one, other in zip(("X", "y", "sample_weight"), self._kinds, kinds, strict=True):
+            if one != other:
+                told = [_described(name, each) for each in (other, one)]
+                raise ValueError(f"{name} ({where}) {told[0]}, but {told[1]} in the rows before: all must be alike")
+        return rows, values, labels, weights
+
+
+def _described(name: str, kind: Any) -> str:
+    if name == "X":
+        return f"is of dtype {kind}"
+    if name == "y":
+        return "holds class numbers" if kind else "holds numbers for each output"
+    return "is given" if kind else "is not given"
+
+
+class _Run:
+    """Epochs of blocks: those of a stream, one after another."""
+
+    def __init__(self, trainer: Any, source: Source, rows: Epochs) -> None:
+        self.trainer, self.source, self.rows = trainer, source, rows
+        self.begun = self.first = self.last = 0
+        self.session: Any = None
+        self.supervisor: Any = None
+        self.blocks_done = 0
+        self.weighs = False  # whether any sample of the epoch does
+
+    def open(self, block: Block) -> None:
+        """A session for blocks like the first."""
+        trainer, data = self.trainer, block.data
+        session = self.session = trainer._open(trainer._seen(data[0]), self.rows.batch, trainer._n_threads)
+        # penalties are divided by the rows of an epoch, which `_refuse` has made sure of where there are any
+        trainer._penalise(session, self.source.n_rows or 1)
+        session.set_record(2, norms=trainer._norms)
+        self.supervisor = Supervisor(session, trainer.halt)
+        self.first_block: Block | None = block
+        self._begin_epoch(block.epoch)
+
+    def train(self, blocks: ReadAhead[Block], watch: Watch, part: Any, done: int) -> None:
+        """All blocks, or until a rule of stopping or a callback ends it."""
+        session, place = self.session, self.trainer._running.place
+        if part:
+            session.go_on_with_part(part, done)
+        block = self.first_block
+        self.first_block = None
+        while block is not None:
+            session.set_block(block.data, block.order, block.epoch, block.first, block.is_last)
+            self.weighs |= not len(block.data[3]) or bool(block.data[3].any())
+            self.supervisor.run_rows(block.last)
+            self.blocks_done += 1
+            if block.is_last:
+                if not self.weighs:
+                    raise ValueError("sample_weight must not be all zero in an epoch")
+                place.epochs, place.first = block.epoch + 1, 0  # callbacks may ask for the state
+                if watch.after(block.epoch, block.epoch + 1, [watch.now()]) or block.epoch + 1 >= self.last:
+                    return
+                self._begin_epoch(block.epoch + 1)
+            else:
+                place.first = block.last
+                self._between(watch)
+            block = None  # not held while the next one is waited for
+            block = next(blocks)
+
+    def _begin_epoch(self, epoch: int) -> None:
+        session, trainer = self.session, self.trainer
+        rates = self._rates(epoch)
+        rates = rates.repeat(2, axis=0)  # see `set_block`
+        session.set_rates(rates)
+        session.begin(trainer._drawn_seed() if trainer._shuffle or trainer._extra.dropout else 0, epoch)
+        session.plan.origin = epoch - 1
+        self.weighs = False
+
+    def _rates(self, epoch: int) -> Any:
+        trainer, n_rows = self.trainer, self.source.n_rows
+        steps = 1 if n_rows is None else -(-n_rows // self.rows.batch)
+        ends = trainer._schedule_epochs or self.last
+        return trainer._schedule.rates(trainer._running.learning_rate, ends, steps, epoch, epoch + 1)
+
+    def _between(self, watch: Watch) -> None:
+        """Let callbacks that keep states do so within an epoch, too."""
+        for callback in watch.callbacks:
+            within = getattr(callback, "after_block", None) if takes_moment(callback) else None
+            if within is not None:
+                within(self.blocks_done, self.trainer.net, watch.history, Moment(partial(watch.state, watch), False))
+
+
+def _state(trainer: Any, run: _Run, own: dict[str, Any], watch: Watch) -> dict[str, Any]:
+    """What the run goes on from; within an epoch, with the sums of its part."""
+    part = run.session.part if trainer._running.place.first else None
+    kept = own | watch.rules() | {"history": deepcopy(watch.history.to_dict()), "part": part}
+    return {"trainer": trainer.state(), "run": kept}
+
+
+def _given_back(source: Source) -> Callable[[Block], None]:
+    return lambda block: None if block.part is None else source.give_back(block.part)
+
+
+def _refuse(trainer: Any, source: Source, given: dict[str, Any], judged: Any) -> None:
+    """Raise for what needs all rows at once, or their number where that is not known."""
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name} must be left out for a stream" + (": give it to stream" if name == "sample_weight" else ""))
+    if trainer.net.encoder:
+        raise TypeError("X must be arrays: a TabularNetwork takes no stream")
+    if trainer._shuffle == "replacement":
+        raise ValueError("shuffle='replacement' needs arrays: a stream is read from one end to the other, shuffled or not")
+    if trainer._record_score:
+        raise ValueError("record_score=True needs arrays: give validation_data, or score the network after the fit")
+    if trainer._validation_fraction:
+        raise ValueError("validation_fraction needs arrays: give validation_data=(X, y), which stay in memory")
+    if trainer._patience is not None and judged is None:
+        raise ValueError("patience needs validation_data")
+    if source.n_rows is None:
+        if trainer._is_penalised:
+            raise ValueError(UNKNOWN.format("l2 or l1"))
+        if trainer._schedule.per_step:
+            raise ValueError(UNKNOWN.format(f"schedule={trainer._schedule!r}"))

@@ -1,0 +1,235 @@
+"""Arrays as a source: in memory, of files, or whatever has a shape, a dtype and slices.
+
+The files of maps are read, and not looked at through the map: pages of a map count as memory of the process, and a file that is
+cut while it is mapped ends the process instead of raising an error.
+"""
+
+import mmap
+import os
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastbp.streams.source import BLOCK_BYTES, CHUNKS, Part, Source, Span, where
+
+
+class Field:
+    """Rows of anything that has a shape, a dtype and slices."""
+
+    def __init__(self, argument: str, array: Any) -> None:
+        self.array, self.shape, self.dtype = array, tuple(array.shape), np.dtype(array.dtype)
+        if not self.shape:
+            raise ValueError(f"{argument} must have rows, got shape ()")
+        self.name = getattr(array, "name", None) or argument
+        if not isinstance(self.name, str):
+            self.name = argument
+
+    @property
+    def row_bytes(self) -> int:
+        """Of one row."""
+        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+
+    @property
+    def own_chunk(self) -> int:
+        """Rows that are stored together, if the array says that; else 1."""
+        chunks = getattr(self.array, "chunks", None)
+        try:
+            return max(1, int(chunks[0])) if chunks else 1
+        except (TypeError, ValueError):  # of a Dask array, a tuple for each axis
+            return max(1, int(chunks[0][0])) if chunks else 1
+
+    def begin(self) -> None:
+        """Look at the array for the first time."""
+
+    def end(self) -> None:
+        """For the last time."""
+
+    def read(self, spans: list[Span]) -> np.ndarray:
+        """Rows of spans, one after another."""
+        if len(spans) == 1:
+            return self._slice(*spans[0])
+        return np.concatenate([self._slice(first, last) for first, last in spans])
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Single rows."""
+        if isinstance(self.array, np.ndarray):
+            taken: np.ndarray = self.array[rows]
+            return taken
+        return np.concatenate([self._slice(row, row + 1) for row in rows.tolist()])
+
+    def give_back(self, array: Any) -> None:
+        """Nobody needs rows any more that were read."""
+
+    def _slice(self, first: int, last: int) -> np.ndarray:
+        found = np.asarray(self.array[first:last])
+        if found.shape != (last - first, *self.shape[1:]):
+            wanted = (last - first, *self.shape[1:])
+            raise ValueError(f"{where(self.name, first, last)} must have shape {wanted}, got {found.shape}: it was changed or cut")
+        return found
+
+
+class MappedField(Field):
+    """Rows of a file that NumPy has mapped, read from the file itself."""
+
+    def __init__(self, argument: str, array: np.ndarray, path: Path, offset: int) -> None:
+        super().__init__(argument, array)
+        self.name, self._path, self._offset = path.name, path, offset
+        self._file: Any = None
+        self._state: tuple[int, int] = (0, 0)
+        self._spare: list[np.ndarray] = []
+
+    def begin(self) -> None:
+        """Open the file, and note its size and when it was changed."""
+        self.end()
+        self._file = open(self._path, "rb", buffering=0)  # noqa: SIM115 - `end` closes it
+        self._state = self._state_now()
+
+    def end(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._spare = []
+
+    def _state_now(self) -> tuple[int, int]:
+        found = os.fstat(self._file.fileno())
+        return found.st_size, found.st_mtime_ns
+
+    def read(self, spans: list[Span]) -> np.ndarray:
+        """Rows of spans, into memory that was given back, if there is some."""
+        if self._state_now() != self._state:
+            raise ValueError(f"{self.name} has changed while it was read: wait until it is complete, then train anew")
+        count = sum(last - first for first, last in spans)
+        rows = self._room(count)
+        bytes_of_rows, done = memoryview(rows.reshape(-1).view(np.uint8)), 0
+        for first, last in spans:
+            size = (last - first) * self.row_bytes
+            self._fill(bytes_of_rows[done : done + size], first, last)
+            done += size
+        return rows
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Single rows, each at the place that it has among `rows`."""
+        return self.read([(row, row + 1) for row in rows.tolist()])
+
+    def _fill(self, target: memoryview, first: int, last: int) -> None:
+        self._file.seek(self._offset + first * self.row_bytes)
+        done = 0
+        while done < len(target):
+            count = self._file.readinto(target[done:])
+            if not count:
+                row = first + done // self.row_bytes
+                raise ValueError(f"{self.name} ends in row {row}: {where(self.name, first, last)} cannot be read, the file was cut")
+            done += count
+
+    def _room(self, count: int) -> np.ndarray:
+        while self._spare:
+            array = self._spare.pop()
+            if len(array) >= count:
+                return array[:count]
+        return np.empty((count, *self.shape[1:]), self.dtype)
+
+    def give_back(self, array: Any) -> None:
+        """Read the next rows into the memory of these."""
+        whole = array if array.base is None or not isinstance(array.base, np.ndarray) else array.base
+        if self._file is not None and whole.dtype == self.dtype and whole.shape[1:] == self.shape[1:]:
+            self._spare.append(whole)
+
+
+class Arrays(Source):
+    """`X`, `y` and weights by rows."""
+
+    def __init__(self, X: Any, y: Any, sample_weight: Any, chunk_rows: int | None) -> None:
+        self._x, self._y = _field("X", X), _field("y", y)
+        self._weights = None if sample_weight is None else _field("sample_weight", sample_weight)
+        self._fields = [field for field in (self._x, self._y, self._weights) if field is not None]
+        self.n_rows = self._x.shape[0]
+        if self.n_rows == 0:
+            raise ValueError(f"X is empty: shape {self._x.shape}")
+        for name, field in (("y", self._y), ("sample_weight", self._weights)):
+            if field is not None and field.shape[0] != self.n_rows:
+                raise ValueError(f"{name} has {field.shape[0]} rows, but X has {self.n_rows}")
+        self.row_bytes = self._x.row_bytes
+        self._is_in_memory = all(type(field) is Field and isinstance(field.array, np.ndarray) for field in self._fields[:1])
+        self._chunk_rows = chunk_rows
+
+    @property
+    def chunk_rows(self) -> int:  # type: ignore[override]
+        """As asked for, or by the kind of `X` and the size of a block."""
+        if self._chunk_rows is not None:
+            return self._chunk_rows
+        if self._is_in_memory:
+            return 1
+        own = self._x.own_chunk
+        wanted = (self.block_rows or max(1, BLOCK_BYTES // max(1, self._x.row_bytes))) // CHUNKS
+        return max(own, wanted // own * own, 1)
+
+    def begin(self) -> None:
+        """Open the files."""
+        for field in self._fields:
+            field.begin()
+
+    def end(self) -> None:
+        """Close them."""
+        for field in self._fields:
+            field.end()
+
+    def read(self, spans: list[Span]) -> Part:
+        """Rows of spans."""
+        last = max(last for _, last in spans)
+        first = min(first for first, _ in spans)
+        return self._part([field.read(spans) for field in self._fields], where(self._x.name, first, last))
+
+    def take(self, rows: np.ndarray) -> Part:
+        """Single rows."""
+        name = where(self._x.name, int(rows.min()), int(rows.max()) + 1)
+        return self._part([field.take(rows) for field in self._fields], name)
+
+    def _part(self, arrays: list[np.ndarray], name: str) -> Part:
+        return Part(arrays[0], arrays[1], arrays[2] if self._weights is not None else None, name)
+
+    def give_back(self, part: Part) -> None:
+        """Let files be read into its memory."""
+        for field, array in zip(self._fields, part[:3], strict=False):
+            field.give_back(array)
+
+    def describe(self) -> str:
+        """With shapes and dtypes."""
+        return " ".join([super().describe(), *(f"{field.shape}{field.dtype.str}" for field in self._fields)])
+
+
+def _field(argument: str, value: Any) -> Field:
+    """The rows of an argument."""
+    if isinstance(value, str | PathLike):
+        if not str(value).endswith(".npy"):
+            raise ValueError(
+                f"{argument} must be the path of an .npy file, of a Parquet file or of a folder of these, got {value!s}"
+            )
+        value = np.load(value, mmap_mode="r")
+    if hasattr(value, "tocsr") or type(value).__module__.partition(".")[0] == "scipy":
+        raise TypeError(
+            f"{argument} is a sparse matrix, which a stream does not take: give it to fit as X, or {argument}.toarray()"
+        )
+    is_array_like = all(hasattr(value, name) for name in ("shape", "dtype", "__getitem__"))
+    if is_array_like and type(value).__module__.partition(".")[0] not in ("pandas", "polars"):
+        placed = _place_in_file(value) if isinstance(value, np.memmap) else None
+        return Field(argument, value) if placed is None else MappedField(argument, value, *placed)
+    try:
+        return Field(argument, np.asarray(value))
+    except ValueError as error:
+        raise ValueError(f"{argument} must be an array: {error}") from error
+
+
+def _place_in_file(array: np.memmap) -> tuple[Path, int] | None:
+    """The file of a map, and where in it the array begins, if its rows follow each other there as they do in memory."""
+    root: Any = array
+    while isinstance(root.base, np.memmap):
+        root = root.base
+    is_whole = isinstance(root.base, mmap.mmap) and array.flags.c_contiguous and array.size > 0
+    # a map that is written to in memory only ("c") is not what its file holds
+    if not is_whole or root.mode == "c" or root.filename is None or array.dtype.hasobject:
+        return None
+    path = Path(root.filename)
+    return (path, root.offset + array.ctypes.data - root.ctypes.data) if path.is_file() else None

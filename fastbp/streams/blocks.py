@@ -1,0 +1,205 @@
+"""Blocks of whole mini-batches, in the order of an epoch."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastbp.kernels.train import draw_order
+from fastbp.streams.source import Part, Source, Span
+
+Checked = tuple[Any, Any, Any, Any]  # samples, targets that are numbers, class numbers, weights: arrays, empty if there are none
+Check = Callable[[Part], Checked]
+
+
+class Block(NamedTuple):
+    """Rows of an epoch from `first` on, which have been checked."""
+
+    data: Checked
+    order: np.ndarray  # int32: in which they are visited
+    epoch: int
+    first: int
+    is_last: bool
+    part: Part | None  # whose memory is given back
+
+    @property
+    def last(self) -> int:
+        """Row of the epoch that it ends before."""
+        return self.first + len(self.order)
+
+
+class Epochs:
+    """Blocks of the epochs range(first, last), one after another.
+
+    Parameters
+    ----------
+    source : Source
+    check : callable
+        Takes a `Part`, gives `Checked`, or raises.
+    batch : int
+        Samples of a mini-batch.
+    seed : int or None
+        Of the orders; None: rows keep theirs.
+    """
+
+    def __init__(self, source: Source, check: Check, batch: int, seed: int | None) -> None:
+        self.source, self.check, self.batch, self.seed = source, check, batch, seed
+        self.n_rows = source.n_rows  # or, after the first epoch, as many as there were in it
+
+    def blocks(self, first: int, last: int, done: int) -> Iterator[Block]:
+        """All of them, without the first `done` rows."""
+        for epoch in range(first, last):
+            yield from (self._addressed if self.source.chunk_rows else self._sequential)(epoch, done)
+            done = 0
+
+    # --- rows that are addressed -----------------------------------------------------------------------------------------
+
+    def _addressed(self, epoch: int, done: int) -> Iterator[Block]:
+        source, n_rows = self.source, self.n_rows
+        chunk_rows, row_bytes = source.chunk_rows, source.row_bytes
+        if n_rows is None or chunk_rows is None or row_bytes is None:
+            raise TypeError(f"{type(source).__name__} must set n_rows and row_bytes, as it has chunk_rows")
+        size = source.block_of(self.batch, row_bytes)
+        chunks = None
+        if self.seed is not None:
+            chunks = _Chunks(n_rows, chunk_rows, drawn(-(-n_rows // chunk_rows), self.seed, epoch))
+        for begin in range(done, n_rows, size):
+            end = min(begin + size, n_rows)
+            order = rows_in_order(end - begin)
+            if chunks is None:
+                part = self._read([(begin, end)])
+            elif chunk_rows == 1:
+                part = self._take(chunks.order[begin:end])
+            else:
+                part = self._read(chunks.spans(begin, end))
+                order = drawn(end - begin, seed_of_block(self.seed, epoch, begin // size), 0)
+            data, raw = part
+            yield Block(data, order, epoch, begin, end == n_rows, raw)
+
+    def _read(self, spans: list[Span]) -> tuple[Checked, Part]:
+        part = self.source.read(spans)
+        try:
+            return self.check(part), part
+        except (ValueError, TypeError):
+            if len(spans) > 1:  # which of them it was
+                for span in spans:
+                    self.check(self.source.read([span]))
+            raise
+
+    def _take(self, rows: np.ndarray) -> tuple[Checked, Part]:
+        part = self.source.take(rows)
+        try:
+            return self.check(part), part
+        except (ValueError, TypeError):
+            for k in range(len(rows) if len(rows) > 1 else 0):
+                self.check(self.source.take(rows[k : k + 1]))
+            raise
+
+    # --- parts that come one after another ---------------------------------------------------------------------------------
+
+    def _sequential(self, epoch: int, done: int) -> Iterator[Block]:
+        order = None if self.seed is None else self._order_of_parts(epoch)
+        filling, count, first, room = None, 0, done, 0
+        parts = self.source.parts(epoch, order)
+        try:
+            for part, data in self._beyond(parts, done):
+                size = len(data[0])
+                if room == 0:
+                    room = self.source.block_of(self.batch, data[0].nbytes // size)
+                begin = 0
+                while begin < size:
+                    if count == room:  # not before there is another row: the last block is told from the others
+                        yield self._block(filling, count, epoch, first, room, is_last=False)
+                        filling, first, count = None, first + count, 0
+                    filling = _like(data, room if self.n_rows is None else min(room, self.n_rows)) if filling is None else filling
+                    taken = min(size - begin, room - count)
+                    if self.n_rows is not None and first + count + taken > self.n_rows:
+                        raise ValueError(f"{part.where}: there are more rows than the {self.n_rows} of {self._origin()}")
+                    for target, values in zip(filling, data, strict=True):
+                        if len(values):
+                            target[count : count + taken] = values[begin : begin + taken]
+                    begin, count = begin + taken, count + taken
+        finally:
+            close = getattr(parts, "close", None)
+            if close is not None:
+                close()
+        total = first + count
+        if count == 0:
+            raise ValueError(f"X gave no rows in epoch {epoch + 1}: give at least one part that is not empty")
+        if self.n_rows is not None and total != self.n_rows:
+            raise ValueError(f"X ended in epoch {epoch + 1} after {total} rows: there are {self.n_rows} by {self._origin()}")
+        self.n_rows = total
+        yield self._block(filling, count, epoch, first, room, is_last=True)
+
+    def _origin(self) -> str:
+        return "n_rows" if self.source.n_rows is not None else "the first epoch"
+
+    def _order_of_parts(self, epoch: int) -> Callable[[int], np.ndarray]:
+        seed = self.seed
+        assert seed is not None
+        return lambda count: drawn(count, seed, epoch)
+
+    def _beyond(self, parts: Iterator[Part], done: int) -> Iterator[tuple[Part, Checked]]:
+        """Parts that have rows, checked, without the first `done` rows."""
+        passed = 0
+        for part in parts:
+            if hasattr(part.X, "shape") and part.X.shape[:1] == (0,):
+                continue
+            data = self.check(part)
+            size = len(data[0])
+            skipped = min(max(done - passed, 0), size)
+            passed += size
+            if skipped < size:
+                yield part, tuple(values[skipped:] if len(values) else values for values in data)  # type: ignore[misc]
+
+    def _block(self, filling: Any, count: int, epoch: int, first: int, room: int, *, is_last: bool) -> Block:
+        order = rows_in_order(count)
+        if self.seed is not None:
+            order = drawn(count, seed_of_block(self.seed, epoch, first // room), 0)
+        data = tuple(values[:count] if len(values) else values for values in filling)
+        return Block(data, order, epoch, first, is_last, None)  # type: ignore[arg-type]
+
+
+class _Chunks:
+    """Chunks of rows in the order of an epoch, as one line of rows."""
+
+    def __init__(self, n_rows: int, size: int, order: np.ndarray) -> None:
+        self.order, self._size, self._n_rows = order, size, n_rows
+        if size > 1:
+            sizes = np.full(len(order), size, np.int64)
+            sizes[order == len(order) - 1] = n_rows - size * (len(order) - 1)
+            self._ends = np.cumsum(sizes)
+
+    def spans(self, begin: int, end: int) -> list[Span]:
+        """Rows from place `begin` to before `end` of the line."""
+        found, place = [], begin
+        chunk = int(np.searchsorted(self._ends, begin, side="right"))
+        while place < end:
+            number, stop = int(self.order[chunk]), min(end, int(self._ends[chunk]))
+            length = min(self._size, self._n_rows - number * self._size)
+            first = number * self._size + place - (int(self._ends[chunk]) - length)
+            found.append((first, first + stop - place))
+            place, chunk = stop, chunk + 1
+        return found
+
+
+def drawn(count: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of a shuffled epoch of so many rows, as a fit draws it."""
+    order = np.empty(count, np.int32)
+    draw_order["float32"](order, seed, epoch)
+    return order
+
+
+def rows_in_order(count: int) -> np.ndarray:
+    """0, 1, 2, ... as kernels read them."""
+    return np.arange(count, dtype=np.int32)
+
+
+def seed_of_block(seed: int | None, epoch: int, number: int) -> int:
+    """Of the order within a block, a number below 2^63."""
+    return int(np.random.SeedSequence([seed or 0, epoch, number]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _like(data: Checked, room: int) -> list[np.ndarray]:
+    """Room for so many rows of the kinds of some."""
+    return [np.empty((room, *values.shape[1:]), values.dtype) if len(values) else values for values in data]

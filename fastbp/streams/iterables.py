@@ -1,0 +1,39 @@
+"""Parts that come one after another: an iterable of (X, y), or a function that gives one for each epoch."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastbp.streams.source import Part, Source
+
+
+class Iterables(Source):
+    """Parts of an iterable."""
+
+    def __init__(self, parts: Any, n_rows: int | None) -> None:
+        self._parts, self.n_rows, self._has_begun = parts, n_rows, False
+        if not callable(parts) and not hasattr(parts, "__iter__"):
+            raise TypeError(
+                f"X must be arrays with y, a data set, an iterable of parts (X, y), or a function, got {type(parts).__name__}"
+            )
+        self._name = getattr(parts, "__name__", type(parts).__name__)
+        self._is_once = not callable(parts) and iter(parts) is parts
+
+    def parts(self, epoch: int, order: Any) -> Iterator[Part]:
+        """Those of an epoch, as they come."""
+        if self._is_once and self._has_begun:
+            raise ValueError(
+                f"X is an iterator ({self._name}), which is at its end after one epoch: give a list, or a function that makes an"
+                " iterator for each epoch"
+            )
+        self._has_begun = True
+        iterator = iter(self._parts() if callable(self._parts) else self._parts)
+        try:
+            for number, item in enumerate(iterator):
+                name = f"part {number} of {self._name}" + (f" in epoch {epoch + 1}" if epoch else "")
+                if not isinstance(item, tuple | list) or len(item) not in (2, 3):
+                    raise TypeError(f"{name} must be a tuple (X, y) or (X, y, sample_weight), got {type(item).__name__}")
+                yield Part(item[0], item[1], item[2] if len(item) == 3 else None, name)
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None and iterator is not self._parts:
+                close()

@@ -1,0 +1,102 @@
+"""Data sets of pyarrow as a source: Parquet files and folders of them, row group by row group."""
+
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastbp.extras import require
+from fastbp.streams.source import BLOCK_BYTES, Part, Source
+
+
+def dataset_of(value: Any) -> Any:
+    """The data set of pyarrow that a value is, or that is at a path; None if it is something else."""
+    if isinstance(value, str | PathLike):
+        path = Path(value)
+        if not path.exists():
+            raise FileNotFoundError(f"X: there is no file or folder {path}")
+        return require("pyarrow.dataset", f"a stream of {path.name}").dataset(path, format="parquet")
+    is_one = type(value).__module__.startswith("pyarrow._dataset") and hasattr(value, "get_fragments")
+    return value if is_one else None
+
+
+class Parquet(Source):
+    """Columns of a data set."""
+
+    def __init__(self, dataset: Any, columns: Any, target: Any, weight: Any) -> None:
+        names = dataset.schema.names
+        if target is None:
+            raise ValueError(f"target must name the column, or columns, of targets; there are {', '.join(names[:20])}")
+        self._target = [target] if isinstance(target, str) else list(target)
+        self._is_flat, self._weight = isinstance(target, str), weight
+        own = [*self._target, *([weight] if weight is not None else [])]
+        self._columns = [name for name in names if name not in own] if columns is None else list(columns)
+        for argument, wanted in (("columns", self._columns), ("target", self._target), ("weight", own[len(self._target) :])):
+            for name in wanted:
+                if name not in names:
+                    raise ValueError(f"{argument}: there is no column {name!r}; there are {', '.join(names[:20])}")
+        if not self._columns:
+            raise ValueError("columns must name at least one column")
+        self._dataset = dataset
+        types = require("pyarrow", "a stream of tables").types
+        for name in [*self._columns, *own]:
+            kind = dataset.schema.field(name).type
+            if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+                raise ValueError(f"column {name!r} must hold numbers, got {kind}: encode it first, or leave it out of columns")
+        self._dtype = np.result_type(*{np.dtype(dataset.schema.field(name).type.to_pandas_dtype()) for name in self._columns})
+        self._groups: list[Any] = []
+        self.n_rows = int(dataset.count_rows())
+        if self.n_rows == 0:
+            raise ValueError("X is empty: the data set has no rows")
+        self.row_bytes = len(self._columns) * self._dtype.itemsize
+
+    def begin(self) -> None:
+        """Look up the row groups."""
+        self._groups = []
+        for fragment in self._dataset.get_fragments():
+            split = getattr(fragment, "split_by_row_group", None)
+            self._groups += [(part, k) for k, part in enumerate([fragment] if split is None else split())]
+
+    def parts(self, epoch: int, order: Any) -> Iterator[Part]:
+        """Row groups, in their order or in one that is drawn."""
+        count = len(self._groups)
+        rows = max(1, (self.block_rows or BLOCK_BYTES // self.row_bytes) // 4)
+        needed = list(dict.fromkeys([*self._columns, *self._target, *([self._weight] if self._weight else [])]))
+        for number in range(count) if order is None else order(count).tolist():
+            fragment, group = self._groups[number]
+            name = (
+                f"row group {group} of {Path(str(fragment.path)).name}" if getattr(fragment, "path", "") else f"fragment {number}"
+            )
+            first = 0
+            try:
+                batches = fragment.to_batches(
+                    schema=self._dataset.schema, columns=needed, batch_size=rows, use_threads=False, batch_readahead=1
+                )
+                for batch in batches:
+                    if batch.num_rows:
+                        yield self._part(batch, f"rows {first} to {first + batch.num_rows - 1} of {name}")
+                        first += batch.num_rows
+            except OSError as error:  # pyarrow's errors of damaged files are of these and of ValueError
+                raise ValueError(f"{name} cannot be read: {error}") from error
+
+    def _part(self, batch: Any, name: str) -> Part:
+        X = np.empty((batch.num_rows, len(self._columns)), self._dtype)
+        for k, column in enumerate(self._columns):
+            X[:, k] = _numbers(batch, column, name)
+        y = np.column_stack([_numbers(batch, column, name) for column in self._target])
+        weights = None if self._weight is None else _numbers(batch, self._weight, name)
+        return Part(X, y[:, 0] if self._is_flat else y, weights, name)
+
+    def describe(self) -> str:
+        """With the columns."""
+        return f"{super().describe()} {self._columns} {self._target} {self._weight} {self._dtype.str}"
+
+
+def _numbers(batch: Any, column: str, name: str) -> np.ndarray:
+    values = batch.column(batch.schema.get_field_index(column))
+    if values.null_count:
+        raise ValueError(f"{name}: column {column!r} holds {values.null_count} nulls, or the file lacks it; drop or fill them")
+    found: np.ndarray = values.to_numpy(zero_copy_only=False)
+    return found

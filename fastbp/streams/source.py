@@ -1,0 +1,126 @@
+"""What a source of blocks is: rows that are addressed, or parts that come one after another."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+BLOCK_BYTES = 1 << 25  # of the inputs of a block
+CHUNKS = 16  # of a block, where rows are not drawn one by one
+
+Span = tuple[int, int]  # rows from the first to before the second
+
+
+class Part(NamedTuple):
+    """Some rows, as they were read."""
+
+    X: Any
+    y: Any
+    weights: Any  # or None
+    where: str  # what errors call them, as "rows 0 to 99 of X.npy"
+
+
+class Source:
+    """Rows that are read in blocks: what `stream` gives, and base of sources of your own.
+
+    A subclass has `parts`, or sets `chunk_rows` and `n_rows` and has `read` and `take`. All are called in one thread, which is not
+    the one that trains, but never in two at the same time.
+
+    Attributes
+    ----------
+    n_rows : int or None
+        Rows of an epoch, if they are known.
+    chunk_rows : int or None
+        Where rows can be addressed: those that a shuffled epoch reads in one go; else None.
+    row_bytes : int or None
+        Of the inputs of a row, if that is known before a row is read.
+    block_rows : int or None
+        Rows of a block that were asked for.
+    read_ahead : int
+        Blocks that are read while one is in use.
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> class Waves(fastbp.streams.Source):
+    ...     n_rows = 200
+    ...
+    ...     def parts(self, epoch, order):
+    ...         for first in range(0, 200, 50):
+    ...             x = np.arange(first, first + 50)[:, None] / 200
+    ...             yield fastbp.streams.Part(x, np.sin(6 * x), None, f"rows {first} to {first + 49} of the waves")
+    >>> net = fastbp.Network([1, 8, 1], rng=0)
+    >>> len(net.fit(Waves(), epochs=2).loss)
+    2
+    """
+
+    n_rows: int | None = None
+    chunk_rows: int | None = None
+    row_bytes: int | None = None
+    block_rows: int | None = None
+    read_ahead: int = 1
+
+    def begin(self) -> None:
+        """A training begins: what is read from now on must not change before its end."""
+
+    def end(self) -> None:
+        """It is over: files may be closed."""
+
+    def read(self, spans: list[Span]) -> Part:
+        """The rows of some spans, one after another.
+
+        Parameters
+        ----------
+        spans : list of (int, int)
+            Each from the first row to before the second.
+        """
+        raise NotImplementedError
+
+    def take(self, rows: np.ndarray) -> Part:
+        """Single rows.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+        """
+        raise NotImplementedError
+
+    def parts(self, epoch: int, order: Any) -> Iterator[Part]:
+        """All rows of an epoch, in parts of any length.
+
+        Parameters
+        ----------
+        epoch : int
+            From 0.
+        order : callable or None
+            ``order(count)`` draws a permutation for this epoch, an array of int; None: the rows are not to be shuffled.
+        """
+        raise NotImplementedError
+
+    def give_back(self, part: Part) -> None:
+        """Nobody needs the arrays of a part any more, which `read` or `take` gave.
+
+        Parameters
+        ----------
+        part : Part
+        """
+
+    def describe(self) -> str:
+        """What tells a source from one with which an interrupted run cannot go on."""
+        return f"{type(self).__name__} {self.n_rows} {self.block_rows} {self.chunk_rows}"
+
+    def block_of(self, batch: int, row_bytes: int) -> int:
+        """Rows of a block: whole mini-batches.
+
+        Parameters
+        ----------
+        batch : int
+        row_bytes : int
+        """
+        wanted = self.block_rows or max(1, BLOCK_BYTES // max(1, row_bytes))
+        return max(1, wanted // batch) * batch
+
+
+def where(name: str, first: int, last: int) -> str:
+    """What errors call rows from `first` to before `last`."""
+    return f"row {first} of {name}" if last - first == 1 else f"rows {first} to {last - 1} of {name}"
