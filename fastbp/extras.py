@@ -9,6 +9,7 @@ EXTRAS = {  # of the package, which bring them
     "onnx": "exports",
     "optuna": "optuna",
     "pandas": "data",
+    "pyarrow": "data",
     "safetensors": "exports",
     "skops": "tables",
     "skrub": "tables",

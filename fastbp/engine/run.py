@@ -131,6 +131,7 @@ def watching(trainer, session, watch):
 
 
 def progress_of(trainer, epochs, done):
+    """The progress bar of a run, if one is asked for."""
     return bar_of(epochs, done) if trainer._progress else None
 
 
@@ -147,5 +148,6 @@ def _rule(tol, limit, known) -> Stopping | None:
 
 
 def set_best(net, best) -> None:
+    """Give a network the best parameters of a run that is over, if a rule has looked for them."""
     if best is not None:
         net._vector[:] = best

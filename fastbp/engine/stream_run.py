@@ -77,7 +77,8 @@ class Checks:
     """The checks of a part, in the thread that reads."""
 
     def __init__(self, net: Any) -> None:
-        self._net, self._kinds = net, None
+        self._net = net
+        self._kinds: Any = None
 
     def __call__(self, part: Part) -> Checked:
         """Samples, targets of the two kinds, and weights."""
@@ -151,7 +152,8 @@ class _Run:
             else:
                 place.first = block.last
                 self._between(watch)
-            block = None  # not held while the next one is waited for
+            block = None  # neither of these holds it while the next one is waited for
+            session.release_data()
             block = next(blocks)
 
     def _begin_epoch(self, epoch: int) -> None:

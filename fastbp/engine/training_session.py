@@ -118,7 +118,8 @@ class TrainingSession(Session):
         Before the first of an epoch comes `begin`, and before that rates and record for two epochs, of which the first is not
         used: the order is found from a row on that is not the first of the epoch, as if it were that of an earlier epoch.
         """
-        self.set_data(*data, order)
+        x, y, labels, sample_weight = data
+        self.set_data(x, y, labels, sample_weight, order)
         plan = self.plan
         plan.order, plan.origin, plan.order_stride = GIVEN, epoch - 1, -first
         plan.n_rows = first + len(order) if is_last else MAX_PIECES  # the call ends with the block, and not with the epoch

@@ -135,9 +135,8 @@ def _made(X: Any, y: Any, sample_weight: Any, of_table: dict[str, Any], sizes: d
     if is_file or (hasattr(X, "shape") and hasattr(X, "dtype")):
         raise ValueError("y must be given with X: only samples, parts and tables have targets of their own")
     _refuse("y is not", sample_weight=sample_weight)
-    if hasattr(X, "__getitems__") or (
-        hasattr(X, "__getitem__") and hasattr(X, "__len__") and not isinstance(X, list | tuple | dict)
-    ):
+    is_sequence = hasattr(X, "__getitem__") and hasattr(X, "__len__") and not isinstance(X, list | tuple | dict | type)
+    if is_sequence or hasattr(X, "__getitems__"):
         _refuse("X has a length", n_rows=sizes["n_rows"])
         return Rows(X, sizes["chunk_rows"])
     _refuse("parts come in an order of their own", chunk_rows=sizes["chunk_rows"])

@@ -62,11 +62,12 @@ class ReadAhead(Generic[Item]):
 
     def __next__(self) -> Item:
         self._let_go()
-        item = next(self._items, END) if self._thread is None else self._wait()
+        item: Any = next(self._items, END) if self._thread is None else self._wait()
         if item is END:
             raise StopIteration
         self._used = item
-        return item  # type: ignore[no-any-return]
+        made: Item = item
+        return made
 
     def _let_go(self) -> None:
         if self._used is not None:

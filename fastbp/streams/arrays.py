@@ -6,6 +6,7 @@ cut while it is mapped ends the process instead of raising an error.
 
 import mmap
 import os
+from math import prod
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ class Field:
     @property
     def row_bytes(self) -> int:
         """Of one row."""
-        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        size: int = prod(self.shape[1:]) * self.dtype.itemsize
+        return size
 
     @property
     def own_chunk(self) -> int:
@@ -50,14 +52,18 @@ class Field:
         """Rows of spans, one after another."""
         if len(spans) == 1:
             return self._slice(*spans[0])
-        return np.concatenate([self._slice(first, last) for first, last in spans])
+        rows, done = np.empty((sum(last - first for first, last in spans), *self.shape[1:]), self.dtype), 0
+        for first, last in spans:  # one after another, for the block to be there once
+            rows[done : done + last - first] = self._slice(first, last)
+            done += last - first
+        return rows
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Single rows."""
         if isinstance(self.array, np.ndarray):
             taken: np.ndarray = self.array[rows]
             return taken
-        return np.concatenate([self._slice(row, row + 1) for row in rows.tolist()])
+        return self.read([(row, row + 1) for row in rows.tolist()])
 
     def give_back(self, array: Any) -> None:
         """Nobody needs rows any more that were read."""
@@ -103,7 +109,7 @@ class MappedField(Field):
             raise ValueError(f"{self.name} has changed while it was read: wait until it is complete, then train anew")
         count = sum(last - first for first, last in spans)
         rows = self._room(count)
-        bytes_of_rows, done = memoryview(rows.reshape(-1).view(np.uint8)), 0
+        bytes_of_rows, done = rows.reshape(-1).view(np.uint8).data, 0
         for first, last in spans:
             size = (last - first) * self.row_bytes
             self._fill(bytes_of_rows[done : done + size], first, last)

@@ -64,17 +64,20 @@ class Epochs:
         if self.seed is not None:
             chunks = _Chunks(n_rows, chunk_rows, drawn(-(-n_rows // chunk_rows), self.seed, epoch))
         for begin in range(done, n_rows, size):
-            end = min(begin + size, n_rows)
-            order = rows_in_order(end - begin)
-            if chunks is None:
-                part = self._read([(begin, end)])
-            elif chunk_rows == 1:
-                part = self._take(chunks.order[begin:end])
-            else:
-                part = self._read(chunks.spans(begin, end))
-                order = drawn(end - begin, seed_of_block(self.seed, epoch, begin // size), 0)
-            data, raw = part
-            yield Block(data, order, epoch, begin, end == n_rows, raw)
+            # as an expression, so that nothing here holds a block while the next one is read
+            yield self._block_of(chunks, epoch, begin, min(begin + size, n_rows), begin // size)
+
+    def _block_of(self, chunks: "_Chunks | None", epoch: int, begin: int, end: int, number: int) -> Block:
+        """The rows at the places from `begin` to before `end` of an epoch."""
+        order = rows_in_order(end - begin)
+        if chunks is None:
+            data, part = self._read([(begin, end)])
+        elif chunks.size == 1:
+            data, part = self._take(chunks.order[begin:end])
+        else:
+            data, part = self._read(chunks.spans(begin, end))
+            order = drawn(end - begin, seed_of_block(self.seed, epoch, number), 0)
+        return Block(data, order, epoch, begin, end == self.n_rows, part)
 
     def _read(self, spans: list[Span]) -> tuple[Checked, Part]:
         part = self.source.read(spans)
@@ -150,21 +153,21 @@ class Epochs:
             skipped = min(max(done - passed, 0), size)
             passed += size
             if skipped < size:
-                yield part, tuple(values[skipped:] if len(values) else values for values in data)  # type: ignore[misc]
+                yield part, tuple(values[skipped:] if len(values) else values for values in data)
 
     def _block(self, filling: Any, count: int, epoch: int, first: int, room: int, *, is_last: bool) -> Block:
         order = rows_in_order(count)
         if self.seed is not None:
             order = drawn(count, seed_of_block(self.seed, epoch, first // room), 0)
         data = tuple(values[:count] if len(values) else values for values in filling)
-        return Block(data, order, epoch, first, is_last, None)  # type: ignore[arg-type]
+        return Block(data, order, epoch, first, is_last, None)
 
 
 class _Chunks:
     """Chunks of rows in the order of an epoch, as one line of rows."""
 
     def __init__(self, n_rows: int, size: int, order: np.ndarray) -> None:
-        self.order, self._size, self._n_rows = order, size, n_rows
+        self.order, self.size, self._n_rows = order, size, n_rows
         if size > 1:
             sizes = np.full(len(order), size, np.int64)
             sizes[order == len(order) - 1] = n_rows - size * (len(order) - 1)
@@ -176,8 +179,8 @@ class _Chunks:
         chunk = int(np.searchsorted(self._ends, begin, side="right"))
         while place < end:
             number, stop = int(self.order[chunk]), min(end, int(self._ends[chunk]))
-            length = min(self._size, self._n_rows - number * self._size)
-            first = number * self._size + place - (int(self._ends[chunk]) - length)
+            length = min(self.size, self._n_rows - number * self.size)
+            first = number * self.size + place - (int(self._ends[chunk]) - length)
             found.append((first, first + stop - place))
             place, chunk = stop, chunk + 1
         return found

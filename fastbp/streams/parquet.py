@@ -50,7 +50,7 @@ class Parquet(Source):
         self.n_rows = int(dataset.count_rows())
         if self.n_rows == 0:
             raise ValueError("X is empty: the data set has no rows")
-        self.row_bytes = len(self._columns) * self._dtype.itemsize
+        self.row_bytes = self._row_bytes = len(self._columns) * int(self._dtype.itemsize)
 
     def begin(self) -> None:
         """Look up the row groups."""
@@ -62,7 +62,7 @@ class Parquet(Source):
     def parts(self, epoch: int, order: Any) -> Iterator[Part]:
         """Row groups, in their order or in one that is drawn."""
         count = len(self._groups)
-        rows = max(1, (self.block_rows or BLOCK_BYTES // self.row_bytes) // 4)
+        rows = max(1, (self.block_rows or BLOCK_BYTES // self._row_bytes) // 4)
         needed = list(dict.fromkeys([*self._columns, *self._target, *([self._weight] if self._weight else [])]))
         for number in range(count) if order is None else order(count).tolist():
             fragment, group = self._groups[number]
