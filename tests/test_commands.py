@@ -91,6 +91,7 @@ RUN = {
         "python -m benchmarks.kernels_alone --rounds 60": "python -m benchmarks.kernels_alone --rounds 2 tabular",
         "python -m benchmarks.neighbours": "python -m benchmarks.neighbours --help",  # `benchmarks/tests` has its parts
         "python -m benchmarks.many_networks": "python -m benchmarks.many_networks --rounds 1",
+        "python -m benchmarks.larger_than_memory": "python -m benchmarks.larger_than_memory --quick",
         "python -m benchmarks.book": "python -m benchmarks.book --rounds 1 --samples 300",
         "python -m benchmarks.bench_estimators": "python -m benchmarks.bench_estimators --rounds 1 iris",
         "python -m benchmarks.bench_estimators --search": "python -m benchmarks.bench_estimators --rounds 1 --search",

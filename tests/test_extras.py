@@ -31,6 +31,7 @@ CALLS = {
     "tqdm": [f"{NET}.fit(X, y, progress=True)", "fastbp.Networks(2, [2, 2]).fit(X, X, progress=True)"],
     "safetensors": [f"{NET}.save_safetensors('net')", "fastbp.load_safetensors('net')"],
     "pandas": ["fastbp.History(loss=[1.0]).to_pandas()"],
+    "pyarrow": ["fastbp.stream('.', target='y')"],
     "tensorboardX": ["fastbp.callbacks.TensorBoard('run')"],
     "mlflow": ["fastbp.callbacks.MLflow()"],
     "onnx": [

@@ -323,7 +323,7 @@ def test_arguments_of_tables_are_checked(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match=message):
             stream(folder, **options)
     monkeypatch.setitem(sys.modules, "pyarrow.dataset", None)
-    with pytest.raises(ImportError, match=r"a stream of table needs pyarrow: python -m pip install 'fastbp\[data\]'"):
+    with pytest.raises(ImportError, match=r"a stream of tables needs pyarrow: python -m pip install 'fastbp\[data\]'"):
         stream(folder, target="y")
 
 

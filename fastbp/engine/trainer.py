@@ -219,7 +219,9 @@ class Trainer:
 
         Parameters
         ----------
-        X, y
+        X
+            As for `Network.fit`: an array, or a `stream` without `y`.
+        y : optional
             As for `Network.fit`.
         sample_weight : array_like (n_samples,), optional
 
@@ -248,7 +250,9 @@ class Trainer:
 
         Parameters
         ----------
-        X, y
+        X
+            As for `Network.fit`: an array, or a `stream` without `y`.
+        y : optional
             As for `Network.fit`.
         epochs : int, default 10
         order, sample_weight, validation_data : optional

@@ -9,6 +9,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from fastbp.engine.sparsity import CompressedRows, check_places, rows_of
 from fastbp.engine.validation import again, is_plain, numbers, real, refuse_masked
 from fastbp.kernels.tuning import AGAIN_IN_PARTIAL_FIT
+from fastbp.streams.source import Source
 
 NOT_FINITE = "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 
@@ -17,6 +18,8 @@ def refuse_misleading(name: str, value) -> None:
     """Raise for arrays whose numbers are not what they seem, or not where they should be."""
     if type(value) is np.ndarray and value.ndim > 0 and value.dtype.kind in "fiub":
         return
+    if isinstance(value, Source):
+        raise TypeError(f"{name} is a stream, which Network.fit takes, and no estimator: give partial_fit one block after another")
     refuse_masked(name, value.data if sparse.issparse(value) and hasattr(value, "data") else value)
     if name.startswith("y") and value is not None and _is_no_sequence(value):
         raise ValueError(f"{name} must be a sequence or array with the targets of the samples, got {value!r}")

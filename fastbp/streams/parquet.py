@@ -17,7 +17,7 @@ def dataset_of(value: Any) -> Any:
         path = Path(value)
         if not path.exists():
             raise FileNotFoundError(f"X: there is no file or folder {path}")
-        return require("pyarrow.dataset", f"a stream of {path.name}").dataset(path, format="parquet")
+        return require("pyarrow.dataset", "a stream of tables").dataset(path, format="parquet")
     is_one = type(value).__module__.startswith("pyarrow._dataset") and hasattr(value, "get_fragments")
     return value if is_one else None
 

@@ -1,0 +1,152 @@
+"""What a file costs that does not fit in memory; `python -m benchmarks.larger_than_memory`.
+
+784-128-10, mini-batches of 128, shuffled: one process has all rows in memory, the other one reads the same rows as a stream, and
+may have a third of the bytes of the file as data of its own (``RLIMIT_DATA``: private memory that can be written to). Both take
+turns. Then the system forgets the file, and the disk is read alone and by the stream.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+
+WIDTH, BATCH, PART = 784, 128, 8192
+QUICK, WHOLE = 16 << 20, 3 << 29  # bytes
+TOLD = "{:42} {:>12,.0f} rows/s {:>8.0f} MB/s   {:>5.2f} of {}"
+
+WORKER = """
+import json, resource, sys, time
+kind, path, labels, limit = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+if limit:
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+import numpy as np
+import fastbp
+y = np.load(labels)
+net = fastbp.Network([784, 128, 10], hidden="relu", loss="cross_entropy", dtype="float32", rng=0)
+marks = []
+mark = lambda *_: marks.append((time.perf_counter(), time.process_time()))
+trainer = net.trainer(batch_size=128, rng=0, n_threads=1, callbacks=[mark])
+data = (fastbp.stream(path, y),) if kind == "stream" else (np.load(path), y)
+print("ready", flush=True)
+for line in sys.stdin:
+    marks.clear()
+    mark()
+    trainer.run(*data, epochs=int(line))
+    wall, cpu = (after - before for before, after in zip(*marks[-2:]))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    print(json.dumps([wall, cpu, peak]), flush=True)
+"""
+
+
+class Worker:
+    """A process that trains when it is told to."""
+
+    def __init__(self, kind, path, labels, limit=0):
+        command = [sys.executable, "-c", WORKER, kind, str(path), str(labels), str(limit)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.read_line()
+
+    def read_line(self):
+        """What it says next."""
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("a process that trains has ended: see above")
+        return line
+
+    def epoch(self, epochs=2):
+        """Seconds of the last of some epochs, by the clock and of processors, and the most bytes that were resident so far."""
+        self._process.stdin.write(f"{epochs}\n")
+        self._process.stdin.flush()
+        return json.loads(self.read_line())
+
+    def close(self):
+        """Let it end."""
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def write(folder, size):
+    """A file of normal numbers of about so many bytes, and one of class numbers; their paths, and the number of rows."""
+    n_rows, rng = size // (4 * WIDTH), np.random.default_rng(0)
+    path, labels = folder / "X.npy", folder / "y.npy"
+    with open(path, "wb") as file:  # by parts: the most memory of this process is counted as that of those which it starts
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (n_rows, WIDTH)})
+        for first in range(0, n_rows, PART):
+            file.write(rng.standard_normal((min(PART, n_rows - first), WIDTH), np.float32).data)
+    np.save(labels, rng.integers(0, 10, n_rows))
+    return path, labels, n_rows
+
+
+def forget(path):
+    """Let the system drop a file from its cache; whether that was possible."""
+    if not hasattr(os, "posix_fadvise"):
+        return False
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return True
+
+
+def read(path):
+    """Seconds to read a file from its beginning to its end, in parts of 2 MiB."""
+    room, start = bytearray(1 << 21), perf_counter()
+    with open(path, "rb", buffering=0) as file:
+        while file.readinto(room):
+            pass
+    return perf_counter() - start
+
+
+def measure(folder, size, rounds):
+    """Print the table."""
+    path, labels, n_rows = write(folder, size)
+    in_file = path.stat().st_size
+    limit = max(in_file // 3, 3 << 27)  # less than Python with Numba needs is no limit, but the end
+    memory, stream = Worker("memory", path, labels), Worker("stream", path, labels, limit)
+    try:
+        read(path)
+        for worker in (memory, stream):
+            worker.epoch()  # which compiles
+        pairs = [(memory.epoch(), stream.epoch()) for _ in range(rounds)]
+        warm, of_cpu = (median(pair[0][k] / pair[1][k] for pair in pairs) for k in (0, 1))
+        speeds = [n_rows / median(pair[k][0] for pair in pairs) for k in (0, 1)]
+        print(f"{in_file / 1e6:,.0f} MB, {n_rows:,} rows; the stream may have {limit / 1e6:,.0f} MB of its own; {rounds} rounds")
+        bytes_of_row = 4 * WIDTH / 1e6
+        print(TOLD.format("in memory", speeds[0], speeds[0] * bytes_of_row, 1, "itself"))
+        print(TOLD.format("stream, file in the cache", speeds[1], speeds[1] * bytes_of_row, warm, "in memory"))
+        by_cpu = n_rows / median(pair[1][1] for pair in pairs)
+        print(TOLD.format("the same, by processor time of all threads", by_cpu, by_cpu * bytes_of_row, of_cpu, "in memory"))
+        if forget(path):
+            seconds = read(path)
+            forget(path)
+            cold, *_ = stream.epoch(1)
+            alone = min(n_rows / seconds, speeds[0])
+            print(TOLD.format("disk alone", n_rows / seconds, in_file / seconds / 1e6, n_rows / seconds / speeds[0], "in memory"))
+            told = n_rows / cold, in_file / cold / 1e6, n_rows / cold / alone
+            print(TOLD.format("stream, first epoch, file not in the cache", *told, "the slower of disk and memory"))
+        peaks = [max(pair[k][2] for pair in pairs) / 1e6 for k in (0, 1)]
+        print(f"peak resident: in memory {peaks[0]:,.0f} MB, stream {peaks[1]:,.0f} MB")
+    finally:
+        memory.close()
+        stream.close()
+
+
+def main():
+    """Make the file, measure, and remove it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a file of 16 MB")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="where the file is made, on the disk that is measured")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        measure(Path(folder), QUICK if arguments.quick else WHOLE, 1 if arguments.quick else arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()
