@@ -1,9 +1,12 @@
 """`run_stream`: some epochs of a trainer on blocks that are read meanwhile. What `run.py` does with arrays that stay."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
+from threading import Lock
 from typing import Any
+from weakref import WeakSet
 
 from fastbp.arguments import integer
 from fastbp.engine import held_out, run_state, validation
@@ -16,6 +19,7 @@ from fastbp.streams import Part, Source, stream
 from fastbp.streams.ahead import ReadAhead
 from fastbp.streams.blocks import Block, Checked, Epochs
 
+LOCK, _in_use = Lock(), WeakSet[Source]()  # sources that are read now: each has one place in its file
 UNKNOWN = "{} needs the number of rows, which this stream tells after its first epoch only: give stream(..., n_rows=...)"
 
 
@@ -51,13 +55,7 @@ def run_stream(trainer: Any, source: Source, epochs: Any, given: dict[str, Any],
         if told and (first >= last or history.stopped_by is not None):
             set_best(net, told["best"])
             return history
-        batch = trainer._batch_size if source.n_rows is None else min(trainer._batch_size, source.n_rows)
-        run = _Run(trainer, source, Epochs(source, Checks(net), batch, trainer._drawn_seed() if trainer._shuffle else None))
-        run.begun, run.first, run.last = begun, first, last
-        source.begin()
-        blocks = ReadAhead(run.rows.blocks(first, last, done), source.read_ahead, _given_back(source), trainer.halt)
-        try:
-            run.open(next(blocks))
+        with _opened(trainer, source, first, last, done) as (run, blocks):
             own = {"begun": begun, "options": options, "data": data, "split": None}
             state: Callable[[Watch], dict[str, Any]] = partial(_state, trainer, run, own)
             bar = progress_of(trainer, epochs, first - begun)
@@ -67,10 +65,34 @@ def run_stream(trainer: Any, source: Source, epochs: Any, given: dict[str, Any],
                 run.train(blocks, watch, part, done)
                 watch.restore_best()
                 run.supervisor.require_finite(begun + len(history.loss))
-        finally:
-            blocks.close()
-            source.end()
     return history
+
+
+@contextmanager
+def _opened(trainer: Any, source: Source, first: int, last: int, done: int) -> Iterator[tuple["_Run", ReadAhead[Block]]]:
+    """Blocks of a source, the first of which has been read and checked; before that, nothing of the trainer is changed."""
+    with LOCK:
+        if source in _in_use:
+            raise RuntimeError("this stream is read by another fit already: wait for its end, or make another one by stream")
+        _in_use.add(source)
+    blocks, seed, drawn = None, trainer._seed, trainer._rng.bit_generator.state
+    try:
+        source.begin()
+        batch = trainer._batch_size if source.n_rows is None else min(trainer._batch_size, source.n_rows)
+        rows = Epochs(source, Checks(trainer.net), batch, trainer._drawn_seed() if trainer._shuffle else None)
+        blocks = ReadAhead(rows.blocks(first, last, done), source.read_ahead, _given_back(source), trainer.halt)
+        try:
+            block = next(blocks)
+        except BaseException:
+            trainer._seed, trainer._rng.bit_generator.state = seed, drawn
+            raise
+        yield _Run(trainer, source, rows, last, block), blocks
+    finally:
+        if blocks is not None:
+            blocks.close()
+        source.end()
+        with LOCK:
+            _in_use.discard(source)
 
 
 class Checks:
@@ -111,23 +133,15 @@ def _described(name: str, kind: Any) -> str:
 class _Run:
     """Epochs of blocks: those of a stream, one after another."""
 
-    def __init__(self, trainer: Any, source: Source, rows: Epochs) -> None:
-        self.trainer, self.source, self.rows = trainer, source, rows
-        self.begun = self.first = self.last = 0
-        self.session: Any = None
-        self.supervisor: Any = None
-        self.blocks_done = 0
+    def __init__(self, trainer: Any, source: Source, rows: Epochs, last: int, block: Block) -> None:
+        self.trainer, self.source, self.rows, self.last = trainer, source, rows, last
+        self.blocks_done, self.first_block = 0, [block]
         self.weighs = False  # whether any sample of the epoch does
-
-    def open(self, block: Block) -> None:
-        """A session for blocks like the first."""
-        trainer, data = self.trainer, block.data
-        session = self.session = trainer._open(trainer._seen(data[0]), self.rows.batch, trainer._n_threads)
+        session = self.session = trainer._open(trainer._seen(block.data[0]), rows.batch, trainer._n_threads)
         # penalties are divided by the rows of an epoch, which `_refuse` has made sure of where there are any
-        trainer._penalise(session, self.source.n_rows or 1)
+        trainer._penalise(session, source.n_rows or 1)
         session.set_record(2, norms=trainer._norms)
         self.supervisor = Supervisor(session, trainer.halt)
-        self.first_block: Block | None = block
         self._begin_epoch(block.epoch)
 
     def train(self, blocks: ReadAhead[Block], watch: Watch, part: Any, done: int) -> None:
@@ -135,9 +149,8 @@ class _Run:
         session, place = self.session, self.trainer._running.place
         if part:
             session.go_on_with_part(part, done)
-        block = self.first_block
-        self.first_block = None
-        while block is not None:
+        block = self.first_block.pop()
+        while True:
             session.set_block(block.data, block.order, block.epoch, block.first, block.is_last)
             self.weighs |= not len(block.data[3]) or bool(block.data[3].any())
             self.supervisor.run_rows(block.last)
@@ -152,7 +165,7 @@ class _Run:
             else:
                 place.first = block.last
                 self._between(watch)
-            block = None  # neither of these holds it while the next one is waited for
+            del block  # neither of these holds it while the next one is waited for
             session.release_data()
             block = next(blocks)
 

@@ -132,7 +132,7 @@ def _made(X: Any, y: Any, sample_weight: Any, of_table: dict[str, Any], sizes: d
     if y is not None:
         _refuse("X has a length", n_rows=sizes["n_rows"])
         return Arrays(X, y, sample_weight, sizes["chunk_rows"])
-    if is_file or (hasattr(X, "shape") and hasattr(X, "dtype")):
+    if is_file or hasattr(X, "shape"):
         raise ValueError("y must be given with X: only samples, parts and tables have targets of their own")
     _refuse("y is not", sample_weight=sample_weight)
     is_sequence = hasattr(X, "__getitem__") and hasattr(X, "__len__") and not isinstance(X, list | tuple | dict | type)

@@ -8,6 +8,8 @@ import numpy as np
 from fastbp.kernels.train import draw_order
 from fastbp.streams.source import Part, Source, Span
 
+MOST = (1 << 31) - 1  # that an order numbers
+
 Checked = tuple[Any, Any, Any, Any]  # samples, targets that are numbers, class numbers, weights: arrays, empty if there are none
 Check = Callable[[Part], Checked]
 
@@ -188,6 +190,8 @@ class _Chunks:
 
 def drawn(count: int, seed: int, epoch: int) -> np.ndarray:
     """The order of a shuffled epoch of so many rows, as a fit draws it."""
+    if count > MOST:
+        raise ValueError(f"{count} rows or chunks cannot be shuffled, {MOST} can: choose larger chunk_rows, or shuffle=False")
     order = np.empty(count, np.int32)
     draw_order["float32"](order, seed, epoch)
     return order
