@@ -19,7 +19,7 @@ import numpy as np
 
 WIDTH, BATCH, PART = 784, 128, 8192
 QUICK, WHOLE = 16 << 20, 3 << 29  # bytes
-TOLD = "{:42} {:>12,.0f} rows/s {:>8.0f} MB/s   {:>5.2f} of {}"
+TOLD = "{:43} {:>12,.0f} rows/s {:>8.0f} MB/s   {:>5.2f} of {}"
 
 WORKER = """
 import json, resource, sys, time
@@ -28,20 +28,29 @@ if limit:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 import numpy as np
 import fastbp
-y = np.load(labels)
+from fastbp.streams.ahead import ReadAhead
+y, waits, wait = np.load(labels), [], ReadAhead._wait
+def timed(self):
+    start = time.perf_counter()
+    try:
+        return wait(self)
+    finally:
+        waits.append(time.perf_counter() - start)
+ReadAhead._wait = timed
 net = fastbp.Network([784, 128, 10], hidden="relu", loss="cross_entropy", dtype="float32", rng=0)
 marks = []
-mark = lambda *_: marks.append((time.perf_counter(), time.process_time()))
+mark = lambda *_: marks.append((time.perf_counter(), time.process_time(), time.thread_time()))
 trainer = net.trainer(batch_size=128, rng=0, n_threads=1, callbacks=[mark])
 data = (fastbp.stream(path, y),) if kind == "stream" else (np.load(path), y)
 print("ready", flush=True)
 for line in sys.stdin:
     marks.clear()
+    waits.clear()
     mark()
     trainer.run(*data, epochs=int(line))
-    wall, cpu = (after - before for before, after in zip(*marks[-2:]))
+    wall, cpu, own = (after - before for before, after in zip(*marks[-2:]))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(json.dumps([wall, cpu, peak]), flush=True)
+    print(json.dumps([wall, cpu, own, peak, sum(waits)]), flush=True)
 """
 
 
@@ -61,7 +70,7 @@ class Worker:
         return line
 
     def epoch(self, epochs=2):
-        """Seconds of the last of some epochs, by the clock and of processors, and the most bytes that were resident so far."""
+        """Seconds of the last of some epochs: by the clock, of all threads, of the one that trains; peak of bytes; seconds lost."""
         self._process.stdin.write(f"{epochs}\n")
         self._process.stdin.flush()
         return json.loads(self.read_line())
@@ -114,23 +123,25 @@ def measure(folder, size, rounds):
         for worker in (memory, stream):
             worker.epoch()  # which compiles
         pairs = [(memory.epoch(), stream.epoch()) for _ in range(rounds)]
-        warm, of_cpu = (median(pair[0][k] / pair[1][k] for pair in pairs) for k in (0, 1))
+        warm, of_all, of_one = (median(pair[0][k] / pair[1][k] for pair in pairs) for k in range(3))
         speeds = [n_rows / median(pair[k][0] for pair in pairs) for k in (0, 1)]
         print(f"{in_file / 1e6:,.0f} MB, {n_rows:,} rows; the stream may have {limit / 1e6:,.0f} MB of its own; {rounds} rounds")
         bytes_of_row = 4 * WIDTH / 1e6
         print(TOLD.format("in memory", speeds[0], speeds[0] * bytes_of_row, 1, "itself"))
         print(TOLD.format("stream, file in the cache", speeds[1], speeds[1] * bytes_of_row, warm, "in memory"))
-        by_cpu = n_rows / median(pair[1][1] for pair in pairs)
-        print(TOLD.format("the same, by processor time of all threads", by_cpu, by_cpu * bytes_of_row, of_cpu, "in memory"))
+        for name, k, ratio in (("of all threads", 1, of_all), ("of the one that trains", 2, of_one)):
+            by_cpu = n_rows / median(pair[1][k] for pair in pairs)
+            print(TOLD.format(f"the same, by the time {name}", by_cpu, by_cpu * bytes_of_row, ratio, "in memory"))
         if forget(path):
             seconds = read(path)
             forget(path)
-            cold, *_ = stream.epoch(1)
+            cold, _, _, _, waited = stream.epoch(1)
             alone = min(n_rows / seconds, speeds[0])
             print(TOLD.format("disk alone", n_rows / seconds, in_file / seconds / 1e6, n_rows / seconds / speeds[0], "in memory"))
             told = n_rows / cold, in_file / cold / 1e6, n_rows / cold / alone
             print(TOLD.format("stream, first epoch, file not in the cache", *told, "the slower of disk and memory"))
-        peaks = [max(pair[k][2] for pair in pairs) / 1e6 for k in (0, 1)]
+            print(f"in that epoch of {cold:.2f} s the kernels have waited {waited:.2f} s for blocks")
+        peaks = [max(pair[k][3] for pair in pairs) / 1e6 for k in (0, 1)]
         print(f"peak resident: in memory {peaks[0]:,.0f} MB, stream {peaks[1]:,.0f} MB")
     finally:
         memory.close()
