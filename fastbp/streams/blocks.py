@@ -72,6 +72,7 @@ class Epochs:
     def _block_of(self, chunks: "_Chunks | None", epoch: int, begin: int, end: int, number: int) -> Block:
         """The rows at the places from `begin` to before `end` of an epoch."""
         order = rows_in_order(end - begin)
+        part: Part | None
         if chunks is None:
             data, part = self._read([(begin, end)])
         elif chunks.size == 1:
@@ -79,6 +80,11 @@ class Epochs:
         else:
             data, part = self._read(chunks.spans(begin, end))
             order = drawn(end - begin, seed_of_block(self.seed, epoch, number), 0)
+        if (
+            part is not None and isinstance(part.X, np.ndarray) and not np.may_share_memory(part.X, data[0])
+        ):  # it has been converted
+            self.source.give_back(Part(part.X, None, None, part.where))
+            part = None
         return Block(data, order, epoch, begin, end == self.n_rows, part)
 
     def _read(self, spans: list[Span]) -> tuple[Checked, Part]:

@@ -12,7 +12,15 @@ Span = tuple[int, int]  # rows from the first to before the second
 
 
 class Part(NamedTuple):
-    """Some rows, as they were read."""
+    """Some rows, as they were read; what a `Source` of your own gives.
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> part = fastbp.streams.Part(np.zeros((2, 3)), np.zeros(2), None, "rows 0 to 1 of the file")
+    >>> part.X.shape, part.where
+    ((2, 3), 'rows 0 to 1 of the file')
+    """
 
     X: Any
     y: Any
