@@ -123,7 +123,7 @@ class Supervisor:
         session = self.session
         with self._whole_batches():
             while (first := session.epoch) < epochs:
-                start, seconds = self._call(first + 1 if each else epochs, self.pieces)
+                start, seconds = self._call(first, first + 1 if each else epochs, self.pieces)
                 count = session.epoch - first
                 if count and after(first, first + count, [start + seconds * k / count for k in range(1, count + 1)]):
                     return True
@@ -141,7 +141,7 @@ class Supervisor:
         with self._whole_batches():
             while session.epoch == epoch and session.rows_done < last:
                 # each takes one piece at least
-                self._call(epoch + 1, min(self.pieces, -(-(last - session.rows_done) // session.batch)))
+                self._call(epoch, epoch + 1, min(self.pieces, -(-(last - session.rows_done) // session.batch)))
 
     @contextmanager
     def _whole_batches(self) -> Iterator[None]:
@@ -153,9 +153,9 @@ class Supervisor:
                 self.session.restore(self.snapshot)
             raise
 
-    def _call(self, until: int, pieces: int) -> tuple[float, float]:
-        """One call of the kernel, whose result is finite; when it began, and how long it took."""
-        session, first = self.session, self.session.epoch
+    def _call(self, first: int, until: int, pieces: int) -> tuple[float, float]:
+        """One call of the kernel, from the epoch at hand on, whose result is finite; when it began, and how long it took."""
+        session = self.session
         if self.halt is not None and self.halt.is_set():
             raise KeyboardInterrupt
         if session.is_between_batches:

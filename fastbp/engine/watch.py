@@ -47,6 +47,7 @@ class Watch:
         self.begin, self.first = perf_counter() - before, self.session.epoch - len(self.history.loss)
         # those that keep states come last: they see whether another one has ended the run
         self.callbacks = tuple(sorted(self.callbacks, key=takes_moment))
+        self._keep = tuple(map(takes_moment, self.callbacks))
         self.session.set_stop(self.loss_rule)
         self.outputs = self.evaluation = None
         if self.scored is not None:
@@ -74,9 +75,9 @@ class Watch:
             _, targets, weights = self.held_out
             history.validation_score.append(self._score(self.evaluation.outputs, targets, weights if weights.size else None))
         history.stopped_by = self._reason(last)
-        for callback in self.callbacks:
+        for callback, keeps in zip(self.callbacks, self._keep, strict=True):
             is_end = history.stopped_by is not None or last == self.last
-            moment = [Moment(partial(self.state, self), is_end)] if takes_moment(callback) else []
+            moment = [Moment(partial(self.state, self), is_end)] if keeps else []
             if callback(first, self.net, history, *moment) is True and history.stopped_by is None:
                 history.stopped_by = "callback"
         if self.bar is not None:
