@@ -8,7 +8,6 @@ all that is changed. The book has the 28 x 28 images of MNIST; here are the 1797
 that nothing is downloaded. They are fewer and easier, and the numbers are not those of the book.
 """
 
-# ruff: noqa: NPY002 (the book draws from NumPy's global generator)
 import random
 from contextlib import redirect_stdout
 from io import StringIO

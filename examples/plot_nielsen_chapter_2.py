@@ -8,7 +8,6 @@ every size, and takes the times. The equations one by one are in ``plot_walkthro
 in ``plot_hidden_representation``. The digits are the 8 x 8 ones of scikit-learn, not MNIST, which would have to be downloaded.
 """
 
-# ruff: noqa: NPY002 (the book draws from NumPy's global generator)
 import random
 from contextlib import redirect_stdout
 from io import StringIO

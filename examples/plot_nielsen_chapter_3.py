@@ -8,7 +8,6 @@ pictures again, by the book's network2. The single neuron is the book's and give
 digits of 8 x 8 that scikit-learn brings, in the place of MNIST, which would have to be downloaded.
 """
 
-# ruff: noqa: NPY002 (the book draws from NumPy's global generator)
 import random
 from contextlib import redirect_stdout
 from io import StringIO

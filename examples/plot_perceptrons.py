@@ -9,7 +9,6 @@ and backpropagation (2019), with its seeds and its way of training: one sample a
 The notebook shows pictures and prints no numbers; the same pictures are below.
 """
 
-# ruff: noqa: NPY002 (the notebook draws from NumPy's global generator)
 from itertools import pairwise
 
 import matplotlib.pyplot as plt

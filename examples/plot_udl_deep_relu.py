@@ -7,7 +7,6 @@ relu units and one output, whose derivatives are computed by backpropagation and
 come from ``np.random.seed(0)``, so they can all be had again.
 """
 
-# ruff: noqa: NPY002 (the notebook draws from NumPy's global generator)
 import matplotlib.pyplot as plt
 import numpy as np
 
