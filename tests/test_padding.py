@@ -218,6 +218,7 @@ def run(program, **environment):
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=os.environ | environment)
 
 
+@pytest.mark.slow
 def test_classes_of_a_user_that_make_something_of_zeros():
     outcome = run(OWN)
     assert outcome.returncode == 0, outcome.stderr

@@ -499,6 +499,7 @@ print("done")
 )
 
 
+@pytest.mark.slow
 def test_a_cell_that_is_run_again_changes_no_network_that_is_there(tmp_path):
     path = tmp_path / "notebook.py"
     path.write_text(NOTEBOOK)
