@@ -28,7 +28,11 @@ def test_the_extra_that_is_named_brings_the_library(library):
 NET = "fastbp.Network([2, 2, 2], loss='cross_entropy', rng=0)"
 CALLS = {
     "matplotlib": ["fastbp.plotting.loss_curve(fastbp.History(loss=[1.0]))", f"fastbp.plotting.network_diagram({NET})"],
-    "tqdm": [f"{NET}.fit(X, y, progress=True)", "fastbp.Networks(2, [2, 2]).fit(X, X, progress=True)"],
+    "tqdm": [
+        "fastbp.TabularClassifier(verbose=True).fit(X, y)",
+        f"{NET}.fit(X, y, progress=True)",
+        "fastbp.Networks(2, [2, 2]).fit(X, X, progress=True)",
+    ],
     "safetensors": [f"{NET}.save_safetensors('net')", "fastbp.load_safetensors('net')"],
     "pandas": ["fastbp.History(loss=[1.0]).to_pandas()"],
     "pyarrow": ["fastbp.stream('.', target='y')"],

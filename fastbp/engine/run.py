@@ -114,14 +114,10 @@ def watch_of(trainer, session, judged, told, targets, bar, last, state, history)
 @contextmanager
 def watching(trainer, session, watch):
     """What is left where a run ends, however that is: the history, the best parameters, the place, and no data."""
-    history = watch.history
     try:
         yield
     except BaseException as error:
-        error.history = watch.interrupt(session.epoch)  # type: ignore[attr-defined]
-        if isinstance(error, KeyboardInterrupt):
-            history.stopped_by = history.stopped_by or "interrupt"
-            watch.restore_best()
+        watch.end_by(error, session.epoch)
         raise
     finally:
         place = trainer._running.place

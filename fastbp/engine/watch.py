@@ -132,13 +132,19 @@ class Watch:
         found = {name: None if rule is None else [rule.best, int(rule.waited)] for name, rule in both.items()}
         return found | {"best": None if self.best is None else self.best.copy()}
 
-    def interrupt(self, last: int) -> History:
-        """The history up to an epoch that is complete, whatever has been taken over of it."""
-        self.history.even()
-        known = self.first + len(self.history.loss)
+    def end_by(self, error: BaseException, last: int) -> None:
+        """What an exception that ends a run leaves: it carries the history, and after Ctrl-C the best parameters are back.
+
+        The history is that up to an epoch that is complete, whatever has been taken over of it.
+        """
+        history = error.history = self.history  # type: ignore[attr-defined]
+        history.even()
+        known = self.first + len(history.loss)
         if known < last and not self.is_needed_every_epoch():
             self._take(known, last, [perf_counter()] * (last - known))
-        return self.history
+        if isinstance(error, KeyboardInterrupt):
+            history.stopped_by = history.stopped_by or "interrupt"
+            self.restore_best()
 
     def restore_best(self) -> None:
         """Give the network the parameters of the best validation loss, if a rule looks at that."""
@@ -162,11 +168,11 @@ def bar_of(epochs: int, done: int) -> Any:
     return tqdm(total=epochs, initial=done, unit="epoch")
 
 
-def wants_bar(progress: Any) -> bool:
-    """Whether a progress bar is asked for, after a check that there is one to be had."""
-    if boolean("progress", progress):
-        require("tqdm", "progress=True")
-    return bool(progress)
+def wants_bar(value: Any, name: str = "progress") -> bool:
+    """Whether a progress bar is asked for by the argument `name`, after a check that there is one to be had."""
+    if boolean(name, value):
+        require("tqdm", f"{name}=True")
+    return bool(value)
 
 
 def takes_moment(callback: Any) -> bool:

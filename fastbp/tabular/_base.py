@@ -14,8 +14,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastbp.arguments import boolean, integer
+from fastbp.arguments import integer
 from fastbp.engine import validation
+from fastbp.engine.watch import bar_of, wants_bar
 from fastbp.tabular.columns import Columns, skrub
 from fastbp.tabular.plain import as_array, is_table, plain_table
 from fastbp.tabular.recipe import Recipe, get
@@ -56,7 +57,7 @@ class TabularModel(BaseEstimator):
                 recipe = replace(recipe, **changed)
         if self.n_threads is not None:
             integer("n_threads", self.n_threads)
-        boolean("verbose", self.verbose)
+        wants_bar(self.verbose, "verbose")
         return recipe
 
     def _table(self, X: Any, *, reset: bool) -> Any:
@@ -141,10 +142,8 @@ def _progress(wanted: bool, epochs: int) -> Iterator[Any]:
     if not wanted:
         yield None
         return
-    from tqdm import tqdm
-
     lock = Lock()
-    with tqdm(total=epochs, unit="epoch") as bar:
+    with bar_of(epochs, 0) as bar:
 
         def told() -> None:
             with lock:

@@ -160,10 +160,7 @@ def fit_all(trainer: Any, minimizer: Minimizer, X: Any, y: Any, epochs: Any, sam
             history.stopped_by = history.stopped_by or reason
             watch.restore_best()
         except BaseException as error:
-            error.history = watch.interrupt(iterations.epoch)  # type: ignore[attr-defined]
-            if isinstance(error, KeyboardInterrupt):
-                history.stopped_by = history.stopped_by or "interrupt"
-                watch.restore_best()
+            watch.end_by(error, iterations.epoch)
             raise
         finally:
             objective.close()
