@@ -28,7 +28,7 @@ _MODULES = {
 }
 _SUBMODULES = [
     *("activations", "baseline", "callbacks", "embed", "estimators", "gradcheck", "initializers", "losses", "minimizers"),
-    *("model_selection", "optimizers", "plotting", "schedules", "streams", "tabular", "textbook"),
+    *("model_selection", "mpi", "optimizers", "plotting", "schedules", "streams", "tabular", "textbook"),
 ]
 _HOME = {name: f"fastbp.{module}" for module, names in _MODULES.items() for name in names.split()}
 _CLASSES = ("activations", "losses", "minimizers", "optimizers")  # whose ``__all__`` is public here, too
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from fastbp import losses as losses
     from fastbp import minimizers as minimizers
     from fastbp import model_selection as model_selection
+    from fastbp import mpi as mpi
     from fastbp import optimizers as optimizers
     from fastbp import plotting as plotting
     from fastbp import schedules as schedules

@@ -6,6 +6,7 @@ from typing import Any
 EXTRAS = {  # of the package, which bring them
     "matplotlib": "plot",
     "mlflow": "mlflow",
+    "mpi4py": "mpi",
     "onnx": "exports",
     "optuna": "optuna",
     "pandas": "data",

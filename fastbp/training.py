@@ -43,6 +43,7 @@ def fit(
     n_threads=None,
     rng=None,
     resume=None,
+    comm=None,
 ) -> History:
     """Train a network from its present parameters: by mini-batches and an update rule, or by all samples and a minimiser.
 
@@ -120,6 +121,11 @@ def fit(
         A file that a `Checkpoint` wrote in a run with the same options on the same data: go on from there, in the same or another
         process, to the same bits, up to `epochs` in all. Where it is not there yet, and one of the `callbacks` is to write it,
         training begins.
+    comm : mpi4py.MPI.Intracomm or Ranks, optional
+        The MPI processes that train together (extra ``mpi``): X and y are the part of this one, of as many samples as all others
+        have, and `batch_size` counts the samples of all of them. Parameters and seed are those of rank 0. `validation_data` are the
+        same on all ranks; `order`, `validation_fraction`, `record_score` and ``shuffle="replacement"`` are errors. See
+        `fastbp.mpi`.
 
     Returns
     -------
@@ -176,6 +182,7 @@ def fit(
     if minimizer is not None:
         return fit_all(trainer, minimizer, X, y, epochs, sample_weight, validation_data)
     try:
-        return trainer.run(X, y, epochs, order=order, sample_weight=sample_weight, validation_data=validation_data, resume=state)
+        data = {"sample_weight": sample_weight, "validation_data": validation_data}
+        return trainer.run(X, y, epochs, order=order, **data, resume=state, comm=comm)
     finally:
         trainer.leave_buffers()

@@ -24,6 +24,7 @@ ROOMS = {
     "classes": "arguments activations losses optimizers minimizers initializers schedules",
     "kernels": "kernels",
     "streams": "streams",
+    "mpi": "mpi",
     "engine": "engine gradcheck display",
     "files": "files",
     "embed": "embed",

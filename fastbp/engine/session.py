@@ -305,7 +305,7 @@ class Session:
 
     def forget_part(self):
         """Let the next call begin a mini-batch, whatever was done of one."""
-        self.plan.top = 0
+        self.plan.top = self.plan.below = 0
         self.reals.part = self.reals.loss_sum = self.reals.loss_rows = 0.0
 
     def _by_all(self, mode, data):

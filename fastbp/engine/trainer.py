@@ -9,6 +9,7 @@ import numpy as np
 from fastbp import minimizers, optimizers, schedules
 from fastbp.arguments import boolean, integer, is_boolean, positive, real
 from fastbp.engine import regularization, sparsity, states, validation
+from fastbp.engine.data_parallel_run import run_together
 from fastbp.engine.history import History
 from fastbp.engine.rule import RunningRule
 from fastbp.engine.run import run
@@ -242,6 +243,7 @@ class Trainer:
         sample_weight: Any = None,
         validation_data: Any = None,
         resume: Any = None,
+        comm: Any = None,
     ) -> History:
         """Train for some epochs, or until a rule of stopping or a callback ends it.
 
@@ -260,6 +262,8 @@ class Trainer:
         resume : dict, optional
             Of an earlier run with the same options on the same data, a state that a callback took (`fastbp.Checkpoint`): train on
             from there, up to `epochs` in all.
+        comm : mpi4py.MPI.Intracomm or Ranks, optional
+            As for `Network.fit`.
 
         Returns
         -------
@@ -271,9 +275,12 @@ class Trainer:
         ValueError, TypeError, DivergenceError, RuntimeError
             As `Network.fit`.
         """
-        source = source_of(X, y)
+        source, given = source_of(X, y), {"order": order, "sample_weight": sample_weight}
+        if comm is not None:
+            if source is not None:
+                raise TypeError("X must be arrays with comm, which takes no stream: give each rank its rows")
+            return run_together(self, X, y, epochs, given, validation_data, resume, comm)
         if source is not None:
-            given = {"order": order, "sample_weight": sample_weight}
             return run_stream(self, source, epochs, given, validation_data, resume)
         history: History = run(self, X, y, epochs, order, sample_weight, validation_data, resume)
         return history

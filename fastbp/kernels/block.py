@@ -79,12 +79,9 @@ def beyond_layers(plan, work, data, batch, is_first, is_last, team):
         barrier(team)
 
 
-@kernel
-def one_block(plan, work, reals, data, batch, differentiate, is_first, is_last, team):
-    """The losses of a block, and its gradients as `gradient` says: backpropagation, one layer after the other.
-
-    `is_first` and `is_last` tell which of the mini-batch's blocks it is whose gradients are summed in the same place.
-    """
+@inline
+def forward_block(plan, work, reals, data, batch, differentiate, team):
+    """Activations and losses of a block and, to differentiate, the deltas of its outputs."""
     rows, is_sparse, purpose = batch.count, plan.most_entries > 0, TO_DIFFERENTIATE if differentiate else TO_EVALUATE
     gather_block(plan, work, reals, data, batch, team)
     barrier(team)
@@ -98,6 +95,29 @@ def one_block(plan, work, reals, data, batch, differentiate, is_first, is_last, 
         barrier(team)
     loss_and_delta(plan, work, reals, data, batch, differentiate, team)
     barrier(team)
+
+
+@inline
+def backward_layer(plan, work, rows, number, is_first, is_last, team):
+    """The deltas below a layer, and its gradient as `gradient` says, of a block of which all above is done."""
+    layer = plan.layers[number]
+    if number > 0 and not computes_deltas(layer, rows):
+        backward(plan, layer, work, rows, team)
+    if plan.most_entries > 0 and number == 0:
+        gradient_entries(plan, work, rows, is_first, is_last, team)
+    else:
+        gradient(plan, layer, work, rows, is_first, is_last, team)
+    barrier(team)
+
+
+@kernel
+def one_block(plan, work, reals, data, batch, differentiate, is_first, is_last, team):
+    """The losses of a block, and its gradients as `gradient` says: backpropagation, one layer after the other.
+
+    `is_first` and `is_last` tell which of the mini-batch's blocks it is whose gradients are summed in the same place.
+    """
+    rows = batch.count
+    forward_block(plan, work, reals, data, batch, differentiate, team)
     if plan.outputs == 1:
         write_outputs(plan, work, batch.samples, rows, data.outputs, team)
         barrier(team)  # what is overwritten next may be so by others
@@ -107,14 +127,7 @@ def one_block(plan, work, reals, data, batch, differentiate, is_first, is_last, 
         barrier(team)  # all members see it
         return
     for number in range(plan.n_layers - 1, -1, -1):
-        layer = plan.layers[number]
-        if number > 0 and not computes_deltas(layer, rows):
-            backward(plan, layer, work, rows, team)
-        if is_sparse and number == 0:
-            gradient_entries(plan, work, rows, is_first, is_last, team)
-        else:
-            gradient(plan, layer, work, rows, is_first, is_last, team)
-        barrier(team)
+        backward_layer(plan, work, rows, number, is_first, is_last, team)
     if plan.tabular == 1:
         beyond_layers(plan, work, data, batch, is_first, is_last, team)
 

@@ -70,6 +70,18 @@ def prepare_step(plan, work, reals, rate, l2):
 
 
 @inline
+def begin_minibatch(plan, work, reals, batch, rate, l2):
+    """The coefficients of its step, if it makes one, and its penalties and samples in the sums of ``reals``."""
+    weighs = batch.inverse > 0.0
+    if plan.rule != NO_RULE:
+        prepare_step(plan, work, reals, rate, l2)
+        begin_step(plan, work, reals, batch)
+    reals.loss_rows += batch.count if weighs else 0
+    if plan.penalised > 0 and weighs:
+        reals.loss_sum += 0.5 * l2 * squared_weights(plan, work + plan.packed) * batch.count
+
+
+@inline
 def steps_from_memory(plan):
     """Whether the step is taken when all gradients are complete, and not as they come."""
     return plan.separate == 1 and plan.rule != NO_RULE
@@ -118,8 +130,7 @@ def minibatch(plan, work, reals, data, batch, rate, differentiate, most, crew):
     It begins with sample ``plan.top``, and does `most` pieces at most. Returns how many it did; less than 0 where the mini-batch
     goes on with sample ``plan.top``, which is not 0 then: nothing else may use `work` meanwhile.
     """
-    l2, weighs = penalty_factor(plan, reals, reals.l2, batch), batch.inverse > 0.0
-    loss, top, count, pieces = reals.part, plan.top, batch.count, 0
+    l2, loss, top, count, pieces = penalty_factor(plan, reals, reals.l2, batch), reals.part, plan.top, batch.count, 0
     while top < count and plan.status != DIVERGED:
         if pieces == most:
             leave(plan, reals, top, loss)
@@ -127,12 +138,7 @@ def minibatch(plan, work, reals, data, batch, rate, differentiate, most, crew):
         pieces += 1
         team = form_team(crew, reals, batch, top)
         if top == 0:
-            if plan.rule != NO_RULE:
-                prepare_step(plan, work, reals, rate, l2)
-                begin_step(plan, work, reals, batch)
-            reals.loss_rows += count if weighs else 0
-            if plan.penalised > 0 and weighs:
-                reals.loss_sum += 0.5 * l2 * squared_weights(plan, work + plan.packed) * count
+            begin_minibatch(plan, work, reals, batch, rate, l2)
         loss = piece_of_work(plan, work, reals, data, batch, differentiate, top, loss, team)
         rows = min(rows_together(plan, team), count - top)
         settle(crew, team, BLOCKS, rows)

@@ -73,6 +73,7 @@ Plan = Record(
     epoch="cursor: where training goes on",
     first="cursor: row of that epoch",
     top="cursor: sample of that mini-batch",
+    below="cursor: layers of its last block whose gradients are still to come, where a call ends after each; 0: it begins",
     drawn="cursor: rows of the epoch whose order is drawn",
     epochs="the epoch that this call ends before, at the latest",
     origin="epoch of the first rates, record and given order",

@@ -32,7 +32,7 @@ ASKED, ARRIVAL, ANSWER, LIMIT = range(3 * LINE, 3 * LINE + 4)
 MOST, UNTIL, PAUSE, LOST = range(3 * LINE + 4, 3 * LINE + 8)
 # the leader's own: n, when the work began, how many did not answer, and what a thousand pieces of each kind take one thread
 NUMBER, BEGAN, MISSING, COSTS = range(4 * LINE, 4 * LINE + 4)
-BLOCKS, FINISH = 0, 1  # kinds of work; what is counted is samples, or 1
+BLOCKS, FINISH, FORWARD = range(3)  # kinds of work; what is counted is samples, or 1
 # on the line of a member: the call that it has come for, the last roll call that it answered, n and rank, and the call it was sent
 # home from
 HERE, ANSWERED, RANK, OUT = 2, 3, 4, 5

@@ -55,7 +55,8 @@ def _take_loss(reals):
 
 
 @kernel
-def _end_epoch(plan, work, reals, record):
+def end_epoch(plan, work, reals, record):
+    """Record the loss of an epoch and, where gradients are in memory, norms; the status is DIVERGED, or STOPPED by a rule."""
     loss = record[0] = _take_loss(reals)
     if plan.separate == 1:
         write_norms(plan, work + plan.packed, record + 1)
@@ -91,7 +92,7 @@ def _training(step):
                 first += batch.count
                 rate = rate + each
             if first >= rows:
-                _end_epoch(plan, work, reals, record + since * record_width)
+                end_epoch(plan, work, reals, record + since * record_width)
                 epoch += 1
                 first = plan.drawn = 0
         plan.epoch, plan.first, plan.budget = epoch, first, left

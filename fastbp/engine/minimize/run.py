@@ -23,7 +23,7 @@ from fastbp.minimizers import LBFGS, GaussNewtonCG, LevenbergMarquardt, Minimize
 MOST_PARAMETERS = 3500  # whose matrix of 100 MB is decomposed in less than half a second, for which Ctrl-C waits
 # arguments of `fit` that only mini-batches give a meaning
 OF_MINI_BATCHES = (
-    *("batch_size", "order", "l1", "clip_norm", "clip_value", "max_norm", "dropout", "input_dropout", "schedule", "resume"),
+    *("batch_size", "order", "l1", "clip_norm", "clip_value", "max_norm", "dropout", "input_dropout", "schedule", "resume", "comm"),
 )
 
 
