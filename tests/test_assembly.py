@@ -168,8 +168,8 @@ def undefined_symbols(machine_code):
 
 @linked_only
 @pytest.mark.skipif(sys.platform != "linux", reason="reads ELF")
-@pytest.mark.parametrize("entry", [run, run_narrow], ids=["run", "run_narrow"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("entry", [run, pytest.param(run_narrow, marks=pytest.mark.slow)], ids=["run", "run_narrow"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_an_entry_calls_nothing_but_the_scheduler_and_the_clock(entry, dtype):
     """No allocator, no libm, no interpreter: what runs between two calls from Python is in the machine code itself."""
     assert entry[dtype]

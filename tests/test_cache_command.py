@@ -118,6 +118,7 @@ def run(*command, **settings):
 WARM = "-m", "fastbp", "cache", "warm"
 
 
+@pytest.mark.slow
 def test_after_warm_most_programs_compile_nothing():
     """In the cache of all tests, where most of it is there already."""
     run(*WARM)

@@ -312,6 +312,7 @@ def test_squares_of_registers_of_any_width_are_transposed(dtype, register_bits, 
     assert transpose._emit_load_transposed(Builder, tile, rows) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs mmap, mprotect and fork")
 def test_kernels_stay_inside_their_arrays():
     script = Path(__file__).with_name("reliability") / "guard_pages.py"

@@ -233,6 +233,7 @@ fastbp.compiler.kernel = lambda function: kernel(nothing if function.__name__ ==
 """
 
 
+@pytest.mark.slow
 def test_without_the_stated_value_these_tests_fail():
     outcome = run(CONTROL + OWN, FASTBP_CACHE="0")
     assert outcome.returncode == 1, outcome.stderr

@@ -865,6 +865,7 @@ def test_a_constant_that_is_edited_between_two_entries_is_in_neither(edit, tmp_p
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_pickle_of_a_class_in_a_module_is_read_where_nothing_was_registered(tmp_path):
     (tmp_path / "mine.py").write_text("import numpy as np\n" + MINE)
     write = "import pickle, sys, mine\nfrom fastbp import Network\n"
