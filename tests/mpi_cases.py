@@ -11,6 +11,7 @@ import numpy as np
 from mpi4py import MPI
 
 import fastbp
+from fastbp.engine.threads import usable_threads
 
 COMM = MPI.COMM_WORLD
 PARTS = 4
@@ -89,6 +90,19 @@ def ordinary():
             net.fit(X, y, **({"epochs": 3, "batch_size": 112} | settings), **more)
             found[name].append(crc32(net.params.tobytes()))
     return found
+
+
+def threads():
+    """By one thread and by two: a wide network, and a small one whose members have blocks of their own."""
+    found = []
+    for n_threads in (1, 2):
+        for sizes, n in (([20, 512, 512, 3], 480), ([20, 64, 3], 24_000)):
+            X, y = data(n)
+            net = fastbp.Network(sizes, loss="cross_entropy", rng=0)
+            trainer = net.trainer(batch_size=n, optimizer="adam", n_threads=n_threads)
+            history = trainer.run(*own(X, y), epochs=3, comm=fastbp.mpi.Ranks(COMM, parts=2))
+            found.append(result(net, history))
+    return [min(2, usable_threads()), *found]
 
 
 def sparse_bits():

