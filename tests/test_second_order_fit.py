@@ -13,8 +13,9 @@ from scipy.sparse import csr_array
 import fastbp
 from fastbp import GaussNewtonCG, LevenbergMarquardt, MLPClassifier, MLPRegressor, Network
 from fastbp.engine import held_out, threads
-from fastbp.engine.minimize import damped, normal_system, product_system, run
+from fastbp.engine.minimize import normal_system, product_system, run
 from fastbp.engine.minimize.damped import Damping
+from fastbp.engine.minimize.objective import Objective
 
 NAMES = ["lm", "gauss-newton-cg", "lbfgs"]
 
@@ -71,7 +72,7 @@ def test_damping_that_has_become_very_small_grows_again():
 def test_where_no_step_lowers_the_loss_it_has_converged(name, monkeypatch):
     net, (X, y) = net_of((2, 3, 1)), sin_product()
     before, loss, mus = net.params.copy(), net.loss(X, y), []
-    monkeypatch.setattr(damped.Objective, "loss", lambda self: loss)
+    monkeypatch.setattr(Objective, "loss", lambda self: loss)
     for system in (normal_system.NormalSystem, product_system.ProductSystem):
         solve = system.solve
         monkeypatch.setattr(system, "solve", lambda self, mu, solve=solve: (mus.append(mu), solve(self, mu))[1])

@@ -7,12 +7,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.optimize import _check_optimize_result
 
 from fastbp import minimizers
-from fastbp.engine import sparsity
 from fastbp.engine.minimize.lbfgs import minimize_lbfgs
-from fastbp.engine.minimize.objective import Objective
 from fastbp.engine.minimize.run import check_network, search
 from fastbp.engine.supervisor import DivergenceError, OverwrittenError
-from fastbp.engine.validation import with_finite_sums
 from fastbp.estimators._checks import NOT_FINITE
 from fastbp.estimators._training_data import report
 
@@ -27,14 +24,14 @@ def prepare_all(estimator, net, data, held_out, tasks):
             " let fastbp.Network.fit stop by its validation_data and patience."
         )
     if minimizer.needs_squares:
-        data.X = sparsity.dense(data.X)
+        data.fill_zeros()
     by = _fit_lbfgs if estimator.solver == "lbfgs" else _fit_squares
 
     def train():
         estimator.history_.stopped_by = None
         watch, first_params = _Watch(estimator, net, held_out, tasks), net.params.copy()
-        objective = Objective(net, data.X, data.values, data.labels, data.weights, estimator.n_threads)
-        objective.session.set_penalty(_penalty(estimator.alpha, data), 0.0)
+        objective = data.objective(net, estimator.n_threads)
+        objective.set_penalty(data.by_weight(estimator.alpha))
         try:
             by(estimator, net, data, objective, minimizer, watch)
         except OverwrittenError:
@@ -50,16 +47,8 @@ def prepare_all(estimator, net, data, held_out, tasks):
     return train
 
 
-def _penalty(alpha, data) -> float:
-    """Of each weight: alpha by the weight of all samples."""
-    if data.weights is None:
-        return alpha / len(data)
-    weights, unit = with_finite_sums(data.weights)
-    return alpha / weights.sum() / unit
-
-
 def _fit_lbfgs(estimator, net, data, objective, minimizer, watch):
-    objective.session.set_report(*report(net))
+    objective.set_report(*report(net))
     result = minimize_lbfgs(
         objective,
         (lambda step: watch.after(step.x, step.fun)) if watch.is_needed else None,
@@ -79,15 +68,14 @@ def _fit_lbfgs(estimator, net, data, objective, minimizer, watch):
 
 def _fit_squares(estimator, net, data, objective, minimizer, watch):
     estimator.n_iter_ = 0
-    session = objective.session
 
     def reported(loss):
         factor, cap = report(net)
         if factor == 1.0:
             return loss
-        session.set_report(factor, cap)
+        objective.set_report(factor, cap)
         loss = objective.loss()
-        session.set_report()
+        objective.set_report()
         return loss
 
     def after(loss, gradient):
@@ -102,10 +90,8 @@ def _fit_squares(estimator, net, data, objective, minimizer, watch):
         return bool(np.abs(gradient).max() <= estimator.tol)
 
     estimator.loss_ = reported(objective.loss())
-    rows = data.X, data.values, data.weights
-    penalty = _penalty(estimator.alpha, data)
     try:
-        reason = search(minimizer, objective, rows, penalty, estimator.n_threads, estimator.max_iter, after)
+        reason = search(minimizer, objective, data.by_weight(estimator.alpha), estimator.max_iter, after)
     except KeyboardInterrupt:
         estimator.history_.stopped_by = "interrupt"
         warnings.warn("Training interrupted by user.", stacklevel=6)

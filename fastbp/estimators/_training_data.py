@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastbp.engine.evaluation import Evaluation
-from fastbp.engine.sparsity import CompressedRows, Entries, entries
+from fastbp.engine.minimize.objective import Objective
+from fastbp.engine.sparsity import CompressedRows, Entries, dense, entries
+from fastbp.engine.validation import with_finite_sums
 from fastbp.estimators import _checks
 
 
@@ -50,6 +52,21 @@ class TrainingData:
         """Some of the samples."""
         values, labels, weights = (None if array is None else array[rows] for array in (self.values, self.labels, self.weights))
         return TrainingData(self.X[rows], values, labels, weights)
+
+    def fill_zeros(self):
+        """Let rows have their zeros."""
+        self.X = dense(self.X)
+
+    def by_weight(self, alpha) -> float:
+        """`alpha` by the weight of all samples: the penalty of each weight, for solvers that take all samples at once."""
+        if self.weights is None:
+            return alpha / len(self)
+        weights, unit = with_finite_sums(self.weights)
+        return alpha / weights.sum() / unit
+
+    def objective(self, net, n_threads) -> Objective:
+        """What such solvers minimise."""
+        return Objective(net, self.X, self.values, self.labels, self.weights, n_threads)
 
     def give(self, session, order=None):
         """Set them as the data of a session."""

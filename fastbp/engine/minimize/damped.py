@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.engine.minimize.objective import Objective
+from fastbp.engine.minimize.objective import Problem
 from fastbp.minimizers import MOST_DAMPING
 
 LEAST_DAMPING = np.finfo(np.float64).tiny  # 0 would never grow again
@@ -38,12 +38,12 @@ class Damping:
         return self.mu > MOST_DAMPING
 
 
-def search(objective: Objective, system: Any, mu: float, epochs: int, after: Callable[[float, Any], bool]) -> str | None:
+def search(objective: Problem, system: Any, mu: float, epochs: int, after: Callable[[float, Any], bool]) -> str | None:
     """Iterations of damped Gauss-Newton steps; see `fastbp.engine.minimize.run`.
 
     Parameters
     ----------
-    objective : Objective
+    objective : Problem
     system : NormalSystem or ProductSystem
         ``linearize()`` takes the curvature where the network is, ``gradient`` is that of the loss, ``scale`` is d, ``solve(mu)``
         gives h, or None where that fails, and ``corrected(h, mu)`` the step; the network is where it was at each of these calls.

@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.engine.minimize.objective import Objective
+from fastbp.engine.minimize.objective import Problem
 from fastbp.minimizers import LBFGS
 
 
-def minimize_lbfgs(objective: Objective, after: Callable[[Any], None] | None, **options: Any) -> Any:
+def minimize_lbfgs(objective: Problem, after: Callable[[Any], None] | None, **options: Any) -> Any:
     """SciPy's result, from the network's present parameters; which of all those tried it has then, is not said.
 
     Parameters
     ----------
-    objective : Objective
+    objective : Problem
     after : callable, optional
         Called after each iteration with the parameters `x` and the loss `fun` as attributes of one argument; to raise StopIteration
         ends the search.
@@ -29,7 +29,7 @@ def minimize_lbfgs(objective: Objective, after: Callable[[Any], None] | None, **
     return minimize(objective, start, method="L-BFGS-B", jac=True, callback=callback, options=options)
 
 
-def search(objective: Objective, settings: LBFGS, epochs: int, after: Callable[[float, Any], bool]) -> str | None:
+def search(objective: Problem, settings: LBFGS, epochs: int, after: Callable[[float, Any], bool]) -> str | None:
     """Iterations of L-BFGS, which begins anew where a callback writes; see `fastbp.engine.minimize.run`."""
     net, latest = objective.net, objective.net._vector.copy()
     n_done, goes_on, options = 0, True, {"maxcor": settings.memory, "gtol": settings.gradient_tol, "ftol": settings.loss_tol}
@@ -37,7 +37,7 @@ def search(objective: Objective, settings: LBFGS, epochs: int, after: Callable[[
     def take(step: Any) -> None:
         nonlocal n_done, goes_on
         net._vector[:] = latest[:] = step.x
-        n_done, is_over = n_done + 1, after(float(step.fun), objective.session.out)
+        n_done, is_over = n_done + 1, after(float(step.fun), objective.gradient)
         is_written = not np.array_equal(net._vector, latest)
         latest[:] = net._vector
         if is_over or is_written:

@@ -1,12 +1,9 @@
 """The normal equations of a damped step, solved by Cholesky's method, and the correction of the step for the curve of its path."""
 
-from typing import Any
-
 import numpy as np
 
 from fastbp.engine import threads
-from fastbp.engine.minimize.curvature import NormalEquations
-from fastbp.engine.minimize.objective import Objective
+from fastbp.engine.minimize.objective import Problem
 
 PART = 0.1  # of the step, by which the outputs are told how they curve; as in GSL
 
@@ -20,10 +17,7 @@ class NormalSystem:
 
     Parameters
     ----------
-    net : Network
-    rows, values, weights : arrays
-        As for `NormalEquations`.
-    n_threads : int or None
+    problem : Problem
     decay : ndarray (P,)
         Second derivatives of the penalty: l2 / n of weights, 0 of biases.
     most : float
@@ -36,18 +30,15 @@ class NormalSystem:
         d, the largest element of the diagonal of J^T J so far.
     """
 
-    def __init__(self, net: Any, rows: Any, values: Any, weights: Any, n_threads: Any, decay: np.ndarray, most: float) -> None:
+    def __init__(self, problem: Problem, decay: np.ndarray, most: float) -> None:
         from scipy.linalg.lapack import dpotrf, dpotrs
 
         self._decompose, self._substitute = dpotrf, dpotrs
-        count = net._vector.size
-        self.net, self.decay, self.most = net, decay, most
-        self.gradient, self.scale = np.zeros(count), 0.0
-        self._damped = np.zeros((count, count), order="F")
-        self._equations = NormalEquations(net, rows, values, weights, n_threads)
-        self._rows, self._values, self._n_threads = rows, values, n_threads
-        self._targets = np.zeros_like(values)
-        self._pull = Objective(net, rows, self._targets, None, weights, n_threads) if most else None
+        self.net, self.decay, self.most = problem.net, decay, most
+        self.gradient, self.scale = np.zeros(decay.size), 0.0
+        self._damped = np.zeros((decay.size, decay.size), order="F")
+        self._equations = problem.equations()
+        self._pull = problem.pulls() if most else None
 
     def linearize(self) -> None:
         """Take curvature and gradient where the network is."""
@@ -58,7 +49,8 @@ class NormalSystem:
         self._slope = full[:count, count].copy()
         self.gradient = self._slope + self.decay * self.net._vector
         self.scale = max(self.scale, float(self._diagonal.max()))
-        self._outputs = self.net._outputs(self._rows, self._n_threads) if self.most else None
+        if self._pull is not None:
+            self._pull.linearize()
 
     def solve(self, mu: float) -> np.ndarray | None:
         """h; None where the matrix is not positive definite to rounding, or not finite."""
@@ -79,12 +71,7 @@ class NormalSystem:
         """The step with its correction, if that is small enough to be trusted; `h` and `mu` as of the last `solve`."""
         if self._pull is None:
             return h
-        net = self.net
-        before = net._vector.copy()
-        net._vector[:] = before + PART * h
-        # errors there, pulled back from here: y is what the outputs here would have to be compared with
-        self._targets[:] = self._outputs - (net._outputs(self._rows, self._n_threads) - self._values)
-        _, pulled = self._pull(before)
+        pulled = self._pull(self.net._vector + PART * h)
         # J^T J h = -g - mu d h, less the part of the penalty
         product = -self.gradient - (mu * self.scale + self.decay) * h
         curve = 2.0 / PART * ((pulled - self._slope) / PART - product)

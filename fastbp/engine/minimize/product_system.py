@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.engine.minimize.curvature import Products
-from fastbp.engine.minimize.objective import Objective
+from fastbp.engine.minimize.objective import Problem
 
 
 class ProductSystem:
@@ -13,10 +12,8 @@ class ProductSystem:
 
     Parameters
     ----------
-    objective : Objective
+    problem : Problem
         Of this loss, with its penalty.
-    rows, values, weights, n_threads
-        As for `Products`.
     decay : ndarray (P,)
         Second derivatives of the penalty: l2 / n of weights, 0 of biases.
     settings : GaussNewtonCG
@@ -28,20 +25,18 @@ class ProductSystem:
         What I is multiplied by: the curvature along the first gradient, so that mu is a number without a unit.
     """
 
-    def __init__(
-        self, objective: Objective, rows: Any, values: Any, weights: Any, n_threads: Any, decay: np.ndarray, settings: Any
-    ) -> None:
-        self._objective, self._decay, self._settings = objective, decay, settings
-        self._products = Products(objective.net, rows, values, weights, n_threads)
+    def __init__(self, problem: Problem, decay: np.ndarray, settings: Any) -> None:
+        self._problem, self._decay, self._settings = problem, decay, settings
+        self._directions = problem.directions()
         self.gradient, self.scale = np.zeros(decay.size), 0.0
 
     def _times(self, v: np.ndarray) -> np.ndarray:
-        product: np.ndarray = self._products.times(v) + self._decay * v
+        product: np.ndarray = self._directions.times(v) + self._decay * v
         return product
 
     def linearize(self) -> None:
         """Take the gradient where the network is; products are computed there until the next call."""
-        _, gradient = self._objective(self._objective.net._vector)
+        _, gradient = self._problem(self._problem.net._vector)
         self.gradient = gradient.astype(np.float64)
         if self.scale == 0.0:
             square = float(self.gradient @ self.gradient)
@@ -62,4 +57,4 @@ class ProductSystem:
 
     def close(self) -> None:
         """Let the threads go."""
-        self._products.close()
+        self._directions.close()

@@ -12,7 +12,7 @@ from fastbp.engine import held_out, memory, sparsity, validation
 from fastbp.engine.history import History
 from fastbp.engine.minimize import damped, lbfgs
 from fastbp.engine.minimize.normal_system import NormalSystem
-from fastbp.engine.minimize.objective import Objective
+from fastbp.engine.minimize.objective import Objective, Problem
 from fastbp.engine.minimize.product_system import ProductSystem
 from fastbp.engine.supervisor import OVERWRITTEN, DivergenceError, OverwrittenError, Stopping
 from fastbp.engine.validation import NO_WEIGHTS
@@ -133,7 +133,7 @@ def fit_all(trainer: Any, minimizer: Minimizer, X: Any, y: Any, epochs: Any, sam
         values, labels = (None, targets) if targets.ndim == 1 else (targets, None)
         l2, n_threads = trainer._l2 / len(rows), trainer._n_threads
         objective = Objective(net, rows, values, labels, weights, n_threads)
-        objective.session.set_penalty(l2, 0.0)
+        objective.set_penalty(l2)
         iterations = Iterations(net, rows, None if tol is None else Stopping(tol, trainer._n_iter_no_change))
         watch = Watch(
             iterations,
@@ -156,7 +156,7 @@ def fit_all(trainer: Any, minimizer: Minimizer, X: Any, y: Any, epochs: Any, sam
             return watch.after(iterations.epoch - 1, iterations.epoch, [perf_counter()])
 
         try:
-            reason = search(minimizer, objective, (rows, targets, weights), l2, n_threads, epochs, after)
+            reason = search(minimizer, objective, l2, epochs, after)
             history.stopped_by = history.stopped_by or reason
             watch.restore_best()
         except BaseException as error:
@@ -168,27 +168,17 @@ def fit_all(trainer: Any, minimizer: Minimizer, X: Any, y: Any, epochs: Any, sam
     return history
 
 
-def search(
-    minimizer: Minimizer,
-    objective: Objective,
-    data: tuple[Any, Any, Any],
-    l2: float,
-    n_threads: int | None,
-    epochs: int,
-    after: Callable[[float, Any], bool],
-) -> str | None:
+def search(minimizer: Minimizer, objective: Problem, l2: float, epochs: int, after: Callable[[float, Any], bool]) -> str | None:
     """Iterations of a minimiser, from the network's present parameters; "converged" if there is nothing more to gain.
 
     Parameters
     ----------
     minimizer : Minimizer
-    objective : Objective
-        Penalty included. Its network has the parameters after the last iteration at the end, whatever ends it.
-    data : (rows, values, weights)
-        Of the objective; rows with their zeros where the loss must be a sum of squares.
+    objective : Problem
+        Penalty included, of rows with their zeros where the loss must be a sum of squares. Its network has the parameters after the
+        last iteration at the end, whatever ends it.
     l2 : float
         Second derivative of the penalty with respect to a weight.
-    n_threads : int, optional
     epochs : int
         Iterations at most.
     after : callable
@@ -204,10 +194,10 @@ def search(
     decay = decay_of(net, l2)
     system: NormalSystem | ProductSystem
     if isinstance(minimizer, LevenbergMarquardt):
-        system = NormalSystem(net, *data, n_threads, decay, minimizer.acceleration)
+        system = NormalSystem(objective, decay, minimizer.acceleration)
     else:
         assert isinstance(minimizer, GaussNewtonCG)
-        system = ProductSystem(objective, *data, n_threads, decay, minimizer)
+        system = ProductSystem(objective, decay, minimizer)
     try:
         return damped.search(objective, system, minimizer.damping, epochs, after)
     finally:
