@@ -27,7 +27,7 @@ _MODULES = {
     "files.model_file": "ModelFormatError",
 }
 _SUBMODULES = [
-    *("activations", "baseline", "callbacks", "embed", "estimators", "gradcheck", "initializers", "losses", "minimizers"),
+    *("activations", "baseline", "callbacks", "dask", "embed", "estimators", "gradcheck", "initializers", "losses", "minimizers"),
     *("model_selection", "mpi", "optimizers", "plotting", "schedules", "streams", "tabular", "textbook"),
 ]
 _HOME = {name: f"fastbp.{module}" for module, names in _MODULES.items() for name in names.split()}
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from fastbp import activations as activations
     from fastbp import baseline as baseline
     from fastbp import callbacks as callbacks
+    from fastbp import dask as dask
     from fastbp import embed as embed
     from fastbp import estimators as estimators
     from fastbp import gradcheck as gradcheck

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 EXTRAS = {  # of the package, which bring them
+    "dask": "dask",
     "matplotlib": "plot",
     "mlflow": "mlflow",
     "mpi4py": "mpi",

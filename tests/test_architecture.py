@@ -169,7 +169,7 @@ def test_the_oracle_shares_nothing():
     [
         (
             "sklearn",
-            r"estimators\..*|tabular\..*|model_selection|plotting\._classes|commands\.(given|metrics|report|split)|files\.datasets|bench\..*",
+            r"estimators\..*|dask\..*|tabular\..*|model_selection|plotting\._classes|commands\.(given|metrics|report|split)|files\.datasets|bench\..*",
         ),
         ("matplotlib", r"plotting\..*|commands\.pictures|bench\..*"),
         ("pickle", r"compiler\.cache|bench\.worker"),

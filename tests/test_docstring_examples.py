@@ -15,6 +15,7 @@ KINDS = re.split(r"^\.\. autosummary::\n", API.read_text(encoding="utf-8"), flag
 NAMES = [name for kind in KINDS if "formula.rst" not in kind for name in re.findall(r"^   ([\w.]+)$", kind, re.MULTILINE)]
 
 NEEDED = {"callbacks.MLflow": "mlflow", "callbacks.OptunaPruning": "optuna", "callbacks.TensorBoard": "tensorboardX"}
+NEEDED |= {"dask.MLPClassifier": "dask", "dask.MLPRegressor": "dask"}
 
 
 def of_name(name):

@@ -14,7 +14,7 @@ from fastbp.textbook import network2
 
 def called_by_users():
     """(name, function, the text that documents it) of what a program calls: functions, methods, and classes that it makes."""
-    modules = [fastbp.textbook, network2, fastbp.plotting, fastbp.callbacks, fastbp.estimators]
+    modules = [fastbp.textbook, network2, fastbp.plotting, fastbp.callbacks, fastbp.estimators, fastbp.dask]
     for owner in (*(getattr(fastbp, name) for name in fastbp.__all__[1:]), *(vars(m)[n] for m in modules for n in vars(m))):
         if not getattr(owner, "__module__", "").startswith("fastbp") or owner.__name__.startswith("_"):
             continue

@@ -27,6 +27,7 @@ def test_the_extra_that_is_named_brings_the_library(library):
 
 NET = "fastbp.Network([2, 2, 2], loss='cross_entropy', rng=0)"
 CALLS = {
+    "dask": ["fastbp.dask.MLPClassifier().fit(X, y)", "fastbp.dask.MLPRegressor().fit(X, y)"],
     "matplotlib": ["fastbp.plotting.loss_curve(fastbp.History(loss=[1.0]))", f"fastbp.plotting.network_diagram({NET})"],
     "tqdm": [
         "fastbp.TabularClassifier(verbose=True).fit(X, y)",

@@ -162,7 +162,7 @@ class MultilayerPerceptron(Inspection, Conversion, Export, Support, BaseEstimato
                 sample_weight = self._weigh_classes(targets, sample_weight, incremental)
                 net = self._begin(first, hidden, rows, matrix, rng)
                 init = self._first_parameters(net, *init)
-                data = TrainingData.make(net, rows, matrix, sample_weight)
+                data = self._data(net, rows, matrix, sample_weight)
                 validation = self._given_held_out(net, *held_out)
                 if later is not None:
                     train = partial(later, net, data, validation)
@@ -182,6 +182,10 @@ class MultilayerPerceptron(Inspection, Conversion, Export, Support, BaseEstimato
             train()
             tasks.end()
         return self
+
+    def _data(self, net, rows, matrix, sample_weight):
+        """What a network is trained on."""
+        return TrainingData.make(net, rows, matrix, sample_weight)
 
     def _training(self, net, data, validation, rng, tasks, incremental, extra):
         """The function that trains by the solver."""

@@ -33,7 +33,7 @@ def prepare_stochastic(estimator, net, data, held_out, rng, tasks, incremental, 
     rows = rows_upto(len(data))
     if estimator.early_stopping and held_out is None:
         rows, held_out = estimator._split(data, rng)
-    batch_size = _batch_size(estimator.batch_size, len(rows))
+    batch_size = clipped_batch_size(estimator.batch_size, len(rows))
     # one epoch seldom repays the start of threads, and threads of a session that stays open would not survive a fork
     n_threads = 1 if incremental and estimator.n_threads is None else estimator.n_threads
     if drops_inputs(extra):
@@ -44,7 +44,7 @@ def prepare_stochastic(estimator, net, data, held_out, rng, tasks, incremental, 
         # never the plan of narrow networks: it has no place for a penalty
         session = estimator._optimizer.open(net, batch_size, data.X, entries, n_threads, plain=False, extra=extra)
         try:
-            _Fit(estimator, net, session, data, rows, held_out, rng, tasks, incremental).run()
+            StochasticFit(estimator, net, session, data, rows, held_out, rng, tasks, incremental).run()
         finally:
             if held_out is not None:
                 held_out.close()
@@ -65,7 +65,8 @@ def warn_of_limit(estimator, stacklevel):
     )
 
 
-def _batch_size(value, n_samples) -> int:
+def clipped_batch_size(value, n_samples) -> int:
+    """``batch_size`` as a number that is at most that of the samples."""
     if isinstance(value, str):
         return min(200, n_samples)
     if value > n_samples:
@@ -73,7 +74,7 @@ def _batch_size(value, n_samples) -> int:
     return int(np.clip(value, 1, n_samples))
 
 
-class _Fit:
+class StochasticFit:
     """One call of fit, or of partial_fit."""
 
     def __init__(self, estimator, net, session, data, rows, held_out, rng, tasks, incremental):
@@ -126,11 +127,16 @@ class _Fit:
         is_per_step = self.schedule is not None and self.schedule.per_step
         session.set_rates(np.empty((self.together, self.steps if is_per_step else 1)))
         session.set_record(self.together)
+        self._begin_rule()
+        self.supervisor = Supervisor(session)
+
+    def _begin_rule(self):
+        """The rule of stopping, which goes on where the fit before has left it."""
+        estimator = self.estimator
         best = -estimator.best_validation_score_ if self.early_stopping else estimator.best_loss_
         limit = estimator.n_iter_no_change + 1
         self.rule = Stopping(estimator.tol, limit, best, estimator._no_improvement_count, strict=False)
-        session.set_stop(None if self.early_stopping else self.rule)
-        self.supervisor = Supervisor(session)
+        self.session.set_stop(None if self.early_stopping else self.rule)
 
     def _epochs(self, count) -> bool:
         """Up to `count` more epochs; True to stop."""

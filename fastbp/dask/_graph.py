@@ -1,0 +1,64 @@
+"""What is asked of Dask: tasks, their results, and sums of them by a tree."""
+
+import sys
+from contextlib import nullcontext
+from typing import Any
+
+from fastbp.extras import require
+
+LARGE = 1 << 40  # bytes of a graph that Dask would warn of: parameters travel in it, so that they are there when a worker is lost
+
+
+def library() -> Any:
+    """Dask, or an error that says how it is installed."""
+    return require("dask", "An estimator on partitions")
+
+
+def is_collection(value: Any) -> bool:
+    """Whether `value` is a collection of Dask."""
+    return "dask" in sys.modules and bool(library().is_dask_collection(value))
+
+
+def task(function: Any, *arguments: Any) -> Any:
+    """`function` of arguments, some of which are tasks, when it is asked for."""
+    return library().delayed(function, pure=False, traverse=False)(*arguments)
+
+
+def shared(value: Any) -> Any:
+    """A value that several tasks are given, and each worker once."""
+    return library().delayed(value, pure=False, traverse=False)
+
+
+def _of_any_size() -> Any:
+    is_loaded = "distributed" in sys.modules  # before, there are no settings of it to change
+    return library().config.set({"distributed.admin.large-graph-warning-threshold": LARGE}) if is_loaded else nullcontext()
+
+
+def results(tasks: list[Any]) -> list[Any]:
+    """What the tasks give, once all are done: by the client there is, or else by threads of this process."""
+    with _of_any_size():
+        return list(library().compute(*tasks))
+
+
+def kept(tasks: list[Any]) -> list[Any]:
+    """Tasks whose results stay where they are computed; those of a worker that is lost are computed again elsewhere."""
+    with _of_any_size():
+        return list(library().persist(*tasks))
+
+
+def _added(first: tuple[Any, ...], second: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(a + b for a, b in zip(first, second, strict=True))
+
+
+def tree(tasks: list[Any]) -> Any:
+    """The sum of tuples that tasks give, of neighbours two by two, then of these sums: an order that only their number says."""
+    while len(tasks) > 1:
+        pairs = [task(_added, *tasks[k : k + 2]) for k in range(0, len(tasks) - 1, 2)]
+        tasks = pairs + tasks[len(pairs) * 2 :]
+    return tasks[0]
+
+
+def total(tasks: list[Any]) -> tuple[Any, ...]:
+    """That sum, now."""
+    found: tuple[Any, ...] = results([tree(tasks)])[0]
+    return found
