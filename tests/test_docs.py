@@ -40,6 +40,9 @@ def test_block_runs(name, tmp_path, monkeypatch, capsys):
     for callback, library in {"TensorBoard": "tensorboardX", "OptunaPruning": "optuna"}.items():
         if f"callbacks.{callback}(" in BLOCKS[name]:
             pytest.importorskip(library)
+    for library in ("dask", "ray"):
+        if f"import {library}" in BLOCKS[name] or f"from {library}" in BLOCKS[name]:
+            pytest.importorskip(library)
     if "mpi4py" in BLOCKS[name]:
         try:
             import_module("mpi4py.MPI")
@@ -65,7 +68,15 @@ def test_links_lead_to_files(page):
         assert link.startswith("https://") or (PAGES[page].parent / link).is_file(), link
 
 
-BEGINNERS = {"start.md", "training.md", "from-keras.md", "from-pytorch.md", "larger.md", "how.md"}  # which need no file of ours
+BEGINNERS = {
+    "start.md",
+    "dask.md",
+    "training.md",
+    "from-keras.md",
+    "from-pytorch.md",
+    "larger.md",
+    "how.md",
+}  # which need no file of ours
 PROSE = {name: path for name, path in PAGES.items() if name != "estimators.md"} | {
     name: ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md")
 }

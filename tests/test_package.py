@@ -154,7 +154,7 @@ DECLARED = {
         PROJECT["project"]["dependencies"],
         *(
             PROJECT["project"]["optional-dependencies"][e]
-            for e in ("plot", "cli", "data", "tables", "exports", "tensorboard", "optuna", "test")
+            for e in ("plot", "cli", "data", "tables", "exports", "tensorboard", "optuna", "dask", "test")
         ),
     )
     for each in map(Requirement, group)
