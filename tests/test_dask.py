@@ -220,6 +220,17 @@ def test_digits_are_learnt(updates):
     assert params_of(other).tobytes() != params_of(model).tobytes()
 
 
+def test_regularisation_of_common_steps_is_that_on_arrays():
+    X, y, weights = classes()
+    given = {"hidden_layer_sizes": (6,), "max_iter": 5, "random_state": 0, "batch_size": 300, "alpha": 0.3}
+    for more in ({"l1": 0.1}, {"clip_norm": 0.05}, {"clip_value": 0.01}, {"max_norm": 1.0}):
+        model = MLPClassifier(**given, **more, updates="synchronous").fit(*split(X, y, weights))
+        other = fastbp.MLPClassifier(**given, **more).fit(X, y, weights)
+        np.testing.assert_allclose(params_of(model), params_of(other), rtol=0, atol=1e-9)
+        np.testing.assert_allclose(model.loss_curve_, other.loss_curve_, rtol=1e-9)
+        assert not np.allclose(params_of(model), params_of(fastbp.MLPClassifier(**given).fit(X, y, weights)), atol=1e-6)
+
+
 def test_regularisation_is_that_of_the_kernels():
     X, y, _ = samples()
     given = {"hidden_layer_sizes": (6,), "max_iter": 3, "random_state": 0, "shuffle": False, "batch_size": 100}

@@ -5,14 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.baseline.formulas import RULES
 from fastbp.dask import _steps
 from fastbp.dask._graph import results, shared, task, total, tree
-from fastbp.engine.regularization import NOTHING
 from fastbp.engine.rule import RunningRule
 from fastbp.engine.supervisor import DivergenceError
 from fastbp.engine.training_session import full_hyper
-from fastbp.estimators._parameters import REGULARIZATION, schedule, update_rule
+from fastbp.estimators._parameters import schedule, update_rule
 from fastbp.estimators._stochastic import StochasticFit, clipped_batch_size
 
 STEPS_TOGETHER = 32  # of one graph
@@ -23,7 +21,7 @@ def prepare_rounds(estimator, net, data, held_out, rng, tasks, extra):
     rule = update_rule(estimator)
     is_local = estimator.updates == "local"
     if not is_local:
-        _check_synchronous(estimator, rule, extra)
+        _check_synchronous(estimator, extra)
     how = _steps.How(
         rule=rule,
         batch_size=clipped_batch_size(estimator.batch_size, len(data)),
@@ -40,20 +38,17 @@ def prepare_rounds(estimator, net, data, held_out, rng, tasks, extra):
         try:
             PartitionedFit(estimator, net, rounds, data, held_out, tasks).run()
         finally:
-            if (kept := rounds.kept()) is not None:
-                estimator._optimizer.load(kept)
+            estimator._optimizer.load(rounds.kept())
             if held_out is not None:
                 held_out.close()
 
     return train
 
 
-def _check_synchronous(estimator, rule, extra):
-    if rule.name not in RULES:
-        raise ValueError(f"updates='synchronous' knows {', '.join(RULES)}, and not the rule {rule.name!r}: take updates='local'")
-    if extra != NOTHING:
-        name = next(name for name in REGULARIZATION if np.any(getattr(estimator, name)))
-        raise ValueError(f"{name}={getattr(estimator, name)!r} needs updates='local'")
+def _check_synchronous(estimator, extra):
+    for name in ("dropout", "input_dropout"):
+        if extra.dropout and np.any(getattr(estimator, name)):
+            raise ValueError(f"{name}={getattr(estimator, name)!r} needs updates='local'")
     if estimator.local_epochs != 1:
         raise ValueError(f"local_epochs={estimator.local_epochs} needs updates='local'")
 
@@ -75,6 +70,7 @@ class Rounds:
         self.rates, self.epoch = np.empty((1, 1)), 0
         self._n_rounds, self._loss, self._stop = 0, np.nan, None
         self._shared = shared(how)
+        self._kept = full_hyper(how.rule), np.zeros((how.rule.slots, net._vector.size), net.dtype)
 
     def begin(self) -> None:
         """The next round is the first of another call."""
@@ -96,9 +92,9 @@ class Rounds:
     def _after_round(self, rate: float) -> tuple[float, np.ndarray]:
         raise NotImplementedError
 
-    def kept(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """What the rule keeps from step to step, as `TrainingSession.rule_state` gives it; None: it begins anew."""
-        raise NotImplementedError
+    def kept(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the rule keeps from step to step, as `TrainingSession.rule_state` gives it."""
+        return self._kept
 
     def set_stop(self, rule: Any) -> None:
         """The rule of stopping, if it is by the loss."""
@@ -121,10 +117,6 @@ class Rounds:
 class LocalEpochs(Rounds):
     """Each partition trains by itself, from the same parameters; these are averaged by the weights of the partitions."""
 
-    def __init__(self, net: Any, data: Any, how: _steps.How) -> None:
-        super().__init__(net, data, how)
-        self._kept = full_hyper(how.rule), np.zeros((how.rule.slots, net._vector.size), net.dtype)
-
     def _after_round(self, rate):
         theta, kept, first = shared(self.net._vector.copy()), shared(self._kept), self._n_rounds * self.how.epochs
         whole = sum(self.weights)
@@ -137,26 +129,20 @@ class LocalEpochs(Rounds):
             self._kept = hyper, slots.astype(self.net.dtype)
         return loss, theta.astype(self.net.dtype)
 
-    def kept(self):
-        """Averages, too."""
-        return self._kept
-
-
 class CommonSteps(Rounds):
     """Mini-batches of rows from all partitions, whose gradients are summed before each step."""
 
     def __init__(self, net: Any, data: Any, how: _steps.How) -> None:
         super().__init__(net, data, how)
         self._steps = -(-self.n_rows // how.batch_size)
-        self._state = _steps.first_state(how.rule, net._vector)
         self._settings = shared(net)
 
     def _after_round(self, rate):
-        state = _steps.State(self.net._vector.copy(), self._state.slots, self._state.steps)
+        state = _steps.State(self.net._vector.copy(), self._kept)
         for first in range(0, self._steps, STEPS_TOGETHER):
             (state,) = results([self._chain(state, range(first, min(self._steps, first + STEPS_TOGETHER)), rate)])
         if state.rows and np.isfinite(state.loss):
-            self._state = state
+            self._kept = state.kept
         return state.loss / max(state.rows, 1.0), state.theta
 
     def _chain(self, state, steps, rate):
@@ -169,10 +155,6 @@ class CommonSteps(Rounds):
             ]
             state = task(_steps.stepped, state, tree(each), self._settings, self._shared, rate)
         return state
-
-    def kept(self):
-        """Nothing: the rule is one of NumPy's, and begins anew."""
-
 
 class PartitionedFit(StochasticFit):
     """One call of fit on partitions: what differs from that on arrays is who computes an epoch."""

@@ -1,14 +1,12 @@
 """Mini-batches of a partition, on the worker that holds it: epochs of its own, and shares of steps that all make together."""
 
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fastbp.baseline.formulas import RULES, lookup
 from fastbp.dask._part import Part
-from fastbp.engine.minimize.run import decay_of
+from fastbp.engine.data_parallel_session import DataParallelSession
 from fastbp.engine.regularization import Regularization, drops_inputs
 from fastbp.engine.rule import RunningRule
 from fastbp.engine.session import Session
@@ -88,18 +86,12 @@ def _training_session(part: Part, net: Any, how: How) -> Any:
 
 @dataclass(frozen=True)
 class State:
-    """Between two steps: parameters, what the rule keeps, how many steps it has made, and sums of losses and rows since."""
+    """Between two steps: parameters, what the rule keeps, and sums of losses and rows since the beginning of the epoch."""
 
     theta: np.ndarray
-    slots: list[np.ndarray]
-    steps: int = 0
+    kept: tuple[np.ndarray, np.ndarray]  # as `TrainingSession.rule_state` gives it
     loss: float = 0.0
     rows: float = 0.0
-
-
-def first_state(rule: Optimizer, theta: np.ndarray) -> State:
-    """Before all steps."""
-    return State(theta.copy(), [np.zeros_like(theta) for _ in range(lookup(RULES, "solver", rule)[0].n_slots + 1)])
 
 
 def theta_of(state: State) -> np.ndarray:
@@ -140,16 +132,13 @@ def stepped(state: State, shares: tuple[Any, ...], net: Any, how: How, rate: flo
     loss, gradient, weight, rows = shares
     if weight == 0.0:
         return state
-    theta, decay = state.theta.copy(), decay_of(net, how.alpha / weight)
-    loss = loss / weight + 0.5 * float(decay @ theta.astype(np.float64) ** 2)
-    gradient = (gradient / weight + decay * theta).astype(theta.dtype)
-    rule, h = lookup(RULES, "solver", how.rule)
-    h.learning_rate, h.t, h.weights = rate, state.steps + 1, _weights(net, theta)
-    slots = [slot.copy() for slot in state.slots]
-    rule.step(theta, gradient, slots, h)
-    return replace(state, theta=theta, slots=slots, steps=state.steps + 1, loss=state.loss + loss * rows, rows=state.rows + rows)
-
-
-def _weights(net: Any, theta: np.ndarray) -> list[np.ndarray]:
-    sizes = [size for n_in, n_out in pairwise(net.sizes) for size in (n_in * n_out, n_out)]
-    return np.split(theta, np.cumsum(sizes)[:-1])[::2]
+    session = DataParallelSession(net.copy(), 1, how.rule, extra=how.extra)
+    session.net._vector[:] = state.theta
+    session.set_rule_state(state.kept)
+    session.set_rates(np.full(1, rate))
+    session.set_record(1)
+    session.set_penalty(how.alpha, how.extra.l1, per_batch=True)
+    session.begin()
+    penalty = session.step_by((gradient / weight).astype(session.dtype), int(rows), 1.0 / weight)
+    loss = loss / weight * rows + penalty
+    return State(session.net._vector.copy(), session.rule_state(), state.loss + loss, state.rows + rows)

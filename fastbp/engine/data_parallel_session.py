@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.engine import panels
 from fastbp.engine.training_session import TrainingSession
 from fastbp.kernels.data_parallel import train_together
 from fastbp.kernels.modes import END_EPOCH, GRADIENT, PACK, UPDATE
@@ -79,6 +80,15 @@ class DataParallelSession(TrainingSession):
         place = (plan.epoch - plan.origin) * plan.rates + min(step, plan.rates - 1)
         self._go(UPDATE, self.order, self.rates[place : place + 1], self.record)
         return self.take_loss()
+
+    def step_by(self, gradient: np.ndarray, count: int, inverse: float) -> float:
+        """`update` by a gradient like `params`, made elsewhere; the network has the parameters then."""
+        begin = int(self.plan.gradient)
+        panels.pack(self.plan, gradient, self.work[begin : begin + int(self.plan.n_packed)], self._panel)
+        self.pack()
+        penalty = self.update(count, 0, inverse, 0)
+        self.end_epoch(0.0)
+        return penalty
 
     def end_epoch(self, loss: float) -> None:
         """Record an epoch, with the sum of its losses, each times its samples, and give the network its parameters."""
