@@ -239,12 +239,105 @@ def errors():
     def diverging(X, y, chosen):
         return X, y, chosen | {"optimizer": fastbp.SGD(1e38)}
 
-    cases = nan, fewer, narrow, doubles, unknown, none, batch, rule, odd, judged, callback, written, diverging
+    def zeros(X, y, chosen):
+        return X, y, chosen | {"sample_weight": np.zeros(len(X))}
+
+    def forever(X, y, chosen):
+        return X, y, chosen | {"epochs": 10**12}
+
+    def nested(X, y, chosen):
+        def fit(epoch, net, history):
+            network().fit(X, y, epochs=1, batch_size=48, comm=chosen["comm"])
+
+        return X, y, chosen | {"callbacks": [fit]}
+
+    cases = (
+        nan,
+        fewer,
+        narrow,
+        doubles,
+        unknown,
+        none,
+        batch,
+        rule,
+        odd,
+        judged,
+        zeros,
+        forever,
+        nested,
+        callback,
+        written,
+        diverging,
+    )
     found = {case.__name__: spoilt(case) for case in cases}
     found["given order"] = spoilt(lambda X, y, chosen: (X, y, chosen | {"order": [0, 1]}))
     X, y = data()
     net = network()
     return found | {"after": result(net, net.fit(*own(X, y), comm=COMM, epochs=1))}
+
+
+def trainers():
+    """What trainers differ in."""
+    X, y = own(*data())
+
+    def rate(trainer):
+        trainer.learning_rate = 0.5
+
+    def step(trainer):
+        trainer.step(X[:4], y[:4])
+
+    def full(trainer):
+        def seen(rows):
+            raise MemoryError("no room")
+
+        trainer._seen = seen
+
+    found = {}
+    for change in (rate, step, full):
+        trainer = network().trainer(n_samples=480, rng=0, batch_size=48)
+        if is_last():
+            change(trainer)
+        try:
+            trainer.run(X, y, epochs=2, comm=fastbp.mpi.Ranks(COMM, timeout=5))
+        except BaseException as error:
+            found[change.__name__] = [type(error).__name__, str(error)]
+    return found
+
+
+def unlike_checkpoints():
+    """Each rank has a file of its own, of which one is older."""
+    X, y = own(*data())
+    path = f"{sys.argv[2]}-{COMM.rank}.ckpt"
+    ranks = fastbp.mpi.Ranks(COMM, timeout=5)
+    for epochs, keeper in ((3, 0), (2, COMM.size - 1)):
+        keep = [fastbp.Checkpoint(path)] if COMM.rank == keeper else []
+        network().fit(X, y, epochs=epochs, batch_size=48, comm=ranks, callbacks=keep)
+    return spoilt(lambda X, y, chosen: (X, y, chosen | {"resume": path}))
+
+
+def generators():
+    """After a fit: the ranks' are alike, and as far as that of a fit without `comm`."""
+    X, y = data()
+    found = []
+    for options in ({}, {"shuffle": False}):
+        nets = [fastbp.Network(SIZES, loss="cross_entropy", rng=7) for _ in range(2)]
+        nets[0].fit(*own(X, y), batch_size=48, epochs=1, comm=COMM, **options)
+        nets[1].fit(*own(X, y), batch_size=48, epochs=1, **options)
+        found.append([int(net.rng.integers(1 << 60)) for net in nets])
+    return found
+
+
+def caught():
+    """A fit of one rank is interrupted, and the program goes on."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    alarm(stop, 0.5)
+    try:
+        network().fit(*data(), epochs=10**5, batch_size=1, comm=MPI.COMM_SELF)
+    except KeyboardInterrupt:
+        return True
 
 
 class _Interrupting:

@@ -112,11 +112,14 @@ OF_ALL = {
     "rule": "optimizer must be alike on all ranks",
     "odd": "batch_size must be a multiple of 2, the parts of the gradient, got 47: take 46",
     "judged": "validation_data must be alike on all ranks",
+    "zeros": "sample_weight must not be all zero",
+    "forever": "epochs=1000000000000 needs",
+    "nested": "this Ranks is used by the fit that this call is for: make another one",
     "written": "the parameters of the ranks are no longer the same",
     "diverging": "training diverged in epoch 1",
     "given order": "order must be left out with comm",
 }
-LATER = ("callback", "written", "diverging")
+LATER = ("nested", "callback", "written", "diverging")
 
 
 def test_what_is_wrong_on_one_rank_is_an_error_on_all():
@@ -134,6 +137,32 @@ def test_what_is_wrong_on_one_rank_is_an_error_on_all():
             assert is_finite, name
             assert is_same or name in LATER or found is first, name  # parameters are those of rank 0 from the first epoch on
             assert seconds < 10
+
+
+def test_trainers_that_differ_are_told_apart():
+    first, last = results(2, "trainers")
+    assert first["rate"] == last["rate"]
+    assert first["rate"][1] == "learning_rate must be alike on all ranks, but it is 0.01 on rank 0, and 0.5 on rank 1"
+    assert first["step"] == last["step"]
+    assert "samples of the next epoch that steps have taken must be alike" in first["step"][1]
+    assert first["full"] == ["RankError", "rank 1 of 2 has stopped: MemoryError: no room"]
+    assert last["full"] == ["MemoryError", "no room"]
+
+
+def test_checkpoints_that_differ_are_told_apart(tmp_path):
+    for found in results(2, "unlike_checkpoints", tmp_path / "own"):
+        assert found[0] == "ValueError"
+        assert found[1].startswith("what resume goes on from must be alike on all ranks")
+
+
+def test_generators_remain_alike():
+    first, last = results(2, "generators")
+    assert first == last
+    assert all(ours == theirs for ours, theirs in first)
+
+
+def test_an_interrupt_of_one_rank_alone_ends_no_program():
+    assert results(2, "caught") == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,7 @@ class LocalEpochs(Rounds):
             self._kept = hyper, slots.astype(self.net.dtype)
         return loss, theta.astype(self.net.dtype)
 
+
 class CommonSteps(Rounds):
     """Mini-batches of rows from all partitions, whose gradients are summed before each step."""
 
@@ -155,6 +156,7 @@ class CommonSteps(Rounds):
             ]
             state = task(_steps.stepped, state, tree(each), self._settings, self._shared, rate)
         return state
+
 
 class PartitionedFit(StochasticFit):
     """One call of fit on partitions: what differs from that on arrays is who computes an epoch."""

@@ -12,7 +12,7 @@ from zlib import crc32
 import numpy as np
 
 from fastbp.arguments import integer
-from fastbp.engine import held_out, run_state, sparsity, threads, validation
+from fastbp.engine import held_out, memory, run_state, sparsity, threads, validation
 from fastbp.engine.data_parallel_session import DataParallelSession
 from fastbp.engine.history import History
 from fastbp.engine.orders import epoch_order
@@ -36,11 +36,12 @@ def run_together(
 ) -> History:
     """See `Trainer.run`; `given` are arguments that one process alone has a use for."""
     ranks = comm if isinstance(comm, Ranks) else Ranks(comm)
+    ranks.require_free()
     job = _Job(trainer, ranks)
-    ranks.begin(lambda: job.check(X, y, epochs, given, validation_data, resume))
     try:
-        told = job.resumed()
         with ranks.together(), ExitStack() as stack:
+            ranks.begin(lambda: job.check(X, y, epochs, given, validation_data, resume))
+            told = job.resumed()
             ranks.all_do(lambda: stack.enter_context(trainer.net._turn))
             return job.run(told)
     finally:
@@ -80,6 +81,8 @@ class _Job:
         if trainer._patience is not None and self.judged is None:
             raise ValueError("patience needs validation_data")
         validation.finite_parameters("params", net._vector)
+        steps = -(-self.of_part // self.batch) if trainer._schedule.per_step else 1
+        memory.check_room(f"epochs={epochs}", 8 * self.epochs * (4 * len(net.sizes) - 3 + steps))
         self.parts, self.steps = parts, -(-self.of_part // self.batch)
         self.state = resume
         self.keeps = resume is not None or any(map(takes_moment, trainer._callbacks))
@@ -97,7 +100,9 @@ class _Job:
             "whether classes are given": bool(labels.size),
             "optimizer": repr(trainer._running.rule),
             "what the optimiser keeps": crc32(slots.tobytes(), crc32(hyper.tobytes())),
+            "learning_rate": trainer.learning_rate,
             "epochs that are complete": trainer.epochs,
+            "samples of the next epoch that steps have taken": trainer._running.place.first,
             "whether it is resumed": resume is not None,
         }
 
@@ -128,8 +133,10 @@ class _Job:
     def run(self, told: Any) -> History:
         """All epochs, or until a rule of stopping or a callback ends it; `told` of those before, if any."""
         trainer, net, ranks, running = self.trainer, self.net, self.ranks, self.trainer._running
+        self._compare_weights()
+        if trainer._shuffle or trainer._extra.dropout:
+            trainer._seed = ranks.first_gives(trainer._drawn_seed())  # all draw, that their generators remain alike
         ranks.take_from_first(net._vector)
-        trainer._seed = ranks.first_gives(trainer._drawn_seed() if ranks.rank == 0 else None)
         first = running.place.epochs + (running.place.first > 0)
         begun = told["begun"] if told else first
         last = begun + self.epochs
@@ -137,7 +144,7 @@ class _Job:
         if told and (first >= last or history.stopped_by is not None):
             set_best(net, told["best"])
             return history
-        session = self._opened(first, last)
+        session = ranks.all_do(lambda: self._opened(first, last))
         sums = Sums(ranks, session.plan.n_packed, net.dtype, session.regions)
         try:
             session.put_gradient(sums.gradient)
@@ -174,7 +181,10 @@ class _Job:
             trainer.load_state(self.state.get("trainer"))
             return told
 
-        return ranks.all_do(load)
+        told = ranks.all_do(load)
+        if told:
+            ranks.require_alike("what resume goes on from", ranks.gather(_told_apart(told, trainer)))
+        return told
 
     def _opened(self, first: int, last: int) -> DataParallelSession:
         """A session that is set for the epochs from `first` to before `last`."""
@@ -194,24 +204,24 @@ class _Job:
             running.state = None
         running.session = session
         values, labels = (None, self.targets) if self.targets.ndim == 1 else (self.targets, None)
-        session.set_data(self.rows, values, labels, self._comparable_weights())
+        session.set_data(self.rows, values, labels, self.weights)
         trainer._penalise(session, self.of_part * self.parts)
         session.set_order(False)
         steps = self.steps if trainer._schedule.per_step else 1
         session.set_rates(trainer._schedule.rates(running.learning_rate, trainer._schedule_epochs or last, steps, first, last))
         session.set_record(last - first, norms=trainer._norms)
-        session.begin(trainer._seed, first)
+        session.begin(trainer._seed or 0, first)
         return session
 
-    def _comparable_weights(self) -> np.ndarray:
-        """Weights of the samples, in one unit on all ranks, so that sums of them are finite."""
-        weights: np.ndarray = self.weights
-        if not weights.size:
-            return weights
-        largest = max(self.ranks.gather(float(weights.max())))
+    def _compare_weights(self) -> None:
+        """Let weights of the samples be in one unit on all ranks, so that sums of them are finite."""
+        if not self.weights.size:
+            return
+        largest = max(self.ranks.gather(float(self.weights.max())))
         if largest == 0:
             self.ranks.raise_on_all(ValueError("sample_weight must not be all zero"))
-        return weights if 1e-100 < largest < 1e100 else np.ldexp(weights, -int(np.frexp(largest)[1]))
+        if not 1e-100 < largest < 1e100:
+            self.weights = np.ldexp(self.weights, -int(np.frexp(largest)[1]))
 
     def _epochs(self, session: DataParallelSession, sums: Sums, watch: Any, last: int) -> None:
         ranks, place = self.ranks, self.trainer._running.place
@@ -290,3 +300,11 @@ class _Job:
         own = [np.add.reduceat(weights[order], list(begins)).tolist() for order in orders]
         totals = sum_in_pairs(np.array(part) for each in self.ranks.gather(own) for part in each)
         return [0.0 if total < LEAST_WEIGHT else 1.0 / total for total in totals.tolist()]
+
+
+def _told_apart(told: dict[str, Any], trainer: Any) -> str:
+    """What tells a run that is gone on with, and the state of its trainer, from others."""
+    state = trainer.state()
+    numbers = [told[name] for name in ("begun", "stop", "patience")] + [state[name] for name in ("learning_rate", "epochs", "seed")]
+    text = np.frombuffer(repr([numbers, told["history"]]).encode(), np.uint8)
+    return run_state.fingerprint([text, told["best"], state["params"], state["hyper"], state["slots"]])

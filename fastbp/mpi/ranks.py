@@ -111,19 +111,22 @@ class Ranks:
             Checks what this rank has, and returns what must be the same on all. What it raises, all others raise as `RankError`.
         """
         self._begin_communication()
-        try:
-            reports = self.gather_from(report)
-            for name, first in reports[0].items():
-                other = next((rank for rank, each in enumerate(reports) if each[name] != first), None)
-                if other is not None:
-                    other_value = reports[other][name]
-                    raise ValueError(
-                        f"{name} must be alike on all ranks, but it is {first} on rank 0, and {other_value} on rank {other}"
-                    )
-            self._find_nodes()
-        except BaseException:
-            self.end()
-            raise
+        reports = self.gather_from(report)
+        for name in reports[0]:
+            self.require_alike(name, [each[name] for each in reports])
+        self._find_nodes()
+
+    def require_free(self) -> None:
+        """Raise where they have begun already."""
+        if self._own:
+            raise RuntimeError("this Ranks is used by the fit that this call is for: make another one")
+
+    def require_alike(self, name: str, values: list[Any]) -> None:
+        """Raise on all ranks where what they have is not the same."""
+        other = next((rank for rank, value in enumerate(values) if value != values[0]), None)
+        if other is not None:
+            here = f"{values[0]} on rank 0, and {values[other]} on rank {other}"
+            self.raise_on_all(ValueError(f"{name} must be alike on all ranks, but it is {here}"))
 
     def _begin_communication(self) -> None:
         """Communicators of its own, so that nothing of the program's can be taken for ours."""
@@ -217,6 +220,8 @@ class Ranks:
             raise
 
     def _tell(self, error: BaseException) -> None:
+        if self.size == 1 or self._control is None:
+            return
         _lose()
         for other in range(self.size):
             if other != self.rank:
