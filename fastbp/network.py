@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from fastbp import activations, display, embed, gradcheck, initializers, losses, training
-from fastbp.engine import derivatives, memory, metrics, sparsity, threads, trace, validation
-from fastbp.engine.parameters import Gradients, Parameters, parameter_offsets
+from fastbp import activations, display, embed, evaluating, gradcheck, initializers, losses, training
+from fastbp.engine import derivatives, memory, sparsity, stream_evaluation, threads, trace, validation
+from fastbp.engine.parameters import Parameters, parameter_offsets
 from fastbp.engine.session import FIRST_RATE, Session, seconds_of_call
 from fastbp.engine.trainer import Trainer
 from fastbp.engine.turn import Turn
 from fastbp.exports.methods import Exports
 from fastbp.files import model_file
-from fastbp.kernels.modes import DIFFERENTIATE, EVALUATE
+from fastbp.streams import Source
 
-SPARE_BYTES = 1 << 24  # of the work buffer that a network keeps between calls
 CACHED_BYTES = 1 << 18  # of the activations of rows that are predicted together
 FLOP_OF_ROW = 1000  # beside the products, by the time it takes
 
@@ -202,7 +201,8 @@ class Network(Parameters, Exports):
 
         Parameters
         ----------
-        X : array_like or sparse matrix, (n_samples, n_inputs), or array_like (n_inputs,)
+        X : array_like or sparse matrix, (n_samples, n_inputs), or array_like (n_inputs,), or `stream`
+            Of a stream the inputs are read, block by block, whether or not it has targets.
         n_threads : int, optional
             Threads at most; by default as many as `fastbp.engine.threads` finds usable. Few rows are the work of one. The result is
             the same.
@@ -224,6 +224,8 @@ class Network(Parameters, Exports):
                         return outputs
                 except TypeError:  # not C-contiguous
                     pass
+        elif isinstance(X, Source):
+            return stream_evaluation.outputs_of(self, X, n_threads)
         elif hasattr(X, "tocsr"):
             return self._outputs(self._samples("X", X), n_threads)
         rows = validation.numbers("X", X, self.dtype, validation.KEPT)
@@ -274,75 +276,12 @@ class Network(Parameters, Exports):
         """Samples, after a check."""
         return validation.samples(name, X, self.sizes[0], self.dtype)
 
-    def predict(self, X, n_threads=None) -> np.ndarray:
-        """Predictions; X and n_threads as for `__call__`, of several rows.
-
-        Returns
-        -------
-        ndarray
-            Cross-entropy: class numbers (n_samples,). Binary cross-entropy: 0 or 1. Other losses: the outputs. The latter two are
-            (n_samples,) for one output, else (n_samples, n_outputs).
-        """
-        rows = self._samples("X", X)
-        return metrics.predictions(self.loss_function.task, self._outputs(rows, n_threads))
-
-    def score(self, X, y) -> float:
-        """Accuracy of the predictions (all outputs right, if there are several), or R^2 where targets are numbers.
-
-        X and y are as for `loss`. R^2 is averaged over the outputs; an output whose targets are all equal counts 1 if it is met
-        exactly, else 0.
-        """
-        rows = self._samples("X", X)
-        task = self.loss_function.task
-        values, labels = validation.targets("y", y, len(rows), self.sizes[-1], task, self.dtype)
-        return metrics.score(task, self._outputs(rows), labels if labels.size else values)
-
-    # --- loss and gradients ----------------------------------------------------------------------------------------------
-
-    def _evaluate(self, X, y, sample_weight, out):
-        """The loss, and its gradient in `out` if there is one."""
-        sizes, dtype = self.sizes, self.dtype
-        rows = self._samples("X", X)
-        count = len(rows)
-        values, labels = validation.targets("y", y, count, sizes[-1], self.loss_function.task, dtype)
-        weights = validation.weights_of_samples(sample_weight, count)
-        mode, differentiate = (EVALUATE, False) if out is None else (DIFFERENTIATE, True)
-        flop = (6.0 if differentiate else 2.0) * self._vector.size * count
-        members = 1 if 3 * count <= self._few else threads.members_for(flop, None, threads.FLOP_PER_START)
-        try:
-            session = self._spare.pop()
-        except IndexError:
-            session = None
-        if session is None or not (session.computes(count, differentiate, members) and session.takes(rows)):
-            session = Session(self, count, differentiate=differentiate, members=members, entries=self._entries(rows))
-        loss = session.compute(mode, count, rows, values, labels, weights, out if differentiate else session.out)
-        if members > 1:
-            session.close()
-        elif session.work.nbytes <= SPARE_BYTES and not self._spare:
-            self._spare.append(session)
-        return loss
-
-    def loss(self, X, y, sample_weight=None) -> float:
-        """Weighted mean of the samples' losses.
-
-        Parameters
-        ----------
-        X : array_like or sparse matrix (n_samples, n_inputs)
-        y : array_like
-            Class numbers (n_samples,) or rows of probabilities for cross-entropy; numbers in [0, 1] for binary cross-entropy;
-            targets for other losses. The latter two (n_samples, n_outputs), or (n_samples,) for one output.
-        sample_weight : array_like (n_samples,), optional
-            Not negative.
-        """
-        return self._evaluate(X, y, sample_weight, None)
-
-    def value_and_grad(self, X, y, sample_weight=None) -> tuple[float, Gradients]:
-        """The loss, and its gradient with respect to every weight and bias; X, y and sample_weight as for `loss`."""
-        gradient = np.empty(self._vector.size, self.dtype)
-        loss = self._evaluate(X, y, sample_weight, gradient)
-        return loss, Gradients(gradient, self.sizes)
-
-    trace = trace.trace  # functions themselves, so that editors, type checkers and help() show every option
+    # functions themselves, so that editors, type checkers and help() show every option
+    predict = evaluating.predict
+    score = evaluating.score
+    loss = evaluating.loss
+    value_and_grad = evaluating.value_and_grad
+    trace = trace.trace
     check_gradients = gradcheck.check_gradients
 
     jacobian = derivatives.jacobian

@@ -29,7 +29,7 @@ ROOMS = {
     "files": "files",
     "embed": "embed",
     "exports": "exports",
-    "network": "network networks training training_of_networks loading",
+    "network": "network networks evaluating training training_of_networks loading",
     "tools": "",
     "command line": "cli commands __main__",
 }

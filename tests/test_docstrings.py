@@ -58,6 +58,7 @@ def test_tools_that_read_the_source_see_the_options_of_a_fit():
     assert {name: value for name, value in taken.items() if not name.startswith("_")} == {
         **{"fit": "training.fit", "check_gradients": "gradcheck.check_gradients", "trace": "trace.trace"},
         **{name: f"derivatives.{name}" for name in ("jacobian", "vjp", "jvp")},
+        **{name: f"evaluating.{name}" for name in ("predict", "score", "loss", "value_and_grad")},
     }
 
 

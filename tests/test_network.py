@@ -13,7 +13,7 @@ from conftest import ACTIVATIONS, DTYPES, LOSSES, PAIRS, WIDTHS, error, flat, la
 from scipy.sparse import csr_matrix
 from sklearn.metrics import accuracy_score, r2_score
 
-from fastbp import SGD, Adam, BinaryCrossEntropy, CrossEntropy, Network, Sigmoid, SquaredError, Tanh, network
+from fastbp import SGD, Adam, BinaryCrossEntropy, CrossEntropy, Network, Sigmoid, SquaredError, Tanh, evaluating
 from fastbp.engine import metrics, threads
 
 every_activation = pytest.mark.parametrize("activation", ACTIVATIONS, ids=label)
@@ -554,7 +554,7 @@ def test_a_large_session_is_not_kept(monkeypatch):
     net = make_net((4, 6, 3))
     before = net.loss(X, y)
     net._spare.clear()
-    monkeypatch.setattr(network, "SPARE_BYTES", 0)
+    monkeypatch.setattr(evaluating, "SPARE_BYTES", 0)
     assert net.loss(X, y) == before
     assert net._spare == []
 

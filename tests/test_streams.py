@@ -8,7 +8,7 @@ from stream_data import BATCH, Batches, N, Samples, Sliced, mapped, network, par
 
 import fastbp
 from fastbp.streams import Source, stream
-from fastbp.streams.blocks import Epochs
+from fastbp.streams.blocks import Epochs, Orders
 
 EVERYTHING = {"optimizer": "adam", "dropout": 0.2, "l2": 0.1, "schedule": "cosine", "record_norms": True}
 
@@ -137,7 +137,7 @@ def orders(source, epochs=2, seed=5, batch=BATCH):
 
     source.begin()
     found = [[] for _ in range(epochs)]
-    for block in Epochs(source, check, batch, seed).blocks(0, epochs, 0):
+    for block in Epochs(source, check, batch, Orders(seed)).blocks(0, epochs, 0):
         assert block.first == len(found[block.epoch])
         found[block.epoch] += block.data[0][block.order].tolist()
     source.end()

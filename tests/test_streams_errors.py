@@ -285,7 +285,6 @@ X, Y = rows()
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: stream(X), ValueError, "y must be given with X"),
         (lambda: stream(X, Y[:5]), ValueError, "y has 5 rows, but X has 203"),
         (lambda: stream(X, Y, np.ones(5)), ValueError, "sample_weight has 5 rows, but X has 203"),
         (lambda: stream(X[:0], Y[:0]), ValueError, "X is empty"),
@@ -303,7 +302,7 @@ X, Y = rows()
         (lambda: stream(list, chunk_rows=3), ValueError, "chunk_rows must be left out: parts come in an order of their own"),
         (lambda: stream(stream(X, Y)), TypeError, "X is a source already"),
         (lambda: stream("nowhere", Y), FileNotFoundError, "X: there is no file or folder nowhere"),
-        (lambda: stream(list, sample_weight=Y), ValueError, "sample_weight must be left out: y is not"),
+        (lambda: stream(X, sample_weight=Y), ValueError, "sample_weight must be left out: y is not"),
         (lambda: stream(Samples([], [])), ValueError, "X is empty: it has a length of 0"),
     ],
 )

@@ -6,6 +6,7 @@ from copy import deepcopy
 from fastbp.arguments import integer
 from fastbp.engine import held_out, memory, run_state, validation
 from fastbp.engine.history import History
+from fastbp.engine.stream_reading import reading
 from fastbp.engine.supervisor import Stopping, Supervisor
 from fastbp.engine.validation import NO_WEIGHTS
 from fastbp.engine.watch import Watch, bar_of, takes_moment
@@ -17,7 +18,7 @@ def run(trainer, X, y, epochs, order, sample_weight, validation_data, resume):
     epochs = integer("epochs", epochs)
     rows, values, labels, weights = trainer._checked(X, y, sample_weight)
     targets = labels if labels.size else values
-    judged = held_out.given(net, validation_data)
+    judged = held_out.given_or_stream(net, validation_data)
     held_count = 0 if judged is not None else held_out.count_of(trainer._validation_fraction, len(rows))
     if trainer._patience is not None and judged is None and held_count == 0:
         raise ValueError("patience needs validation_data or validation_fraction")
@@ -29,11 +30,11 @@ def run(trainer, X, y, epochs, order, sample_weight, validation_data, resume):
     told, options, data = None, {}, ""
     if resume is not None or any(map(takes_moment, trainer._callbacks)):
         options = trainer._described(epochs)
-        data = run_state.fingerprint([*arrays_of(rows), targets, weights, given, *arrays_of(judged)])
+        data = held_out.fingerprint_of([*held_out.arrays_of(rows), targets, weights, given], judged)
     if resume is not None:
         told = run_state.checked(resume, options, data, net._vector.size, trainer._rng)
         trainer.load_state(resume.get("trainer"))
-    with net._turn:
+    with net._turn, reading(judged):
         running = trainer._running
         first = running.place.epochs + (running.place.first > 0)
         begun = told["begun"] if told else first
@@ -129,13 +130,6 @@ def watching(trainer, session, watch):
 def progress_of(trainer, epochs, done):
     """The progress bar of a run, if one is asked for."""
     return bar_of(epochs, done) if trainer._progress else None
-
-
-def arrays_of(rows):
-    """What rows, or samples that are held out, consist of."""
-    if isinstance(rows, held_out.HeldOut):
-        return [*arrays_of(rows.rows), rows.targets, rows.weights]
-    return [rows.values, rows.columns, rows.starts] if hasattr(rows, "columns") else [rows]
 
 
 def _rule(tol, limit, known) -> Stopping | None:

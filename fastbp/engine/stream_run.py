@@ -4,22 +4,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
-from threading import Lock
 from typing import Any
-from weakref import WeakSet
 
 from fastbp.arguments import integer
 from fastbp.engine import held_out, run_state, validation
 from fastbp.engine.history import History
-from fastbp.engine.run import arrays_of, progress_of, set_best, watch_of, watching
+from fastbp.engine.run import progress_of, set_best, watch_of, watching
 from fastbp.engine.run_state import Moment
+from fastbp.engine.stream_reading import Checks, blocks_of, reading
 from fastbp.engine.supervisor import Supervisor
 from fastbp.engine.watch import Watch, takes_moment
-from fastbp.streams import Part, Source, stream
+from fastbp.streams import Source, stream
 from fastbp.streams.ahead import ReadAhead
-from fastbp.streams.blocks import Block, Checked, Epochs
+from fastbp.streams.blocks import Block, Epochs, Orders
 
-LOCK, _in_use = Lock(), WeakSet[Source]()  # sources that are read now: each has one place in its file
 UNKNOWN = "{} needs the number of rows, which this stream tells after its first epoch only: give stream(..., n_rows=...)"
 
 
@@ -29,19 +27,21 @@ def source_of(X: Any, y: Any) -> Source | None:
         if y is not None:
             raise ValueError("y must be left out: a stream has its targets, give them to fastbp.stream")
         return X
+    if y is None and hasattr(X, "shape"):
+        raise ValueError("y must be given with X: only samples, parts and tables have targets of their own")
     return stream(X) if y is None else None
 
 
 def run_stream(trainer: Any, source: Source, epochs: Any, given: dict[str, Any], validation_data: Any, resume: Any) -> History:
     """See `Trainer.run`; `given` are the arguments that only arrays go with."""
     net, epochs = trainer.net, integer("epochs", epochs)
-    judged = held_out.given(net, validation_data)
+    judged = held_out.given_or_stream(net, validation_data)
     _refuse(trainer, source, given, judged)
     validation.finite_parameters("params", net._vector)
     told, options, data = None, {}, ""
     if resume is not None or any(map(takes_moment, trainer._callbacks)):
         options = trainer._described(epochs)
-        data = f"{source.describe()} {run_state.fingerprint(arrays_of(judged) if judged else [])}"
+        data = f"{source.describe()} {held_out.fingerprint_of([], judged)}"
     if resume is not None:
         told = run_state.checked(resume, options, data, net._vector.size, trainer._rng)
         trainer.load_state(resume.get("trainer"))
@@ -55,7 +55,7 @@ def run_stream(trainer: Any, source: Source, epochs: Any, given: dict[str, Any],
         if told and (first >= last or history.stopped_by is not None):
             set_best(net, told["best"])
             return history
-        with _opened(trainer, source, first, last, done) as (run, blocks):
+        with reading(judged), _opened(trainer, source, first, last, done) as (run, blocks):
             own = {"begun": begun, "options": options, "data": data, "split": None}
             state: Callable[[Watch], dict[str, Any]] = partial(_state, trainer, run, own)
             bar = progress_of(trainer, epochs, first - begun)
@@ -71,65 +71,19 @@ def run_stream(trainer: Any, source: Source, epochs: Any, given: dict[str, Any],
 @contextmanager
 def _opened(trainer: Any, source: Source, first: int, last: int, done: int) -> Iterator[tuple["_Run", ReadAhead[Block]]]:
     """Blocks of a source, the first of which has been read and checked; before that, nothing of the trainer is changed."""
-    with LOCK:
-        if source in _in_use:
-            raise RuntimeError("this stream is read by another fit already: wait for its end, or make another one by stream")
-        _in_use.add(source)
-    blocks, seed, drawn = None, trainer._seed, trainer._rng.bit_generator.state
-    try:
-        source.begin()
+    seed, drawn = trainer._seed, trainer._rng.bit_generator.state
+    with reading(source):
         batch = trainer._batch_size if source.n_rows is None else min(trainer._batch_size, source.n_rows)
-        rows = Epochs(source, Checks(trainer.net), batch, trainer._drawn_seed() if trainer._shuffle else None)
-        blocks = ReadAhead(rows.blocks(first, last, done), source.read_ahead, _given_back(source), trainer.halt)
-        try:
-            block = next(blocks)
-        except BaseException:
-            trainer._seed, trainer._rng.bit_generator.state = seed, drawn
-            raise
-        run = _Run(trainer, source, rows, last, block)
-        del block  # which the run lets go of
-        yield run, blocks
-    finally:
-        if blocks is not None:
-            blocks.close()
-        source.end()
-        with LOCK:
-            _in_use.discard(source)
-
-
-class Checks:
-    """The checks of a part, in the thread that reads."""
-
-    def __init__(self, net: Any) -> None:
-        self._net = net
-        self._kinds: Any = None
-
-    def __call__(self, part: Part) -> Checked:
-        """Samples, targets of the two kinds, and weights."""
-        net, where = self._net, part.where
-        if hasattr(part.X, "tocsr"):
-            raise TypeError(f"X ({where}) is a sparse matrix, which a stream does not take: give arrays")
-        rows = validation.samples(f"X ({where})", part.X, net.sizes[0], net.dtype)
-        values, labels = validation.targets(f"y ({where})", part.y, len(rows), net.sizes[-1], net.loss_function.task, net.dtype)
-        weights = validation.NO_WEIGHTS
-        if part.weights is not None:
-            weights = validation.some_weights(part.weights, len(rows), f"sample_weight ({where})")
-        kinds = getattr(part.X, "dtype", rows.dtype), len(labels) > 0, len(weights) > 0
-        if self._kinds is None:
-            self._kinds = kinds
-        for name, one, other in zip(("X", "y", "sample_weight"), self._kinds, kinds, strict=True):
-            if one != other:
-                told = [_described(name, each) for each in (other, one)]
-                raise ValueError(f"{name} ({where}) {told[0]}, but {told[1]} in the rows before: all must be alike")
-        return rows, values, labels, weights
-
-
-def _described(name: str, kind: Any) -> str:
-    if name == "X":
-        return f"is of dtype {kind}"
-    if name == "y":
-        return "holds class numbers" if kind else "holds numbers for each output"
-    return "is given" if kind else "is not given"
+        rows = Epochs(source, Checks(trainer.net), batch, Orders(trainer._drawn_seed()) if trainer._shuffle else None)
+        with blocks_of(rows, first, last, done, trainer.halt) as blocks:
+            try:
+                block = next(blocks)
+            except BaseException:
+                trainer._seed, trainer._rng.bit_generator.state = seed, drawn
+                raise
+            run = _Run(trainer, source, rows, last, block)
+            del block  # which the run lets go of
+            yield run, blocks
 
 
 class _Run:
@@ -201,10 +155,6 @@ def _state(trainer: Any, run: _Run, own: dict[str, Any], watch: Watch) -> dict[s
     return {"trainer": trainer.state(), "run": kept}
 
 
-def _given_back(source: Source) -> Callable[[Block], None]:
-    return lambda block: None if block.part is None else source.give_back(block.part)
-
-
 def _refuse(trainer: Any, source: Source, given: dict[str, Any], judged: Any) -> None:
     """Raise for what needs all rows at once, or their number where that is not known."""
     for name, value in given.items():
@@ -217,7 +167,7 @@ def _refuse(trainer: Any, source: Source, given: dict[str, Any], judged: Any) ->
     if trainer._record_score:
         raise ValueError("record_score=True needs arrays: give validation_data, or score the network after the fit")
     if trainer._validation_fraction:
-        raise ValueError("validation_fraction needs arrays: give validation_data=(X, y), which stay in memory")
+        raise ValueError("validation_fraction needs arrays: give validation_data=(X, y), or another stream")
     if trainer._patience is not None and judged is None:
         raise ValueError("patience needs validation_data")
     if source.n_rows is None:

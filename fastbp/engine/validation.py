@@ -10,6 +10,7 @@ from fastbp.engine import sparsity
 from fastbp.kernels.check import all_below, all_finite
 from fastbp.kernels.tuning import AGAIN_IN_STEP
 from fastbp.simd.kinds import OTHERS
+from fastbp.streams import Source
 
 NOTHING = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
 NO_LABELS, NO_WEIGHTS = np.empty(0, np.int64), np.empty(0, np.float64)
@@ -85,6 +86,8 @@ def numbers(name: str, value, dtype, kept=()) -> np.ndarray:
     if type(value) is np.ndarray and value.dtype == dtype and value.size and is_plain(value):
         return value  # what nearly all calls pass, told in a quarter of a microsecond
     refuse_masked(name, value)
+    if isinstance(value, Source):
+        raise TypeError(f"{name} is a stream, which is not taken here: give arrays")
     if hasattr(value, "toarray"):
         raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray()")
     try:

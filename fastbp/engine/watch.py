@@ -11,13 +11,13 @@ import numpy as np
 
 from fastbp.arguments import boolean
 from fastbp.engine import metrics
-from fastbp.engine.evaluation import Evaluation
-from fastbp.engine.held_out import HeldOut
+from fastbp.engine.held_out import HeldOut, Judge
 from fastbp.engine.history import History
 from fastbp.engine.run_state import Moment
 from fastbp.engine.supervisor import Stopping
 from fastbp.engine.training_session import TrainingSession
 from fastbp.extras import require
+from fastbp.streams import Source
 
 if TYPE_CHECKING:
     from fastbp.engine.minimize.run import Iterations
@@ -30,7 +30,7 @@ class Watch:
     session: "TrainingSession | Iterations"  # ready to train
     loss_rule: Stopping | None  # which the kernel follows
     gradient_tol: float | None
-    held_out: HeldOut | None
+    held_out: HeldOut | Source | None  # a source is being read
     held_out_rule: Stopping | None  # by their loss; the best parameters are kept
     scored: Any  # targets of the training samples, if their score is recorded
     n_threads: int | None  # for evaluations
@@ -49,14 +49,12 @@ class Watch:
         self.callbacks = tuple(sorted(self.callbacks, key=takes_moment))
         self._keep = tuple(map(takes_moment, self.callbacks))
         self.session.set_stop(self.loss_rule)
-        self.outputs = self.evaluation = None
+        self.outputs = self.judge = None
         if self.scored is not None:
             self.outputs = np.full((len(self.scored), self.net.sizes[-1]), np.nan, self.net.dtype)
             self.session.set_outputs(self.outputs)
         if self.held_out is not None:
-            rows, targets, weights = self.held_out
-            values, labels = (None, targets) if targets.ndim == 1 else (targets, None)
-            self.evaluation = Evaluation(self.net, rows, values, labels, weights, n_threads=self.n_threads)
+            self.judge = Judge(self.net, self.held_out, self.n_threads)
 
     now = staticmethod(perf_counter)  # the clock of the times that `after` is given
 
@@ -67,13 +65,14 @@ class Watch:
     def after(self, first: int, last: int, times: list[float]) -> bool:
         """Take over the epochs that a call has completed, one if `is_needed_every_epoch`; True to stop."""
         history = self.history
+        judged = None if self.judge is None else self.judge.measure()  # may fail, before anything is taken over
         self._take(first, last, times)
         if self.outputs is not None:
             history.score.append(self._score_of_epoch(self.outputs))
-        if self.evaluation is not None and self.held_out is not None:
-            history.validation_loss.append(self.evaluation.loss())
-            _, targets, weights = self.held_out
-            history.validation_score.append(self._score(self.evaluation.outputs, targets, weights if weights.size else None))
+        if judged is not None:
+            loss, score = judged
+            history.validation_loss.append(loss)
+            history.validation_score.append(score)
         history.stopped_by = self._reason(last)
         for callback, keeps in zip(self.callbacks, self._keep, strict=True):
             is_end = history.stopped_by is not None or last == self.last
@@ -97,8 +96,8 @@ class Watch:
             history.weight_norms += of_weights[:, ::2].tolist()
             history.gradient_norms += of_gradients[:, ::2].tolist()
 
-    def _score(self, outputs: Any, targets: Any, weights: Any = None) -> float:
-        return metrics.score(self.net.loss_function.task, outputs, targets, weights)
+    def _score(self, outputs: Any, targets: Any) -> float:
+        return metrics.score(self.net.loss_function.task, outputs, targets)
 
     def _score_of_epoch(self, outputs: Any) -> float:
         """Score of the training samples that were visited."""
@@ -153,8 +152,8 @@ class Watch:
 
     def close(self) -> None:
         """End the progress bar, and let the threads of evaluations go."""
-        if self.evaluation is not None:
-            self.evaluation.close()
+        if self.judge is not None:
+            self.judge.close()
         if self.bar is not None:
             self.bar.close()
 

@@ -126,12 +126,11 @@ def _made(X: Any, y: Any, sample_weight: Any, of_table: dict[str, Any], sizes: d
         )
         return parquet.Parquet(table, **of_table)
     _refuse("X is no data set of pyarrow", **of_table)
-    if y is not None:
+    if y is None:
+        _refuse("y is not", sample_weight=sample_weight)
+    if y is not None or is_file or hasattr(X, "shape"):
         _refuse("X has a length", n_rows=sizes["n_rows"])
         return arrays.Arrays(X, y, sample_weight, sizes["chunk_rows"])
-    if is_file or hasattr(X, "shape"):
-        raise ValueError("y must be given with X: only samples, parts and tables have targets of their own")
-    _refuse("y is not", sample_weight=sample_weight)
     is_sequence = hasattr(X, "__getitem__") and hasattr(X, "__len__") and not isinstance(X, list | tuple | dict | type)
     if is_sequence or hasattr(X, "__getitems__"):
         _refuse("X has a length", n_rows=sizes["n_rows"])

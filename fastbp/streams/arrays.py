@@ -6,6 +6,7 @@ cut while it is mapped ends the process instead of raising an error.
 
 import mmap
 import os
+from collections.abc import Iterator
 from math import prod
 from os import PathLike
 from pathlib import Path
@@ -154,7 +155,7 @@ class Arrays(Source):
     """`X`, `y` and weights by rows."""
 
     def __init__(self, X: Any, y: Any, sample_weight: Any, chunk_rows: int | None) -> None:
-        self._x, self._y = _field("X", X), _field("y", y)
+        self._x, self._y = _field("X", X), None if y is None else _field("y", y)
         self._weights = None if sample_weight is None else _field("sample_weight", sample_weight)
         self._fields = [field for field in (self._x, self._y, self._weights) if field is not None]
         self.n_rows = self._x.shape[0]
@@ -200,7 +201,18 @@ class Arrays(Source):
         return self._part([field.take(rows) for field in self._fields], name)
 
     def _part(self, arrays: list[np.ndarray], name: str) -> Part:
-        return Part(arrays[0], arrays[1], arrays[2] if self._weights is not None else None, name)
+        X, y, weights, *_ = *arrays, None, None
+        return Part(X, y, weights, name)
+
+    def targets(self) -> Iterator[tuple[Any, str]]:
+        """Of `y` alone."""
+        size, field = max(1, BLOCK_BYTES // 64), self._y
+        for first in range(0, self._x.shape[0], size):
+            last = min(first + size, self._x.shape[0])
+            found = None if field is None else field.read([(first, last)])
+            yield found, where("y" if field is None else field.name, first, last)
+            if field is not None:
+                field.give_back(found)
 
     def give_back(self, part: Part) -> None:
         """Let files be read into its memory."""

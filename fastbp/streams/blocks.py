@@ -1,6 +1,7 @@
 """Blocks of whole mini-batches, in the order of an epoch."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +31,26 @@ class Block(NamedTuple):
         return self.first + len(self.order)
 
 
+class Orders:
+    """Orders of a shuffled stream: functions of a seed, the epoch and the place in it.
+
+    Parameters
+    ----------
+    seed : int
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def over_all(self, count: int, epoch: int) -> np.ndarray:
+        """Of so many rows, chunks or row groups, all there are."""
+        return drawn(count, self.seed, epoch)
+
+    def within(self, count: int, epoch: int, number: int) -> np.ndarray:
+        """Of the rows of a block, the one of that number."""
+        return drawn(count, seed_of_block(self.seed, epoch, number), 0)
+
+
 class Epochs:
     """Blocks of the epochs range(first, last), one after another.
 
@@ -40,12 +61,12 @@ class Epochs:
         Takes a `Part`, gives `Checked`, or raises.
     batch : int
         Samples of a mini-batch.
-    seed : int or None
-        Of the orders; None: rows keep theirs.
+    orders : Orders, optional
+        Without, rows keep theirs.
     """
 
-    def __init__(self, source: Source, check: Check, batch: int, seed: int | None) -> None:
-        self.source, self.check, self.batch, self.seed = source, check, batch, seed
+    def __init__(self, source: Source, check: Check, batch: int, orders: Orders | None) -> None:
+        self.source, self.check, self.batch, self.orders = source, check, batch, orders
         self.n_rows = source.n_rows  # or, after the first epoch, as many as there were in it
 
     def blocks(self, first: int, last: int, done: int) -> Iterator[Block]:
@@ -63,8 +84,8 @@ class Epochs:
             raise TypeError(f"{type(source).__name__} must set n_rows and row_bytes, as it has chunk_rows")
         size = source.block_of(self.batch, row_bytes)
         chunks = None
-        if self.seed is not None:
-            chunks = _Chunks(n_rows, chunk_rows, drawn(-(-n_rows // chunk_rows), self.seed, epoch))
+        if self.orders is not None:
+            chunks = _Chunks(n_rows, chunk_rows, self.orders.over_all(-(-n_rows // chunk_rows), epoch))
         for begin in range(done, n_rows, size):
             # as an expression, so that nothing here holds a block while the next one is read
             yield self._block_of(chunks, epoch, begin, min(begin + size, n_rows), begin // size)
@@ -73,13 +94,13 @@ class Epochs:
         """The rows at the places from `begin` to before `end` of an epoch."""
         order = rows_in_order(end - begin)
         part: Part | None
-        if chunks is None:
+        if chunks is None or self.orders is None:
             data, part = self._read([(begin, end)])
         elif chunks.size == 1:
             data, part = self._take(chunks.order[begin:end])
         else:
             data, part = self._read(chunks.spans(begin, end))
-            order = drawn(end - begin, seed_of_block(self.seed, epoch, number), 0)
+            order = self.orders.within(end - begin, epoch, number)
         if (
             part is not None and isinstance(part.X, np.ndarray) and not np.may_share_memory(part.X, data[0])
         ):  # it has been converted
@@ -109,7 +130,7 @@ class Epochs:
     # --- parts that come one after another ---------------------------------------------------------------------------------
 
     def _sequential(self, epoch: int, done: int) -> Iterator[Block]:
-        order = None if self.seed is None else self._order_of_parts(epoch)
+        order = None if self.orders is None else partial(self.orders.over_all, epoch=epoch)
         filling, count, first, room = None, 0, done, 0
         parts = self.source.parts(epoch, order)
         try:
@@ -145,11 +166,6 @@ class Epochs:
     def _origin(self) -> str:
         return "n_rows" if self.source.n_rows is not None else "the first epoch"
 
-    def _order_of_parts(self, epoch: int) -> Callable[[int], np.ndarray]:
-        seed = self.seed
-        assert seed is not None
-        return lambda count: drawn(count, seed, epoch)
-
     def _beyond(self, parts: Iterator[Part], done: int) -> Iterator[tuple[Part, Checked]]:
         """Parts that have rows, checked, without the first `done` rows."""
         passed = 0
@@ -165,8 +181,8 @@ class Epochs:
 
     def _block(self, filling: Any, count: int, epoch: int, first: int, room: int, *, is_last: bool) -> Block:
         order = rows_in_order(count)
-        if self.seed is not None:
-            order = drawn(count, seed_of_block(self.seed, epoch, first // room), 0)
+        if self.orders is not None:
+            order = self.orders.within(count, epoch, first // room)
         data = tuple(values[:count] if len(values) else values for values in filling)
         return Block(data, order, epoch, first, is_last, None)
 
@@ -208,9 +224,9 @@ def rows_in_order(count: int) -> np.ndarray:
     return np.arange(count, dtype=np.int32)
 
 
-def seed_of_block(seed: int | None, epoch: int, number: int) -> int:
+def seed_of_block(seed: int, epoch: int, number: int) -> int:
     """Of the order within a block, a number below 2^63."""
-    return int(np.random.SeedSequence([seed or 0, epoch, number]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    return int(np.random.SeedSequence([seed, epoch, number]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _like(data: Checked, room: int) -> list[np.ndarray]:

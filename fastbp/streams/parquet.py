@@ -27,12 +27,12 @@ class Parquet(Source):
 
     def __init__(self, dataset: Any, columns: Any, target: Any, weight: Any) -> None:
         names = dataset.schema.names
-        if target is None:
+        if target is None and (columns is None or weight is not None):  # with columns, it is to be predicted
             raise ValueError(f"target must name the column, or columns, of targets; there are {', '.join(names[:20])}")
-        self._target = [target] if isinstance(target, str) else list(target)
+        self._target = [] if target is None else [target] if isinstance(target, str) else list(target)
         self._is_flat, self._weight = isinstance(target, str), weight
         own = [*self._target, *([weight] if weight is not None else [])]
-        self._columns = [name for name in names if name not in own] if columns is None else list(columns)
+        self.names = self._columns = [name for name in names if name not in own] if columns is None else list(columns)
         for argument, wanted in (("columns", self._columns), ("target", self._target), ("weight", own[len(self._target) :])):
             for name in wanted:
                 if name not in names:
@@ -43,7 +43,8 @@ class Parquet(Source):
         types = require("pyarrow", "a stream of tables").types
         for name in [*self._columns, *own]:
             kind = dataset.schema.field(name).type
-            if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+            is_label = name in self._target and (types.is_string(kind) or types.is_large_string(kind) or types.is_dictionary(kind))
+            if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or is_label):
                 raise ValueError(f"column {name!r} must hold numbers, got {kind}: encode it first, or leave it out of columns")
         self._dtype = np.result_type(*{np.dtype(dataset.schema.field(name).type.to_pandas_dtype()) for name in self._columns})
         self._groups: list[Any] = []
@@ -62,32 +63,43 @@ class Parquet(Source):
     def parts(self, epoch: int, order: Any) -> Iterator[Part]:
         """Row groups, in their order or in one that is drawn."""
         count = len(self._groups)
-        rows = max(1, (self.block_rows or BLOCK_BYTES // self._row_bytes) // 4)
         needed = list(dict.fromkeys([*self._columns, *self._target, *([self._weight] if self._weight else [])]))
         for number in range(count) if order is None else order(count).tolist():
-            fragment, group = self._groups[number]
-            name = (
-                f"row group {group} of {Path(str(fragment.path)).name}" if getattr(fragment, "path", "") else f"fragment {number}"
+            for batch, name in self._batches(number, needed):
+                yield self._part(batch, name)
+
+    def targets(self) -> Iterator[tuple[Any, str]]:
+        """Of their columns alone."""
+        for number in range(len(self._groups)):
+            for batch, name in self._batches(number, self._target):
+                yield self._targets(batch, name), name
+
+    def _batches(self, number: int, columns: list[str]) -> Iterator[tuple[Any, str]]:
+        """A row group in parts, and what errors call them."""
+        fragment, group = self._groups[number]
+        name = f"row group {group} of {Path(str(fragment.path)).name}" if getattr(fragment, "path", "") else f"fragment {number}"
+        rows, first = max(1, (self.block_rows or BLOCK_BYTES // self._row_bytes) // 4), 0
+        try:
+            batches = fragment.to_batches(
+                schema=self._dataset.schema, columns=columns, batch_size=rows, use_threads=False, batch_readahead=1
             )
-            first = 0
-            try:
-                batches = fragment.to_batches(
-                    schema=self._dataset.schema, columns=needed, batch_size=rows, use_threads=False, batch_readahead=1
-                )
-                for batch in batches:
-                    if batch.num_rows:
-                        yield self._part(batch, f"rows {first} to {first + batch.num_rows - 1} of {name}")
-                        first += batch.num_rows
-            except OSError as error:  # pyarrow's errors of damaged files are of these and of ValueError
-                raise ValueError(f"{name} cannot be read: {error}") from error
+            for batch in batches:
+                if batch.num_rows:
+                    yield batch, f"rows {first} to {first + batch.num_rows - 1} of {name}"
+                    first += batch.num_rows
+        except OSError as error:  # pyarrow's errors of damaged files are of these and of ValueError
+            raise ValueError(f"{name} cannot be read: {error}") from error
 
     def _part(self, batch: Any, name: str) -> Part:
         X = np.empty((batch.num_rows, len(self._columns)), self._dtype)
         for k, column in enumerate(self._columns):
             X[:, k] = _numbers(batch, column, name)
-        y = np.column_stack([_numbers(batch, column, name) for column in self._target])
         weights = None if self._weight is None else _numbers(batch, self._weight, name)
-        return Part(X, y[:, 0] if self._is_flat else y, weights, name)
+        return Part(X, self._targets(batch, name) if self._target else None, weights, name)
+
+    def _targets(self, batch: Any, name: str) -> np.ndarray:
+        y = np.column_stack([_numbers(batch, column, name) for column in self._target])
+        return y[:, 0] if self._is_flat else y
 
     def describe(self) -> str:
         """With the columns."""

@@ -23,7 +23,7 @@ class Part(NamedTuple):
     """
 
     X: Any
-    y: Any
+    y: Any  # or None: they can be predicted, and not be trained on
     weights: Any  # or None
     where: str  # what errors call them, as "rows 0 to 99 of X.npy"
 
@@ -46,6 +46,8 @@ class Source:
         Rows of a block that were asked for.
     read_ahead : int
         Blocks that are read while one is in use.
+    names : list of str or None
+        Of the columns of `X`, where they have some.
 
     Examples
     --------
@@ -67,6 +69,7 @@ class Source:
     row_bytes: int | None = None
     block_rows: int | None = None
     read_ahead: int = 1
+    names: list[str] | None = None
 
     def begin(self) -> None:
         """A training begins: what is read from now on must not change before its end."""
@@ -104,6 +107,26 @@ class Source:
             ``order(count)`` draws a permutation for this epoch, an array of int; None: the rows are not to be shuffled.
         """
         raise NotImplementedError
+
+    def look(self) -> Part:
+        """Some rows, one at least, by which widths and dtypes are told. They come again in the epoch that is read next."""
+        if self.chunk_rows:
+            return self.read([(0, 1)])
+        part = next((part for part in self.parts(0, None) if len(part.X)), None)
+        if part is None:
+            raise ValueError("X gave no rows: give at least one part that is not empty")
+        return part
+
+    def targets(self) -> Iterator[tuple[Any, str]]:
+        """All targets, in parts, each with what errors call it; inputs are read where targets are not without them."""
+        if not self.chunk_rows or self.n_rows is None:
+            yield from ((part.y, part.where) for part in self.parts(0, None))
+            return
+        size = self.block_of(1, self.row_bytes or 1)
+        for first in range(0, self.n_rows, size):
+            part = self.read([(first, min(first + size, self.n_rows))])
+            yield part.y, part.where
+            self.give_back(part)
 
     def give_back(self, part: Part) -> None:
         """Nobody needs the arrays of a part any more, which `read` or `take` gave.

@@ -1,0 +1,117 @@
+"""Blocks of a stream for whoever computes with them: one reader at a time, and the checks of a part."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from threading import Event, Lock
+from typing import Any
+from weakref import WeakSet
+
+from fastbp.engine import validation
+from fastbp.streams import Part, Source
+from fastbp.streams.ahead import ReadAhead
+from fastbp.streams.blocks import Block, Checked, Epochs
+
+LOCK, _in_use = Lock(), WeakSet[Source]()  # sources that are read now: each has one place in its file
+
+
+@contextmanager
+def reading(source: Any) -> Iterator[None]:
+    """Have a source for oneself, if it is one, from its `begin` to its `end`."""
+    if not isinstance(source, Source):
+        yield
+        return
+    with LOCK:
+        if source in _in_use:
+            raise RuntimeError(
+                "this stream is read by another fit already, or is both that of the samples and that of validation_data: wait for"
+                " its end, or make another one by stream"
+            )
+        _in_use.add(source)
+    try:
+        source.begin()
+        yield
+    finally:
+        source.end()
+        with LOCK:
+            _in_use.discard(source)
+
+
+@contextmanager
+def blocks_of(rows: Epochs, first: int, last: int, done: int = 0, halt: Event | None = None) -> Iterator[ReadAhead[Block]]:
+    """Blocks of some epochs of a source that is being read, without the first `done` rows, and a thread that reads ahead."""
+    source = rows.source
+    with ExitStack() as stack:
+        blocks = ReadAhead(rows.blocks(first, last, done), source.read_ahead, lambda block: _give_back(source, block), halt)
+        stack.callback(blocks.close)
+        yield blocks
+
+
+def _give_back(source: Source, block: Block) -> None:
+    if block.part is not None:
+        source.give_back(block.part)
+
+
+class Checks:
+    """The checks of a part, in the thread that reads.
+
+    Parameters
+    ----------
+    net : Network
+    """
+
+    def __init__(self, net: Any) -> None:
+        self.net = net
+        self._kinds: Any = None
+
+    def __call__(self, part: Part) -> Checked:
+        """Samples, targets of the two kinds, and weights."""
+        net, where = self.net, part.where
+        if hasattr(part.X, "tocsr"):
+            raise TypeError(f"X ({where}) is a sparse matrix, which a stream does not take: give arrays")
+        rows = validation.samples(f"X ({where})", part.X, net.sizes[0], net.dtype)
+        values, labels = self.targets(part, len(rows))
+        weights = validation.NO_WEIGHTS
+        if part.weights is not None:
+            weights = validation.some_weights(part.weights, len(rows), f"sample_weight ({where})")
+        kinds = getattr(part.X, "dtype", rows.dtype), len(labels) > 0, len(weights) > 0
+        if self._kinds is None:
+            self._kinds = kinds
+        for name, one, other in zip(("X", "y", "sample_weight"), self._kinds, kinds, strict=True):
+            if one != other:
+                told = [_described(name, each) for each in (other, one)]
+                raise ValueError(f"{name} ({where}) {told[0]}, but {told[1]} in the rows before: all must be alike")
+        return rows, values, labels, weights
+
+    def targets(self, part: Part, count: int) -> tuple[Any, Any]:
+        """Numbers, or class numbers; the other of the two is empty.
+
+        Parameters
+        ----------
+        part : Part
+        count : int
+            Of its rows.
+        """
+        net = self.net
+        if part.y is None:
+            raise ValueError(f"y must be given with X ({part.where}): make the stream of X and y")
+        return validation.targets(f"y ({part.where})", part.y, count, net.sizes[-1], net.loss_function.task, net.dtype)
+
+
+class ChecksOfInputs(Checks):
+    """The same, where targets are not looked at."""
+
+    def __call__(self, part: Part) -> Checked:
+        """Samples alone."""
+        return super().__call__(part._replace(weights=None))
+
+    def targets(self, part: Part, count: int) -> tuple[Any, Any]:
+        """None."""
+        return validation.NOTHING[self.net.dtype], validation.NO_LABELS
+
+
+def _described(name: str, kind: Any) -> str:
+    if name == "X":
+        return f"is of dtype {kind}"
+    if name == "y":
+        return "holds class numbers" if kind else "holds numbers for each output"
+    return "is given" if kind else "is not given"
