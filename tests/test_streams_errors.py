@@ -388,11 +388,6 @@ def test_the_generator_stays_where_the_first_block_is_at_fault():
     assert net.rng.bit_generator.state != before
 
 
-def test_estimators_say_what_takes_a_stream():
-    with pytest.raises(TypeError, match=r"X is a stream, which Network.fit takes, and no estimator: give partial_fit"):
-        fastbp.MLPClassifier((3,)).fit(stream(X, Y), Y)
-
-
 def test_tables_without_targets_are_no_samples():
     import pandas
 

@@ -81,13 +81,18 @@ def refuse_masked(name: str, value) -> None:
         raise ValueError(f"{name} is a masked array, whose mask would be ignored; fill it first, e.g. with {name}.filled()")
 
 
+def refuse_stream(name: str, value) -> None:
+    """Raise for a stream, where all samples are needed at once."""
+    if isinstance(value, Source):
+        raise TypeError(f"{name} is a stream, which is not taken here: give arrays")
+
+
 def numbers(name: str, value, dtype, kept=()) -> np.ndarray:
     """`value` as a C-contiguous array of finite numbers of a dtype, or its own if that is `kept`; not copied where it is one."""
     if type(value) is np.ndarray and value.dtype == dtype and value.size and is_plain(value):
         return value  # what nearly all calls pass, told in a quarter of a microsecond
     refuse_masked(name, value)
-    if isinstance(value, Source):
-        raise TypeError(f"{name} is a stream, which is not taken here: give arrays")
+    refuse_stream(name, value)
     if hasattr(value, "toarray"):
         raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray()")
     try:

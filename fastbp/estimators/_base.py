@@ -4,6 +4,7 @@ from copy import deepcopy
 from functools import partial
 from itertools import chain, pairwise
 from operator import is_
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, is_regressor
@@ -12,11 +13,13 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastbp import optimizers
+from fastbp.engine.held_out import naming
 from fastbp.engine.history import History
 from fastbp.engine.session import rows_upto
+from fastbp.engine.stream_reading import reading
 from fastbp.engine.turn import Turn
 from fastbp.engine.validation import finite_parameters, numbers
-from fastbp.estimators import _checks, _parameters
+from fastbp.estimators import _checks, _parameters, _streams
 from fastbp.estimators._callbacks import Support, Tasks
 from fastbp.estimators._conversion import Conversion
 from fastbp.estimators._export import Export
@@ -26,6 +29,7 @@ from fastbp.estimators._minimizers import prepare_all
 from fastbp.estimators._stochastic import prepare_stochastic
 from fastbp.estimators._training_data import TrainingData
 from fastbp.network import Network
+from fastbp.streams import Source
 
 COUNTED = ("history_", "loss_curve_", "_no_improvement_count", "best_loss_", "validation_scores_", "best_validation_score_")
 PENDING = ("_network", "_views", "_turn")  # attributes that are made again when they are missing
@@ -142,7 +146,9 @@ class MultilayerPerceptron(Inspection, Conversion, Export, Support, BaseEstimato
 
         Instead, ``later(net, data, validation)`` is called, if it is given.
         """
-        with self.__dict__.setdefault("_turn", Turn("estimator")):
+        if classes is not None and not incremental and not isinstance(X, Source):
+            raise ValueError("classes must be left out: those of arrays are found in y.")
+        with self.__dict__.setdefault("_turn", Turn("estimator")), reading(X), reading(held_out[0]):
             hidden = _parameters.hidden_sizes(self.hidden_layer_sizes)
             _parameters.check_finite(self)
             first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
@@ -154,15 +160,22 @@ class MultilayerPerceptron(Inspection, Conversion, Export, Support, BaseEstimato
             rng = None if is_known else check_random_state(self.random_state)
             drawn = rng.get_state(legacy=False) if rng is self.random_state and (first or self.early_stopping) else None
             try:
-                if incremental:
+                if incremental and not isinstance(X, Source):
                     self._begin_partial_fit(y, classes)
-                rows, targets, sample_weight = self._validated(X, y, sample_weight, first, incremental)
-                with _checks.Blamed("y"):
-                    matrix = self._encode(targets, incremental)
-                sample_weight = self._weigh_classes(targets, sample_weight, incremental)
+                data: Any
+                if isinstance(X, Source):
+                    rng = check_random_state(self.random_state) if rng is None else rng
+                    data = _streams.Given(self, X, y, sample_weight, incremental, classes, first)
+                    rows, matrix = data.rows, data.matrix
+                else:
+                    rows, targets, sample_weight = self._validated(X, y, sample_weight, first, incremental)
+                    with _checks.Blamed("y"):
+                        matrix = self._encode(targets, incremental)
+                    sample_weight = self._weigh_classes(targets, sample_weight, incremental)
                 net = self._begin(first, hidden, rows, matrix, rng)
                 init = self._first_parameters(net, *init)
-                data = self._data(net, rows, matrix, sample_weight)
+                if not isinstance(X, Source):
+                    data = self._data(net, rows, matrix, sample_weight)
                 validation = self._given_held_out(net, *held_out)
                 if later is not None:
                     train = partial(later, net, data, validation)
@@ -189,6 +202,8 @@ class MultilayerPerceptron(Inspection, Conversion, Export, Support, BaseEstimato
 
     def _training(self, net, data, validation, rng, tasks, incremental, extra):
         """The function that trains by the solver."""
+        if isinstance(data, _streams.Given):
+            return _streams.prepare_stream(self, net, data, validation, rng, tasks, incremental, extra)
         if _parameters.takes_all(self):
             return prepare_all(self, net, data, validation, tasks)
         return prepare_stochastic(self, net, data, validation, rng, tasks, incremental, extra)
@@ -198,6 +213,10 @@ class MultilayerPerceptron(Inspection, Conversion, Export, Support, BaseEstimato
 
     def _score(self, measure, X, y, sample_weight) -> float:
         """What a measure of scikit-learn says of the predictions for X; y is looked at as `fit` does."""
+        if isinstance(X, Source):
+            if y is not None or sample_weight is not None:
+                raise ValueError("y and sample_weight must be left out for a stream, which has its own: give them to stream.")
+            return _streams.score_of(self, X)
         predictions = self.predict(X)
         _checks.refuse_misleading("y", y)
         y, sample_weight = self._checked_targets("y", y), _checks.weights(sample_weight, predictions)
@@ -305,6 +324,11 @@ class MultilayerPerceptron(Inspection, Conversion, Export, Support, BaseEstimato
         """What the user gave to validate by."""
         if X_val is None and y_val is None:
             return None
+        if isinstance(X_val, Source):
+            if y_val is not None:
+                raise ValueError("y_val must be left out: X_val is a stream, which has its targets.")
+            with naming("X_val"):
+                return _streams.HeldOutStream(self, net, X_val)
         if X_val is None or y_val is None:
             raise ValueError("X_val and y_val go together: give both, or none.")
         rows, targets = self._validate_X_y(X_val, y_val, reset=False, names=("X_val", "y_val"))
@@ -334,6 +358,8 @@ class MultilayerPerceptron(Inspection, Conversion, Export, Support, BaseEstimato
     def _outputs(self, X) -> np.ndarray:
         """Outputs of the network (n_samples, n_outputs_)."""
         self._require_fitted()
+        if isinstance(X, Source):
+            return _streams.outputs_of(self, X, lambda one, rows: one._outputs(rows))
         net = self._net()
         rows, dtype = _checks.rows(self, X, net.dtype, net.sizes[0])
         return net._outputs(rows, self.n_threads).astype(dtype, copy=False)

@@ -19,7 +19,9 @@ def refuse_misleading(name: str, value) -> None:
     if type(value) is np.ndarray and value.ndim > 0 and value.dtype.kind in "fiub":
         return
     if isinstance(value, Source):
-        raise TypeError(f"{name} is a stream, which Network.fit takes, and no estimator: give partial_fit one block after another")
+        raise TypeError(
+            f"{name} is a stream, which is not taken here: give arrays, or X alone as a stream to fit, predict or score"
+        )
     refuse_masked(name, value.data if sparse.issparse(value) and hasattr(value, "data") else value)
     if name.startswith("y") and value is not None and _is_no_sequence(value):
         raise ValueError(f"{name} must be a sequence or array with the targets of the samples, got {value!r}")

@@ -14,8 +14,10 @@ from fastbp.engine.turn import Turn
 from fastbp.estimators import _checks, _parameters
 from fastbp.estimators._base import MultilayerPerceptron
 from fastbp.estimators._stochastic import warn_of_limit
+from fastbp.estimators._streams import outputs_of
 from fastbp.estimators._together import Samples, train
 from fastbp.networks import GENERATOR_BYTES, Networks
+from fastbp.streams import Source
 
 MOST_OUTPUTS = 1 << 22  # numbers, of all networks for the rows that are predicted at a time
 SEEDS = 2**31 - 1
@@ -42,6 +44,10 @@ class Ensemble(MultilayerPerceptron):
             for name in ("networks_", "histories_"):
                 self.__dict__.pop(name, None)
             return self
+        if isinstance(X, Source):
+            raise ValueError(
+                "n_networks above 1 needs arrays: the networks of an ensemble are trained together, on samples that stay."
+            )
         self._refuse(init)
         with self.__dict__.setdefault("_turn", Turn("estimator")):
             rng = check_random_state(self.random_state)
@@ -114,6 +120,8 @@ class Ensemble(MultilayerPerceptron):
     def _of_members(self, X, summary: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """A summary (n_samples, ...) of the members' outputs (n_networks, n_samples, n_outputs)."""
         check_is_fitted(self)
+        if isinstance(X, Source):
+            return outputs_of(self, X, lambda one, rows: one._of_members(rows, summary))
         nets = self.networks_
         net = nets[0]
         rows, dtype = _checks.rows(self, X, net.dtype, net.sizes[0])

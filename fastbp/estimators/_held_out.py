@@ -38,7 +38,7 @@ class HeldOut:
             return loss, self.measure(self.evaluation.outputs, known, self.weights)
         weights = {} if self.weights is None else {"sample_weight": self.weights}
         X = data.X.matrix if type(data.X) is CompressedRows else data.X
-        return loss, float(self.scorer(_without_names(estimator), X, self.targets, **weights))
+        return loss, float(self.scorer(without_names(estimator), X, self.targets, **weights))
 
     def close(self):
         """Let the threads go."""
@@ -46,7 +46,7 @@ class HeldOut:
             self.evaluation.close()
 
 
-def _without_names(estimator):
+def without_names(estimator):
     """The estimator, but it does not warn that arrays have no column names."""
     if not hasattr(estimator, "feature_names_in_"):
         return estimator

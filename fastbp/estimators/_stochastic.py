@@ -1,12 +1,15 @@
 """Training by mini-batches: scikit-learn's order of random draws and rules of stopping, around kernel calls of many epochs."""
 
 import warnings
+from collections.abc import Callable
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastbp.engine import sparsity
+from fastbp.engine.evaluation import Evaluation
 from fastbp.engine.regularization import drops_inputs
 from fastbp.engine.rule import RunningRule
 from fastbp.engine.session import rows_upto
@@ -66,7 +69,9 @@ def warn_of_limit(estimator, stacklevel):
 
 
 def clipped_batch_size(value, n_samples) -> int:
-    """``batch_size`` as a number that is at most that of the samples."""
+    """``batch_size`` as a number that is at most that of the samples, if that is known, and not None."""
+    if n_samples is None:
+        return int(value)
     if isinstance(value, str):
         return min(200, n_samples)
     if value > n_samples:
@@ -74,22 +79,30 @@ def clipped_batch_size(value, n_samples) -> int:
     return int(np.clip(value, 1, n_samples))
 
 
-class StochasticFit:
-    """One call of fit, or of partial_fit."""
+class Fit:
+    """One call of fit, or of partial_fit: its epochs, what is told of them, and what ends it.
 
-    def __init__(self, estimator, net, session, data, rows, held_out, rng, tasks, incremental):
-        self.estimator, self.net, self.session, self.data = estimator, net, session, data
-        self.rows, self.held_out, self.rng, self.tasks, self.incremental = rows, held_out, rng, tasks, incremental
+    A subclass says how samples come: in `_give_data`, before training, and in `_epochs`.
+    """
+
+    _give_data: Callable[[], None]
+    _epochs: Callable[[int], bool]  # trains so many epochs; True to stop
+    _steps: Callable[[], int]  # of an epoch
+    _rooms: Callable[[], int]  # epochs for which there are rates, and a record
+    _set_rates: Callable[[], None]
+    _evaluation: Callable[[], Evaluation]  # of samples, for a last look
+    rows_of_epoch: Any  # how many
+    together = 1  # epochs in one call of `_epochs`
+    count: int  # epochs that `_epochs` goes up to
+    taken: int  # epochs that have been taken over
+
+    def __init__(self, estimator, net, session, held_out, rng, tasks, incremental):
+        self.estimator, self.net, self.session = estimator, net, session
+        self.held_out, self.rng, self.tasks, self.incremental = held_out, rng, tasks, incremental
         self.optimizer = estimator._optimizer
         self.early_stopping = estimator.early_stopping
         self.max_iter = 1 if incremental else estimator.max_iter
-        self.each = bool(estimator.verbose or held_out is not None or tasks.is_watched)
-        self.together = min(EPOCHS_TOGETHER, self.max_iter, max(1, ORDER_NUMBERS // len(rows)))
-        self.orders = np.empty((self.together if estimator.shuffle else 1, len(rows)), np.int32)
-        self.orders[0] = rows
         self.schedule = schedule(estimator)
-        # drawn where it is needed only: the random numbers of the defaults are scikit-learn's
-        self.seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64)) if session.extra.dropout else 0
 
     def run(self):
         """All epochs, or until a rule or the user stops."""
@@ -118,15 +131,14 @@ class StochasticFit:
 
     def _prepare(self):
         estimator, session = self.estimator, self.session
-        self.data.give(session, self.orders)
-        session.set_order(False, self.orders.shape[1] if estimator.shuffle else 0)
+        self._give_data()
         # rules that decay weights, as AdamW, take alpha for that
         session.set_penalty(0.0 if self.optimizer.rule.decays else estimator.alpha, session.extra.l1, per_batch=True)
         session.set_report(*report(self.net))
-        self.steps = -(-len(self.rows) // session.batch)
+        self.steps = self._steps()
         is_per_step = self.schedule is not None and self.schedule.per_step
-        session.set_rates(np.empty((self.together, self.steps if is_per_step else 1)))
-        session.set_record(self.together)
+        session.set_rates(np.empty((self._rooms(), self.steps if is_per_step else 1)))
+        session.set_record(self._rooms())
         self._begin_rule()
         self.supervisor = Supervisor(session)
 
@@ -138,34 +150,9 @@ class StochasticFit:
         self.rule = Stopping(estimator.tol, limit, best, estimator._no_improvement_count, strict=False)
         self.session.set_stop(None if self.early_stopping else self.rule)
 
-    def _epochs(self, count) -> bool:
-        """Up to `count` more epochs; True to stop."""
-        state = None
-        if self.rng is None:
-            self.orders[0] = order_of_seed(self.estimator.random_state, len(self.rows)) if self.estimator.shuffle else self.rows
-        else:
-            # what is drawn for epochs that are not begun is taken back; to keep a state takes longer than a small `partial_fit`
-            state, order = self.rng.get_state() if self.together > 1 else None, self.rows.copy()
-            if self.estimator.shuffle:
-                draw_orders(self.rng, self.rows, self.orders[:count])
-        # masks are a function of the seed and the epoch in this call: the samples seen so far make another seed of one random_state
-        self.session.begin((self.seed + int(self.estimator.t_)) % (1 << 63))
-        self.count, self.taken = count, 0
-        try:
-            self._set_rates()
-            self.tasks.begin_epoch()
-            return self.supervisor.run(count, self._after, each=self.each)
-        finally:
-            self._take()  # also what was complete before an interruption or a divergence
-            if self.estimator.shuffle and self.taken < count and state is not None:
-                self.rng.set_state(state)
-                self.rows = order
-                draw_orders(self.rng, self.rows, self.orders[: self.taken])
-
-    def _set_rates(self):
+    def _fill_rates(self, rates):
         """Learning rates of the epochs to come."""
-        estimator, optimizer, first = self.estimator, self.optimizer, self.taken
-        rates = self.session.rates.reshape(self.together, -1)[first : self.count]
+        estimator, optimizer = self.estimator, self.optimizer
         if self.schedule is not None:
             init, start = float(estimator.learning_rate_init), optimizer.place.epochs
             rates[:] = self.schedule.rates(init, estimator.max_iter, self.steps, start, start + len(rates))
@@ -173,7 +160,7 @@ class StochasticFit:
         rates[:] = optimizer.learning_rate
         if self._is_scheduled("invscaling"):
             for k in range(1, len(rates)):
-                rates[k] = self._inverse_scaling(estimator.t_ + k * len(self.rows))
+                rates[k] = self._inverse_scaling(estimator.t_ + k * self.rows_of_epoch)
 
     def _is_scheduled(self, name) -> bool:
         return bool(self.estimator.solver == "sgd" and self.estimator.learning_rate == name)
@@ -197,7 +184,7 @@ class StochasticFit:
         estimator.history_.time += [time - self.start for time in times or [perf_counter()] * count]
         estimator.n_iter_ += count
         self.optimizer.place.epochs += count
-        estimator.t_ += count * len(self.rows)
+        estimator.t_ += count * self.rows_of_epoch
         if self._is_scheduled("invscaling"):
             self.optimizer.learning_rate = self._inverse_scaling(estimator.t_)
         if not self.early_stopping:
@@ -285,7 +272,7 @@ class StochasticFit:
         is_finite = self.session.has_finite_parameters()
         if not estimator.loss_curve_ or (is_finite and estimator.loss_ < HOPELESS and np.abs(net.params).max() < LARGE):
             return
-        evaluation, last_params = self.data.evaluation(net), net.params.copy()
+        evaluation, last_params = self._evaluation(), net.params.copy()
         net.params[:] = first_params
         rate = self.optimizer.learning_rate
         if not is_finite:
@@ -304,3 +291,61 @@ class StochasticFit:
             raise DivergenceError(estimator.n_iter_ - 1, rate, message + advice)
         kept = f" The weights of the best epoch are kept, with a loss of {now:.3g}."
         warnings.warn(message + kept + advice, ConvergenceWarning, stacklevel=5)
+
+
+class StochasticFit(Fit):
+    """One on arrays, of which kernels train many epochs in a call."""
+
+    def __init__(self, estimator, net, session, data, rows, held_out, rng, tasks, incremental):
+        super().__init__(estimator, net, session, held_out, rng, tasks, incremental)
+        self.data, self.rows = data, rows
+        self.each = bool(estimator.verbose or held_out is not None or tasks.is_watched)
+        self.together = min(EPOCHS_TOGETHER, self.max_iter, max(1, ORDER_NUMBERS // len(rows)))
+        self.orders = np.empty((self.together if estimator.shuffle else 1, len(rows)), np.int32)
+        self.orders[0] = rows
+        # drawn where it is needed only: the random numbers of the defaults are scikit-learn's
+        self.seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64)) if session.extra.dropout else 0
+
+    @property
+    def rows_of_epoch(self):
+        return len(self.rows)
+
+    def _give_data(self):
+        self.data.give(self.session, self.orders)
+        self.session.set_order(False, self.orders.shape[1] if self.estimator.shuffle else 0)
+
+    def _steps(self):
+        return -(-len(self.rows) // self.session.batch)
+
+    def _rooms(self):
+        return self.together
+
+    def _set_rates(self):
+        self._fill_rates(self.session.rates.reshape(self.together, -1)[self.taken : self.count])
+
+    def _evaluation(self):
+        return self.data.evaluation(self.net)
+
+    def _epochs(self, count) -> bool:
+        """Up to `count` more epochs; True to stop."""
+        state = None
+        if self.rng is None:
+            self.orders[0] = order_of_seed(self.estimator.random_state, len(self.rows)) if self.estimator.shuffle else self.rows
+        else:
+            # what is drawn for epochs that are not begun is taken back; to keep a state takes longer than a small `partial_fit`
+            state, order = self.rng.get_state() if self.together > 1 else None, self.rows.copy()
+            if self.estimator.shuffle:
+                draw_orders(self.rng, self.rows, self.orders[:count])
+        # masks are a function of the seed and the epoch in this call: the samples seen so far make another seed of one random_state
+        self.session.begin((self.seed + int(self.estimator.t_)) % (1 << 63))
+        self.count, self.taken = count, 0
+        try:
+            self._set_rates()
+            self.tasks.begin_epoch()
+            return self.supervisor.run(count, self._after, each=self.each)
+        finally:
+            self._take()  # also what was complete before an interruption or a divergence
+            if self.estimator.shuffle and self.taken < count and state is not None:
+                self.rng.set_state(state)
+                self.rows = order
+                draw_orders(self.rng, self.rows, self.orders[: self.taken])

@@ -267,20 +267,22 @@ class MLPClassifier(ClassifierMixin, Ensemble):
         return None
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, coefs_init=None, intercepts_init=None):
+    def fit(self, X, y=None, sample_weight=None, *, classes=None, X_val=None, y_val=None, coefs_init=None, intercepts_init=None):
         """Train on X and y.
 
         Parameters
         ----------
-        X : {array_like, sparse matrix} (n_samples, n_features)
-            Where most of it is zero, the zeros are left out of the first layer.
-        y : array_like
+        X : {array_like, sparse matrix} (n_samples, n_features), or `stream`
+            Where most of it is zero, the zeros are left out of the first layer. A stream is given alone, to one network.
+        y : array_like, optional
             Class labels (n_samples,), or (n_samples, n_classes) of 0 and 1 for sets of labels.
         sample_weight : array_like (n_samples,), optional
             Not negative, not all zero.
+        classes : array_like (n_classes,), optional
+            All classes of a stream, whose targets are else read once to find them.
         X_val, y_val : array_like, optional
-            Validation data: `history_` records loss and score on them, and early stopping looks at them instead of setting
-            samples aside (#18507). Under metadata routing they pass through pipelines and searches.
+            Validation data, or a stream as `X_val`: `history_` records loss and score on them, and early stopping looks at them
+            instead of setting samples aside (#18507). They pass through pipelines and searches.
         coefs_init, intercepts_init : list of array_like, optional
             Weights and intercepts to start from, shaped like `coefs_` and `intercepts_` (#19701).
 
@@ -293,17 +295,17 @@ class MLPClassifier(ClassifierMixin, Ensemble):
         ValueError
             For parameters or data at fault. `fastbp.DivergenceError`, a kind of it, when training diverges.
         """
-        return self._fit(X, y, sample_weight, (X_val, y_val), (coefs_init, intercepts_init))
+        return self._fit(X, y, sample_weight, (X_val, y_val), (coefs_init, intercepts_init), classes=classes)
 
     @available_if(is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None, classes=None):
+    def partial_fit(self, X, y=None, sample_weight=None, classes=None):
         """Train for one epoch on the given samples, from the weights there are.
 
         Parameters
         ----------
-        X : {array_like, sparse matrix} (n_samples, n_features)
-        y : array_like
+        X : {array_like, sparse matrix} (n_samples, n_features), or `stream`
+        y : array_like, optional
             Class labels (n_samples,), or (n_samples, n_classes) of 0 and 1 for sets of labels.
         sample_weight : array_like (n_samples,), optional
             Not negative, not all zero.
@@ -332,7 +334,8 @@ class MLPClassifier(ClassifierMixin, Ensemble):
 
         Parameters
         ----------
-        X : {array_like, sparse matrix} (n_samples, n_features)
+        X : {array_like, sparse matrix} (n_samples, n_features), or `stream`
+            Of a stream the inputs are read, block by block, whether or not it has targets; the outputs are in memory.
 
         Returns
         -------
@@ -346,13 +349,13 @@ class MLPClassifier(ClassifierMixin, Ensemble):
             return binarizer.classes_[(outputs[:, 0] > 0.5).view(np.int8)]
         return binarizer.inverse_transform(outputs.ravel() if self.n_outputs_ == 1 else outputs)
 
-    def score(self, X, y, sample_weight=None) -> float:
+    def score(self, X, y=None, sample_weight=None) -> float:
         """Accuracy of the predictions for X, given the true y.
 
         Parameters
         ----------
-        X : {array_like, sparse matrix} (n_samples, n_features)
-        y : array_like
+        X : {array_like, sparse matrix} (n_samples, n_features), or `stream`
+        y : array_like, optional
             As for `fit`.
         sample_weight : array_like (n_samples,), optional
 

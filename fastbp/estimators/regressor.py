@@ -241,20 +241,20 @@ class MLPRegressor(RegressorMixin, Ensemble):
         return None
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, coefs_init=None, intercepts_init=None):
+    def fit(self, X, y=None, sample_weight=None, *, X_val=None, y_val=None, coefs_init=None, intercepts_init=None):
         """Train on X and y.
 
         Parameters
         ----------
-        X : {array_like, sparse matrix} (n_samples, n_features)
-            Where most of it is zero, the zeros are left out of the first layer.
-        y : array_like
+        X : {array_like, sparse matrix} (n_samples, n_features), or `stream`
+            Where most of it is zero, the zeros are left out of the first layer. A stream is given alone, to one network.
+        y : array_like, optional
             Targets (n_samples,) or (n_samples, n_outputs).
         sample_weight : array_like (n_samples,), optional
             Not negative, not all zero.
         X_val, y_val : array_like, optional
-            Validation data: `history_` records loss and score on them, and early stopping looks at them instead of setting
-            samples aside (#18507). Under metadata routing they pass through pipelines and searches.
+            Validation data, or a stream as `X_val`: `history_` records loss and score on them, and early stopping looks at them
+            instead of setting samples aside (#18507). Under metadata routing they pass through pipelines and searches.
         coefs_init, intercepts_init : list of array_like, optional
             Weights and intercepts to start from, shaped like `coefs_` and `intercepts_` (#19701).
 
@@ -271,13 +271,13 @@ class MLPRegressor(RegressorMixin, Ensemble):
 
     @available_if(is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X, y=None, sample_weight=None):
         """Train for one epoch on the given samples, from the weights there are.
 
         Parameters
         ----------
-        X : {array_like, sparse matrix} (n_samples, n_features)
-        y : array_like
+        X : {array_like, sparse matrix} (n_samples, n_features), or `stream`
+        y : array_like, optional
             Targets (n_samples,) or (n_samples, n_outputs).
         sample_weight : array_like (n_samples,), optional
             Not negative, not all zero.
@@ -293,7 +293,8 @@ class MLPRegressor(RegressorMixin, Ensemble):
 
         Parameters
         ----------
-        X : {array_like, sparse matrix} (n_samples, n_features)
+        X : {array_like, sparse matrix} (n_samples, n_features), or `stream`
+            Of a stream the inputs are read, block by block, whether or not it has targets; the outputs are in memory.
 
         Returns
         -------
@@ -338,13 +339,13 @@ class MLPRegressor(RegressorMixin, Ensemble):
         """
         return _one_column(self._of_members(X, quantiles(q)))
 
-    def score(self, X, y, sample_weight=None) -> float:
+    def score(self, X, y=None, sample_weight=None) -> float:
         """R^2 of the predictions for X, given the true y.
 
         Parameters
         ----------
-        X : {array_like, sparse matrix} (n_samples, n_features)
-        y : array_like
+        X : {array_like, sparse matrix} (n_samples, n_features), or `stream`
+        y : array_like, optional
             As for `fit`.
         sample_weight : array_like (n_samples,), optional
 

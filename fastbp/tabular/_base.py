@@ -68,6 +68,7 @@ class TabularModel(BaseEstimator):
             if len(X) == 0:
                 raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required: X has no rows")
             return plain_table(X)
+        validation.refuse_stream("X", X)
         validation.refuse_masked("X", X)
         return plain_table(validate_data(self, as_array(X), dtype=None, ensure_all_finite=False, reset=reset))
 

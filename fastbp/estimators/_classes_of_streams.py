@@ -1,0 +1,134 @@
+"""Class labels of a stream: which there are, by one look at all targets, and what number each is, part by part."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
+
+from fastbp.engine import validation
+from fastbp.engine.stream_reading import Checks
+from fastbp.estimators import _checks, _labels
+from fastbp.streams import Part, Source
+
+
+def find_classes(estimator, source, n_columns, incremental, classes):
+    """Set the classes of an estimator, by one pass over the targets if they are not known.
+
+    Returns
+    -------
+    n_outputs : int
+    weights : ndarray (n_classes,) or None
+        What classes weigh.
+    """
+    given, counts = estimator.class_weight, np.empty(0)
+    if incremental:
+        with _checks.Blamed("classes"):
+            _check_partial_fit_first_call(estimator, classes)
+    if incremental and isinstance(given, str):
+        raise ValueError("class_weight='balanced' is not known to partial_fit, which sees a part of y: give a dict.")
+    _checks.class_weight(given)
+    if n_columns > 1:  # sets of labels
+        found = np.arange(n_columns)
+    elif classes is not None and not isinstance(given, str):
+        found = np.unique(np.asarray(classes))
+    elif incremental:
+        found = estimator.classes_
+    else:
+        found, counts = classes_of(source)
+        if classes is not None:
+            _labels.check_known(found, np.unique(np.asarray(classes)), False)
+    is_new = not hasattr(estimator, "classes_") or not (estimator.warm_start or incremental)
+    if is_new or (incremental and not hasattr(estimator, "coefs_")):
+        estimator._label_binarizer = _labels.binarizer_of(found)
+        if n_columns > 1:
+            estimator._label_binarizer.y_type_ = "multilabel-indicator"
+        estimator.classes_ = found
+    else:
+        _labels.check_known(found, estimator.classes_, estimator.warm_start and not incremental)
+    known, of_classes = estimator.classes_, None
+    if given is not None:
+        if n_columns > 1:
+            raise ValueError("class_weight needs one class a sample: leave it out for sets of labels.")
+        # n_samples / (n_classes * count), scikit-learn's "balanced"
+        weights = dict(zip(found.tolist(), counts.sum() / (len(counts) * counts), strict=True)) if given == "balanced" else given
+        of_classes = np.array([weights.get(label, 1.0) for label in known.tolist()])
+    return (n_columns if n_columns > 1 else 1 if len(known) <= 2 else len(known)), of_classes
+
+
+def _column(y, where):
+    """One column of labels, after a check that none of them is missing."""
+    for check in (_checks.refuse_misleading, _checks.refuse_odd_labels):
+        check(f"y ({where})", y)
+    y = np.asarray(y)
+    return y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def classes_of(source: Source) -> tuple[np.ndarray, np.ndarray]:
+    """All classes there are in the targets of a source, in ascending order, and how many samples each has."""
+    counts: dict[Any, int] = {}
+    kinds = []
+    for y, where in source.targets():
+        labels = _column(y, where)
+        if labels.size:
+            if labels.ndim != 1:
+                raise ValueError(f"y ({where}) must have one label a sample, got shape {labels.shape}.")
+            if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+                raise ValueError(f"y ({where}) holds NaN or infinity; drop these samples, or give them a class of their own.")
+            if labels.dtype.kind == "f" and (labels != np.floor(labels)).any():
+                check_classification_targets(labels)
+            found, number = np.unique(labels, return_counts=True)
+            kinds.append(found[:0])
+            for label, count in zip(found.tolist(), number.tolist(), strict=True):
+                counts[label] = counts.get(label, 0) + count
+    if not counts:
+        raise ValueError("y gave no labels: give at least one row.")
+    if len({kind.dtype.kind in "OU" for kind in kinds}) > 1:
+        raise ValueError(
+            "y holds words in some of its parts and numbers in others; make all of them words, or all of them numbers."
+        )
+    dtype = np.result_type(*{kind.dtype for kind in kinds})
+    classes = np.array(sorted(counts), None if dtype.kind == "O" else dtype)
+    return classes, np.array([counts[label] for label in classes.tolist()])
+
+
+class ChecksOfClasses(Checks):
+    """Class labels of any kind as numbers of classes, and weights by them."""
+
+    def __init__(self, net, estimator, weights):
+        super().__init__(net)
+        self._classes, self._weights = estimator.classes_, weights
+        self._is_sets = estimator._label_binarizer.y_type_ == "multilabel-indicator"
+
+    def __call__(self, part: Part):
+        """As of a network; classes that weigh something are given as weights of the samples."""
+        rows, values, labels, weights = super().__call__(part)
+        if self._weights is not None:
+            numbers = labels if len(labels) else values[:, 0].astype(np.int64)
+            weights = _checks.product_of_weights(self._weights[numbers], weights if len(weights) else None)
+        return rows, values, labels, weights
+
+    def targets(self, part, count):
+        """Numbers of classes; of two classes, and of sets of labels, 0 and 1."""
+        net, name = self.net, f"y ({part.where})"
+        if self._is_sets:
+            values, labels = validation.targets(name, part.y, count, net.sizes[-1], net.loss_function.task, net.dtype)
+            if not np.isin(values, (0, 1)).all():
+                raise ValueError(f"{name} of several columns must hold 0 and 1, which labels a sample has.")
+            return values, labels
+        y = _column(part.y, part.where)
+        if y.shape != (count,):
+            raise ValueError(f"{name} must have one label a sample: shape ({count},), got {y.shape}.")
+        numbers = _labels.numbers_of_classes(self._classes, y)
+        if numbers is None:
+            numbers = self._numbers(name, y)
+        if net.loss_function.task == "labels":
+            return validation.NOTHING[net.dtype], numbers
+        return (numbers == 1).astype(net.dtype)[:, None], validation.NO_LABELS
+
+    def _numbers(self, name, y):
+        found, inverse = np.unique(y, return_inverse=True)
+        numbers = {label: number for number, label in enumerate(self._classes.tolist())}
+        unknown = [label for label in found.tolist() if label not in numbers]
+        if unknown:
+            raise ValueError(f"{name} has classes not in `classes_`, {self._classes}: {unknown[:10]}.")
+        return np.array([numbers[label] for label in found.tolist()], np.int64)[inverse.reshape(-1)]
