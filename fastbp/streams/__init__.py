@@ -132,6 +132,8 @@ def _made(X: Any, y: Any, sample_weight: Any, of_table: dict[str, Any], sizes: d
         _refuse("X has a length", n_rows=sizes["n_rows"])
         return arrays.Arrays(X, y, sample_weight, sizes["chunk_rows"])
     is_sequence = hasattr(X, "__getitem__") and hasattr(X, "__len__") and not isinstance(X, list | tuple | dict | type)
+    # PyTorch's, which inherit a `__getitem__` that raises
+    is_sequence = is_sequence and not any(cls.__name__ == "IterableDataset" for cls in type(X).__mro__)
     if is_sequence or hasattr(X, "__getitems__"):
         _refuse("X has a length", n_rows=sizes["n_rows"])
         return rows.Rows(X, sizes["chunk_rows"])

@@ -6,7 +6,7 @@ cut while it is mapped ends the process instead of raising an error.
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 from os import PathLike
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from fastbp.streams.source import BLOCK_BYTES, CHUNKS, Part, Source, Span, where
 
 MOST_ADVISED = 64  # spans of which the system is told before they are read
+CHANGED = "{} has changed while it was read: wait until it is complete, then train anew"
 
 
 class Field:
@@ -26,9 +27,11 @@ class Field:
         self.array, self.shape, self.dtype = array, tuple(array.shape), np.dtype(array.dtype)
         if not self.shape:
             raise ValueError(f"{argument} must have rows, got shape ()")
-        self.name = getattr(array, "name", None) or argument
-        if not isinstance(self.name, str):
-            self.name = argument
+        if any(size != size for size in self.shape):
+            raise ValueError(f"{argument} has an unknown number of rows, shape {self.shape}: compute its chunk sizes first")
+        self.name, self._watched = _name_of(argument, array), _file_of(array)
+        self._state = _state_of(self._watched)
+        self.own_chunk = _chunk_of(array)
 
     @property
     def row_bytes(self) -> int:
@@ -36,23 +39,26 @@ class Field:
         size: int = prod(self.shape[1:]) * self.dtype.itemsize
         return size
 
-    @property
-    def own_chunk(self) -> int:
-        """Rows that are stored together, if the array says that; else 1."""
-        chunks = getattr(self.array, "chunks", None)
-        try:
-            return max(1, int(chunks[0])) if chunks else 1
-        except (TypeError, ValueError):  # of a Dask array, a tuple for each axis
-            return max(1, int(chunks[0][0])) if chunks else 1
-
     def begin(self) -> None:
         """Look at the array for the first time."""
 
     def end(self) -> None:
         """For the last time."""
 
+    def _require_unchanged(self) -> None:
+        """Raise if the array has another shape than at first, or its file another size or time: of such, HDF5 gives zeros."""
+        try:
+            shape = tuple(self.array.shape)
+        except Exception as error:
+            raise ValueError(f"{self.name} cannot be read: {error}") from error
+        if shape != self.shape:
+            raise ValueError(f"{self.name} has changed: its shape was {self.shape} and is {shape}; make the stream anew")
+        if _state_of(self._watched) != self._state:
+            raise ValueError(CHANGED.format(self.name))
+
     def read(self, spans: list[Span]) -> np.ndarray:
         """Rows of spans, one after another."""
+        self._require_unchanged()
         if len(spans) == 1:
             return self._slice(*spans[0])
         rows, done = np.empty((sum(last - first for first, last in spans), *self.shape[1:]), self.dtype), 0
@@ -66,15 +72,26 @@ class Field:
         if isinstance(self.array, np.ndarray):
             taken: np.ndarray = self.array[rows]
             return taken
+        # of Zarr and Dask, for which each slice is a pass through all of their layers
+        by_numbers = getattr(self.array, "oindex", self.array if hasattr(self.array, "dask") else None)
+        if by_numbers is not None:
+            self._require_unchanged()
+            return self._found(lambda: by_numbers[rows], int(rows.min()), int(rows.max()) + 1, len(rows))
         return self.read([(row, row + 1) for row in rows.tolist()])
 
     def give_back(self, array: Any) -> None:
         """Nobody needs rows any more that were read."""
 
     def _slice(self, first: int, last: int) -> np.ndarray:
-        found = np.asarray(self.array[first:last])
-        if found.shape != (last - first, *self.shape[1:]):
-            wanted = (last - first, *self.shape[1:])
+        return self._found(lambda: self.array[first:last], first, last, last - first)
+
+    def _found(self, look: Callable[[], Any], first: int, last: int, count: int) -> np.ndarray:
+        try:
+            found = np.asarray(look())
+        except Exception as error:  # of libraries, each of which has its own for what is damaged, closed or not there
+            raise ValueError(f"{where(self.name, first, last)} cannot be read: {error}") from error
+        wanted = (count, *self.shape[1:])
+        if found.shape != wanted:
             raise ValueError(f"{where(self.name, first, last)} must have shape {wanted}, got {found.shape}: it was changed or cut")
         return found
 
@@ -86,14 +103,13 @@ class MappedField(Field):
         super().__init__(argument, array)
         self.name, self._path, self._offset = path.name, path, offset
         self._file: Any = None
-        self._state: tuple[int, int] = (0, 0)
         self._spare: list[np.ndarray] = []
 
     def begin(self) -> None:
         """Open the file, and note its size and when it was changed."""
         self.end()
         self._file = open(self._path, "rb", buffering=0)  # noqa: SIM115 - `end` closes it
-        self._state = self._state_now()
+        self._state = _state_of(self._file.fileno())
 
     def end(self) -> None:
         """Close the file."""
@@ -102,14 +118,10 @@ class MappedField(Field):
             self._file = None
         self._spare = []
 
-    def _state_now(self) -> tuple[int, int]:
-        found = os.fstat(self._file.fileno())
-        return found.st_size, found.st_mtime_ns
-
     def read(self, spans: list[Span]) -> np.ndarray:
         """Rows of spans, into memory that was given back, if there is some."""
-        if self._state_now() != self._state:
-            raise ValueError(f"{self.name} has changed while it was read: wait until it is complete, then train anew")
+        if _state_of(self._file.fileno()) != self._state:
+            raise ValueError(CHANGED.format(self.name))
         count = sum(last - first for first, last in spans)
         rows = self._room(count)
         if hasattr(os, "posix_fadvise"):  # so that the disk has all of it to do at once
@@ -258,3 +270,40 @@ def _place_in_file(array: np.memmap) -> tuple[Path, int] | None:
         return None
     path = Path(root.filename)
     return (path, root.offset + array.ctypes.data - root.ctypes.data) if path.is_file() else None
+
+
+def _chunk_of(array: Any) -> int:
+    """Rows that are stored together, if the array says that; else 1."""
+    chunks = getattr(array, "chunks", None)
+    try:
+        return max(1, int(chunks[0])) if chunks else 1
+    except (TypeError, ValueError):  # of a Dask array, a tuple for each axis
+        return max(1, int(chunks[0][0])) if chunks else 1
+
+
+def _name_of(argument: str, array: Any) -> str:
+    """What errors call an array: the file and what it is named there, if that is known."""
+    own = getattr(array, "name", None)
+    own = own if isinstance(own, str) and own.startswith("/") else ""  # of HDF5 and Zarr
+    whole = getattr(getattr(array, "file", None), "filename", None) or getattr(array, "store_path", None)
+    inside = own if whole is None or not str(whole).endswith(own) else ""
+    return f"{Path(str(whole)).name}{inside if inside != '/' else ''}" if whole is not None else own or argument
+
+
+def _file_of(array: Any) -> str | None:
+    """The path of a file of HDF5 that nobody is to write to."""
+    file = getattr(array, "file", None)
+    is_still = getattr(file, "mode", None) == "r" and not getattr(file, "swmr_mode", False)
+    path = getattr(file, "filename", None) if is_still else None
+    return path if isinstance(path, str) and Path(path).is_file() else None
+
+
+def _state_of(file: Any) -> tuple[int, int] | None:
+    """Size of a file, by its path or number, and when it was changed; None if there is none."""
+    if file is None:
+        return None
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
