@@ -96,8 +96,101 @@ def test_the_first_block_is_looked_at_before_anything_is_changed():
     assert (net.params == before).all()
 
 
+OTHER_FILES = {
+    "a column more": (lambda X, y: table_of(X, y, more=y), "part-1.parquet has a column 'more' that the files before do not have"),
+    "a column less": (lambda X, y: table_of(X[:, :39], y), "part-1.parquet has no column 'x39', as the files before"),
+    "another dtype": (lambda X, y: table_of(X.astype(float), y), "column 'x0' is of type double, but float in the files before"),
+    "words": (lambda X, y: table_of(X.astype(str), y), r"part-1.parquet: column 'x0' is of type (large_)?string, but float in the"),
+    "targets of another dtype": (lambda X, y: table_of(X, y + 0.5), "column 'y' is of type double, but int64 in the files before"),
+    "an unknown class": (
+        lambda X, y: table_of(X, y + 1),
+        r"y \(rows 0 to 202 of row group 0 of part-1.parquet\) holds labels from",
+    ),
+    "nulls": (lambda X, y: table_of(X, [None, *y[1:]]), "row group 0 of part-1.parquet: column 'y' holds 1 nulls"),
+    "a file that is none": (None, r"X: .*table is no Parquet file, or no folder of these alone"),
+}
+
+
+def table_of(X, y, **more):
+    import pyarrow
+
+    return pyarrow.table({f"x{k}": X[:, k] for k in range(X.shape[1])} | {"y": y} | more)
+
+
+@pytest.mark.parametrize("name", OTHER_FILES)
+def test_files_that_are_not_like_those_before_are_named(tmp_path, name):
+    import pyarrow.parquet
+
+    X, y = rows()
+    folder, (make, message) = table(tmp_path, X, y), OTHER_FILES[name]
+    if make is None:
+        (folder / "notes.txt").write_text("a stray file")
+        with pytest.raises(ValueError, match=message):
+            stream(folder, target="y")
+        return
+    pyarrow.parquet.write_table(make(X, y), folder / "part-1.parquet")
+    fails(stream(folder, target="y"), ValueError, message)
+    if name in ("a column more", "another dtype"):  # where that is said to be meant
+        columns = [f"x{k}" for k in range(40)]
+        schema = table_of(X.astype(float), y).schema
+        network().fit(stream(pyarrow.dataset.dataset(folder, schema=schema), columns=columns, target="y"), **OPTIONS)
+
+
+def test_empty_files_of_tables_are_left_out(tmp_path):
+    import pyarrow.parquet
+
+    X, y = rows()
+    folder, one, other = table(tmp_path, X, y), network(), network()
+    pyarrow.parquet.write_table(table_of(X[:0], y[:0].astype("int64")), folder / "part-00.parquet")
+    one.fit(stream(folder, target="y"), shuffle=False, **OPTIONS)
+    other.fit(X, y, shuffle=False, **OPTIONS)
+    assert (one.params == other.params).all()
+
+
+def test_files_of_tables_that_change_or_go_meanwhile_are_named(tmp_path):
+    X, y = rows()
+    changes = (
+        (lambda path: os.utime(path, (1, 1)), r"row group \d of part-1.parquet has changed while it was read"),
+        (lambda path: os.truncate(path, 3000), r"row group \d of part-1.parquet has changed while it was read"),
+        (os.remove, r"row group \d of part-1.parquet has changed while it was read"),
+    )
+    for number, (change, message) in enumerate(changes):
+        (tmp_path / str(number)).mkdir()
+        folder = table(tmp_path / str(number), X, y)
+        source = stream(folder, target="y", block_rows=32)
+
+        def meanwhile(*_, change=change, folder=folder):
+            change(folder / "part-1.parquet")
+
+        error, _ = fails(source, ValueError, message, callbacks=[meanwhile])
+        assert len(error.history.loss) == 1
+    fails(source, ValueError, "part-1.parquet cannot be read")
+    (folder / "part-1.parquet").write_bytes((folder / "part-0.parquet").read_bytes()[:3000])
+    with pytest.raises(ValueError, match=r"X: the rows of the data set cannot be counted: .*part-1.parquet"):
+        stream(folder, target="y")
+
+
+def test_paths_that_lead_to_nothing_that_can_be_read(tmp_path):
+    (tmp_path / "none.npy").write_text("junk")
+    (tmp_path / "empty.npy").write_text("")
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "folder").mkdir()
+    np.save(tmp_path / "objects.npy", np.array([1, "a"], object))
+    for name, error, message in (
+        ("none.npy", ValueError, "X: .*none.npy is no file of one array of numbers"),
+        ("empty.npy", ValueError, "X: .*empty.npy is no file of one array of numbers"),
+        ("objects.npy", ValueError, "X: .*objects.npy is no file of one array of numbers"),
+        ("nowhere.npy", FileNotFoundError, "X: there is no file .*nowhere.npy"),
+        ("table.csv", ValueError, "X: .*table.csv is no Parquet file, or no folder of these alone"),
+        ("folder", ValueError, "X: there is no Parquet file in .*folder"),
+    ):
+        with pytest.raises(error, match=message):
+            stream(tmp_path / name, **({"y": Y} if name.endswith(".npy") else {"target": "b"}))
+
+
 def test_files_of_tables_are_named(tmp_path):
     import pyarrow
+    import pyarrow.dataset
     import pyarrow.parquet
 
     X, y = rows()
@@ -105,8 +198,10 @@ def test_files_of_tables_are_named(tmp_path):
     stream(folder, target="y")
     lacking = pyarrow.table({f"x{k}": X[:, k] for k in range(39)} | {"y": y})
     pyarrow.parquet.write_table(lacking, folder / "part-1.parquet")
+    fails(stream(folder, target="y"), ValueError, "part-1.parquet has no column 'x39', as the files before", shuffle=False)
+    given = pyarrow.dataset.dataset(folder, format="parquet")  # by which the columns of a file that lacks some are null
     message = r"rows 0 to 202 of row group 0 of part-1.parquet: column 'x39' holds 203 nulls, or the file lacks it"
-    fails(stream(folder, target="y"), ValueError, message, shuffle=False)
+    fails(stream(given, target="y"), ValueError, message, shuffle=False)
     spoilt = pyarrow.table({f"x{k}": X[:, k] for k in range(40)} | {"y": np.where(np.arange(N) == 9, 7, y)})
     pyarrow.parquet.write_table(spoilt, folder / "part-1.parquet")
     fails(stream(folder, target="y"), ValueError, r"y \(rows 0 to 202 of row group 0 of part-1.parquet\) holds labels")
@@ -140,10 +235,27 @@ def test_a_file_that_changes_or_is_cut_meanwhile_is_named(tmp_path):
 def test_a_file_that_was_cut_after_it_was_mapped_is_an_error_and_no_end_of_the_process(tmp_path):
     X, y = rows()
     path = mapped(tmp_path, X)
-    source = stream(np.load(path, mmap_mode="r"), y, block_rows=32)
+    data = np.load(path, mmap_mode="r")
+    made_before = stream(data, y, block_rows=32)
     os.truncate(path, 128 + 100 * 160 + 3)
     message = r"X.npy ends in row 100: rows 96 to 127 of X.npy cannot be read, the file was cut"
-    fails(source, ValueError, message, shuffle=False)
+    fails(stream(data, y, block_rows=32), ValueError, message, shuffle=False)
+    fails(made_before, ValueError, "X.npy has changed since the stream was made: make it anew")
+
+
+def test_a_file_in_the_place_of_the_one_that_was_mapped_is_not_read_by_its_shape(tmp_path):
+    X, y = rows()
+    source = stream(mapped(tmp_path, X), y, block_rows=32)
+    network().fit(source, **OPTIONS)
+    mapped(tmp_path, X.reshape(2 * N, 20))  # of the same size
+    fails(source, ValueError, "X.npy has changed since the stream was made: make it anew")
+    kept = np.load(mapped(tmp_path, X), mmap_mode="r+")
+    source = stream(kept, y, block_rows=32)
+    one, other = network(), network()
+    one.fit(source, **OPTIONS)
+    kept[:] = 2 * kept  # by somebody who has it open for writing
+    other.fit(source, **OPTIONS)
+    assert (one.params != other.params).any()
 
 
 def test_slices_that_are_too_short_are_named():
@@ -172,6 +284,7 @@ def test_iterables_that_are_not_alike_in_all_epochs():
     fails(changing(short, whole), ValueError, r"part 0 of <lambda> in epoch 2: there are more rows than the 200 of the first epoch")
     fails(stream(whole, n_rows=204), ValueError, "X ended in epoch 1 after 203 rows: there are 204 by n_rows")
     fails(stream(short, n_rows=199), ValueError, "part 1 of list: there are more rows than the 199 of n_rows")
+    fails(lambda: None, TypeError, r"X \(<lambda>\) must return an iterable of parts \(X, y\), got NoneType")
     fails(changing(whole, []), ValueError, "X gave no rows in epoch 2")
     _, has_trained = fails([], ValueError, "X gave no rows in epoch 1")
     assert has_trained  # by the fit that comes after
@@ -318,10 +431,14 @@ def test_arguments_of_tables_are_checked(tmp_path, monkeypatch):
         ({"target": "z"}, "target: there is no column 'z'; there are x0"),
         ({"target": "y", "columns": ["x0", "q"]}, "columns: there is no column 'q'"),
         ({"target": "y", "weight": "q"}, "weight: there is no column 'q'"),
+        ({"target": "y", "columns": ["x0", "y"]}, "columns must not name 'y', which is a target or a weight"),
+        ({"target": "y", "columns": ["x0", "x0"]}, "columns names a column twice"),
         ({"target": "y", "chunk_rows": 3}, "chunk_rows must be left out: X is a data set of pyarrow"),
     ):
         with pytest.raises(ValueError, match=message):
             stream(folder, **options)
+    with pytest.raises(TypeError, match="target must be a name of a column, or a list of these, got 5"):
+        stream(folder, target=5)
     monkeypatch.setitem(sys.modules, "pyarrow.dataset", None)
     with pytest.raises(ImportError, match=r"a stream of tables needs pyarrow: python -m pip install 'fastbp\[data\]'"):
         stream(folder, target="y")

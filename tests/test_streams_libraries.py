@@ -122,7 +122,7 @@ def test_a_file_of_hdf5_that_is_closed_damaged_cut_or_resized_is_named(hdf5):
     source = stream(file["data/X"], Y, block_rows=32)
     fitted(source)
     for size in (100, 300):
-        message = rf"resized.h5/data/X has changed: its shape was \({N}, 40\) and is \({size}, 40\)"
+        message = rf"resized.h5/data/X has changed: its shape was \({N}, 40\) and is \({size}, 40\)|of resized.h5/data/X must have"
         assert fails(source, message, callbacks=[lambda *_, size=size: file["data/X"].resize((size, WIDTH))]) == 1
         file["data/X"].resize((N, WIDTH))
 
@@ -156,9 +156,9 @@ def test_zarr(zarray, options):
 def test_an_array_of_zarr_that_is_cut_or_resized_is_named(zarray, tmp_path):
     array = zarray(chunks=(20, 40))
     source = stream(array, Y, block_rows=32)
-    assert fails(
-        source, r"a.zarr has changed: its shape was \(203, 40\) and is \(90, 40\)", callbacks=[lambda *_: array.resize((90, 40))]
-    )
+    # or, where the thread that reads has just looked at the shape, by what it then gets
+    message = r"a.zarr has changed: its shape was \(203, 40\) and is \(90, 40\)|rows \d+ to \d+ of a.zarr must have shape"
+    assert fails(source, message, callbacks=[lambda *_: array.resize((90, 40))]) == 1
     array = zarray("b.zarr", chunks=(20, 40))
     os.truncate(tmp_path / "b.zarr" / "c" / "3" / "0", 10)
     fails(stream(array, Y, block_rows=32), r"rows \d+ to \d+ of b.zarr cannot be read: ")

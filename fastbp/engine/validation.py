@@ -78,7 +78,8 @@ def refuse_masked(name: str, value) -> None:
     """Raise for a masked array, or a list with one, in which there is a masked value."""
     parts = value if isinstance(value, list | tuple) else [value]
     if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
-        raise ValueError(f"{name} is a masked array, whose mask would be ignored; fill it first, e.g. with {name}.filled()")
+        own = name.partition(" (")[0]  # without the rows that those of streams name
+        raise ValueError(f"{name} is a masked array, whose mask would be ignored; fill it first, e.g. with {own}.filled()")
 
 
 def refuse_stream(name: str, value) -> None:
@@ -157,7 +158,8 @@ def compressed(name: str, value, n_features: int, dtype):
 def matrix(name: str, array, n_features: int):
     """An array (or sparse matrix) after checking that it is (n_samples, n_features)."""
     if array.ndim != 2:
-        hint = f"; reshape it with {name}.reshape(-1, 1) or {name}.reshape(1, -1)" if array.ndim == 1 else ""
+        own = name.partition(" (")[0]
+        hint = f"; reshape it with {own}.reshape(-1, 1) or {own}.reshape(1, -1)" if array.ndim == 1 else ""
         raise ValueError(f"{name} must be two-dimensional (n_samples, {n_features}), got shape {array.shape}{hint}")
     if array.shape[1] != n_features:
         raise ValueError(f"{name} has {array.shape[1]} columns, but the network has {n_features} inputs")

@@ -124,7 +124,7 @@ def _made(X: Any, y: Any, sample_weight: Any, of_table: dict[str, Any], sizes: d
         _refuse(
             "X is a data set of pyarrow", y=y, sample_weight=sample_weight, chunk_rows=sizes["chunk_rows"], n_rows=sizes["n_rows"]
         )
-        return parquet.Parquet(table, **of_table)
+        return parquet.Parquet(table, **of_table, is_strict=is_file)
     _refuse("X is no data set of pyarrow", **of_table)
     if y is None:
         _refuse("y is not", sample_weight=sample_weight)

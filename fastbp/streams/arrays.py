@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.streams.source import BLOCK_BYTES, CHUNKS, Part, Source, Span, where
+from fastbp.streams.source import BLOCK_BYTES, CHANGED, CHUNKS, Part, Source, Span, state_of, where
 
 MOST_ADVISED = 64  # spans of which the system is told before they are read
-CHANGED = "{} has changed while it was read: wait until it is complete, then train anew"
 
 
 class Field:
@@ -30,7 +29,7 @@ class Field:
         if any(size != size for size in self.shape):
             raise ValueError(f"{argument} has an unknown number of rows, shape {self.shape}: compute its chunk sizes first")
         self.name, self._watched = _name_of(argument, array), _file_of(array)
-        self._state = _state_of(self._watched)
+        self._state = state_of(self._watched)
         self.own_chunk = _chunk_of(array)
 
     @property
@@ -53,7 +52,7 @@ class Field:
             raise ValueError(f"{self.name} cannot be read: {error}") from error
         if shape != self.shape:
             raise ValueError(f"{self.name} has changed: its shape was {self.shape} and is {shape}; make the stream anew")
-        if _state_of(self._watched) != self._state:
+        if state_of(self._watched) != self._state:
             raise ValueError(CHANGED.format(self.name))
 
     def read(self, spans: list[Span]) -> np.ndarray:
@@ -103,13 +102,17 @@ class MappedField(Field):
         super().__init__(argument, array)
         self.name, self._path, self._offset = path.name, path, offset
         self._file: Any = None
+        self._made, self._is_still = state_of(path), getattr(array, "mode", "r") == "r"  # others may be written to between two fits
         self._spare: list[np.ndarray] = []
 
     def begin(self) -> None:
         """Open the file, and note its size and when it was changed."""
         self.end()
         self._file = open(self._path, "rb", buffering=0)  # noqa: SIM115 - `end` closes it
-        self._state = _state_of(self._file.fileno())
+        self._state = state_of(self._file.fileno())
+        if self._state != self._made and (self._is_still or (self._state or (0,))[0] != (self._made or (0,))[0]):
+            self.end()
+            raise ValueError(f"{self.name} has changed since the stream was made: make it anew")
 
     def end(self) -> None:
         """Close the file."""
@@ -120,7 +123,7 @@ class MappedField(Field):
 
     def read(self, spans: list[Span]) -> np.ndarray:
         """Rows of spans, into memory that was given back, if there is some."""
-        if _state_of(self._file.fileno()) != self._state:
+        if state_of(self._file.fileno()) != self._state:
             raise ValueError(CHANGED.format(self.name))
         count = sum(last - first for first, last in spans)
         rows = self._room(count)
@@ -244,7 +247,14 @@ def _field(argument: str, value: Any) -> Field:
             raise ValueError(
                 f"{argument} must be the path of an .npy file, of a Parquet file or of a folder of these, got {value!s}"
             )
-        value = np.load(value, mmap_mode="r")
+        try:
+            value = np.load(value, mmap_mode="r")
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{argument}: there is no file {value!s}") from error
+        except (ValueError, EOFError) as error:
+            raise ValueError(
+                f"{argument}: {value!s} is no file of one array of numbers, as numpy.save makes it: {error}"
+            ) from error
     if hasattr(value, "tocsr") or type(value).__module__.partition(".")[0] == "scipy":
         raise TypeError(
             f"{argument} is a sparse matrix, which a stream does not take: give it to fit as X, or {argument}.toarray()"
@@ -296,14 +306,3 @@ def _file_of(array: Any) -> str | None:
     is_still = getattr(file, "mode", None) == "r" and not getattr(file, "swmr_mode", False)
     path = getattr(file, "filename", None) if is_still else None
     return path if isinstance(path, str) and Path(path).is_file() else None
-
-
-def _state_of(file: Any) -> tuple[int, int] | None:
-    """Size of a file, by its path or number, and when it was changed; None if there is none."""
-    if file is None:
-        return None
-    try:
-        found = os.stat(file)
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns

@@ -55,7 +55,12 @@ class Iterables(Source):
                 " iterator for each epoch"
             )
         self._has_begun = True
-        return iter(self._parts() if callable(self._parts) else self._parts)
+        if not callable(self._parts):
+            return iter(self._parts)
+        parts = self._parts()
+        if not hasattr(parts, "__iter__"):
+            raise TypeError(f"X ({self._name}) must return an iterable of parts (X, y), got {type(parts).__name__}")
+        return iter(parts)
 
     def _close(self, iterator: Any) -> None:
         close = getattr(iterator, "close", None)

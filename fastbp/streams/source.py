@@ -1,5 +1,6 @@
 """What a source of blocks is: rows that are addressed, or parts that come one after another."""
 
+import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 
 BLOCK_BYTES = 1 << 25  # of the inputs of a block
 CHUNKS = 16  # of a block, where rows are not drawn one by one
+CHANGED = "{} has changed while it was read: wait until it is complete, then train anew"
 
 Span = tuple[int, int]  # rows from the first to before the second
 
@@ -155,3 +157,14 @@ class Source:
 def where(name: str, first: int, last: int) -> str:
     """What errors call rows from `first` to before `last`."""
     return f"row {first} of {name}" if last - first == 1 else f"rows {first} to {last - 1} of {name}"
+
+
+def state_of(file: Any) -> tuple[int, int] | None:
+    """Size of a file, by its path or number, and when it was changed; None if there is none."""
+    if file is None:
+        return None
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
