@@ -1,8 +1,8 @@
 """What a file costs that does not fit in memory; `python -m benchmarks.larger_than_memory`.
 
-784-128-10, mini-batches of 128, shuffled: one process has all rows in memory, the other one reads the same rows as a stream, and
-may have a third of the bytes of the file as data of its own (``RLIMIT_DATA``: private memory that can be written to). Both take
-turns. Then the system forgets the file, and the disk is read alone and by the stream.
+784-128-10, mini-batches of 128, shuffled: one process has rows in memory, all or a part, the other one reads the file as a stream,
+and may have a third of its bytes as data of its own (``RLIMIT_DATA``: private memory that can be written to). Both take turns, each
+by one thread that trains. Then the system forgets the file, and the disk is read alone, from one end to the other, and by the stream.
 """
 
 import argparse
@@ -23,7 +23,7 @@ TOLD = "{:43} {:>12,.0f} rows/s {:>8.0f} MB/s   {:>5.2f} of {}"
 
 WORKER = """
 import json, resource, sys, time
-kind, path, labels, limit = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+kind, path, labels, limit, most = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
 if limit:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 import numpy as np
@@ -41,7 +41,7 @@ net = fastbp.Network([784, 128, 10], hidden="relu", loss="cross_entropy", dtype=
 marks = []
 mark = lambda *_: marks.append((time.perf_counter(), time.process_time(), time.thread_time()))
 trainer = net.trainer(batch_size=128, rng=0, n_threads=1, callbacks=[mark])
-data = (fastbp.stream(path, y),) if kind == "stream" else (np.load(path), y)
+data = (fastbp.stream(path, y),) if kind == "stream" else (np.array(np.load(path, mmap_mode="r")[:most]), y[:most])
 print("ready", flush=True)
 for line in sys.stdin:
     marks.clear()
@@ -57,8 +57,8 @@ for line in sys.stdin:
 class Worker:
     """A process that trains when it is told to."""
 
-    def __init__(self, kind, path, labels, limit=0):
-        command = [sys.executable, "-c", WORKER, kind, str(path), str(labels), str(limit)]
+    def __init__(self, kind, path, labels, limit=0, most=0):
+        command = [sys.executable, "-c", WORKER, kind, str(path), str(labels), str(limit), str(most)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.read_line()
 
@@ -112,37 +112,45 @@ def read(path):
     return perf_counter() - start
 
 
-def measure(folder, size, rounds):
+def measure(folder, size, limit, in_memory, rounds):
     """Print the table."""
     path, labels, n_rows = write(folder, size)
     in_file = path.stat().st_size
-    limit = max(in_file // 3, 3 << 27)  # less than Python with Numba needs is no limit, but the end
-    memory, stream = Worker("memory", path, labels), Worker("stream", path, labels, limit)
+    limit = limit or max(in_file // 3, 3 << 27)  # less than Python with Numba needs is no limit, but the end
+    n_memory = min(n_rows, (in_memory or size) // (4 * WIDTH))
+    memory, stream = Worker("memory", path, labels, 0, n_memory), Worker("stream", path, labels, limit)
     try:
         read(path)
         for worker in (memory, stream):
             worker.epoch()  # which compiles
-        pairs = [(memory.epoch(), stream.epoch()) for _ in range(rounds)]
-        warm, of_all, of_one = (median(pair[0][k] / pair[1][k] for pair in pairs) for k in range(3))
-        speeds = [n_rows / median(pair[k][0] for pair in pairs) for k in (0, 1)]
-        print(f"{in_file / 1e6:,.0f} MB, {n_rows:,} rows; the stream may have {limit / 1e6:,.0f} MB of its own; {rounds} rounds")
+        pairs = []
+        for _ in range(rounds):
+            before, between, after = memory.epoch(), stream.epoch(1), memory.epoch()
+            mean = [(one + other) / 2 / n_memory for one, other in zip(before, after, strict=True)]
+            pairs.append((mean, [value / n_rows for value in between], between))
+        ratios = [[pair[0][k] / pair[1][k] for pair in pairs] for k in range(3)]
+        speeds = [1 / median(pair[k][0] for pair in pairs) for k in (0, 1)]
+        print(f"{in_file / 1e6:,.0f} MB, {n_rows:,} rows, {n_memory:,} of them in memory; {rounds} rounds")
+        print(f"the stream may have {limit / 1e6:,.0f} MB of its own")
         bytes_of_row = 4 * WIDTH / 1e6
         print(TOLD.format("in memory", speeds[0], speeds[0] * bytes_of_row, 1, "itself"))
-        print(TOLD.format("stream, file in the cache", speeds[1], speeds[1] * bytes_of_row, warm, "in memory"))
-        for name, k, ratio in (("of all threads", 1, of_all), ("of the one that trains", 2, of_one)):
-            by_cpu = n_rows / median(pair[1][k] for pair in pairs)
-            print(TOLD.format(f"the same, by the time {name}", by_cpu, by_cpu * bytes_of_row, ratio, "in memory"))
-        if forget(path):
+        print(TOLD.format("stream, file in the cache", speeds[1], speeds[1] * bytes_of_row, median(ratios[0]), "in memory"))
+        print(f"   of the single rounds: {', '.join(f'{ratio:.2f}' for ratio in ratios[0])}")
+        for name, k in (("of all threads", 1), ("of the one that trains", 2)):
+            by_cpu = 1 / median(pair[1][k] for pair in pairs)
+            print(TOLD.format(f"the same, by the time {name}", by_cpu, by_cpu * bytes_of_row, median(ratios[k]), "in memory"))
+        print(f"   in an epoch of {pairs[-1][2][0]:.2f} s the kernels have waited {pairs[-1][2][4]:.2f} s for blocks")
+        for _ in range(rounds if forget(path) else 0):
             seconds = read(path)
             forget(path)
             cold, _, _, _, waited = stream.epoch(1)
+            forget(path)
             alone = min(n_rows / seconds, speeds[0])
             print(TOLD.format("disk alone", n_rows / seconds, in_file / seconds / 1e6, n_rows / seconds / speeds[0], "in memory"))
             told = n_rows / cold, in_file / cold / 1e6, n_rows / cold / alone
-            print(TOLD.format("stream, first epoch, file not in the cache", *told, "the slower of disk and memory"))
-            print(f"in that epoch of {cold:.2f} s the kernels have waited {waited:.2f} s for blocks")
-        peaks = [max(pair[k][3] for pair in pairs) / 1e6 for k in (0, 1)]
-        print(f"peak resident: in memory {peaks[0]:,.0f} MB, stream {peaks[1]:,.0f} MB")
+            print(TOLD.format("stream, file not in the cache", *told, "the slower of disk and memory"))
+            print(f"   in that epoch of {cold:.2f} s the kernels have waited {waited:.2f} s for blocks")
+        print(f"peak resident: in memory {memory.epoch(1)[3] / 1e6:,.0f} MB, stream {stream.epoch(1)[3] / 1e6:,.0f} MB")
     finally:
         memory.close()
         stream.close()
@@ -152,11 +160,16 @@ def main():
     """Make the file, measure, and remove it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a file of 16 MB")
+    parser.add_argument("--gigabytes", type=float, default=WHOLE / 1e9, help="of the file")
+    parser.add_argument("--limit", type=float, default=0, help="gigabytes that the stream may have; by default a third of the file")
+    parser.add_argument("--in-memory", type=float, default=0, help="gigabytes of it that the other process has; by default all")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where the file is made, on the disk that is measured")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        measure(Path(folder), QUICK if arguments.quick else WHOLE, 1 if arguments.quick else arguments.rounds)
+        size = QUICK if arguments.quick else int(arguments.gigabytes * 1e9)
+        limits = int(arguments.limit * 1e9), int(arguments.in_memory * 1e9)
+        measure(Path(folder), size, *limits, 1 if arguments.quick else arguments.rounds)
 
 
 if __name__ == "__main__":
