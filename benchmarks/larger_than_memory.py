@@ -2,7 +2,7 @@
 
 784-128-10, mini-batches of 128, shuffled: one process has rows in memory, all or a part, the other one reads the file as a stream,
 and may have a third of its bytes as data of its own (``RLIMIT_DATA``: private memory that can be written to). Both take turns, each
-by one thread that trains. Then the system forgets the file, and the disk is read alone, from one end to the other, and by the stream.
+by one thread that trains. Then the system forgets the file, and the disk is read alone, from end to end, and by the stream.
 """
 
 import argparse
