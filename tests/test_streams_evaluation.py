@@ -174,6 +174,9 @@ def test_bad_validation_streams_are_told_before_training_or_by_name(tmp_path):
     before = net.params.copy()
     for bad, error, message in (
         (stream(X[:, :39], y), ValueError, r"validation_data: X \(row 0 of X\) has 39 columns, but the network has 40 inputs"),
+        (stream([(X[:, :39], y)]), ValueError, r"validation_data: X \(part 0 of list\) has 39 columns"),
+        (stream(parts(X, y + 5)), ValueError, r"validation_data: y \(part 0 of loader\) holds labels"),
+        (stream(table(tmp_path, X, y + 5), target="y"), ValueError, r"validation_data: y \(rows .*part-0.parquet\) holds labels"),
         (stream(X), ValueError, r"validation_data: y must be given with X \(row 0 of X\)"),
     ):
         with pytest.raises(error, match=message):

@@ -38,7 +38,8 @@ class Judge:
         self._task, self._held_out = net.loss_function.task, held_out
         self._evaluation: Evaluation | StreamEvaluation
         if isinstance(held_out, Source):
-            self._evaluation = StreamEvaluation(net, held_out, n_threads)
+            with naming():
+                self._evaluation = StreamEvaluation(net, held_out, n_threads)
             return
         rows, targets, weights = held_out
         values, labels = (None, targets) if targets.ndim == 1 else (targets, None)
@@ -75,8 +76,9 @@ def given_or_stream(net, data) -> HeldOut | Source | None:
         return given(net, data)
     if net.encoder:
         raise TypeError("validation_data must be arrays: a TabularNetwork takes no stream")
-    with naming(), reading(data):
-        StreamEvaluation(net, data)  # which looks at a row
+    if data.chunk_rows or data.names is not None:  # what comes from an iterator is looked at where it is kept
+        with naming(), reading(data):
+            StreamEvaluation(net, data)  # which looks at a row
     return data
 
 

@@ -33,8 +33,7 @@ class StreamEvaluation:
         self._net, self._n_threads, self._factor = net, n_threads, factor
         self._rows = Epochs(source, checks or Checks(net), 1, None)
         self._passes = 0
-        if source.chunk_rows:  # where that has no effect on what is read afterwards
-            self._rows.check(source.look())
+        self._rows.check(source.look())
 
     def measure(self) -> tuple[float, float]:
         """Mean loss of the samples, and their score, now."""
