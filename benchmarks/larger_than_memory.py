@@ -19,7 +19,7 @@ import numpy as np
 
 WIDTH, BATCH, PART = 784, 128, 8192
 QUICK, WHOLE = 16 << 20, 3 << 29  # bytes
-TOLD = "{:43} {:>12,.0f} rows/s {:>8.0f} MB/s   {:>5.2f} of {}"
+TOLD = "{:48} {:>12,.0f} rows/s {:>8.0f} MB/s   {:>5.2f} of {}"
 
 WORKER = """
 import json, resource, sys, time
@@ -37,9 +37,15 @@ def timed(self):
     finally:
         waits.append(time.perf_counter() - start)
 ReadAhead._wait = timed
+def queued():  # seconds that this thread has waited for a core
+    try:
+        with open("/proc/thread-self/schedstat") as file:
+            return int(file.read().split()[1]) / 1e9
+    except OSError:
+        return float("nan")
 net = fastbp.Network([784, 128, 10], hidden="relu", loss="cross_entropy", dtype="float32", rng=0)
 marks = []
-mark = lambda *_: marks.append((time.perf_counter(), time.process_time(), time.thread_time()))
+mark = lambda *_: marks.append((time.perf_counter(), time.process_time(), time.thread_time(), queued()))
 trainer = net.trainer(batch_size=128, rng=0, n_threads=1, callbacks=[mark])
 data = (fastbp.stream(path, y),)
 if kind == "memory":  # read, as pages of a map would count, too
@@ -52,9 +58,9 @@ for line in sys.stdin:
     waits.clear()
     mark()
     trainer.run(*data, epochs=int(line))
-    wall, cpu, own = (after - before for before, after in zip(*marks[-2:]))
+    wall, cpu, own, queue = (after - before for before, after in zip(*marks[-2:]))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(json.dumps([wall, cpu, own, peak, sum(waits)]), flush=True)
+    print(json.dumps([wall, cpu, own, wall - queue, peak, sum(waits)]), flush=True)
 """
 
 
@@ -74,7 +80,10 @@ class Worker:
         return line
 
     def epoch(self, epochs=2):
-        """Seconds of the last of some epochs: by the clock, of all threads, of the one that trains; peak of bytes; seconds lost."""
+        """Seconds of the last of some epochs, peak of bytes, and seconds in which kernels have waited for blocks.
+
+        Seconds by the clock, of all threads, of the one that trains, and by the clock but for its waits for a core (Linux).
+        """
         self._process.stdin.write(f"{epochs}\n")
         self._process.stdin.flush()
         return json.loads(self.read_line())
@@ -132,7 +141,7 @@ def measure(folder, size, limit, in_memory, rounds):
             before, between, after = memory.epoch(), stream.epoch(1), memory.epoch()
             mean = [(one + other) / 2 / n_memory for one, other in zip(before, after, strict=True)]
             pairs.append((mean, [value / n_rows for value in between], between))
-        ratios = [[pair[0][k] / pair[1][k] for pair in pairs] for k in range(3)]
+        ratios = [[pair[0][k] / pair[1][k] for pair in pairs] for k in range(4)]
         speeds = [1 / median(pair[k][0] for pair in pairs) for k in (0, 1)]
         print(f"{in_file / 1e6:,.0f} MB, {n_rows:,} rows, {n_memory:,} of them in memory; {rounds} rounds")
         print(f"the stream may have {limit / 1e6:,.0f} MB of its own")
@@ -140,21 +149,28 @@ def measure(folder, size, limit, in_memory, rounds):
         print(TOLD.format("in memory", speeds[0], speeds[0] * bytes_of_row, 1, "itself"))
         print(TOLD.format("stream, file in the cache", speeds[1], speeds[1] * bytes_of_row, median(ratios[0]), "in memory"))
         print(f"   of the single rounds: {', '.join(f'{ratio:.2f}' for ratio in ratios[0])}")
-        for name, k in (("of all threads", 1), ("of the one that trains", 2)):
+        for name, k in (("of all threads", 1), ("of the one that trains", 2), ("with a core of its own", 3)):
             by_cpu = 1 / median(pair[1][k] for pair in pairs)
             print(TOLD.format(f"the same, by the time {name}", by_cpu, by_cpu * bytes_of_row, median(ratios[k]), "in memory"))
-        print(f"   in an epoch of {pairs[-1][2][0]:.2f} s the kernels have waited {pairs[-1][2][4]:.2f} s for blocks")
+        print(f"   in an epoch of {pairs[-1][2][0]:.2f} s the kernels have waited {pairs[-1][2][5]:.2f} s for blocks")
+        alone = 1 / median(pair[0][3] for pair in pairs)
         for _ in range(rounds if forget(path) else 0):
             seconds = read(path)
             forget(path)
-            cold, _, _, _, waited = stream.epoch(1)
+            cold, _, _, own, _, waited = stream.epoch(1)
             forget(path)
-            alone = min(n_rows / seconds, speeds[0])
-            print(TOLD.format("disk alone", n_rows / seconds, in_file / seconds / 1e6, n_rows / seconds / speeds[0], "in memory"))
-            told = n_rows / cold, in_file / cold / 1e6, n_rows / cold / alone
-            print(TOLD.format("stream, file not in the cache", *told, "the slower of disk and memory"))
+            disk = n_rows / seconds
+            print(TOLD.format("disk alone", disk, disk * bytes_of_row, disk / speeds[0], "in memory"))
+            slower = "the slower of disk and memory"
+            for name, took, bound in (("", cold, speeds[0]), (", a core of its own", own, alone)):
+                speed = n_rows / took
+                print(
+                    TOLD.format(
+                        f"stream, file not in the cache{name}", speed, speed * bytes_of_row, speed / min(disk, bound), slower
+                    )
+                )
             print(f"   in that epoch of {cold:.2f} s the kernels have waited {waited:.2f} s for blocks")
-        print(f"peak resident: in memory {memory.epoch(1)[3] / 1e6:,.0f} MB, stream {stream.epoch(1)[3] / 1e6:,.0f} MB")
+        print(f"peak resident: in memory {memory.epoch(1)[4] / 1e6:,.0f} MB, stream {stream.epoch(1)[4] / 1e6:,.0f} MB")
     finally:
         memory.close()
         stream.close()

@@ -335,6 +335,15 @@ def test_divergence_ends_a_fit_as_on_arrays():
             assert np.isfinite(bits(model)).all()
 
 
+def test_what_is_there_once_is_not_looked_at_again_after_a_fit():
+    options = {"solver": "sgd", "momentum": 0, "learning_rate_init": 1e4, "activation": "identity", "max_iter": 1}
+    with pytest.raises(fastbp.DivergenceError):
+        make(**options).fit(stream([(X * 100, Y)]))
+    model = make(**options).fit(stream(iter([(X * 100, Y)])), classes=[0, 1, 2])
+    assert model.loss_ > 1e4
+    assert np.isfinite(bits(model)).all()
+
+
 def test_ctrl_c_leaves_whole_steps_and_a_warning():
     import _thread
 

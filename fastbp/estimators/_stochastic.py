@@ -90,7 +90,7 @@ class Fit:
     _steps: Callable[[], int]  # of an epoch
     _rooms: Callable[[], int]  # epochs for which there are rates, and a record
     _set_rates: Callable[[], None]
-    _evaluation: Callable[[], Evaluation]  # of samples, for a last look
+    _evaluation: Callable[[], Evaluation | None]  # of samples, for a last look
     rows_of_epoch: Any  # how many
     together = 1  # epochs in one call of `_epochs`
     count: int  # epochs that `_epochs` goes up to
@@ -278,6 +278,9 @@ class Fit:
         if not is_finite:
             where = f"after epoch {estimator.n_iter_}"
             raise OverwrittenError(estimator.n_iter_, rate, OVERWRITTEN.format(where=where, which="before the fit"))
+        if evaluation is None:
+            net.params[:] = last_params
+            return
         first, last = evaluation.loss(), estimator.loss_
         net.params[:] = last_params
         now = evaluation.loss()

@@ -246,10 +246,13 @@ class StreamFit(Fit):
             self._done += self.taken - epoch
 
     def _evaluation(self):
-        """Of the first rows, which stand for all."""
+        """Of the first rows, which stand for all; None where they are not to be had a second time."""
         source, net = self._given.source, self.net
         self._blocks.close()
-        part = source.look()
+        try:
+            part = source.look()
+        except ValueError:
+            return None
         if source.chunk_rows:
             part = source.read([(0, min(source.n_rows, source.block_of(1, source.row_bytes)))])
         rows, values, labels, weights = self._given.checks(net)(part)
