@@ -14,9 +14,10 @@ import numpy as np
 from fastbp.arguments import integer
 from fastbp.engine import held_out, memory, run_state, sparsity, threads, validation
 from fastbp.engine.data_parallel_session import DataParallelSession
+from fastbp.engine.held_out import arrays_of
 from fastbp.engine.history import History
 from fastbp.engine.orders import epoch_order
-from fastbp.engine.run import arrays_of, progress_of, set_best, watch_of, watching
+from fastbp.engine.run import progress_of, set_best, watch_of, watching
 from fastbp.engine.supervisor import DivergenceError
 from fastbp.engine.watch import takes_moment
 from fastbp.kernels.samples import LEAST_WEIGHT
