@@ -93,6 +93,9 @@ RUN = {
         "python -m benchmarks.many_networks": "python -m benchmarks.many_networks --rounds 1",
         "python -m benchmarks.ranks": "python -m benchmarks.ranks --help",  # needs MPI
         "python -m benchmarks.larger_than_memory": "python -m benchmarks.larger_than_memory --quick",
+        "python -m benchmarks.larger_than_memory --gigabytes 6 --limit 2 --in-memory 1.5": (
+            "python -m benchmarks.larger_than_memory --gigabytes 0.016 --limit 0.5 --in-memory 0.008 --rounds 1"
+        ),
         "python -m benchmarks.book": "python -m benchmarks.book --rounds 1 --samples 300",
         "python -m benchmarks.bench_estimators": "python -m benchmarks.bench_estimators --rounds 1 iris",
         "python -m benchmarks.bench_estimators --search": "python -m benchmarks.bench_estimators --rounds 1 --search",

@@ -337,7 +337,7 @@ def test_divergence_ends_a_fit_as_on_arrays():
 
 def test_what_is_there_once_is_not_looked_at_again_after_a_fit():
     options = {"solver": "sgd", "momentum": 0, "learning_rate_init": 10.0, "activation": "identity", "max_iter": 1}
-    with pytest.raises(fastbp.DivergenceError, match="the loss was .* at first and is"):
+    with pytest.raises(fastbp.DivergenceError, match=r"the loss was .* at first and is"):
         make(**options).fit(stream([(X, Y)]))
     model = make(**options).fit(stream(iter([(X, Y)])), classes=[0, 1, 2])
     assert model.loss_ > 1e6

@@ -71,7 +71,7 @@ def warn_of_limit(estimator, stacklevel):
 def clipped_batch_size(value, n_samples) -> int:
     """``batch_size`` as a number that is at most that of the samples, if that is known, and not None."""
     if n_samples is None:
-        return int(value)
+        return 200 if isinstance(value, str) else int(value)
     if isinstance(value, str):
         return min(200, n_samples)
     if value > n_samples:

@@ -157,7 +157,7 @@ def prepare_stream(estimator, net, given, held_out, rng, tasks, incremental, ext
     schedule = _parameters.schedule(estimator)
     if source.n_rows is None and schedule is not None and schedule.per_step:
         raise ValueError(UNKNOWN.format(f"learning_rate={estimator.learning_rate!r}"))
-    batch = clipped_batch_size(estimator.batch_size, 200 if source.n_rows is None and estimator.batch_size == "auto" else source.n_rows)
+    batch = clipped_batch_size(estimator.batch_size, source.n_rows)
     state = rng.get_state()
     dropout_seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64)) if extra.dropout else 0
     orders = None
