@@ -23,7 +23,7 @@ BLOCKS = {
     )
 }
 OF_OTHERS = {"benchmarks.md", "changelog.md", "compiler.md", "contributing.md"}  # pages of the site that are files elsewhere
-WITHOUT_BLOCKS = OF_OTHERS | {"guides.md", "how.md", "reliability.md"}
+WITHOUT_BLOCKS = OF_OTHERS | {"guides.md", "how.md", "reliability.md", "scaling.md"}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -18,7 +18,10 @@ from fastbp.bench import workloads
 NAMES = ("tabular", "mnist", "mnist-deep", "wide")
 RANKS = (1, 2, 4)
 FAR = (16, 64, 1024)
-BATCHES = (1, 2, 4)  # the workload's mini-batch, divided by these, of one rank
+SHARES = (2, 4)  # of the workload's mini-batch, of one rank
+LOOK = (
+    1.6e-4  # seconds between two looks of a rank that waits, where ranks are more than cores: 0.1 ms, and what a sleep takes more
+)
 SETTINGS = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
@@ -40,8 +43,8 @@ def launch(ranks, name, rows, seconds):
 def measure(name, seconds, rounds):
     """Steps of one workload, in seconds: medians of rounds, in which all kinds of run take turns."""
     batch = workloads.get(name).batch_size
-    kinds = {f"gradient {batch // share}": (1, batch // share) for share in BATCHES}
-    kinds |= {f"ranks {ranks}": (ranks, 0) for ranks in RANKS} | {"alone": (1, "alone"), "both": (2, "alone")}
+    kinds = {f"gradient {batch // share}": (1, batch // share) for share in SHARES}
+    kinds |= {f"ranks {ranks}": (ranks, 0) for ranks in RANKS} | {"alone": (1, "alone")}
     found = {kind: [] for kind in kinds}
     for _ in range(rounds):
         for kind, (ranks, rows) in kinds.items():
@@ -53,12 +56,12 @@ def measure(name, seconds, rounds):
 def cost_of(name, found):
     """The costs of a workload, from what was measured with one rank and, of the sums, with two."""
     workload = workloads.get(name)
-    rows = np.array([workload.batch_size // share for share in BATCHES])
-    times = [median(found[f"gradient {b}"]["gradient"]) for b in rows]
-    c1, c0 = np.polyfit(rows, times, 1)
+    rows = [workload.batch_size // share for share in (1, *SHARES)]
     gradients = np.array(found["ranks 1"]["gradient"])
-    update = median(found["ranks 1"]["update"])
-    alone = median(found["ranks 1"]["sum"])
+    times = [np.median(gradients), *(median(found[f"gradient {b}"]["gradient"]) for b in rows[1:])]
+    c1, c0 = np.polyfit(rows, times, 1)
+    update, alone = median(found["ranks 1"]["update"]), median(found["ranks 1"]["sum"])
+    other = median(found["ranks 1"]["step"]) - times[0] - update - alone
     size = sum((n_in + 1) * n_out for n_in, n_out in zip(workload.sizes, workload.sizes[1:], strict=False)) * 4
     least = float(np.quantile(found["ranks 2"]["sum"], 0.25))  # of the rank that comes last, which does not wait
     return Cost(
@@ -66,6 +69,7 @@ def cost_of(name, found):
         float(max(c0, 0.0)),
         float(c1),
         update,
+        max(float(other), 0.0),
         max(alone, 1e-6),
         2 * size / max(least - alone, 1e-6),
         gradients / np.median(gradients),
@@ -85,7 +89,15 @@ def head(*cells):
 
 def here(found):
     """Print what was measured, milliseconds of a step, and what the simulation makes of it."""
-    head("workload", "B", "ordinary fit", *(f"{ranks} ranks" for ranks in RANKS), "2 ranks : 1", "simulated", "off by at most")
+    head(
+        "workload",
+        "B",
+        "ordinary fit",
+        *("1 rank" if ranks == 1 else f"{ranks} ranks" for ranks in RANKS),
+        "2 ranks : 1",
+        "simulated",
+        "off by at most",
+    )
     cores = os.cpu_count() or 1
     for name, runs in found.items():
         cost, batch = cost_of(name, runs), workloads.get(name).batch_size
@@ -112,8 +124,9 @@ def far(found, cluster):
 def simulated_here(cost, batch, ranks, cores):
     """A step on this machine, where ranks may be more than cores: each core then does the work of several, one after the other."""
     turns = -(-ranks // cores)
-    slower = {name: getattr(cost, name) * turns for name in ("c0", "c1", "update", "s0")}
-    return simulated(replace(cost, **slower, shared=cost.shared / turns), batch, ranks, Cluster(cores=max(ranks, cores)))
+    slower = {name: getattr(cost, name) * turns for name in ("c0", "c1", "update", "other", "s0")}
+    step = simulated(replace(cost, **slower, shared=cost.shared / turns), batch, ranks, Cluster(cores=max(ranks, cores)))
+    return step + (2 * LOOK if turns > 1 else 0.0)  # for the gradients of the others, and for their sums
 
 
 if __name__ == "__main__":

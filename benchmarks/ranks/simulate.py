@@ -3,12 +3,12 @@
 A step is what the slowest rank takes for the gradient of its b = B / R samples, the sums of a node, what goes between nodes and was
 not hidden behind the gradients of the layers below, and the update:
 
-    T(R) = max over ranks of C(b) + S(n) + hidden(A(m)) + U,    C(b) = c0 + c1 b,
+    T(R) = max over ranks of C(b) + S(n) + hidden(A(m)) + U + P,    C(b) = c0 + c1 b,
     S(n) = s0 + 2 N w / v                                       each number is read and written once by each of n ranks of a node,
     A(m) = 2 a log2(m) + 2 (m - 1) / m  (N w / n) / v_network   of Rabenseifner's algorithm (Thakur et al., 2005),
 
-N parameters of w bytes, n ranks on each of m = R / n nodes. Noise of C is drawn from steps that were measured: the slowest of many
-ranks is slower than their mean, the more the more there are.
+U the update, P what Python takes, N parameters of w bytes, n ranks on each of m = R / n nodes. Noise of C is drawn from steps that
+were measured: the slowest of many ranks is slower than their mean, the more the more there are.
 """
 
 from dataclasses import dataclass, field
@@ -36,6 +36,7 @@ class Cost:
     c0: float  # of a gradient, however few samples
     c1: float  # of each sample
     update: float
+    other: float  # of Python, and of what is done once an epoch, for each step
     s0: float  # of the sums of a node, however few numbers
     shared: float  # bytes per second of these sums
     noise: Any = field(default_factory=lambda: np.ones(1))  # factors of the time of a gradient, of which the median is 1
@@ -71,7 +72,7 @@ def simulated(cost: Cost, batch: int, ranks: int, cluster: Cluster, steps: int =
         if m > 1:
             across = 2 * cluster.latency * log2(m) + 2 * (m - 1) / m * (size / n) / (cluster.bandwidth / n)
             end = free = np.maximum(free, end) + across
-    return float(end.mean() + cost.update)
+    return float(end.mean() + cost.update + cost.other)
 
 
 def in_one_formula(cost: Cost, batch: int, ranks: int, cluster: Cluster) -> float:
@@ -81,7 +82,7 @@ def in_one_formula(cost: Cost, batch: int, ranks: int, cluster: Cluster) -> floa
     size = sum(cost.layers) * cost.itemsize
     within = cost.s0 + 2 * size / cost.shared if n > 1 else 0.0
     across = 2 * cluster.latency * log2(m) * len(cost.layers) + 2 * (m - 1) / m * size / cluster.bandwidth if m > 1 else 0.0
-    return cost.c0 + cost.c1 * batch / ranks + within + across + cost.update
+    return cost.c0 + cost.c1 * batch / ranks + within + across + cost.update + cost.other
 
 
 def best_ranks(cost: Cost, batch: int, cluster: Cluster, least: float = 0.5, most: int = 4096) -> int:

@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,8 @@ from fastbp.arguments import integer, positive
 from fastbp.extras import require
 
 SPINS, YIELDS = 200, 200  # looks at what is to come, some 0.3 ms, and some more between which others may have the core
-PAUSE = 1e-4  # seconds between all others: who waits so long has no core to itself, or waits for one that has none
+PAUSE = 1e-4  # seconds between all others: who waits so long has no core to itself, or waits for one that has none; and between
+# all where ranks of a node are more than its cores
 STOPPED, WAITING = 1, 2  # tags of messages
 ROLL_CALL = 1.0  # seconds in which those who wait, too, say so
 GRACE = 2.0  # seconds in which the others can tell what they have heard, before all are ended
@@ -80,6 +82,7 @@ class Ranks:
         self.timeout = positive("timeout", timeout)
         self._given, self._memory = comm, memory
         self._own: list[Any] = []  # communicators, while a fit lasts
+        self._have_cores = True  # one each
         self._agreed: BaseException | None = None  # an error that all know of
         self._control: Any = None  # the one of messages from those that stop
         if self.parts is not None:
@@ -150,6 +153,7 @@ class Ranks:
             node.Free()
             node = every.Split(self.rank)
         self.node = node
+        self._have_cores = node.size <= (os.cpu_count() or 1)
         self.across = every.Split(node.rank, self.rank)
         self._own += [self.node, self.across]
 
@@ -238,7 +242,7 @@ class Ranks:
         RankError
             If one of them has stopped, or if it does not come in time.
         """
-        looks, deadline = 0, 0.0
+        looks, deadline = 0 if self._have_cores else SPINS + YIELDS, 0.0
         while not has_come():
             looks += 1
             if looks < SPINS:
