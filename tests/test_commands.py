@@ -254,7 +254,8 @@ def prepare(directory):
     (directory / "asv.conf.json").write_text(settings.replace('".asv/', f'"{directory}/asv/'))
 
 
-@pytest.mark.parametrize("group", [pytest.param(group, marks=pytest.mark.slow) if group != "files" else group for group in RUN])
+@pytest.mark.slow
+@pytest.mark.parametrize("group", RUN)
 def test_command_runs(group, tmp_path):
     if group == "asv" and shutil.which("asv", path=Path(sys.executable).parent) is None:
         pytest.skip("asv is not installed")

@@ -125,7 +125,8 @@ def test_parameters_are_arguments_of_the_rule(case):
     assert _parameters.update_rule(model) == MEANT[case]
 
 
-@pytest.mark.parametrize("decays", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("decays", [False, True])
 def test_a_rule_that_is_registered_is_a_solver(decays, monkeypatch):
     model = MLPClassifier(**QUICK, solver="descent", alpha=0.5)
     with pytest.raises(ValueError, match="'solver' parameter of MLPClassifier must be"):

@@ -59,6 +59,7 @@ def test_any_number_of_ranks_gives_the_same_bits(of_one, ranks, case):
     assert results(ranks, case) == [of_one] * ranks
 
 
+@pytest.mark.slow
 def test_sparse_samples_give_the_same_bits():
     assert results(2, "sparse_bits") == results(1, "sparse_bits") * 2
 

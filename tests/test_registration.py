@@ -627,7 +627,7 @@ def test_a_class_that_comes_later_is_not_common():
     assert classes == fastbp.activations.ACTIVATIONS.classes
 
 
-@pytest.mark.parametrize("count", [0, 9, 41])
+@pytest.mark.parametrize("count", [pytest.param(0, marks=pytest.mark.slow), 9, 41])
 def test_a_rule_of_too_many_hyper_parameters_is_refused(count, monkeypatch):
     monkeypatch.setattr(fastbp.optimizers.OPTIMIZERS, "classes", [*fastbp.optimizers.OPTIMIZERS.classes])
 

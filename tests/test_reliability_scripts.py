@@ -25,7 +25,14 @@ def run(*command):
     return subprocess.run([*command], env=environment, capture_output=True, text=True, timeout=600)
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+LONG = ("mutants", "interrupts", "cache_faults")  # parts of which other tests have, too
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.slow) if path.stem in LONG else path for path in SCRIPTS],
+    ids=lambda path: path.stem,
+)
 def test_script(path):
     done = run(*[sys.executable, path, "--quick"])
     assert done.returncode == 0, done.stdout + done.stderr

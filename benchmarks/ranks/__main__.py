@@ -63,7 +63,7 @@ def cost_of(name, found):
     update, alone = median(found["ranks 1"]["update"]), median(found["ranks 1"]["sum"])
     other = median(found["ranks 1"]["step"]) - times[0] - update - alone
     size = sum((n_in + 1) * n_out for n_in, n_out in zip(workload.sizes, workload.sizes[1:], strict=False)) * 4
-    least = float(np.quantile(found["ranks 2"]["sum"], 0.25))  # of the rank that comes last, which does not wait
+    of_two = median(found["ranks 2"]["sum"])
     return Cost(
         workload.sizes,
         float(max(c0, 0.0)),
@@ -71,7 +71,7 @@ def cost_of(name, found):
         update,
         max(float(other), 0.0),
         max(alone, 1e-6),
-        2 * size / max(least - alone, 1e-6),
+        2 * size / max(of_two - alone, 1e-6),
         gradients / np.median(gradients),
     )
 

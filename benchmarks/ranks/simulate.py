@@ -66,7 +66,7 @@ def simulated(cost: Cost, batch: int, ranks: int, cluster: Cluster, steps: int =
     for numbers, share in zip(cost.layers, cost.shares(), strict=True):
         size = numbers * cost.itemsize
         there = (gradient * share).max(axis=1) + spent
-        within = (cost.s0 / len(cost.layers) + 2 * size / cost.shared) if n > 1 else 0.0
+        within = cost.s0 / len(cost.layers) + (2 * size / cost.shared if n > 1 else 0.0)
         spent += within
         end = there + within
         if m > 1:
@@ -80,7 +80,7 @@ def in_one_formula(cost: Cost, batch: int, ranks: int, cluster: Cluster) -> floa
     n = min(ranks, cluster.cores)
     m = -(-ranks // n)
     size = sum(cost.layers) * cost.itemsize
-    within = cost.s0 + 2 * size / cost.shared if n > 1 else 0.0
+    within = cost.s0 + (2 * size / cost.shared if n > 1 else 0.0)
     across = 2 * cluster.latency * log2(m) * len(cost.layers) + 2 * (m - 1) / m * size / cluster.bandwidth if m > 1 else 0.0
     return cost.c0 + cost.c1 * batch / ranks + within + across + cost.update + cost.other
 
