@@ -1,7 +1,7 @@
 """Blocks of a stream for whoever computes with them: one reader at a time, and the checks of a part."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from threading import Event, Lock
 from typing import Any
 from weakref import WeakSet
@@ -14,12 +14,16 @@ from fastbp.streams.blocks import Block, Checked, Epochs
 LOCK, _in_use = Lock(), WeakSet[Source]()  # sources that are read now: each has one place in its file
 
 
-@contextmanager
-def reading(source: Any) -> Iterator[None]:
+NOTHING_TO_READ = nullcontext()  # one for all: a call that trains by a few samples takes microseconds
+
+
+def reading(source: Any) -> AbstractContextManager[None]:
     """Have a source for oneself, if it is one, from its `begin` to its `end`."""
-    if not isinstance(source, Source):
-        yield
-        return
+    return _reading(source) if isinstance(source, Source) else NOTHING_TO_READ
+
+
+@contextmanager
+def _reading(source: Source) -> Iterator[None]:
     with LOCK:
         if source in _in_use:
             raise RuntimeError(
