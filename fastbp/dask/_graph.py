@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from fastbp.extras import require
+from fastbp.mpi.pairs import sum_in_pairs
 
 LARGE = 1 << 40  # bytes of a graph that Dask would warn of: parameters travel in it, so that they are there when a worker is lost
 
@@ -52,10 +53,7 @@ def _added(first: tuple[Any, ...], second: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def tree(tasks: list[Any]) -> Any:
     """The sum of tuples that tasks give, of neighbours two by two, then of these sums: an order that only their number says."""
-    while len(tasks) > 1:
-        pairs = [task(_added, *tasks[k : k + 2]) for k in range(0, len(tasks) - 1, 2)]
-        tasks = pairs + tasks[len(pairs) * 2 :]
-    return tasks[0]
+    return sum_in_pairs(tasks, lambda first, second: task(_added, first, second))
 
 
 def total(tasks: list[Any]) -> tuple[Any, ...]:

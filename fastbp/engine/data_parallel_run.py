@@ -81,9 +81,9 @@ class _Job:
         if trainer._patience is not None and self.judged is None:
             raise ValueError("patience needs validation_data")
         validation.finite_parameters("params", net._vector)
-        steps = -(-self.of_part // self.batch) if trainer._schedule.per_step else 1
-        memory.check_room(f"epochs={epochs}", 8 * self.epochs * (4 * len(net.sizes) - 3 + steps))
         self.parts, self.steps = parts, -(-self.of_part // self.batch)
+        self.rates_of_epoch = self.steps if trainer._schedule.per_step else 1
+        memory.check_room(f"epochs={epochs}", 8 * self.epochs * (4 * len(net.sizes) - 3 + self.rates_of_epoch))
         self.state = resume
         self.keeps = resume is not None or any(map(takes_moment, trainer._callbacks))
         if self.keeps:
@@ -208,8 +208,8 @@ class _Job:
         session.sample_weight, session.reals.unit = self.weights, 1.0  # in the unit of all ranks, and not in one of its own
         trainer._penalise(session, self.of_part * self.parts)
         session.set_order(False)
-        steps = self.steps if trainer._schedule.per_step else 1
-        session.set_rates(trainer._schedule.rates(running.learning_rate, trainer._schedule_epochs or last, steps, first, last))
+        ends = trainer._schedule_epochs or last
+        session.set_rates(trainer._schedule.rates(running.learning_rate, ends, self.rates_of_epoch, first, last))
         session.set_record(last - first, norms=trainer._norms)
         session.begin(trainer._seed or 0, first)
         return session

@@ -7,24 +7,25 @@ may add them up by itself. The error of a sum of n numbers is that of log2 n add
 Legend: N numbers of a gradient.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from operator import add
 from typing import Any
 
 import numpy as np
 
 
-def sum_in_pairs(terms: Iterable[Any]) -> Any:
-    """The sum of numbers, or of arrays, which are left as they are."""
+def sum_in_pairs(terms: Iterable[Any], plus: Callable[[Any, Any], Any] = add) -> Any:
+    """The sum of numbers, or of arrays, which are left as they are; or of whatever `plus` adds."""
     open_sums: list[tuple[int, Any]] = []  # sizes, and sums that wait for one of equal size
     for term in terms:
         size = 1
         while open_sums and open_sums[-1][0] == size:
-            term = open_sums.pop()[1] + term
+            term = plus(open_sums.pop()[1], term)
             size *= 2
         open_sums.append((size, term))
     total = open_sums.pop()[1]
     while open_sums:
-        total = open_sums.pop()[1] + total
+        total = plus(open_sums.pop()[1], total)
     return total
 
 
