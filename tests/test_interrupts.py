@@ -1,15 +1,11 @@
 """Ctrl-C comes soon, and what it leaves is whole: how soon, `tests/reliability/interrupts.py` measures."""
 
-import signal
-import sys
-
 import numpy as np
 import pytest
-from conftest import compiled, make_net, make_samples, make_targets, same_state
+from conftest import make_net, make_samples, make_targets, same_state
 from scipy.sparse import random_array
 
 from fastbp import Adam, DivergenceError, Network, epoch_order
-from fastbp.compiler import entries
 from fastbp.engine import session, supervisor, threads
 from fastbp.kernels.tuning import DRAWN, NARROW_PIECE
 
@@ -232,27 +228,3 @@ def test_with_patience_an_interrupted_run_has_the_best_parameters():
     best = int(np.argmin(caught.value.history.validation_loss))
     assert best < 8
     np.testing.assert_array_equal(net.params, kept[best])
-
-
-def test_an_interrupt_that_is_lost_while_something_is_compiled_counts_at_the_end(monkeypatch):
-    """In a finaliser, of which LLVM's objects have many, what is raised is reported and forgotten."""
-
-    class Finalised:
-        def __del__(self):
-            signal.raise_signal(signal.SIGINT)
-
-    compile_entry = entries.compiler.entry
-
-    def interrupted(*arguments, **options):
-        Finalised()
-        return compile_entry(*arguments, **options)
-
-    twice = compiled(lambda dtype: dtype(dtype))(lambda x: 2.0 * x)
-    before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(entries.compiler, "entry", interrupted)
-    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
-    with pytest.raises(KeyboardInterrupt):
-        twice["float64"]
-    assert signal.getsignal(signal.SIGINT) is before
-    monkeypatch.undo()
-    assert twice["float64"](2.0) == 4.0

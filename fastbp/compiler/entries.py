@@ -8,7 +8,7 @@ import numba
 
 from fastbp.compiler.cache import DiskCache
 from fastbp.compiler.choice import Level, choose, compiling
-from fastbp.compiler.interrupts import heeded
+from fastbp.compiler.interrupts import Heeded
 from fastbp.compiler.key import digest
 from fastbp.compiler.modules import PACKAGE, Unseen, add_this_module
 from fastbp.compiler.notices import tell
@@ -62,7 +62,7 @@ class Entry(dict):
         for each in choice.enough:
             if (dtype, each) in self._compiled:
                 return self._compiled[dtype, each]
-        with compiling, heeded():
+        with compiling, Heeded():
             name = str(dtype)
             stored = [each for each in choice.enough if (cache := self._stored(name, each)) is not None and cache.exists()]
             chosen = stored[0] if stored else choice
