@@ -1,10 +1,11 @@
-"""What the tests of `fastbp.mpi` run on every rank: ``mpiexec -n 2 python mpi_cases.py CASE``, one line of JSON from each."""
+"""What the tests of `fastbp.mpi` run on every rank: ``mpiexec -n 2 python mpi_cases.py FOLDER CASE``, a file from each."""
 
 import json
 import os
 import signal
 import sys
 import time
+from pathlib import Path
 from zlib import crc32
 
 import numpy as np
@@ -151,8 +152,8 @@ def stops():
 def checkpoint():
     """Up to an epoch, and on from there: with these ranks or others."""
     X, y = data()
-    path, net = sys.argv[2], network()
-    last = int(sys.argv[3])
+    path, net = sys.argv[3], network()
+    last = int(sys.argv[4])
     keep = [fastbp.Checkpoint(path)] if COMM.rank == 0 else []
     resume = path if os.path.exists(path) else None
     COMM.Barrier()
@@ -307,7 +308,7 @@ def trainers():
 def unlike_checkpoints():
     """Each rank has a file of its own, of which one is older."""
     X, y = own(*data())
-    path = f"{sys.argv[2]}-{COMM.rank}.ckpt"
+    path = f"{sys.argv[3]}-{COMM.rank}.ckpt"
     ranks = fastbp.mpi.Ranks(COMM, timeout=5)
     for epochs, keeper in ((3, 0), (2, COMM.size - 1)):
         keep = [fastbp.Checkpoint(path)] if COMM.rank == keeper else []
@@ -387,6 +388,5 @@ def absent():
 
 
 if __name__ == "__main__":
-    line = json.dumps([COMM.rank, globals()[sys.argv[1]]()])
-    sys.stdout.write(f"RESULT {line}\n")
-    sys.stdout.flush()
+    result = globals()[sys.argv[2]]()
+    Path(sys.argv[1], str(COMM.rank)).write_text(json.dumps(result), encoding="utf-8")

