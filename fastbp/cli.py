@@ -41,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0; 1 if gradients are wrong, or could not be compared; 2 after bad input, with one line on standard error;
         130 after Ctrl-C; 141 if what reads standard output has closed it.
     """
-    arguments = _parser().parse_args(argv)
-    arguments.argv = list(sys.argv[1:] if argv is None else argv)
     try:
+        arguments = _parser().parse_args(argv)
+        arguments.argv = list(sys.argv[1:] if argv is None else argv)
         status = arguments.run(arguments) or 0
         sys.stdout.flush()  # what a reader has closed is found here, not while the interpreter ends
         return status

@@ -309,6 +309,30 @@ def test_interrupt_is_no_traceback(monkeypatch):
     assert cli.main(["train", "iris"]) == 130
 
 
+IMPORTING = """
+import importlib.abc, signal, sys
+
+class Interrupts(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "numba":
+            signal.raise_signal(signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.{handler})
+sys.meta_path.insert(0, Interrupts())
+from fastbp.__main__ import main
+sys.argv = ["fastbp", "info"]
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(("handler", "status"), [("default_int_handler", 130), ("SIG_IGN", 0)])
+def test_ctrl_c_while_libraries_are_imported_is_no_traceback(handler, status):
+    program = IMPORTING.format(handler=handler)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (status, "")
+    assert bool(done.stdout) is (status == 0)
+
+
 def test_interrupted_before_the_first_epoch_ends_it_saves_the_network_all_the_same(tmp_path, monkeypatch, capsys):
     fit = fastbp.Network.fit
 
