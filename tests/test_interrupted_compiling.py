@@ -136,6 +136,23 @@ def test_one_context_in_another(number):
     assert seconds_of(lambda: compiling(lambda: callback(number), go_on), go_on) < LONG / 2
 
 
+def test_signals_may_come_while_one_is_handled(monkeypatch):
+    called = []
+
+    def handler(number, frame):
+        called.append(number)
+        raise Heard
+
+    forget = Heeded._forget_timer
+    monkeypatch.setattr(Heeded, "_forget_timer", lambda self: (signal.raise_signal(signal.SIGINT), forget(self)))
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        assert seconds_of(lambda: signal.raise_signal(signal.SIGINT), go_on) < LONG / 2
+        assert called == [signal.SIGINT] * 3  # the last one at the end
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_handlers_that_raise_nothing_are_called_and_that_is_all():
     called = []
     before = signal.signal(signal.SIGINT, lambda *arguments: called.append(arguments[0]))

@@ -28,7 +28,7 @@ class Heeded:
         self._bottom: FrameType | None = None  # what calls this one is no concern of ours
         self._error: BaseException | None = None
         self._timer: Timer | None = None
-        self._is_called_again = self._is_over = False
+        self._is_called_again = self._is_over = self._is_starting = False
 
     def __enter__(self) -> None:
         if current_thread() is not main_thread():  # which alone handles signals
@@ -70,12 +70,14 @@ class Heeded:
                 self._handlers[number](number, frame)
             except BaseException as error:
                 self._error = error
-        if self._error is None or self._is_over:
+        if self._error is None or self._is_over or self._is_starting:
             return
+        self._is_starting = True  # another signal must not come between: threads are started under a lock
         self._forget_timer()
         self._timer = Timer(AGAIN, self._call_again, (number,))
         self._timer.daemon = True
         self._timer.start()
+        self._is_starting = False
         if self._may_raise(frame):
             raise self._error
 
