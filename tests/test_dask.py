@@ -2,6 +2,8 @@
 
 import pickle
 import re
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
@@ -18,30 +20,11 @@ da = pytest.importorskip("dask.array")
 dd = pytest.importorskip("dask.dataframe")
 pd = pytest.importorskip("pandas")
 
+from partitions import UNEQUAL, classes, params_of, samples, split  # noqa: E402
+
 from fastbp.dask import MLPClassifier, MLPRegressor, _graph, _objective, _part  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-UNEQUAL = (70, 1, 130, 99)
-
-
-def samples(dtype="float64", n=300):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(n, 5)).astype(dtype)
-    return X, X[:, 0] * X[:, 1] + X[:, 2], rng.uniform(0.2, 3, n)
-
-
-def classes(n=300, kind=int):
-    X, target, weights = samples(n=n)
-    return X, np.digitize(target, [-0.7, 0.7]).astype(kind), weights
-
-
-def split(*arrays, chunks=UNEQUAL):
-    return [da.from_array(each, chunks=(chunks, *[-1] * (each.ndim - 1))) for each in arrays]
-
-
-def params_of(model):
-    return np.concatenate([each.ravel() for each in (*model.coefs_, *model.intercepts_)])
 
 
 def close(model, other, bound):
@@ -136,6 +119,31 @@ def test_sums_are_of_neighbours_two_by_two():
     found = _graph.total([_graph.task(lambda part: part, part) for part in parts])
     assert found[0] == ((a + b) + (c + d)) + ((e + f) + g)
     assert found[1][0] != sum(part[1][0] for part in parts)  # an order that can be told from others
+
+
+def test_settings_of_dask_are_as_they_were_after_fits_side_by_side():
+    pytest.importorskip("distributed")
+    name, (first, second, done) = "distributed.admin.large-graph-warning-threshold", (Event() for _ in range(3))
+    before, seen = dask.config.get(name), []
+
+    def begin():
+        first.set()
+        assert second.wait(60)
+
+    def end():
+        second.set()
+        assert done.wait(60)
+        seen.append(dask.config.get(name))
+
+    with dask.config.set(scheduler="synchronous"), ThreadPoolExecutor(2) as pool:
+        earlier = pool.submit(_graph.results, [_graph.task(begin)])
+        assert first.wait(60)
+        later = pool.submit(_graph.results, [_graph.task(end)])
+        earlier.result(60)
+        done.set()
+        later.result(60)
+    assert seen == [_graph.LARGE]
+    assert dask.config.get(name) == before != _graph.LARGE
 
 
 def test_the_bits_depend_on_the_partitions_and_on_nothing_else():

@@ -1,7 +1,8 @@
 """What is asked of Dask: tasks, their results, and sums of them by a tree."""
 
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack
+from threading import Lock
 from typing import Any
 
 from fastbp.extras import require
@@ -30,20 +31,40 @@ def shared(value: Any) -> Any:
     return library().delayed(value, pure=False, traverse=False)
 
 
-def _of_any_size() -> Any:
-    is_loaded = "distributed" in sys.modules  # before, there are no settings of it to change
-    return library().config.set({"distributed.admin.large-graph-warning-threshold": LARGE}) if is_loaded else nullcontext()
+class _OfAnySize:
+    """A context in which Dask does not warn of large graphs.
+
+    Its settings are those of all threads: the first that comes changes them, and the last that goes sets them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._users, self._settings = Lock(), 0, ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self._users == 1 and "distributed" in sys.modules:  # before, there are no settings of it to change
+                self._settings.enter_context(library().config.set({"distributed.admin.large-graph-warning-threshold": LARGE}))
+
+    def __exit__(self, *_: Any) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._settings.close()
+
+
+_of_any_size = _OfAnySize()
 
 
 def results(tasks: list[Any]) -> list[Any]:
     """What the tasks give, once all are done: by the client there is, or else by threads of this process."""
-    with _of_any_size():
+    with _of_any_size:
         return list(library().compute(*tasks))
 
 
 def kept(tasks: list[Any]) -> list[Any]:
     """Tasks whose results stay where they are computed; those of a worker that is lost are computed again elsewhere."""
-    with _of_any_size():
+    with _of_any_size:
         return list(library().persist(*tasks))
 
 
