@@ -7,9 +7,9 @@ import numpy as np
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import validate_data
 
-from fastbp.dask._graph import library
+from fastbp.dask._graph import is_collection, library
 from fastbp.dask._partitions import Partitions
-from fastbp.dask._rounds import prepare_rounds
+from fastbp.dask._rounds import check_synchronous, prepare_rounds
 from fastbp.dask._table import Table, check_collection
 from fastbp.estimators import _parameters
 from fastbp.estimators._minimizers import prepare_all
@@ -64,6 +64,8 @@ class OnPartitions:
             raise ValueError("n_networks must be 1 on collections of Dask: ensembles are trained on arrays")
         if self.early_stopping and held_out[0] is None:
             raise ValueError("early_stopping=True needs X_val and y_val, arrays: no part of a collection is set aside")
+        if self.updates == "synchronous" and not _parameters.takes_all(self):
+            check_synchronous(self)
         self._given_classes = classes
         try:
             return super()._fit(X, y, sample_weight, held_out, init)  # type: ignore[misc]
@@ -110,8 +112,24 @@ class OnPartitions:
 
     # --- predictions ---------------------------------------------------------------------------------------------------------
 
+    def _is_partitioned(self: Any, X: Any) -> bool:
+        """Whether X is a collection of Dask; one of rows and columns then, and the estimator is fitted."""
+        if not is_collection(X):
+            return False
+        self._require_fitted()
+        check_collection("X", X, self._plain.__name__)
+        if X.ndim != 2:
+            raise ValueError(f"X must have two dimensions, got {X.ndim}")
+        return True
+
     def _result_dtype(self: Any, X: Any) -> Any:
-        return np.result_type(self._net().dtype, *([X.dtype] if hasattr(X, "dtype") else np.unique(X.dtypes).tolist()))
+        kinds = X.dtypes if hasattr(X, "columns") else [X.dtype]
+        return np.result_type(self._net().dtype, *map(_as_numbers, kinds))
+
+
+def _as_numbers(dtype: Any) -> Any:
+    """What scikit-learn makes of a column: categories, objects and what only pandas has become float64."""
+    return dtype if isinstance(dtype, np.dtype) and dtype.kind in "biuf" else np.dtype(np.float64)
 
 
 def _meta(table: Table) -> Any:

@@ -89,8 +89,9 @@ def load(model: Any, X: Any, y: Any, weights: Any) -> Block:
     if facts.is_empty or len(set(facts.lengths.values())) > 1:
         return Block(facts)
     try:
-        X, y = _matrix(X), _targets(model, y)
-        weights = None if weights is None else some_weights(_plain(weights), len(X), "sample_weight")
+        refuse_other_order(given)
+        X, y = _matrix(X), targets(model, y)
+        weights = None if weights is None else weights_of(weights, len(X))
         facts.n_targets = 0 if y.ndim == 1 else y.shape[1]
         if is_classifier(model) and y.ndim == 2:
             _labels.refuse_other_than_sets(y)
@@ -99,17 +100,37 @@ def load(model: Any, X: Any, y: Any, weights: Any) -> Block:
             if y.dtype.kind == "f" and (between := facts.labels != np.floor(facts.labels)).any():
                 raise ValueError(f"y holds {facts.labels[between][0]:g}, which is a number and no class: take MLPRegressor")
     except (TypeError, ValueError) as error:
-        facts.error = _told(error)
+        facts.error = told(error)
         return Block(facts)
     return Block(facts, X, y, weights)
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
+    """What is wrong with a partition, in one line."""
     return f"cannot be used: {str(error).splitlines()[0]}"  # below it there are samples, or advice on estimators of others
 
 
 def _plain(value: Any) -> Any:
     return value.to_numpy() if hasattr(value, "to_numpy") else value
+
+
+def refuse_other_order(given: dict[str, Any]) -> None:
+    """Raise where the rows of a partition of DataFrames are the same by their index, but in another order."""
+    indexes = {name: value.index for name, value in given.items() if hasattr(value, "iloc")}
+    if "X" not in indexes:
+        return
+    own = indexes.pop("X")
+    for name, other in indexes.items():
+        if len(own) == len(other) and not own.equals(other) and own.isin(other).all() and other.isin(own).all():
+            raise ValueError(
+                f"{name} has the rows of X, by their index, in another order; if they belong together as they stand, give"
+                " arrays, as by to_dask_array()"
+            )
+
+
+def weights_of(weights: Any, count: int) -> Any:
+    """Weights of the samples of a partition, as an array."""
+    return some_weights(_plain(weights), count, "sample_weight")
 
 
 def _columns(X: Any) -> tuple[list[Any], list[str]]:
@@ -127,7 +148,8 @@ def _matrix(X: Any) -> Any:
     return found
 
 
-def _targets(model: Any, y: Any) -> Any:
+def targets(model: Any, y: Any) -> Any:
+    """y of a partition as an array; one of one dimension if it has one column."""
     y = _plain(y)
     _checks.refuse_misleading("y", y)
     y = model._checked_targets("y", y)
@@ -147,7 +169,7 @@ def prepared(block: Block, model: Any, net: Any, n_threads: int) -> tuple[Part |
         weights = _weights(model, block)
         data = TrainingData.make(net, block.X, matrix, weights)
     except (TypeError, ValueError) as error:
-        return None, (0.0, 1.0), _told(error)
+        return None, (0.0, 1.0), told(error)
     if data.weights is None:
         return Part(data, net, n_threads), (float(len(data)), 1.0), ""
     finite, unit = with_finite_sums(data.weights)

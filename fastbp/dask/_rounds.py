@@ -20,8 +20,6 @@ def prepare_rounds(estimator, net, data, held_out, rng, tasks, extra):
     """The function that trains by mini-batches, and sets the attributes of the estimator."""
     rule = update_rule(estimator)
     is_local = estimator.updates == "local"
-    if not is_local:
-        _check_synchronous(estimator, extra)
     how = _steps.How(
         rule=rule,
         batch_size=clipped_batch_size(estimator.batch_size, len(data)),
@@ -45,9 +43,10 @@ def prepare_rounds(estimator, net, data, held_out, rng, tasks, extra):
     return train
 
 
-def _check_synchronous(estimator, extra):
+def check_synchronous(estimator):
+    """Raise for parameters that only local epochs give a meaning."""
     for name in ("dropout", "input_dropout"):
-        if extra.dropout and np.any(getattr(estimator, name)):
+        if np.any(getattr(estimator, name)):
             raise ValueError(f"{name}={getattr(estimator, name)!r} needs updates='local'")
     if estimator.local_epochs != 1:
         raise ValueError(f"local_epochs={estimator.local_epochs} needs updates='local'")

@@ -30,11 +30,16 @@ def partitions_of(name: str, value: Any, kind: str) -> list[Any]:
     """The partitions of an array or DataFrame of Dask, as tasks; those of an array have all of its columns."""
     check_collection(name, value, kind)
     if value.ndim not in ((2,) if name == "X" else (1, 2) if name == "y" else (1,)):
-        raise ValueError(f"{name} must have {'two dimensions' if name == 'X' else 'one dimension'}, got {value.ndim}")
-    if getattr(value, "numblocks", (1, 1))[1:] not in ((), (1,)):
-        value = value.rechunk({1: -1})
-    delayed = value.to_delayed()
+        needed = {"X": "two dimensions", "y": "one or two dimensions"}.get(name, "one dimension")
+        raise ValueError(f"{name} must have {needed}, got {value.ndim}")
+    # not optimised each by itself: tasks that give both X and y are the same then, and computed once
+    delayed = with_all_columns(value).to_delayed(optimize_graph=False)
     return list(delayed.ravel() if hasattr(delayed, "ravel") else delayed)
+
+
+def with_all_columns(value: Any) -> Any:
+    """A collection whose partitions have all of its columns."""
+    return value.rechunk({1: -1}) if getattr(value, "numblocks", (1, 1))[1:] not in ((), (1,)) else value
 
 
 def aligned(given: dict[str, Any], kind: str) -> list[tuple[Any, ...]]:
@@ -104,15 +109,16 @@ class Table:
 
     def prepare(self, model: Any, net: Any, n_threads: int) -> tuple[list[Any], list[float], float]:
         """The parts, as tasks whose results stay where they are, their weights, and the unit of these."""
-        model, given = shared(model), shared(net)
-        made = kept([task(_blocks.prepared, block, model, given, n_threads) for block in self.blocks])
+        known, given = shared(model), shared(net)
+        made = kept([task(_blocks.prepared, block, known, given, n_threads) for block in self.blocks])
         told = results([task(_blocks.weight_of, each) for each in made])
         for place, (_, error) in zip(self.places, told, strict=True):
             if error:
                 raise ValueError(f"{place} {error}")
         unit = max(unit for (weight, unit), _ in told if weight > 0) if any(weight > 0 for (weight, _), _ in told) else 0.0
         if unit == 0.0:
-            raise ValueError("sample_weight must not be all zero")
+            factor = "" if getattr(model, "class_weight", None) is None else ", times class_weight,"
+            raise ValueError(f"sample_weight{factor} must not be all zero")
         weights = [weight * (own / unit) for (weight, own), _ in told]
         used = [k for k, weight in enumerate(weights) if weight > 0]
         parts = kept([task(_blocks.part_of, made[k]) for k in used])

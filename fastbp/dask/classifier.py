@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import _fit_context
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_array
+from sklearn.utils.class_weight import compute_class_weight
 
 from fastbp.dask import _predictions
 from fastbp.dask._base import CONSTRAINTS, OnPartitions, documented
-from fastbp.dask._graph import is_collection
 from fastbp.dask._table import Shape, Table
 from fastbp.estimators import MLPClassifier as Plain
 from fastbp.estimators import _checks, _labels
@@ -109,7 +110,10 @@ class MLPClassifier(OnPartitions, Plain):
         if self._given_classes is None:
             return reduce(np.union1d, [each.labels for each in table.facts])
         _checks.refuse_odd_labels("classes", self._given_classes)
-        given = np.unique(np.asarray(self._given_classes))
+        given = np.asarray(self._given_classes)
+        if given.ndim != 1:
+            raise ValueError(f"classes must be a list of all labels, got {self._given_classes!r}")
+        given = np.unique(check_array(given, dtype=None, ensure_2d=False, input_name="classes"))
         for place, each in zip(table.places, table.facts, strict=True):
             others = np.setdiff1d(each.labels, given)
             if len(others):
@@ -133,6 +137,8 @@ class MLPClassifier(OnPartitions, Plain):
                     counts[label] += count
             present = {label: count for label, count in counts.items() if count}
             weight = {label: sum(counts.values()) / (len(present) * count) for label, count in present.items()}
+        elif weight is not None:
+            compute_class_weight(weight, classes=self.classes_, y=self.classes_)  # raises for labels that there are not
         known = {"_label_binarizer": self._label_binarizer, "classes_": self.classes_, "warm_start": False, "class_weight": weight}
         return self._model(known)
 
@@ -147,9 +153,8 @@ class MLPClassifier(OnPartitions, Plain):
         -------
         array, Series or DataFrame of Dask, or ndarray: (n_samples,), or (n_samples, n_classes) of 0 and 1 for sets of labels
         """
-        if not is_collection(X):
+        if not self._is_partitioned(X):
             return super().predict(X)
-        self._require_fitted()
         is_sets = self._label_binarizer.y_type_ == "multilabel-indicator"
         return _predictions.of(self.local(), "predict", X, self.classes_.dtype, self.classes_.tolist() if is_sets else None)
 
@@ -165,9 +170,8 @@ class MLPClassifier(OnPartitions, Plain):
         array or DataFrame of Dask, or ndarray: (n_samples, n_classes)
             Columns in the order of `classes_`, which those of a DataFrame are called.
         """
-        if not is_collection(X):
+        if not self._is_partitioned(X):
             return super().predict_proba(X)
-        self._require_fitted()
         return _predictions.of(self.local(), "predict_proba", X, self._result_dtype(X), self.classes_.tolist())
 
     def predict_log_proba(self, X) -> Any:
@@ -181,9 +185,8 @@ class MLPClassifier(OnPartitions, Plain):
         -------
         array or DataFrame of Dask, or ndarray: (n_samples, n_classes)
         """
-        if not is_collection(X):
+        if not self._is_partitioned(X):
             return super().predict_log_proba(X)
-        self._require_fitted()
         return _predictions.of(self.local(), "predict_log_proba", X, self._result_dtype(X), self.classes_.tolist())
 
     def score(self, X, y=None, sample_weight=None) -> float:
@@ -200,7 +203,6 @@ class MLPClassifier(OnPartitions, Plain):
         -------
         float
         """
-        if not is_collection(X):
+        if not self._is_partitioned(X):
             return super().score(X, y, sample_weight)
-        self._require_fitted()
         return _predictions.score(self.local(), _predictions.accuracy, X, y, sample_weight)

@@ -6,7 +6,6 @@ from sklearn.base import _fit_context
 
 from fastbp.dask import _predictions
 from fastbp.dask._base import CONSTRAINTS, OnPartitions, documented
-from fastbp.dask._graph import is_collection
 from fastbp.dask._table import Shape, Table
 from fastbp.estimators import MLPRegressor as Plain
 
@@ -83,9 +82,8 @@ class MLPRegressor(OnPartitions, Plain):
         -------
         array, Series or DataFrame of Dask, or ndarray: (n_samples,), or (n_samples, n_outputs) for several outputs
         """
-        if not is_collection(X):
+        if not self._is_partitioned(X):
             return super().predict(X)
-        self._require_fitted()
         columns = None if self.n_outputs_ == 1 else list(range(self.n_outputs_))
         return _predictions.of(self.local(), "predict", X, self._result_dtype(X), columns)
 
@@ -103,7 +101,6 @@ class MLPRegressor(OnPartitions, Plain):
         -------
         float
         """
-        if not is_collection(X):
+        if not self._is_partitioned(X):
             return super().score(X, y, sample_weight)
-        self._require_fitted()
         return _predictions.score(self.local(), _predictions.r2, X, y, sample_weight)
