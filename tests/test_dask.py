@@ -460,8 +460,14 @@ def test_columns_of_a_frame_that_are_no_numbers():
     X, y, _ = classes()
     frames, _ = frame(X, y)
     frames["a"] = "word"
-    with pytest.raises(ValueError, match=r"partition 0 \(rows 0 to \d+\) cannot be used"):
+    frames["c"] = frames.c.gt(0).astype(str).astype("category")
+    frames["d"] = frames.d.gt(0).astype(int).astype("category")  # which are
+    message = r"partition 0 \(rows 0 to \d+\) .*X has columns that are no numbers: 'a' \(\w+\), 'c' \(category\); encode them"
+    with pytest.raises(ValueError, match=message):
         MLPClassifier(solver="lbfgs").fit(frames[list("abcde")], frames.label)
+    twice = frames[list("bbe")]
+    with pytest.raises(ValueError, match=r"partition 0 \(rows 0 to \d+\) .*unique column names"):
+        MLPClassifier(solver="lbfgs").fit(twice, frames.label)
 
 
 def test_targets_out_of_the_range_of_the_loss():

@@ -76,6 +76,25 @@ def test_what_is_no_table_is_said_to_be_none(method):
             getattr(model, method)(value, *more)
 
 
+def test_columns_that_are_in_another_order_than_dask_says():
+    X, y, _ = samples()
+    table = pd.DataFrame(X, columns=list("becda")).assign(y=y, x=-y)
+    frames = dd.from_pandas(table, npartitions=3)
+    inputs = frames[list("becda")] - frames[list("becda")].mean()
+    inner = list(inputs.to_delayed(optimize_graph=False)[0].compute().columns)
+    if inner == list(inputs.columns):
+        pytest.skip("this Dask says how they are")
+    model, means = MLPRegressor(**GIVEN), table[list("becda")].mean()
+    for targets in (frames.y, frames[["y", "x"]] - frames[["y", "x"]].mean()):
+        model.fit(inputs, targets)
+        assert model.feature_names_in_.tolist() == list(inputs.columns) == list("abcde")
+        expected = model.local().predict((table[list("becda")] - means)[list("abcde")])
+        np.testing.assert_allclose(model.predict(inputs).compute(), expected)
+        wanted = targets.compute()
+        wanted = wanted[list(targets.columns)] if targets.ndim == 2 else wanted
+        assert model.score(inputs, targets) == pytest.approx(model.local().score(inputs.compute()[list("abcde")], wanted))
+
+
 # --- scores ------------------------------------------------------------------------------------------------------------------
 
 

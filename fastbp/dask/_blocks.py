@@ -114,6 +114,13 @@ def _plain(value: Any) -> Any:
     return value.to_numpy() if hasattr(value, "to_numpy") else value
 
 
+def in_order(frame: Any, columns: list[Any]) -> Any:
+    """A DataFrame with its columns in this order; one of others as it is."""
+    present = list(getattr(frame, "columns", columns))
+    is_other = present != columns and len(set(present)) == len(present) == len(columns) and set(present) == set(columns)
+    return frame[columns] if is_other else frame
+
+
 def refuse_other_order(given: dict[str, Any]) -> None:
     """Raise where the rows of a partition of DataFrames are the same by their index, but in another order."""
     indexes = {name: value.index for name, value in given.items() if hasattr(value, "iloc")}
@@ -142,10 +149,24 @@ def _columns(X: Any) -> tuple[list[Any], list[str]]:
 
 def _matrix(X: Any) -> Any:
     _checks.refuse_misleading("X", X)
-    with _checks.Blamed("X"):
-        found = check_array(X, dtype=PRECISIONS, input_name="X")
+    try:
+        with _checks.Blamed("X"):
+            found = check_array(X, dtype=PRECISIONS, input_name="X")
+    except (TypeError, ValueError) as error:
+        columns = [X.iloc[:, k] for k in range(X.shape[1])] if hasattr(X, "iloc") else []
+        if words := [f"{column.name!r} ({column.dtype})" for column in columns if not _is_of_numbers(column)]:
+            raise ValueError(f"X has columns that are no numbers: {', '.join(words)}; encode them, as by get_dummies") from error
+        raise
     _checks.refuse_large(found)
     return found
+
+
+def _is_of_numbers(column: Any) -> bool:
+    try:
+        column.astype(np.float64)
+    except (TypeError, ValueError):
+        return False
+    return getattr(column.dtype, "kind", "") not in "mM"
 
 
 def targets(model: Any, y: Any) -> Any:

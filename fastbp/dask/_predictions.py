@@ -12,7 +12,7 @@ from sklearn.utils.validation import validate_data
 
 from fastbp.dask._blocks import refuse_other_order, targets, told, weights_of
 from fastbp.dask._graph import kept, shared, task, total
-from fastbp.dask._table import aligned, with_all_columns
+from fastbp.dask._table import aligned, in_one_order, with_all_columns
 
 
 def of(model: Any, method: str, X: Any, dtype: Any, columns: Any) -> Any:
@@ -35,7 +35,7 @@ def of(model: Any, method: str, X: Any, dtype: Any, columns: Any) -> Any:
         meta = np.empty((0,) * (1 if columns is None else 2), dtype)
         return X.map_blocks(_of_block, shared(model), method, dtype, columns, dtype=dtype, meta=meta, **shape)
     meta = _of_frame(X._meta, model, method, dtype, columns)
-    return X.map_partitions(_of_frame, shared(model), method, dtype, columns, meta=meta)
+    return in_one_order(X).map_partitions(_of_frame, shared(model), method, dtype, columns, meta=meta)
 
 
 def _check_columns(model: Any, X: Any) -> None:

@@ -33,13 +33,20 @@ def partitions_of(name: str, value: Any, kind: str) -> list[Any]:
         needed = {"X": "two dimensions", "y": "one or two dimensions"}.get(name, "one dimension")
         raise ValueError(f"{name} must have {needed}, got {value.ndim}")
     # not optimised each by itself: tasks that give both X and y are the same then, and computed once
-    delayed = with_all_columns(value).to_delayed(optimize_graph=False)
+    delayed = in_one_order(with_all_columns(value)).to_delayed(optimize_graph=False)
     return list(delayed.ravel() if hasattr(delayed, "ravel") else delayed)
 
 
 def with_all_columns(value: Any) -> Any:
     """A collection whose partitions have all of its columns."""
     return value.rechunk({1: -1}) if getattr(value, "numblocks", (1, 1))[1:] not in ((), (1,)) else value
+
+
+def in_one_order(value: Any) -> Any:
+    """A collection; of a DataFrame the columns of all partitions are as it lists them, which Dask does not see to in sums."""
+    if not hasattr(value, "columns") or value.ndim != 2:
+        return value
+    return value.map_partitions(_blocks.in_order, list(value.columns), meta=value._meta, enforce_metadata=False)
 
 
 def aligned(given: dict[str, Any], kind: str) -> list[tuple[Any, ...]]:
