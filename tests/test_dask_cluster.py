@@ -33,7 +33,7 @@ WAIT = 120  # seconds, for workers
 
 @pytest.fixture(scope="module")
 def client():
-    settings = {"threads_per_worker": 1, "dashboard_address": None, "memory_limit": 0}
+    settings = {"threads_per_worker": 1, "dashboard_address": ":0", "memory_limit": 0}
     with distributed.LocalCluster(n_workers=1, **settings) as cluster, distributed.Client(cluster) as found:
         yield found
 
@@ -116,6 +116,20 @@ def test_a_worker_that_is_killed_changes_nothing_but_time(client, monkeypatch, n
     assert killed[0] not in client.run(os.getpid).values()
     assert len(calls) >= 3
     assert found == expected
+
+
+def test_an_error_of_what_makes_a_partition_has_its_number(client):
+    scale(client, 2)
+    X, y = digits()
+
+    def fail(block, block_id=None):
+        if block_id and block_id[0] == 4:
+            raise OSError("no such file")
+        return block
+
+    with pytest.raises(OSError, match="no such file") as raised:
+        FITS["local"]().fit(X.map_blocks(fail, meta=np.empty((0, 0))), y)
+    assert raised.value.__notes__ == ["This was while partition 4 was computed, before it came here."]
 
 
 def test_what_is_only_on_a_worker_is_lost_with_it(client):

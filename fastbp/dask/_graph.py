@@ -68,6 +68,11 @@ def kept(tasks: list[Any]) -> list[Any]:
         return list(library().persist(*tasks))
 
 
+def has_failed(task: Any) -> bool:
+    """Whether what is kept of it is an error, on workers."""
+    return "distributed" in sys.modules and any(each.status == "error" for each in sys.modules["distributed"].futures_of(task))
+
+
 def _added(first: tuple[Any, ...], second: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(a + b for a, b in zip(first, second, strict=True))
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastbp.dask import _blocks
-from fastbp.dask._graph import is_collection, kept, results, shared, task
+from fastbp.dask._graph import has_failed, is_collection, kept, results, shared, task
 
 HOW = "make a collection of it, as by dask.array.from_array({name}, chunks=...), or take fastbp.{kind}, which trains on arrays"
 
@@ -83,7 +83,12 @@ class Table:
         kind = type(model).__name__
         known, triples = shared(model), aligned({"X": X, "y": y, "sample_weight": weights}, kind)
         self.blocks = kept([task(_blocks.load, known, *triple) for triple in triples])
-        facts = results([task(_blocks.facts_of, block) for block in self.blocks])
+        try:
+            facts = results([task(_blocks.facts_of, block) for block in self.blocks])
+        except Exception as error:
+            for k in [k for k, block in enumerate(self.blocks) if has_failed(block)]:
+                error.add_note(f"This was while partition {k} was computed, before it came here.")
+            raise
         self.places = _places(facts)
         self._check(facts)
         full = [k for k, each in enumerate(facts) if not each.is_empty]
