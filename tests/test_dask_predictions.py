@@ -14,7 +14,7 @@ pd = pytest.importorskip("pandas")
 
 from partitions import classes, samples, split  # noqa: E402
 
-from fastbp.dask import MLPClassifier, MLPRegressor  # noqa: E402
+from fastbp.dask import MLPClassifier, MLPRegressor, _blocks  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -188,6 +188,18 @@ def test_rows_in_another_order_by_their_index_are_refused():
         model.score(inputs, shuffled_within(frames.y))
     model.fit(inputs, shuffled_within(frames.y).to_dask_array())  # as they stand
     model.fit(inputs, frames.y.map_partitions(lambda part: part.reset_index(drop=True)))  # another index says nothing
+
+
+def test_any_two_indexes_can_be_compared():
+    pairs = pd.MultiIndex.from_product([[0, 1], list("ab")])
+    days = pd.date_range("2020", periods=4)
+    others = [pd.RangeIndex(4), pd.Index(list("abcd")), pd.interval_range(0, 4), days.tz_localize("UTC")]
+    for own in (pairs, days):
+        X = pd.DataFrame({"a": range(4)}, own)
+        for index in (own, *others):
+            _blocks.refuse_other_order({"X": X, "y": pd.Series(range(4), index)})
+        with pytest.raises(ValueError, match="in another order"):
+            _blocks.refuse_other_order({"X": X, "y": pd.Series(range(4), own[::-1])})
 
 
 def of_arrays():

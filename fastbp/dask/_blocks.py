@@ -128,7 +128,8 @@ def refuse_other_order(given: dict[str, Any]) -> None:
         return
     own = indexes.pop("X")
     for name, other in indexes.items():
-        if len(own) == len(other) and not own.equals(other) and own.isin(other).all() and other.isin(own).all():
+        is_like = (len(own), own.nlevels) == (len(other), other.nlevels)
+        if is_like and not own.equals(other) and own.isin(other).all() and other.isin(own).all():
             raise ValueError(
                 f"{name} has the rows of X, by their index, in another order; if they belong together as they stand, give"
                 " arrays, as by to_dask_array()"
