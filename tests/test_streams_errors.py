@@ -167,7 +167,7 @@ def test_files_of_tables_that_change_or_go_meanwhile_are_named(tmp_path):
         assert len(error.history.loss) == 1
     fails(source, ValueError, "part-1.parquet cannot be read")
     (folder / "part-1.parquet").write_bytes((folder / "part-0.parquet").read_bytes()[:3000])
-    with pytest.raises(ValueError, match=r"X: the rows of the data set cannot be counted: .*part-1.parquet"):
+    with pytest.raises(ValueError, match=r"X: the data set cannot be read by row groups: .*part-1.parquet"):
         stream(folder, target="y")
 
 
@@ -418,6 +418,8 @@ X, Y = rows()
         (lambda: stream("nowhere", Y), FileNotFoundError, "X: there is no file or folder nowhere"),
         (lambda: stream(X, sample_weight=Y), ValueError, "sample_weight must be left out: y is not"),
         (lambda: stream(Samples([], [])), ValueError, "X is empty: it has a length of 0"),
+        (lambda: stream({"a": X, "b": X}, Y), TypeError, "X must be one array, got several: choose that of one name, of a, b"),
+        (lambda: network().fit(zip(X, Y, strict=True)), TypeError, "part 0 of .* is a single sample: give parts of many"),
     ],
 )
 def test_arguments_of_stream_are_checked(call, error, message):
@@ -438,6 +440,15 @@ def test_arguments_of_tables_are_checked(tmp_path, monkeypatch):
     ):
         with pytest.raises(ValueError, match=message):
             stream(folder, **options)
+    import pyarrow.dataset
+    import pyarrow.parquet
+
+    filtered = pyarrow.dataset.dataset(folder).filter(pyarrow.dataset.field("x0") > 0)
+    with pytest.raises(ValueError, match=r"X: the data set cannot be read by row groups: .*filter"):
+        stream(filtered, target="y")
+    assert stream(pyarrow.parquet.read_table(folder), target="y").n_rows == N
+    with pytest.raises(ValueError, match=r"X: .*a.h5 is no Parquet file.*arrays of HDF5 and Zarr are given open"):
+        stream(mapped(tmp_path, X).rename(tmp_path / "a.h5"))
     with pytest.raises(TypeError, match="target must be a name of a column, or a list of these, got 5"):
         stream(folder, target=5)
     monkeypatch.setitem(sys.modules, "pyarrow.dataset", None)
@@ -479,6 +490,27 @@ def test_ctrl_c_ends_the_thread_and_leaves_whole_steps(read_ahead):
     assert caught.value.history.stopped_by == "interrupt"
     assert len(caught.value.history.loss) == 1
     assert np.isfinite(net.params).all()
+
+
+@pytest.mark.parametrize("where", ["started", "not started", "begun"])
+def test_ctrl_c_while_the_thread_starts_leaves_none_and_the_stream_free(monkeypatch, where):
+    class Interrupted(threading.Thread):
+        def start(self):
+            if where != "not started":
+                super().start()
+            raise KeyboardInterrupt
+
+    source, net = stream(Sliced(X), Y, block_rows=32), network()
+    with monkeypatch.context() as patch:
+        if where == "begun":
+            patch.setattr(source, "begin", lambda: _thread.interrupt_main() or time.sleep(0.1))
+        else:
+            patch.setattr("fastbp.streams.ahead.Thread", Interrupted)
+        for call in (lambda: net.loss(source), lambda: net.fit(source, **OPTIONS)):
+            with pytest.raises(KeyboardInterrupt):
+                call()
+            assert reading() == []
+    net.fit(source, **OPTIONS)
 
 
 def test_a_stream_is_read_by_one_fit_at_a_time(tmp_path):

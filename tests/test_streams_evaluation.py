@@ -168,6 +168,34 @@ def test_memory_of_a_validation_is_that_of_its_blocks(tmp_path):
     assert peak(40_000) > 3 * block + rest
 
 
+@pytest.mark.parametrize("read_ahead", [0, 1])
+def test_memory_of_a_loss_is_that_of_its_blocks(read_ahead):
+    X, y = rows(n=20_000)
+    net = trained()
+
+    def peak(block_rows):
+        tracemalloc.start()
+        try:
+            net.loss(stream(parts(X, y, sizes=(100,) * 200), block_rows=block_rows, read_ahead=read_ahead))
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    block, rest = 4000 * (X[0].nbytes + 8), peak(400)
+    rest = peak(400)  # now that everything is compiled
+    # nothing is converted, and so there is none but the one in use and those that are read
+    assert peak(4000) < (1.5 + read_ahead) * block + rest
+    assert peak(20_000) > (1.5 + read_ahead) * block + rest
+
+
+def test_columns_of_another_order_are_told(tmp_path):
+    folder = table(tmp_path, *rows())
+    backwards = stream(folder, columns=[f"x{k}" for k in range(WIDTH)][::-1], target="y")
+    with pytest.raises(ValueError, match=r"columns of validation_data must be those of X, \['x0', .* got \['x39'"):
+        network().fit(stream(folder, target="y"), epochs=1, validation_data=backwards)
+    network().fit(backwards, epochs=1, validation_data=rows())
+
+
 def test_bad_validation_streams_are_told_before_training_or_by_name(tmp_path):
     X, y = rows()
     net = network()

@@ -42,7 +42,7 @@ class StreamEvaluation:
         try:
             with blocks_of(self._rows, self._passes - 1, self._passes) as blocks:
                 for block in blocks:
-                    _, values, labels, weights = block.data
+                    values, labels, weights = block.data[1:]  # no name for the rows, which would keep them while the next come
                     loss, outputs = session.loss(block, self._factor)
                     weight = tally.add(outputs, labels if len(labels) else values, weights if len(weights) else None)
                     sum_of_losses += weight * loss if weight else 0.0

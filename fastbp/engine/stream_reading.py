@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from threading import Event, Lock
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from fastbp.engine import validation
 from fastbp.streams import Part, Source
 from fastbp.streams.ahead import ReadAhead
 from fastbp.streams.blocks import Block, Checked, Epochs
 
-LOCK, _in_use = Lock(), WeakSet[Source]()  # sources that are read now: each has one place in its file
+LOCK, _readers = Lock(), WeakKeyDictionary[Source, object]()  # who reads a source now: it has one place in its file
 
-
+NO_TARGETS = "y must be given with X ({}): make the stream of X and y"
 NOTHING_TO_READ = nullcontext()  # one for all: a call that trains by a few samples takes microseconds
 
 
@@ -24,20 +24,22 @@ def reading(source: Any) -> AbstractContextManager[None]:
 
 @contextmanager
 def _reading(source: Source) -> Iterator[None]:
-    with LOCK:
-        if source in _in_use:
-            raise RuntimeError(
-                "this stream is read by another fit already, or is both that of the samples and that of validation_data: wait for"
-                " its end, or make another one by stream"
-            )
-        _in_use.add(source)
+    reader = object()
     try:
+        with LOCK:
+            if _readers.setdefault(source, reader) is not reader:
+                raise RuntimeError(
+                    "this stream is read by another fit already, or is both that of the samples and that of validation_data: wait"
+                    " for its end, or make another one by stream"
+                )
         source.begin()
         yield
     finally:
-        source.end()
-        with LOCK:
-            _in_use.discard(source)
+        if _readers.get(source) is reader:  # wherever Ctrl-C came
+            try:
+                source.end()
+            finally:
+                del _readers[source]
 
 
 @contextmanager
@@ -47,6 +49,7 @@ def blocks_of(rows: Epochs, first: int, last: int, done: int = 0, halt: Event | 
     with ExitStack() as stack:
         blocks = ReadAhead(rows.blocks(first, last, done), source.read_ahead, lambda block: _give_back(source, block), halt)
         stack.callback(blocks.close)
+        blocks.start()
         yield blocks
 
 
@@ -97,7 +100,7 @@ class Checks:
         """
         net = self.net
         if part.y is None:
-            raise ValueError(f"y must be given with X ({part.where}): make the stream of X and y")
+            raise ValueError(NO_TARGETS.format(part.where))
         return validation.targets(f"y ({part.where})", part.y, count, net.sizes[-1], net.loss_function.task, net.dtype)
 
 

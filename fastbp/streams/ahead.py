@@ -12,7 +12,7 @@ END = object()
 
 
 class ReadAhead(Generic[Item]):
-    """An iterator whose next items are made by a thread, until `close`.
+    """An iterator whose next items are made by a thread, from `start` until `close`.
 
     Parameters
     ----------
@@ -30,9 +30,11 @@ class ReadAhead(Generic[Item]):
         self._items, self._release, self._halt = items, release, halt
         self._room, self._ready, self._is_over = Semaphore(1 + ahead), SimpleQueue[Any](), Event()
         self._used: Item | None = None
-        self._thread: Thread | None = None
-        if ahead:
-            self._thread = Thread(target=self._read, name="fastbp-read-ahead", daemon=True)
+        self._thread = Thread(target=self._read, name="fastbp-read-ahead", daemon=True) if ahead else None
+
+    def start(self) -> None:
+        """Start the thread; whoever does must see to `close` before, since Ctrl-C may come while it starts."""
+        if self._thread is not None:
             self._thread.start()
 
     def _read(self) -> None:
@@ -95,4 +97,5 @@ class ReadAhead(Generic[Item]):
             self._close_items()
             return
         self._room.release()
-        self._thread.join(WAITED)
+        if self._thread.is_alive():  # else it is over, or was interrupted before its first look at `_is_over`
+            self._thread.join(WAITED)
