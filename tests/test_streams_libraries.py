@@ -1,6 +1,7 @@
 """Streams of what other libraries keep: HDF5, Zarr, data sets of PyTorch, arrays of Dask."""
 
 import os
+import shutil
 import threading
 
 import numpy as np
@@ -127,6 +128,23 @@ def test_a_file_of_hdf5_that_is_closed_damaged_cut_or_resized_is_named(hdf5):
         file["data/X"].resize((N, WIDTH))
 
 
+def test_what_is_no_array_of_hdf5(hdf5):
+    import h5py
+
+    file = hdf5("a")
+    file["nothing"] = h5py.Empty("f4")
+    with pytest.raises(ValueError, match="X must have rows, got shape None"):
+        stream(file["nothing"], Y)
+    with pytest.raises(TypeError, match="X must be one array, got several: choose that of one name, of X, y"):
+        stream(file["data"], Y)
+    file["words"] = np.array(["one", "two", "three"], object)[Y]
+    found = fastbp.MLPClassifier((4,), max_iter=1, tol=0).fit
+    with pytest.warns(match="Maximum iterations"):
+        assert found(stream(file["data/X"], file["words"].asstr())).classes_.tolist() == ["one", "three", "two"]
+    with pytest.raises(ValueError, match=r"of a.h5/words\) must hold words or numbers, and not objects of type bytes: .*asstr"):
+        found(stream(file["data/X"], file["words"]))
+
+
 # --- Zarr --------------------------------------------------------------------------------------------------------------------
 
 
@@ -163,6 +181,26 @@ def test_an_array_of_zarr_that_is_cut_or_resized_is_named(zarray, tmp_path):
     os.truncate(tmp_path / "b.zarr" / "c" / "3" / "0", 10)
     fails(stream(array, Y, block_rows=32), r"rows \d+ to \d+ of b.zarr cannot be read: ")
     fails(stream(array, Y, block_rows=32, chunk_rows=1), r"rows \d+ to \d+ of b.zarr cannot be read: ")
+
+
+@pytest.mark.parametrize("mode", ["r", "a"])
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_an_array_of_zarr_that_is_deleted_is_not_all_zeros(zarray, tmp_path, mode, zarr_format):
+    import zarr
+
+    zarray(chunks=(20, 40), zarr_format=zarr_format)
+    source = stream(zarr.open_array(tmp_path / "a.zarr", mode=mode), Y, block_rows=32)
+    gone = lambda *_: shutil.rmtree(tmp_path / "a.zarr", ignore_errors=True)  # noqa: E731
+    assert fails(source, "a.zarr has changed while it was read|of a.zarr cannot be read", callbacks=[gone]) == 1
+
+
+def test_a_group_of_zarr_is_no_array(tmp_path):
+    zarr = pytest.importorskip("zarr", minversion="3.0")
+    group = zarr.open_group(tmp_path / "g", mode="w")
+    group.create_array("X", data=X)
+    with pytest.raises(TypeError, match="X must be one array, got several: choose that of one name, of X"):
+        stream(group, Y)
+    assert (fitted(stream(group["X"], Y, chunk_rows=1)) == EXPECTED[True]).all()
 
 
 # --- PyTorch -----------------------------------------------------------------------------------------------------------------
@@ -202,8 +240,22 @@ def test_data_sets_of_torch():
         def __iter__(self):
             return iter(Own())
 
-    with pytest.raises(ValueError, match=r"X \(part 0 of OneByOne\) must be two-dimensional"):
+    with pytest.raises(TypeError, match=r"part 0 of OneByOne is a single sample: give parts of many rows each, as .*DataLoader"):
         fitted(OneByOne())
+
+
+def test_tensors_of_torch():
+    torch = pytest.importorskip("torch")
+    data = torch.utils.data
+    tensors = torch.from_numpy(X), torch.from_numpy(Y)
+    assert (fitted(stream(*tensors)) == EXPECTED[True]).all()
+    assert (fitted(stream(*tensors, block_rows=50), shuffle=False) == EXPECTED[False]).all()
+    for change, message in ((lambda x: x.requires_grad_(), "requires grad"), (lambda x: x.bfloat16(), "BFloat16")):
+        bad = change(torch.from_numpy(X.copy()))
+        with pytest.raises(TypeError, match=f"X must be an array: .*{message}"):
+            stream(bad, tensors[1])
+        with pytest.raises(TypeError, match=f"row 0 of TensorDataset: x cannot be made an array: .*{message}"):
+            stream(data.TensorDataset(bad, tensors[1]))
 
 
 # --- Dask --------------------------------------------------------------------------------------------------------------------

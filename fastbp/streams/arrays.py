@@ -23,12 +23,13 @@ class Field:
     """Rows of anything that has a shape, a dtype and slices."""
 
     def __init__(self, argument: str, array: Any) -> None:
-        self.array, self.shape, self.dtype = array, tuple(array.shape), np.dtype(array.dtype)
+        self.array, self.shape, self.dtype = array, tuple(array.shape or ()), np.dtype(array.dtype)
         if not self.shape:
-            raise ValueError(f"{argument} must have rows, got shape ()")
+            raise ValueError(f"{argument} must have rows, got shape {array.shape}")
         if any(size != size for size in self.shape):
             raise ValueError(f"{argument} has an unknown number of rows, shape {self.shape}: compute its chunk sizes first")
-        self.name, self._watched = _name_of(argument, array), _file_of(array)
+        self.name = _name_of(argument, array)
+        self._watched, self._is_read_only = _file_of(array)
         self._state = state_of(self._watched)
         self.own_chunk = _chunk_of(array)
 
@@ -45,14 +46,18 @@ class Field:
         """For the last time."""
 
     def _require_unchanged(self) -> None:
-        """Raise if the array has another shape than at first, or its file another size or time: of such, HDF5 gives zeros."""
+        """Raise if the array has another shape than at first, or its file another size or time, or none is there any more.
+
+        Of such, HDF5 and Zarr give zeros.
+        """
         try:
             shape = tuple(self.array.shape)
         except Exception as error:
             raise ValueError(f"{self.name} cannot be read: {error}") from error
         if shape != self.shape:
             raise ValueError(f"{self.name} has changed: its shape was {self.shape} and is {shape}; make the stream anew")
-        if state_of(self._watched) != self._state:
+        state = state_of(self._watched)
+        if state != self._state and (self._is_read_only or state is None):
             raise ValueError(CHANGED.format(self.name))
 
     def read(self, spans: list[Span]) -> np.ndarray:
@@ -180,6 +185,8 @@ class Arrays(Source):
             if field is not None and field.shape[0] != self.n_rows:
                 raise ValueError(f"{name} has {field.shape[0]} rows, but X has {self.n_rows}")
         self.row_bytes = self._x.row_bytes
+        names = getattr(X, "columns", None)  # of a DataFrame
+        self.names = list(names) if names is not None and all(isinstance(name, str) for name in names) else None
         self._is_in_memory = all(type(field) is Field and isinstance(field.array, np.ndarray) for field in self._fields[:1])
         self._chunk_rows = chunk_rows
 
@@ -260,13 +267,15 @@ def _field(argument: str, value: Any) -> Field:
             f"{argument} is a sparse matrix, which a stream does not take: give it to fit as X, or {argument}.toarray()"
         )
     is_array_like = all(hasattr(value, name) for name in ("shape", "dtype", "__getitem__"))
-    if is_array_like and type(value).__module__.partition(".")[0] not in ("pandas", "polars"):
+    if is_array_like and type(value).__module__.partition(".")[0] not in ("pandas", "polars", "torch"):
         placed = _place_in_file(value) if isinstance(value, np.memmap) else None
         return Field(argument, value) if placed is None else MappedField(argument, value, *placed)
+    if hasattr(value, "keys") and not hasattr(value, "shape"):  # a group of HDF5 or Zarr, a dict
+        raise TypeError(f"{argument} must be one array, got several: choose that of one name, of {', '.join(list(value)[:20])}")
     try:
         return Field(argument, np.asarray(value))
-    except ValueError as error:
-        raise ValueError(f"{argument} must be an array: {error}") from error
+    except (ValueError, TypeError, RuntimeError) as error:  # the latter of PyTorch
+        raise (ValueError if isinstance(error, ValueError) else TypeError)(f"{argument} must be an array: {error}") from error
 
 
 def _place_in_file(array: np.memmap) -> tuple[Path, int] | None:
@@ -300,9 +309,14 @@ def _name_of(argument: str, array: Any) -> str:
     return f"{Path(str(whole)).name}{inside if inside != '/' else ''}" if whole is not None else own or argument
 
 
-def _file_of(array: Any) -> str | None:
-    """The path of a file of HDF5 that nobody is to write to."""
-    file = getattr(array, "file", None)
+def _file_of(array: Any) -> tuple[str | None, bool]:
+    """The path of a file by which one sees that an array has changed, and whether nobody is to write to it meanwhile."""
+    place = getattr(array, "store_path", None)
+    if place is not None:  # of Zarr, where it says what the array is
+        root = getattr(place.store, "root", None)
+        files = [] if root is None else [Path(root) / place.path / name for name in ("zarr.json", ".zarray")]
+        return next((str(file) for file in files if file.is_file()), None), bool(getattr(array, "read_only", False))
+    file = getattr(array, "file", None)  # of HDF5
     is_still = getattr(file, "mode", None) == "r" and not getattr(file, "swmr_mode", False)
     path = getattr(file, "filename", None) if is_still else None
-    return path if isinstance(path, str) and Path(path).is_file() else None
+    return (path if isinstance(path, str) and Path(path).is_file() else None), is_still

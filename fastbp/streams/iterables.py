@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
+import numpy as np
+
 from fastbp.streams.source import Part, Source
 
 
@@ -42,9 +44,18 @@ class Iterables(Source):
                 return part
         raise ValueError(f"X ({self._name}) gave no rows: give at least one part that is not empty")
 
+    def targets(self) -> Iterator[tuple[Any, str]]:
+        """Of a pass of its own, which an iterator does not have to give."""
+        if self._is_once:
+            raise ValueError(
+                f"X is an iterator ({self._name}), which is at its end after one epoch, and classes are not looked for in it: give"
+                " classes=, or a list, or a function that makes an iterator for each epoch"
+            )
+        return super().targets()
+
     def end(self) -> None:
-        """Nobody asks for what `look` has kept."""
-        if self._seen:
+        """Nobody asks for what `look` has kept; of an iterator it stays, which has it for the next time only."""
+        if self._seen and not self._is_once:
             self._close(self._seen[0])
             self._seen = None
 
@@ -71,4 +82,9 @@ class Iterables(Source):
         name = f"part {number} of {self._name}" + (f" in epoch {epoch + 1}" if epoch else "")
         if not isinstance(item, tuple | list) or len(item) not in (2, 3):
             raise TypeError(f"{name} must be a tuple (X, y) or (X, y, sample_weight), got {type(item).__name__}")
+        if getattr(item[0], "ndim", 2) == 1 and np.ndim(item[1]) == 0:
+            raise TypeError(
+                f"{name} is a single sample: give parts of many rows each, as torch.utils.data.DataLoader(data, batch_size=1000)"
+                " makes them of samples"
+            )
         return Part(item[0], item[1], item[2] if len(item) == 3 else None, name)

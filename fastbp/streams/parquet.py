@@ -20,11 +20,17 @@ def dataset_of(value: Any) -> Any:
         try:
             found = library.dataset(path, format="parquet")
         except (OSError, ValueError) as error:
-            raise ValueError(f"X: {path} is no Parquet file, or no folder of these alone: {error}") from error
+            raise ValueError(
+                f"X: {path} is no Parquet file, or no folder of these alone (arrays of HDF5 and Zarr are given open, and by no"
+                f" path): {error}"
+            ) from error
         if not found.files:
             raise ValueError(f"X: there is no Parquet file in {path}")
         return found
-    is_one = type(value).__module__.startswith("pyarrow._dataset") and hasattr(value, "get_fragments")
+    kind = type(value)
+    if kind.__module__.startswith("pyarrow.") and kind.__name__ == "Table":
+        return require("pyarrow.dataset", "a stream of tables").dataset(value)
+    is_one = kind.__module__.startswith("pyarrow._dataset") and hasattr(value, "get_fragments")
     return value if is_one else None
 
 
@@ -59,8 +65,9 @@ class Parquet(Source):
         self._groups: list[Any] = []
         try:
             self.n_rows = int(dataset.count_rows())
+            dataset.get_fragments()  # which a filtered one does not have
         except (OSError, ValueError) as error:
-            raise ValueError(f"X: the rows of the data set cannot be counted: {error}") from error
+            raise ValueError(f"X: the data set cannot be read by row groups: {error}") from error
         if self.n_rows == 0:
             raise ValueError("X is empty: the data set has no rows")
         self.row_bytes = self._row_bytes = len(self._columns) * int(self._dtype.itemsize)

@@ -37,7 +37,10 @@ class Rows(Source):
 
 
 def _stacked(what: str, values: Any, name: str) -> np.ndarray:
-    arrays = [np.asarray(value) for value in values]
+    try:
+        arrays = [np.asarray(value) for value in values]
+    except (ValueError, TypeError, RuntimeError) as error:  # the latter of PyTorch
+        raise TypeError(f"{name}: {what} cannot be made an array: {error}") from error
     shapes, kinds = {array.shape for array in arrays}, {array.dtype for array in arrays}
     if len(shapes) > 1:
         raise ValueError(f"{name}: {what} must have one shape, got {' and '.join(map(str, sorted(shapes)[:2]))}")

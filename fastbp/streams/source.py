@@ -73,6 +73,10 @@ class Source:
     read_ahead: int = 1
     names: list[str] | None = None
 
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        """Not of a stream: what takes arrays says so in one sentence, scikit-learn's searches and scalers too."""
+        raise TypeError("a stream is no array: give X and y themselves to what takes arrays only, as searches and pipelines do")
+
     def begin(self) -> None:
         """A training begins: what is read from now on must not change before its end."""
 
