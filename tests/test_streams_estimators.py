@@ -8,6 +8,8 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from stream_data import CLASSES, WIDTH, N, Samples, Sliced, mapped, parts, rows, table
 
@@ -263,6 +265,15 @@ X, Y = rows()
         ({}, {"X_val": stream(X, Y + 5)}, ValueError, r"X_val: y \(row 0 of X\) has classes not in `classes_`, \[0 1 2\]: \[\d\]"),
         ({}, {"classes": [0, 1]}, ValueError, r"y \(rows? .* of X\) has classes not in `classes_`, \[0 1\]: \[2\]"),
         ({"class_weight": "balanced"}, {"classes": [0, 1]}, ValueError, "`y` has classes not in"),
+        ({"class_weight": {5: 2.0}}, {}, ValueError, r"The classes, \[0, 1, 2\], are not in class_weight"),
+        ({"class_weight": {5: 2.0}}, {"classes": [0, 1, 2]}, ValueError, r"The classes, \[0, 1, 2\], are not in class_weight"),
+        ({"class_weight": [{0: 2.0}]}, {}, ValueError, "The 'class_weight' parameter|are not in class_weight"),
+        ({}, {"classes": [0, None]}, ValueError, "classes holds missing labels"),
+        ({}, {"classes": [0, "a"]}, ValueError, "classes holds labels of several types"),
+        ({}, {"classes": "012"}, ValueError, "classes holds what cannot be used: Expected array-like"),
+        ({}, {"classes": [[0, 1, 2]]}, ValueError, "classes holds what cannot be used: Unknown label type"),
+        ({}, {"classes": stream(X, Y)}, TypeError, "classes is a stream"),
+        ({}, {"X_val": stream(X)}, ValueError, r"X_val: y must be given with X \(row 0 of X\)"),
     ],
 )
 def test_what_a_stream_does_not_do_is_told_before_anything_is_changed(options, given, error, message):
@@ -282,6 +293,11 @@ def test_what_a_stream_does_not_do_is_told_before_anything_is_changed(options, g
         (np.where(np.arange(N) == 70, None, Y.astype(object)), r"y \(rows 0 to 202 of y\) holds missing labels"),
         (np.array(["2001-01-01"] * N, "datetime64[D]"), r"y \(rows 0 to 202 of y\) must hold numbers, got dtype datetime64"),
         (np.where(np.arange(N)[:, None] == 70, 0.5, np.eye(3)[Y]), r"of several columns must hold 0 and 1"),
+        (Y.astype("S1"), r"y \(rows 0 to 202 of y\) must hold words or numbers, and not objects of type bytes_: .* dataset.asstr"),
+        (Y.astype("S1").astype(object), r"y \(rows 0 to 202 of y\) must hold words or numbers, and not objects of type bytes:"),
+        (Y.astype(object), r"y \(rows 0 to 202 of y\) must hold words or numbers, and not objects of type int:"),
+        (Y + 0j, r"y \(rows 0 to 202 of y\) must hold words or numbers, and not objects of type complex128"),
+        (np.empty((N, 0)), r"y \(row 0 of X\) must have one column at least, got shape \(1, 0\)"),
     ],
 )
 def test_labels_that_are_none(y, message):
@@ -308,8 +324,20 @@ def test_parts_that_do_not_fit_leave_the_last_finite_weights():
     assert (bits(other) == before).all()
     with pytest.raises(ValueError, match="classes must be passed on the first call"):
         make().partial_fit(stream(X, Y))
-    with pytest.raises(ValueError, match=r"X is an iterator \(list_iterator\), which is at its end after one epoch"):
-        make().fit(stream(iter([(X, Y)])))  # whose classes have been looked for
+    once = stream(iter([(X, Y)]))
+    with pytest.raises(ValueError, match=r"X is an iterator \(list_.*\), .* classes are not looked for in it: give classes="):
+        make().fit(once)
+    assert make(max_iter=1).fit(once, classes=[0, 1, 2]).n_iter_ == 1  # nothing of it was lost
+    with pytest.raises(ValueError, match=r"X is an iterator \(list_iterator\), which is at its end after one epoch: give a list"):
+        make().fit(stream(iter([(X, Y)])), classes=[0, 1, 2])
+    with pytest.raises(ValueError, match=r"X \(row 0 of X\) must be two-dimensional, of one column at least, got shape \(1, 0\)"):
+        make().fit(stream(X[:, :0], Y))
+    with pytest.raises(ValueError, match=r"y must be given with X \(row 0 of X\)"):
+        other.score(stream(X))
+    sets = stream(X, np.eye(3, dtype=int)[Y])
+    with pytest.raises(ValueError, match="classes of sets of labels are the numbers of their columns, 0 to 2"):
+        make().partial_fit(sets, classes=[0, 1, 2, 3])
+    assert (make().partial_fit(sets, classes=[0, 1, 2]).classes_ == np.arange(3)).all()
     with pytest.raises(ValueError, match="classes must be left out: those of arrays are found in y"):
         make().fit(X, Y, classes=[0, 1, 2])
     with pytest.raises(ValueError, match=r"learning_rate='cosine' needs the number of rows"):
@@ -324,6 +352,52 @@ def test_parts_that_do_not_fit_leave_the_last_finite_weights():
         other.score(stream(X, Y), Y)
     with pytest.raises(TypeError, match="X is a stream, which is not taken here"):
         fastbp.TabularClassifier().fit(stream(X, Y), Y)
+
+
+def test_weights_that_are_all_zero_are_told_as_such():
+    for kind, y in ((MLPClassifier, Y), (MLPRegressor, X[:, 0])):
+        model = make(kind)
+        with pytest.raises(ValueError, match="sample_weight must not be all zero in an epoch"):
+            model.fit(stream(X, y, np.zeros(N), block_rows=50))
+        assert (model.n_iter_, model.t_, model.loss_curve_) == (0, 0, [])
+        assert np.isfinite(bits(model)).all()
+
+
+def test_classes_that_are_given_count_beside_balanced_weights():
+    model = make(class_weight="balanced")
+    model.fit(stream(X, Y), classes=[0, 1, 2, 7])
+    assert model.classes_.tolist() == [0, 1, 2, 7]
+    assert model.predict_proba(X).shape == (N, 4)
+
+
+def test_columns_of_another_order_are_told_wherever_a_stream_is_given(tmp_path):
+    folder, names = table(tmp_path, X, Y), [f"x{k}" for k in range(WIDTH)]
+    backwards = {"columns": names[::-1], "target": "y"}
+    model = make().fit(stream(folder, target="y"))
+    for call in (
+        lambda: model.predict(stream(folder, **backwards)),
+        lambda: model.score(stream(folder, **backwards)),
+        lambda: model.partial_fit(stream(folder, **backwards)),
+        lambda: make().fit(stream(folder, target="y"), X_val=stream(folder, **backwards)),
+    ):
+        with pytest.raises(ValueError, match=r"columns must be those of the fit.*'x0', 'x1', .* got \['x39', 'x38'"):
+            call()
+    import pandas
+
+    frame = pandas.DataFrame(X, columns=names)
+    assert make().fit(stream(frame, Y)).score(stream(folder, target="y")) == make().fit(frame, Y).score(frame, Y)
+    with pytest.raises(ValueError, match="columns must be those of the fit"):
+        make().fit(frame, Y).score(stream(folder, **backwards))
+
+
+def test_a_stream_is_no_array_for_who_takes_arrays_only():
+    for call in (
+        lambda: make_pipeline(StandardScaler(), make()).fit(stream(X, Y), Y),
+        lambda: GridSearchCV(make(), {"alpha": [0, 1]}).fit(stream(X, Y), Y),
+        lambda: stream(X, stream(X, Y)),
+    ):
+        with pytest.raises(TypeError, match="a stream is no array: give X and y themselves"):
+            call()
 
 
 def test_divergence_ends_a_fit_as_on_arrays():

@@ -95,6 +95,7 @@ def jvp(net: Any, X: Any, V: Any, n_threads: Any = None) -> np.ndarray:
 
 def _rows(net, X):
     """X as rows, with their zeros, and whether it is a single one."""
+    validation.refuse_stream("X", X)
     is_one = not hasattr(X, "tocsr") and np.ndim(X) == 1
     if is_one:
         X = validation.numbers("X", X, net.dtype, validation.KEPT)[None]

@@ -162,6 +162,9 @@ def _refuse(trainer: Any, source: Source, given: dict[str, Any], judged: Any) ->
             raise ValueError(f"{name} must be left out for a stream" + (": give it to stream" if name == "sample_weight" else ""))
     if trainer.net.encoder:
         raise TypeError("X must be arrays: a TabularNetwork takes no stream")
+    names, others = source.names, judged.names if isinstance(judged, Source) else None
+    if names is not None and others is not None and list(names) != list(others):
+        raise ValueError(f"columns of validation_data must be those of X, {names[:20]}, got {others[:20]}")
     if trainer._shuffle == "replacement":
         raise ValueError("shuffle='replacement' needs arrays: a stream is read from one end to the other, shuffled or not")
     if trainer._record_score:

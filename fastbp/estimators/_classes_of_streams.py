@@ -3,10 +3,11 @@
 from typing import Any
 
 import numpy as np
-from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets, unique_labels
 
 from fastbp.engine import validation
-from fastbp.engine.stream_reading import Checks
+from fastbp.engine.stream_reading import NO_TARGETS, Checks
 from fastbp.estimators import _checks, _labels
 from fastbp.streams import Part, Source
 
@@ -20,23 +21,27 @@ def find_classes(estimator, source, n_columns, incremental, classes):
     weights : ndarray (n_classes,) or None
         What classes weigh.
     """
-    given, counts = estimator.class_weight, np.empty(0)
+    given, present, counts = estimator.class_weight, np.empty(0), np.empty(0)
+    told = None if classes is None else _told(classes)
     if incremental:
-        with _checks.Blamed("classes"):
-            _check_partial_fit_first_call(estimator, classes)
+        _check_partial_fit_first_call(estimator, classes)
     if incremental and isinstance(given, str):
         raise ValueError("class_weight='balanced' is not known to partial_fit, which sees a part of y: give a dict.")
     _checks.class_weight(given)
     if n_columns > 1:  # sets of labels
         found = np.arange(n_columns)
-    elif classes is not None and not isinstance(given, str):
-        found = np.unique(np.asarray(classes))
+        if told is not None and not np.array_equal(told, found):
+            raise ValueError(f"classes of sets of labels are the numbers of their columns, 0 to {n_columns - 1}: leave them out.")
+    elif told is not None and not isinstance(given, str):
+        found = told
     elif incremental:
         found = estimator.classes_
     else:
-        found, counts = classes_of(source)
-        if classes is not None:
-            _labels.check_known(found, np.unique(np.asarray(classes)), False)
+        present, counts = classes_of(source)
+        found = present
+        if told is not None:
+            _labels.check_known(found, told, False)
+            found = told  # which may be more
     is_new = not hasattr(estimator, "classes_") or not (estimator.warm_start or incremental)
     if is_new or (incremental and not hasattr(estimator, "coefs_")):
         estimator._label_binarizer = _labels.binarizer_of(found)
@@ -49,17 +54,35 @@ def find_classes(estimator, source, n_columns, incremental, classes):
     if given is not None:
         if n_columns > 1:
             raise ValueError("class_weight needs one class a sample: leave it out for sets of labels.")
-        # n_samples / (n_classes * count), scikit-learn's "balanced"
-        weights = dict(zip(found.tolist(), counts.sum() / (len(counts) * counts), strict=True)) if given == "balanced" else given
-        of_classes = np.array([weights.get(label, 1.0) for label in known.tolist()])
+        if isinstance(given, str):  # n_samples / (n_classes * count), scikit-learn's "balanced"
+            of_classes = np.ones(len(known))
+            of_classes[np.isin(known, present)] = counts.sum() / (len(counts) * counts)
+        else:
+            of_classes = compute_class_weight(given, classes=known, y=known)
     return (n_columns if n_columns > 1 else 1 if len(known) <= 2 else len(known)), of_classes
 
 
+def _told(classes):
+    """Classes that are given, in ascending order."""
+    for check in (_checks.refuse_misleading, _checks.refuse_odd_labels):
+        check("classes", classes)
+    with _checks.Blamed("classes", (TypeError, OverflowError, ValueError)):
+        return unique_labels(classes)
+
+
 def _column(y, where):
-    """One column of labels, after a check that none of them is missing."""
+    """One column of labels, after a check that none of them is missing, and that they are what a classifier of arrays takes."""
+    if y is None:
+        raise ValueError(NO_TARGETS.format(where))
     for check in (_checks.refuse_misleading, _checks.refuse_odd_labels):
         check(f"y ({where})", y)
     y = np.asarray(y)
+    kind = type(y.flat[0]) if y.dtype.kind == "O" and y.size else y.dtype.type
+    if y.dtype.kind in "ScV" or (y.dtype.kind == "O" and not issubclass(kind, str | np.object_)):
+        raise ValueError(
+            f"y ({where}) must hold words or numbers, and not objects of type {kind.__name__}: convert it, strings of HDF5 by"
+            " dataset.asstr()."
+        )
     return y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
 
 

@@ -57,13 +57,15 @@ class Given:
         self.estimator, self.source = estimator, source
         seen = source.look()
         X = np.asarray(seen.X)
-        if X.ndim != 2:
-            raise ValueError(f"X ({seen.where}) must be two-dimensional, got shape {X.shape}.")
+        if X.ndim != 2 or not X.shape[1]:
+            raise ValueError(f"X ({seen.where}) must be two-dimensional, of one column at least, got shape {X.shape}.")
         if seen.y is None:
             raise ValueError(f"y must be given with X ({seen.where}): make the stream of X and y.")
-        _take_features(estimator, X.shape[1], source.names, first)
+        _take_features(estimator, X.shape[1], source, first)
         self.rows = np.empty((0, X.shape[1]), estimator._precision() or (np.float32 if X.dtype == np.float32 else np.float64))
         n_outputs = 1 if np.ndim(seen.y) < 2 else np.shape(seen.y)[1]
+        if not n_outputs:
+            raise ValueError(f"y ({seen.where}) must have one column at least, got shape {np.shape(seen.y)}.")
         self._weights: Any = None  # of the classes
         if is_classifier(estimator):
             n_outputs, self._weights = find_classes(estimator, source, n_outputs, incremental, classes)
@@ -84,22 +86,27 @@ def _refuse(estimator, incremental):
         raise ValueError("partial_fit does not support early_stopping=True")
 
 
-def _take_features(estimator, count, names, first):
+def _take_features(estimator, count, source, first):
     """Note the width of X and the names of its columns, or compare them with those of the fit before."""
-    names = None if names is None else np.asarray(names, object)
-    known = getattr(estimator, "feature_names_in_", None)
     if first or not hasattr(estimator, "n_features_in_"):
         estimator.n_features_in_ = count
-        if names is not None:
-            estimator.feature_names_in_ = names
+        if source.names is not None:
+            estimator.feature_names_in_ = np.asarray(source.names, object)
         else:
             estimator.__dict__.pop("feature_names_in_", None)
     elif count != estimator.n_features_in_:
         raise ValueError(
             f"X has {count} features, but {type(estimator).__name__} is expecting {estimator.n_features_in_} features as input."
         )
-    elif known is not None and names is not None and known.tolist() != names.tolist():
-        raise ValueError(f"columns must be those of the fit before, {known.tolist()[:20]}, got {names.tolist()[:20]}.")
+    else:
+        _require_names(estimator, source, "the fit before")
+
+
+def _require_names(estimator, source, fit="the fit"):
+    """Raise where columns have names, and others than those of a fit had, or another order."""
+    known = getattr(estimator, "feature_names_in_", None)
+    if known is not None and source.names is not None and known.tolist() != list(source.names):
+        raise ValueError(f"columns must be those of {fit}, {known.tolist()[:20]}, got {list(source.names)[:20]}.")
 
 
 class HeldOutStream:
@@ -116,6 +123,7 @@ class HeldOutStream:
     def __init__(self, estimator, net, source):
         if estimator.scoring is not None:
             raise ValueError("scoring needs arrays: leave it out, or give X_val and y_val that fit in memory.")
+        _require_names(estimator, source)
         self.evaluation = StreamEvaluation(net, source, estimator.n_threads, _checks_of(net, estimator), report_factor(net))
 
     def judge(self, estimator, net) -> tuple[float, float]:
@@ -236,6 +244,7 @@ class StreamFit(Fit):
                 if last:
                     break
             if not weighs:
+                self.taken = session.epoch  # which is none
                 raise ValueError("sample_weight must not be all zero in an epoch.")
             self.rows_of_epoch = last
             return self._after(epoch, epoch + 1, [perf_counter()])
@@ -273,9 +282,7 @@ def outputs_of(estimator, source, outputs):
                 raise
             raise type(error)(f"rows {block.first} to {block.last - 1} of the stream: {error}") from error
 
-    names = getattr(estimator, "feature_names_in_", None)
-    if names is not None and source.names is not None and names.tolist() != list(source.names):
-        raise ValueError(f"columns must be those of the fit, {names.tolist()[:20]}, got {list(source.names)[:20]}.")
+    _require_names(estimator, source)
     return by_blocks(source, lambda part: (np.asarray(part.X), nothing, nothing, nothing), of_block)
 
 
@@ -286,6 +293,7 @@ def score_of(estimator, source) -> float:
             "score needs arrays where n_networks is above 1: give X and y, or compare what predict gives for a stream."
         )
     estimator._require_fitted()
+    _require_names(estimator, source)
     net = estimator._net()
     with reading(source):
         return StreamEvaluation(net, source, estimator.n_threads, _checks_of(net, estimator)).measure()[1]
