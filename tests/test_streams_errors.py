@@ -244,6 +244,23 @@ def test_a_file_that_was_cut_after_it_was_mapped_is_an_error_and_no_end_of_the_p
     fails(made_before, ValueError, "X.npy has changed since the stream was made: make it anew")
 
 
+def test_views_of_maps_are_files_too(tmp_path):
+    X, y = rows()
+    whole = np.load(mapped(tmp_path, np.column_stack([X, y]).astype("float32")), mmap_mode="r")
+    expected = network()
+    expected.fit(X, y, **OPTIONS, shuffle=False)
+    for view in (whole[:, :40], np.load(mapped(tmp_path, X, "F.npy"), mmap_mode="r").view(np.ndarray)):
+        source, net = stream(view, y, block_rows=32), network()
+        assert source.chunk_rows == 2  # rows drawn one by one are slow on a disk
+        net.fit(source, **OPTIONS, shuffle=False)
+        assert (net.params == expected.params).all()
+    assert stream(X[:, ::2], y, block_rows=32).chunk_rows == 1
+    for chunk_rows in (1, 2):
+        source = stream(whole[:, :40], y, block_rows=32, chunk_rows=chunk_rows)
+        os.utime(tmp_path / "X.npy", (1, chunk_rows))  # as if it had been cut, which would end the process
+        fails(source, ValueError, "X has changed while it was read")
+
+
 def test_a_file_in_the_place_of_the_one_that_was_mapped_is_not_read_by_its_shape(tmp_path):
     X, y = rows()
     source = stream(mapped(tmp_path, X), y, block_rows=32)

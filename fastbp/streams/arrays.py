@@ -74,6 +74,7 @@ class Field:
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Single rows."""
         if isinstance(self.array, np.ndarray):
+            self._require_unchanged()
             taken: np.ndarray = self.array[rows]
             return taken
         # of Zarr and Dask, for which each slice is a pass through all of their layers
@@ -103,11 +104,11 @@ class Field:
 class MappedField(Field):
     """Rows of a file that NumPy has mapped, read from the file itself."""
 
-    def __init__(self, argument: str, array: np.ndarray, path: Path, offset: int) -> None:
+    def __init__(self, argument: str, array: np.ndarray, path: Path, offset: int, mode: str) -> None:
         super().__init__(argument, array)
         self.name, self._path, self._offset = path.name, path, offset
         self._file: Any = None
-        self._made, self._is_still = state_of(path), getattr(array, "mode", "r") == "r"  # others may be written to between two fits
+        self._made, self._is_still = state_of(path), mode == "r"  # others may be written to between two fits
         self._spare: list[np.ndarray] = []
 
     def begin(self) -> None:
@@ -187,7 +188,7 @@ class Arrays(Source):
         self.row_bytes = self._x.row_bytes
         names = getattr(X, "columns", None)  # of a DataFrame
         self.names = list(names) if names is not None and all(isinstance(name, str) for name in names) else None
-        self._is_in_memory = all(type(field) is Field and isinstance(field.array, np.ndarray) for field in self._fields[:1])
+        self._is_in_memory = isinstance(self._x.array, np.ndarray) and not _is_of_map(self._x.array)
         self._chunk_rows = chunk_rows
 
     @property
@@ -268,7 +269,7 @@ def _field(argument: str, value: Any) -> Field:
         )
     is_array_like = all(hasattr(value, name) for name in ("shape", "dtype", "__getitem__"))
     if is_array_like and type(value).__module__.partition(".")[0] not in ("pandas", "polars", "torch"):
-        placed = _place_in_file(value) if isinstance(value, np.memmap) else None
+        placed = _place_in_file(value) if isinstance(value, np.ndarray) else None
         return Field(argument, value) if placed is None else MappedField(argument, value, *placed)
     if hasattr(value, "keys") and not hasattr(value, "shape"):  # a group of HDF5 or Zarr, a dict
         raise TypeError(f"{argument} must be one array, got several: choose that of one name, of {', '.join(list(value)[:20])}")
@@ -278,17 +279,28 @@ def _field(argument: str, value: Any) -> Field:
         raise (ValueError if isinstance(error, ValueError) else TypeError)(f"{argument} must be an array: {error}") from error
 
 
-def _place_in_file(array: np.memmap) -> tuple[Path, int] | None:
-    """The file of a map, and where in it the array begins, if its rows follow each other there as they do in memory."""
-    root: Any = array
-    while isinstance(root.base, np.memmap):
-        root = root.base
-    is_whole = isinstance(root.base, mmap.mmap) and array.flags.c_contiguous and array.size > 0
+def _place_in_file(array: np.ndarray) -> tuple[Path, int, str] | None:
+    """The file of a map, where in it the array begins, and its mode, if its rows follow each other there as they do in memory."""
+    root = _root_of(array)
+    is_whole = isinstance(root, np.memmap) and _is_of_map(root) and array.flags.c_contiguous and array.size > 0
     # a map that is written to in memory only ("c") is not what its file holds
     if not is_whole or root.mode == "c" or root.filename is None or array.dtype.hasobject:
         return None
     path = Path(root.filename)
-    return (path, root.offset + array.ctypes.data - root.ctypes.data) if path.is_file() else None
+    return (path, root.offset + array.ctypes.data - root.ctypes.data, root.mode) if path.is_file() else None
+
+
+def _is_of_map(array: np.ndarray) -> bool:
+    """Whether an array is in a file: one of columns, too, which is looked at through its map."""
+    base: Any = _root_of(array).base
+    return isinstance(base.obj if isinstance(base, memoryview) else base, mmap.mmap)
+
+
+def _root_of(array: np.ndarray) -> Any:
+    """The array that has the memory of another, which is a view of it."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 def _chunk_of(array: Any) -> int:
@@ -311,6 +323,10 @@ def _name_of(argument: str, array: Any) -> str:
 
 def _file_of(array: Any) -> tuple[str | None, bool]:
     """The path of a file by which one sees that an array has changed, and whether nobody is to write to it meanwhile."""
+    if isinstance(array, np.ndarray):  # columns of a map, as one: pages of a file that is cut would end the process
+        root = _root_of(array)
+        name = root.filename if isinstance(root, np.memmap) and _is_of_map(root) and root.mode != "r+" else None
+        return (str(name) if name is not None and Path(name).is_file() else None), True
     place = getattr(array, "store_path", None)
     if place is not None:  # of Zarr, where it says what the array is
         root = getattr(place.store, "root", None)
