@@ -363,6 +363,26 @@ def test_weights_that_are_all_zero_are_told_as_such():
         assert np.isfinite(bits(model)).all()
 
 
+@pytest.mark.parametrize(("class_weight", "weights"), [("balanced", np.arange(N) > 100), ({0: 0.0}, np.ones(N))])
+def test_blocks_in_which_nothing_weighs(class_weight, weights):
+    order = np.argsort(Y, kind="stable")  # whole blocks are of one class
+    X_sorted, y_sorted = X[order], Y[order]
+    options = {"class_weight": class_weight, "shuffle": False}
+    expected = make(**options).fit(X_sorted, y_sorted, weights * 1.0)
+    assert_same(make(**options).fit(stream(X_sorted, y_sorted, weights * 1.0, block_rows=16)), expected)
+    with pytest.raises(ValueError, match="class_weight and sample_weight leave no sample a weight"):
+        make(class_weight={0: 0.0, 1: 0.0, 2: 0.0}).fit(stream(X, Y, block_rows=16))
+
+
+def test_one_class_is_always_predicted():
+    for label in ("only", 3, True):
+        y = np.full(N, label)
+        model = make(max_iter=1).fit(stream(X, y))
+        model.intercepts_[-1][:] = 9  # the output is not 0
+        assert (model.predict(stream(X)) == y).all()
+        assert model.score(stream(X, y)) == model.score(X, y) == 1
+
+
 def test_classes_that_are_given_count_beside_balanced_weights():
     model = make(class_weight="balanced")
     model.fit(stream(X, Y), classes=[0, 1, 2, 7])

@@ -32,6 +32,7 @@ def refuse_misleading(name: str, value) -> None:
         raise ValueError(f"{name} must hold numbers, got dtype {value.dtype}; turn dates and durations into numbers first.")
 
 
+NO_WEIGHT = "class_weight and sample_weight leave no sample a weight; give a class that there is one above 0."
 PRECISIONS = np.float32, np.float64
 
 
@@ -105,14 +106,20 @@ def class_weight(value) -> None:
 
 
 def product_of_weights(of_classes, of_samples):
-    """Weights of samples by their classes and of their own, whose products must be numbers, too; none of the latter is None."""
+    """Weights of samples by their classes and of their own, of which one must be above 0; none of the latter is None."""
+    weights = products_of_weights(of_classes, of_samples)
+    if not weights.any():
+        raise ValueError(NO_WEIGHT)
+    return weights
+
+
+def products_of_weights(of_classes, of_samples):
+    """The same of a part of the samples, which may all weigh nothing; the products must be numbers, too."""
     with np.errstate(over="ignore", under="ignore"):
         weights = of_classes if of_samples is None else of_classes * of_samples
     is_lost = (weights == 0) & (of_classes > 0) & (True if of_samples is None else of_samples > 0)
     if is_lost.any() or not np.isfinite(weights).all():
         raise ValueError("class_weight times sample_weight is too small or too large for float64; divide one by a constant.")
-    if not weights.any():
-        raise ValueError("class_weight and sample_weight leave no sample a weight; give a class that there is one above 0.")
     return weights
 
 

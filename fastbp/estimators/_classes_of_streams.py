@@ -127,7 +127,7 @@ class ChecksOfClasses(Checks):
         rows, values, labels, weights = super().__call__(part)
         if self._weights is not None:
             numbers = labels if len(labels) else values[:, 0].astype(np.int64)
-            weights = _checks.product_of_weights(self._weights[numbers], weights if len(weights) else None)
+            weights = _checks.products_of_weights(self._weights[numbers], weights if len(weights) else None)
         return rows, values, labels, weights
 
     def targets(self, part, count):

@@ -18,6 +18,7 @@ from fastbp.engine.stream_evaluation import StreamEvaluation, by_blocks
 from fastbp.engine.stream_reading import Checks, blocks_of, reading
 from fastbp.engine.stream_run import UNKNOWN
 from fastbp.estimators import _parameters
+from fastbp.estimators._checks import NO_WEIGHT
 from fastbp.estimators._classes_of_streams import ChecksOfClasses, find_classes
 from fastbp.estimators._held_out import without_names
 from fastbp.estimators._orders import draw_orders
@@ -245,7 +246,8 @@ class StreamFit(Fit):
                     break
             if not weighs:
                 self.taken = session.epoch  # which is none
-                raise ValueError("sample_weight must not be all zero in an epoch.")
+                is_by_class = getattr(self.estimator, "class_weight", None) is not None
+                raise ValueError(NO_WEIGHT if is_by_class else "sample_weight must not be all zero in an epoch.")
             self.rows_of_epoch = last
             return self._after(epoch, epoch + 1, [perf_counter()])
         finally:
@@ -296,7 +298,9 @@ def score_of(estimator, source) -> float:
     _require_names(estimator, source)
     net = estimator._net()
     with reading(source):
-        return StreamEvaluation(net, source, estimator.n_threads, _checks_of(net, estimator)).measure()[1]
+        score = StreamEvaluation(net, source, estimator.n_threads, _checks_of(net, estimator)).measure()[1]
+    # where there is one class, that is what is predicted, whatever the network says
+    return 1.0 if is_classifier(estimator) and len(estimator.classes_) == 1 else score
 
 
 def _checks_of(net, estimator, weights=None):
