@@ -135,7 +135,7 @@ ELSEWHERE = {
     # which has these in it
     **{
         f"pip install 'fastbp[{extra}]'": (CI, "python -m pip install --quiet -e '.[test]'\n")
-        for extra in ("tables", "exports", "plot", "cli", "dask")
+        for extra in ("tables", "data", "exports", "plot", "cli", "dask")
     },
     "python -m pip install 'fastbp[mpi]' mpich": (CI, "python -m pip install --quiet -e '.[scale]'\n"),
     "mpiexec -n 2 python digits.py": ("tests/test_mpi.py", '[MPIEXEC, "-n", str(ranks), sys.executable, "digits.py"]'),
