@@ -28,7 +28,7 @@ class ReadAhead(Generic[Item]):
 
     def __init__(self, items: Iterator[Item], ahead: int, release: Callable[[Item], Any], halt: Event | None = None) -> None:
         self._items, self._release, self._halt = items, release, halt
-        self._room, self._ready, self._is_over = Semaphore(1 + ahead), SimpleQueue[Any](), Event()
+        self._room, self._ready, self._has_begun, self._is_over = Semaphore(1 + ahead), SimpleQueue[Any](), Event(), Event()
         self._used: Item | None = None
         self._thread = Thread(target=self._read, name="fastbp-read-ahead", daemon=True) if ahead else None
 
@@ -39,6 +39,7 @@ class ReadAhead(Generic[Item]):
 
     def _read(self) -> None:
         """What the thread does."""
+        self._has_begun.set()
         try:
             while True:
                 self._room.acquire()
@@ -97,5 +98,5 @@ class ReadAhead(Generic[Item]):
             self._close_items()
             return
         self._room.release()
-        if self._thread.is_alive():  # else it is over, or was interrupted before its first look at `_is_over`
+        if self._has_begun.wait(LOOKED_AFTER):  # else Ctrl-C came before it was there, or it ends as soon as it is
             self._thread.join(WAITED)
