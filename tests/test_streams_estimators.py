@@ -293,6 +293,7 @@ def test_what_a_stream_does_not_do_is_told_before_anything_is_changed(options, g
         (np.where(np.arange(N) == 70, None, Y.astype(object)), r"y \(rows 0 to 202 of y\) holds missing labels"),
         (np.array(["2001-01-01"] * N, "datetime64[D]"), r"y \(rows 0 to 202 of y\) must hold numbers, got dtype datetime64"),
         (np.where(np.arange(N)[:, None] == 70, 0.5, np.eye(3)[Y]), r"of several columns must hold 0 and 1"),
+        (np.column_stack([Y, Y]), r"y \(row.* of X\) of several columns must hold 0 and 1"),
         (Y.astype("S1"), r"y \(rows 0 to 202 of y\) must hold words or numbers, and not objects of type bytes_: .* dataset.asstr"),
         (Y.astype("S1").astype(object), r"y \(rows 0 to 202 of y\) must hold words or numbers, and not objects of type bytes:"),
         (Y.astype(object), r"y \(rows 0 to 202 of y\) must hold words or numbers, and not objects of type int:"),

@@ -134,10 +134,9 @@ class ChecksOfClasses(Checks):
         """Numbers of classes; of two classes, and of sets of labels, 0 and 1."""
         net, name = self.net, f"y ({part.where})"
         if self._is_sets:
-            values, labels = validation.targets(name, part.y, count, net.sizes[-1], net.loss_function.task, net.dtype)
-            if not np.isin(values, (0, 1)).all():
+            if part.y is not None and not np.isin(np.asarray(part.y), (0, 1)).all():
                 raise ValueError(f"{name} of several columns must hold 0 and 1, which labels a sample has.")
-            return values, labels
+            return super().targets(part, count)
         y = _column(part.y, part.where)
         if y.shape != (count,):
             raise ValueError(f"{name} must have one label a sample: shape ({count},), got {y.shape}.")

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 LOOKED_AFTER = 0.1  # seconds, between two looks at whether somebody wants an end
+STARTED = 0.5  # seconds, after which a thread that is being started should have begun
 WAITED = 5.0  # seconds for what is being read when there is an end
 END = object()
 
@@ -98,5 +99,5 @@ class ReadAhead(Generic[Item]):
             self._close_items()
             return
         self._room.release()
-        if self._has_begun.wait(LOOKED_AFTER):  # else Ctrl-C came before it was there, or it ends as soon as it is
+        if self._has_begun.wait(STARTED):  # else Ctrl-C came before it was there, or it ends as soon as it is
             self._thread.join(WAITED)
