@@ -346,6 +346,23 @@ def test_parts_that_do_not_fit_are_named(second, error, message):
     network().fit(stream([one, other], block_rows=32), **OPTIONS)
 
 
+def test_columns_of_parts_are_those_of_the_parts_before():
+    import pandas
+
+    names = [f"x{k}" for k in range(X.shape[1])]
+    frame = pandas.DataFrame(X, columns=names)
+    alike = [(frame[:100], Y[:100]), (frame[100:], Y[100:])]
+    one, other = network(), network()
+    one.fit(alike, **OPTIONS, shuffle=False)
+    other.fit(X, Y, **OPTIONS, shuffle=False)
+    assert (one.params == other.params).all()
+    message = (
+        r"columns of X \(part 1 of list\) are \['x39', 'x38', .*, but are \['x0', 'x1', .* in the rows before: all must be alike"
+    )
+    fails([alike[0], (frame[names[::-1]][100:], Y[100:])], ValueError, message)
+    fails([alike[0], (X[100:], Y[100:])], ValueError, r"columns of X \(part 1 of list\) have no names, but are \['x0'")
+
+
 def test_errors_of_the_iterable_itself_come_through_with_the_history():
     X, y = rows()
 

@@ -409,6 +409,19 @@ def test_columns_of_another_order_are_told_wherever_a_stream_is_given(tmp_path):
     assert make().fit(stream(frame, Y)).score(stream(folder, target="y")) == make().fit(frame, Y).score(frame, Y)
     with pytest.raises(ValueError, match="columns must be those of the fit"):
         make().fit(frame, Y).score(stream(folder, **backwards))
+    in_parts, other = [(frame, Y)], [(frame[names[::-1]], Y)]
+    for kind, y in ((MLPClassifier, Y), (MLPRegressor, X[:, 0])):
+        model = make(kind).fit(stream([(frame, y)]))
+        assert model.feature_names_in_.tolist() == names
+        assert (model.predict(stream(in_parts)) == model.predict(frame)).all()
+        for call in (
+            model.predict,
+            model.score,
+            model.partial_fit,
+            lambda data, kind=kind, y=y: make(kind).fit(frame, y, X_val=data),
+        ):
+            with pytest.raises(ValueError, match=r"columns (of X \(part 0 of list\) )?must be those of the fit, .* got \['x39'"):
+                call(stream(other))
 
 
 def test_a_stream_is_no_array_for_who_takes_arrays_only():

@@ -267,3 +267,10 @@ def test_arrays_of_dask():
     assert_is_read(lambda **size: stream(lazy, targets, **size))
     with pytest.raises(ValueError, match=r"X has an unknown number of rows, shape \(nan, 40\)"):
         stream(lazy[lazy[:, 0] > 0], Y)
+    frames = pytest.importorskip("dask.dataframe")
+    table = frames.from_dask_array(lazy, columns=[f"x{k}" for k in range(WIDTH)])
+    with pytest.raises(TypeError, match="X is a table of Dask, which would all be computed"):
+        stream(table, Y)
+    with pytest.raises(TypeError, match="y is a table of Dask"):
+        stream(X, table["x0"])
+    assert stream(table.to_dask_array(lengths=True), Y).n_rows == N

@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from fastbp.engine import validation
-from fastbp.streams import Part, Source
+from fastbp.streams import Part, Source, names_of
 from fastbp.streams.ahead import ReadAhead
 from fastbp.streams.blocks import Block, Checked, Epochs
 
@@ -64,11 +64,26 @@ class Checks:
     Parameters
     ----------
     net : Network
+    names : sequence of str, optional
+        Of the columns that it was trained on.
     """
 
-    def __init__(self, net: Any) -> None:
+    def __init__(self, net: Any, names: Any = None) -> None:
         self.net = net
+        self._names = None if names is None else list(names)
         self._kinds: Any = None
+
+    def require_names(self, names: list[str], what: str) -> None:
+        """Raise for columns of other names, or in another order, than those of the fit.
+
+        Parameters
+        ----------
+        names : list of str
+        what : str
+            What an error calls them.
+        """
+        if self._names is not None and names != self._names:
+            raise ValueError(f"{what} must be those of the fit, {self._names[:20]}, got {names[:20]}")
 
     def __call__(self, part: Part) -> Checked:
         """Samples, targets of the two kinds, and weights."""
@@ -80,10 +95,13 @@ class Checks:
         weights = validation.NO_WEIGHTS
         if part.weights is not None:
             weights = validation.some_weights(part.weights, len(rows), f"sample_weight ({where})")
-        kinds = getattr(part.X, "dtype", rows.dtype), len(labels) > 0, len(weights) > 0
+        names = names_of(part.X)
+        if names is not None:
+            self.require_names(names, f"columns of X ({where})")
+        kinds = getattr(part.X, "dtype", rows.dtype), names, len(labels) > 0, len(weights) > 0
         if self._kinds is None:
             self._kinds = kinds
-        for name, one, other in zip(("X", "y", "sample_weight"), self._kinds, kinds, strict=True):
+        for name, one, other in zip(("X", "columns of X", "y", "sample_weight"), self._kinds, kinds, strict=True):
             if one != other:
                 told = [_described(name, each) for each in (other, one)]
                 raise ValueError(f"{name} ({where}) {told[0]}, but {told[1]} in the rows before: all must be alike")
@@ -119,6 +137,8 @@ class ChecksOfInputs(Checks):
 def _described(name: str, kind: Any) -> str:
     if name == "X":
         return f"is of dtype {kind}"
+    if name == "columns of X":
+        return "have no names" if kind is None else f"are {kind[:20]}"
     if name == "y":
         return "holds class numbers" if kind else "holds numbers for each output"
     return "is given" if kind else "is not given"

@@ -118,7 +118,7 @@ class ChecksOfClasses(Checks):
     """Class labels of any kind as numbers of classes, and weights by them."""
 
     def __init__(self, net, estimator, weights):
-        super().__init__(net)
+        super().__init__(net, getattr(estimator, "feature_names_in_", None))
         self._classes, self._weights = estimator.classes_, weights
         self._is_sets = estimator._label_binarizer.y_type_ == "multilabel-indicator"
 

@@ -24,6 +24,7 @@ from fastbp.estimators._held_out import without_names
 from fastbp.estimators._orders import draw_orders
 from fastbp.estimators._stochastic import EPOCHS_TOGETHER, ORDER_NUMBERS, Fit, clipped_batch_size
 from fastbp.estimators._training_data import report_factor
+from fastbp.streams import names_of
 from fastbp.streams.blocks import Epochs, Orders
 
 
@@ -62,7 +63,7 @@ class Given:
             raise ValueError(f"X ({seen.where}) must be two-dimensional, of one column at least, got shape {X.shape}.")
         if seen.y is None:
             raise ValueError(f"y must be given with X ({seen.where}): make the stream of X and y.")
-        _take_features(estimator, X.shape[1], source, first)
+        _take_features(estimator, X.shape[1], source.names or names_of(seen.X), first)
         self.rows = np.empty((0, X.shape[1]), estimator._precision() or (np.float32 if X.dtype == np.float32 else np.float64))
         n_outputs = 1 if np.ndim(seen.y) < 2 else np.shape(seen.y)[1]
         if not n_outputs:
@@ -87,12 +88,12 @@ def _refuse(estimator, incremental):
         raise ValueError("partial_fit does not support early_stopping=True")
 
 
-def _take_features(estimator, count, source, first):
+def _take_features(estimator, count, names, first):
     """Note the width of X and the names of its columns, or compare them with those of the fit before."""
     if first or not hasattr(estimator, "n_features_in_"):
         estimator.n_features_in_ = count
-        if source.names is not None:
-            estimator.feature_names_in_ = np.asarray(source.names, object)
+        if names is not None:
+            estimator.feature_names_in_ = np.asarray(names, object)
         else:
             estimator.__dict__.pop("feature_names_in_", None)
     elif count != estimator.n_features_in_:
@@ -100,14 +101,14 @@ def _take_features(estimator, count, source, first):
             f"X has {count} features, but {type(estimator).__name__} is expecting {estimator.n_features_in_} features as input."
         )
     else:
-        _require_names(estimator, source, "the fit before")
+        _require_names(estimator, names)
 
 
-def _require_names(estimator, source, fit="the fit"):
-    """Raise where columns have names, and others than those of a fit had, or another order."""
+def _require_names(estimator, names, what="columns"):
+    """Raise where columns have names, and others than those of the fit had, or another order."""
     known = getattr(estimator, "feature_names_in_", None)
-    if known is not None and source.names is not None and known.tolist() != list(source.names):
-        raise ValueError(f"columns must be those of {fit}, {known.tolist()[:20]}, got {list(source.names)[:20]}.")
+    if names is not None:
+        Checks(None, known).require_names(list(names), what)
 
 
 class HeldOutStream:
@@ -124,7 +125,7 @@ class HeldOutStream:
     def __init__(self, estimator, net, source):
         if estimator.scoring is not None:
             raise ValueError("scoring needs arrays: leave it out, or give X_val and y_val that fit in memory.")
-        _require_names(estimator, source)
+        _require_names(estimator, source.names)
         self.evaluation = StreamEvaluation(net, source, estimator.n_threads, _checks_of(net, estimator), report_factor(net))
 
     def judge(self, estimator, net) -> tuple[float, float]:
@@ -284,8 +285,13 @@ def outputs_of(estimator, source, outputs):
                 raise
             raise type(error)(f"rows {block.first} to {block.last - 1} of the stream: {error}") from error
 
-    _require_names(estimator, source)
-    return by_blocks(source, lambda part: (np.asarray(part.X), nothing, nothing, nothing), of_block)
+    _require_names(estimator, source.names)
+
+    def check(part):
+        _require_names(estimator, names_of(part.X), f"columns of X ({part.where})")
+        return np.asarray(part.X), nothing, nothing, nothing
+
+    return by_blocks(source, check, of_block)
 
 
 def score_of(estimator, source) -> float:
@@ -295,7 +301,7 @@ def score_of(estimator, source) -> float:
             "score needs arrays where n_networks is above 1: give X and y, or compare what predict gives for a stream."
         )
     estimator._require_fitted()
-    _require_names(estimator, source)
+    _require_names(estimator, source.names)
     net = estimator._net()
     with reading(source):
         score = StreamEvaluation(net, source, estimator.n_threads, _checks_of(net, estimator)).measure()[1]
@@ -304,4 +310,6 @@ def score_of(estimator, source) -> float:
 
 
 def _checks_of(net, estimator, weights=None):
-    return ChecksOfClasses(net, estimator, weights) if is_classifier(estimator) else Checks(net)
+    if is_classifier(estimator):
+        return ChecksOfClasses(net, estimator, weights)
+    return Checks(net, getattr(estimator, "feature_names_in_", None))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.streams.source import BLOCK_BYTES, CHANGED, CHUNKS, Part, Source, Span, state_of, where
+from fastbp.streams.source import BLOCK_BYTES, CHANGED, CHUNKS, Part, Source, Span, names_of, state_of, where
 
 MOST_ADVISED = 64  # spans of which the system is told before they are read
 
@@ -186,8 +186,7 @@ class Arrays(Source):
             if field is not None and field.shape[0] != self.n_rows:
                 raise ValueError(f"{name} has {field.shape[0]} rows, but X has {self.n_rows}")
         self.row_bytes = self._x.row_bytes
-        names = getattr(X, "columns", None)  # of a DataFrame
-        self.names = list(names) if names is not None and all(isinstance(name, str) for name in names) else None
+        self.names = names_of(X)
         self._is_in_memory = isinstance(self._x.array, np.ndarray) and not _is_of_map(self._x.array)
         self._chunk_rows = chunk_rows
 
@@ -267,6 +266,8 @@ def _field(argument: str, value: Any) -> Field:
         raise TypeError(
             f"{argument} is a sparse matrix, which a stream does not take: give it to fit as X, or {argument}.toarray()"
         )
+    if type(value).__module__.startswith("dask") and not hasattr(value, "chunks"):
+        raise TypeError(f"{argument} is a table of Dask, which would all be computed: give {argument}.to_dask_array(lengths=True)")
     is_array_like = all(hasattr(value, name) for name in ("shape", "dtype", "__getitem__"))
     if is_array_like and type(value).__module__.partition(".")[0] not in ("pandas", "polars", "torch"):
         placed = _place_in_file(value) if isinstance(value, np.ndarray) else None

@@ -158,6 +158,12 @@ class Source:
         return max(1, wanted // batch) * batch
 
 
+def names_of(X: Any) -> list[str] | None:
+    """Of the columns of a DataFrame, if all are words; None for anything else."""
+    names = getattr(X, "columns", None)
+    return list(names) if names is not None and all(isinstance(name, str) for name in names) else None
+
+
 def where(name: str, first: int, last: int) -> str:
     """What errors call rows from `first` to before `last`."""
     return f"row {first} of {name}" if last - first == 1 else f"rows {first} to {last - 1} of {name}"
