@@ -7,9 +7,10 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from fastbp.engine import validation
-from fastbp.streams import Part, Source, names_of
+from fastbp.streams import Part, Source
 from fastbp.streams.ahead import ReadAhead
 from fastbp.streams.blocks import Block, Checked, Epochs
+from fastbp.streams.source import names_of
 
 LOCK, _readers = Lock(), WeakKeyDictionary[Source, object]()  # who reads a source now: it has one place in its file
 

@@ -24,8 +24,8 @@ from fastbp.estimators._held_out import without_names
 from fastbp.estimators._orders import draw_orders
 from fastbp.estimators._stochastic import EPOCHS_TOGETHER, ORDER_NUMBERS, Fit, clipped_batch_size
 from fastbp.estimators._training_data import report_factor
-from fastbp.streams import names_of
 from fastbp.streams.blocks import Epochs, Orders
+from fastbp.streams.source import names_of
 
 
 class Given:

@@ -20,7 +20,6 @@ from fastbp.arguments import integer
 from fastbp.streams import arrays, iterables, parquet, rows
 from fastbp.streams.source import Part as Part
 from fastbp.streams.source import Source as Source
-from fastbp.streams.source import names_of as names_of
 
 
 def stream(
