@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from stream_data import CLASSES, WIDTH, N, Samples, Sliced, mapped, parts, rows, table
+from stream_data import BATCH, CLASSES, WIDTH, N, Samples, Sliced, mapped, parts, rows, table
 
 import fastbp
 from fastbp import MLPClassifier, MLPRegressor, stream
@@ -441,6 +441,16 @@ def test_divergence_ends_a_fit_as_on_arrays():
             with pytest.raises(fastbp.DivergenceError, match=r"(?i)training diverged"):
                 model.fit(*data)
             assert np.isfinite(bits(model)).all()
+
+
+def test_a_divergence_is_judged_by_the_rows_of_a_mini_batch_at_least():
+    options = {"solver": "sgd", "momentum": 0, "learning_rate_init": 10.0, "activation": "identity", "max_iter": 1}
+    told = []
+    for block_rows in (BATCH, 1):  # the first row alone says little of the others
+        with pytest.raises(fastbp.DivergenceError, match=r"the loss was .* at first and is") as caught:
+            make(**options).fit(stream(X, Y, block_rows=block_rows))
+        told.append(str(caught.value))
+    assert told[0] == told[1]
 
 
 def test_what_is_there_once_is_not_looked_at_again_after_a_fit():

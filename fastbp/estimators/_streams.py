@@ -266,7 +266,7 @@ class StreamFit(Fit):
         except ValueError:
             return None
         if source.chunk_rows:
-            part = source.read([(0, min(source.n_rows, source.block_of(1, source.row_bytes)))])
+            part = source.read([(0, min(source.n_rows, source.block_of(self._rows_of_epochs.batch, source.row_bytes)))])
         rows, values, labels, weights = self._given.checks(net)(part)
         evaluation = Evaluation(net, rows, values, labels, weights, n_threads=1)
         evaluation.session.set_report(report_factor(net))
