@@ -224,9 +224,15 @@ def test_a_file_that_changes_or_is_cut_meanwhile_is_named(tmp_path):
     def touch(epoch, net, history):
         os.utime(path, (1, 1))
 
+    def put_another_there(epoch, net, history):
+        os.replace(mapped(tmp_path, X + 1, "other.npy"), path)
+
+    def remove(epoch, net, history):
+        path.unlink()
+
     stays = network().fit(stream(path, y, block_rows=32), **OPTIONS, callbacks=[lambda *_: None])
     assert len(stays.loss) == 3
-    for change in (touch, cut):
+    for change in (touch, cut, put_another_there, remove):
         mapped(tmp_path, X)
         told = "X.npy (has changed while it was read|ends in row .* the file was cut)"  # whichever is seen first
         error, _ = fails(stream(path, y, block_rows=32), ValueError, told, callbacks=[change])

@@ -129,7 +129,7 @@ class MappedField(Field):
 
     def read(self, spans: list[Span]) -> np.ndarray:
         """Rows of spans, into memory that was given back, if there is some."""
-        if state_of(self._file.fileno()) != self._state:
+        if any(state_of(file) != self._state for file in (self._file.fileno(), self._path)):  # another may have its name now
             raise ValueError(CHANGED.format(self.name))
         count = sum(last - first for first, last in spans)
         rows = self._room(count)
