@@ -163,7 +163,7 @@ class PartitionedFit(StochasticFit):
     def __init__(self, estimator, net, rounds, data, held_out, tasks):
         self.estimator, self.net, self.session, self.data = estimator, net, rounds, data
         self.held_out, self.tasks, self.optimizer = held_out, tasks, estimator._optimizer
-        self.rows = range(len(data) * rounds.how.epochs)  # of which the number counts
+        self.rows_of_epoch = len(data) * rounds.how.epochs
         self.early_stopping, self.max_iter, self.incremental = estimator.early_stopping, estimator.max_iter, False
         self.together = self.steps = 1
         self.schedule = schedule(estimator)

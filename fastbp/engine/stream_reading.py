@@ -18,13 +18,24 @@ NO_TARGETS = "y must be given with X ({}): make the stream of X and y"
 NOTHING_TO_READ = nullcontext()  # one for all: a call that trains by a few samples takes microseconds
 
 
-def reading(source: Any) -> AbstractContextManager[None]:
-    """Have a source for oneself, if it is one, from its `begin` to its `end`."""
-    return _reading(source) if isinstance(source, Source) else NOTHING_TO_READ
+def reading(*given: Any) -> AbstractContextManager[None]:
+    """A context in which those that are sources are read, and by nobody else; None and arrays are not looked at."""
+    for each in given:
+        if isinstance(each, Source):
+            return _reading([each for each in given if isinstance(each, Source)])
+    return NOTHING_TO_READ
 
 
 @contextmanager
-def _reading(source: Source) -> Iterator[None]:
+def _reading(sources: list[Source]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for source in sources:
+            stack.enter_context(_reading_one(source))
+        yield
+
+
+@contextmanager
+def _reading_one(source: Source) -> Iterator[None]:
     reader = object()
     try:
         with LOCK:

@@ -65,6 +65,10 @@ class MultilayerPerceptron(Inspection, Conversion, Export, Support, BaseEstimato
         parts = {"_network": net, "_network_activation": self.activation, "_views": (*coefs, *intercepts)}
         self.__dict__.update(parts, coefs_=coefs, intercepts_=intercepts)  # at once: other threads may be predicting
 
+    def _whose_turn(self) -> Turn:
+        """The turn to train this estimator, one for all threads."""
+        return self.__dict__.get("_turn") or self.__dict__.setdefault("_turn", Turn("estimator"))
+
     def _net(self) -> Network:
         """The network, with the parameters that the user sees."""
         net = self.__dict__.get("_network")
@@ -146,9 +150,10 @@ class MultilayerPerceptron(Inspection, Conversion, Export, Support, BaseEstimato
 
         Instead, ``later(net, data, validation)`` is called, if it is given.
         """
-        if classes is not None and not incremental and not isinstance(X, Source):
+        is_stream = isinstance(X, Source)
+        if classes is not None and not incremental and not is_stream:
             raise ValueError("classes must be left out: those of arrays are found in y.")
-        with self.__dict__.setdefault("_turn", Turn("estimator")), reading(X), reading(held_out[0]):
+        with self._whose_turn(), reading(X, held_out[0]):
             hidden = _parameters.hidden_sizes(self.hidden_layer_sizes)
             _parameters.check_finite(self)
             first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
@@ -160,21 +165,21 @@ class MultilayerPerceptron(Inspection, Conversion, Export, Support, BaseEstimato
             rng = None if is_known else check_random_state(self.random_state)
             drawn = rng.get_state(legacy=False) if rng is self.random_state and (first or self.early_stopping) else None
             try:
-                if incremental and not isinstance(X, Source):
-                    self._begin_partial_fit(y, classes)
                 data: Any
-                if isinstance(X, Source):
+                if is_stream:
                     rng = check_random_state(self.random_state) if rng is None else rng
                     data = _streams.Given(self, X, y, sample_weight, incremental, classes, first)
                     rows, matrix = data.rows, data.matrix
                 else:
+                    if incremental:
+                        self._begin_partial_fit(y, classes)
                     rows, targets, sample_weight = self._validated(X, y, sample_weight, first, incremental)
                     with _checks.Blamed("y"):
                         matrix = self._encode(targets, incremental)
                     sample_weight = self._weigh_classes(targets, sample_weight, incremental)
                 net = self._begin(first, hidden, rows, matrix, rng)
                 init = self._first_parameters(net, *init)
-                if not isinstance(X, Source):
+                if not is_stream:
                     data = self._data(net, rows, matrix, sample_weight)
                 validation = self._given_held_out(net, *held_out)
                 if later is not None:

@@ -10,7 +10,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastbp.engine import memory
 from fastbp.engine.abreast import is_abreast
-from fastbp.engine.turn import Turn
 from fastbp.estimators import _checks, _parameters
 from fastbp.estimators._base import MultilayerPerceptron
 from fastbp.estimators._stochastic import warn_of_limit
@@ -49,7 +48,7 @@ class Ensemble(MultilayerPerceptron):
                 "n_networks above 1 needs arrays: the networks of an ensemble are trained together, on samples that stay."
             )
         self._refuse(init)
-        with self.__dict__.setdefault("_turn", Turn("estimator")):
+        with self._whose_turn():
             rng = check_random_state(self.random_state)
             drawn = rng.get_state(legacy=False)
             try:

@@ -137,8 +137,9 @@ class Fit:
         session.set_report(*report(self.net))
         self.steps = self._steps()
         is_per_step = self.schedule is not None and self.schedule.per_step
-        session.set_rates(np.empty((self._rooms(), self.steps if is_per_step else 1)))
-        session.set_record(self._rooms())
+        rooms = self._rooms()
+        session.set_rates(np.empty((rooms, self.steps if is_per_step else 1)))
+        session.set_record(rooms)
         self._begin_rule()
         self.supervisor = Supervisor(session)
 
@@ -301,17 +302,13 @@ class StochasticFit(Fit):
 
     def __init__(self, estimator, net, session, data, rows, held_out, rng, tasks, incremental):
         super().__init__(estimator, net, session, held_out, rng, tasks, incremental)
-        self.data, self.rows = data, rows
+        self.data, self.rows, self.rows_of_epoch = data, rows, len(rows)
         self.each = bool(estimator.verbose or held_out is not None or tasks.is_watched)
         self.together = min(EPOCHS_TOGETHER, self.max_iter, max(1, ORDER_NUMBERS // len(rows)))
         self.orders = np.empty((self.together if estimator.shuffle else 1, len(rows)), np.int32)
         self.orders[0] = rows
         # drawn where it is needed only: the random numbers of the defaults are scikit-learn's
         self.seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64)) if session.extra.dropout else 0
-
-    @property
-    def rows_of_epoch(self):
-        return len(self.rows)
 
     def _give_data(self):
         self.data.give(self.session, self.orders)
