@@ -19,9 +19,7 @@ NAMES = ("tabular", "mnist", "mnist-deep", "wide")
 RANKS = (1, 2, 4)
 FAR = (16, 64, 1024)
 SHARES = (2, 4)  # of the workload's mini-batch, of one rank
-LOOK = (
-    1.6e-4  # seconds between two looks of a rank that waits, where ranks are more than cores: 0.1 ms, and what a sleep takes more
-)
+LOOK = 1.6e-4  # seconds between two looks of a rank that waits, where ranks are more than cores: a pause, and how late it ends
 SETTINGS = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",

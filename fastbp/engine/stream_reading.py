@@ -70,6 +70,20 @@ def _give_back(source: Source, block: Block) -> None:
         source.give_back(block.part)
 
 
+def require_names(known: Any, names: Any, what: str) -> None:
+    """Raise where columns have other names than those of the fit, or another order; where either have none, nothing is known.
+
+    Parameters
+    ----------
+    known, names : sequence of str or None
+        Of the fit, and of what is given.
+    what : str
+        What an error calls the latter.
+    """
+    if known is not None and names is not None and list(names) != list(known):
+        raise ValueError(f"{what} must be those of the fit, {list(known)[:20]}, got {list(names)[:20]}")
+
+
 class Checks:
     """The checks of a part, in the thread that reads.
 
@@ -82,20 +96,8 @@ class Checks:
 
     def __init__(self, net: Any, names: Any = None) -> None:
         self.net = net
-        self._names = None if names is None else list(names)
+        self._names = names
         self._kinds: Any = None
-
-    def require_names(self, names: list[str], what: str) -> None:
-        """Raise for columns of other names, or in another order, than those of the fit.
-
-        Parameters
-        ----------
-        names : list of str
-        what : str
-            What an error calls them.
-        """
-        if self._names is not None and names != self._names:
-            raise ValueError(f"{what} must be those of the fit, {self._names[:20]}, got {names[:20]}")
 
     def __call__(self, part: Part) -> Checked:
         """Samples, targets of the two kinds, and weights."""
@@ -108,8 +110,7 @@ class Checks:
         if part.weights is not None:
             weights = validation.some_weights(part.weights, len(rows), f"sample_weight ({where})")
         names = names_of(part.X)
-        if names is not None:
-            self.require_names(names, f"columns of X ({where})")
+        require_names(self._names, names, f"columns of X ({where})")
         kinds = getattr(part.X, "dtype", rows.dtype), names, len(labels) > 0, len(weights) > 0
         if self._kinds is None:
             self._kinds = kinds

@@ -15,7 +15,7 @@ from fastbp.engine.regularization import drops_inputs
 from fastbp.engine.rule import RunningRule
 from fastbp.engine.session import rows_upto
 from fastbp.engine.stream_evaluation import StreamEvaluation, by_blocks
-from fastbp.engine.stream_reading import Checks, blocks_of, reading
+from fastbp.engine.stream_reading import NO_TARGETS, Checks, blocks_of, reading, require_names
 from fastbp.engine.stream_run import UNKNOWN
 from fastbp.estimators import _parameters
 from fastbp.estimators._checks import NO_WEIGHT
@@ -62,7 +62,7 @@ class Given:
         if X.ndim != 2 or not X.shape[1]:
             raise ValueError(f"X ({seen.where}) must be two-dimensional, of one column at least, got shape {X.shape}.")
         if seen.y is None:
-            raise ValueError(f"y must be given with X ({seen.where}): make the stream of X and y.")
+            raise ValueError(f"{NO_TARGETS.format(seen.where)}.")
         _take_features(estimator, X.shape[1], source.names or names_of(seen.X), first)
         self.rows = np.empty((0, X.shape[1]), estimator._precision() or (np.float32 if X.dtype == np.float32 else np.float64))
         n_outputs = 1 if np.ndim(seen.y) < 2 else np.shape(seen.y)[1]
@@ -106,9 +106,7 @@ def _take_features(estimator, count, names, first):
 
 def _require_names(estimator, names, what="columns"):
     """Raise where columns have names, and others than those of the fit had, or another order."""
-    known = getattr(estimator, "feature_names_in_", None)
-    if names is not None:
-        Checks(None, known).require_names(list(names), what)
+    require_names(getattr(estimator, "feature_names_in_", None), names, what)
 
 
 class HeldOutStream:
